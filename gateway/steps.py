@@ -1,0 +1,186 @@
+"""What is written about a payment: the kinds of record and the layout of each body.
+
+A kind is a step in a payment's life on disk. Its number is for ever: a journal written today is read in ten years.
+Bodies are MessagePack arrays (fields in the order below, new ones only at the end), or, where noted, the raw message.
+`lifecycle` says which step may follow which; `journal` says how a record lies on disk. Neither knows the other.
+"""
+
+from enum import IntEnum
+
+import msgspec
+from msgspec import Struct
+
+
+class Kind(IntEnum):
+    """The kinds of record."""
+
+    RECEIVED = 1
+    """A payment request came, and its MAC is right. Body: the raw message."""
+    ANSWERED = 2
+    """The processor decided. Body: `Decision`."""
+    STOOD_IN = 3
+    """Stand-in decided. Body: `Decision`, with the request. Told."""
+    REPLIED = 4
+    """The reply was written to the link. No body."""
+    UNDELIVERED = 5
+    """The reply could not be sent on the link of its request. Body: `Undelivered`. Told."""
+    LATE_ANSWER = 6
+    """The processor accepted after stand-in had. Body: `Late`."""
+    LATE_REFUSAL = 7
+    """The processor refused after stand-in had accepted. Body: `Late`. Told."""
+    REVERSED = 8
+    """The hub reversed it. Body: `Reversal`. Told."""
+    REPEATED = 9
+    """A known payment or reversal came again and is replied to again. Body: the raw message."""
+    ORPHANED = 10
+    """Received, not decided, and the process ended. Body: `Orphan`. Told."""
+    TOLD = 11
+    """The processor acknowledged a notice. Body: `Told`."""
+    PARKED = 12
+    """The processor refuses a notice for good: people must look. Body: `Parked`."""
+    REFUSED = 13
+    """A payment that we refuse without asking anyone: a bad field, a used FPID. Body: `Refused`."""
+    REJECTED = 14
+    """Bytes that are no message of the hub's: unreadable, or the MAC is wrong. Body: `Rejected`."""
+    UNPLACED = 15
+    """A 9624 or a response that belongs to nothing we know. Body: the raw message."""
+    MANAGEMENT_IN = 16
+    """A management message came. Body: the raw message."""
+    MANAGEMENT_OUT = 17
+    """A management message leaves. Body: the message without its MAC."""
+    STARTED = 18
+    """A gateway opened the journal. Body: `Started`."""
+    STOPPED = 19
+    """It closed it, having finished what was in flight. No body."""
+    SEALED = 20
+    """The HSM signed the chain up to here. Body: `Seal`."""
+
+
+TOLD_KINDS = frozenset({Kind.STOOD_IN, Kind.UNDELIVERED, Kind.LATE_REFUSAL, Kind.REVERSED, Kind.ORPHANED})
+"""The steps that the processor is told about until it acknowledges."""
+
+
+class Decision(Struct, frozen=True, array_like=True, gc=False):
+    """The one outcome of a payment, and the reply as it will be sent but for its MAC."""
+
+    code: str
+    """DE26, four digits."""
+    field: str
+    """DE44, three digits, or empty."""
+    content: bytes
+    """Digest of the request's content (eight bytes): tells a repeat from another payment with the same FPID."""
+    reply: bytes
+    """The 9210 up to and without DE128."""
+    request: bytes = b""
+    """The raw request, where the step is told."""
+
+
+class Undelivered(Struct, frozen=True, array_like=True, gc=False):
+    """Why a reply did not leave, or may not have."""
+
+    reason: str
+    """`link-lost`, `too-late`, `no-mac`, or `restart` (it may have left just before the process ended)."""
+    code: str
+    request: bytes
+
+
+class Late(Struct, frozen=True, array_like=True, gc=False):
+    """What the processor said when it was too late, and what had been said in its stead."""
+
+    code: str
+    stood_in: str
+    request: bytes
+
+
+class Reversal(Struct, frozen=True, array_like=True, gc=False):
+    """A reversal, and what it found."""
+
+    message: bytes
+    """The raw 9420 or 9421."""
+    found: str
+    """The payment's state (`lifecycle.State`) when the reversal came; `NEW` when it was never seen."""
+    code: str
+    """What had been decided, or empty."""
+
+
+class Orphan(Struct, frozen=True, array_like=True, gc=False):
+    """A payment that a restart found undecided."""
+
+    request: bytes
+
+
+class Told(Struct, frozen=True, array_like=True, gc=False):
+    """Which notice was acknowledged."""
+
+    position: int
+
+
+class Parked(Struct, frozen=True, array_like=True, gc=False):
+    """Which notice was refused for good, and with which HTTP status."""
+
+    position: int
+    status: int
+
+
+class Refused(Struct, frozen=True, array_like=True, gc=False):
+    """What came, and the reply without its MAC."""
+
+    code: str
+    field: str
+    message: bytes
+    reply: bytes
+
+
+class Rejected(Struct, frozen=True, array_like=True, gc=False):
+    """What came, what we say of it (DE24 of the 9624), where it is bad, and the 9624 without its MAC."""
+
+    function_code: str
+    where: str
+    message: bytes
+    reply: bytes
+
+
+class Started(Struct, frozen=True, array_like=True, gc=False):
+    """Who opened the journal."""
+
+    node: str
+    version: str
+    fingerprint: str
+
+
+class Seal(Struct, frozen=True, array_like=True, gc=False):
+    """A MAC by the HSM's key `key` over the chain value `chain` of record `position`."""
+
+    position: int
+    chain: bytes
+    key: str
+    mac: bytes
+
+
+BODIES: dict[Kind, type[Struct]] = {
+    Kind.ANSWERED: Decision,
+    Kind.STOOD_IN: Decision,
+    Kind.UNDELIVERED: Undelivered,
+    Kind.LATE_ANSWER: Late,
+    Kind.LATE_REFUSAL: Late,
+    Kind.REVERSED: Reversal,
+    Kind.ORPHANED: Orphan,
+    Kind.TOLD: Told,
+    Kind.PARKED: Parked,
+    Kind.REFUSED: Refused,
+    Kind.REJECTED: Rejected,
+    Kind.STARTED: Started,
+    Kind.SEALED: Seal,
+}
+"""The body of each kind; those not here hold a raw message or nothing."""
+
+_encoder = msgspec.msgpack.Encoder()
+pack = _encoder.encode
+"""Encode a body."""
+_decoders = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items()}
+
+
+def unpack(kind: Kind, body: bytes) -> Struct:
+    """Decode the body of a kind in `BODIES`. Raises `msgspec.DecodeError` when it is not one."""
+    unpacked: Struct = _decoders[kind].decode(body)
+    return unpacked
