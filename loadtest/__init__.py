@@ -1,0 +1,28 @@
+"""How fast is it, and does every penny add up: a mock hub, a mock processor, arrivals, and the books that judge.
+
+    python -m loadtest demo        a minute in the life of a gateway, with everything going wrong, ending in the ledger
+    python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
+    python -m loadtest hub         the hub alone: sites to dial, payments at a rate, every reply judged
+    python -m loadtest processor   the processor alone
+    python -m loadtest ledger      judge books that were kept before
+
+Who knows what:
+
+    arrivals    when payments are due: an open model                              pure
+    histogram   latencies in logarithmic buckets                                  pure
+    ledger      the accounting oracle: three books in, a verdict out              pure
+    payments    synthetic payments and the bytes of each                          pure
+    keys        MACs in software, from the development key file                   pure
+    judge       is this reply what the scheme asks for                            pure
+    scheme      the hub's side of a payment: patience, reversal, repeats          pure
+    mischief    what a hub should never send, and the answer that it must get     pure
+    hub         the mock hub: sites, connections, sign-on, sending                trio
+    processor   the mock processor                                                trio
+    books       reading the three books from files and from the journal's command
+    report      verdicts and latencies as text
+    world       a gateway, its tokens, a hub and a processor as processes on loopback
+    demo, run   what one does with a world
+
+It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,
+MACs, FPIDs and their hashes are restated here, so that one mistake cannot hide in both.
+"""
