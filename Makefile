@@ -1,0 +1,120 @@
+# One command for each thing that one does with this project; `make` alone lists them. Each target first sets up what it
+# needs, on a Debian 12 machine with nothing prepared; what is set up already costs nothing the second time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# Debian's CPython is built with profile-guided optimisation and is the one that figures are taken with.
+PYTHON ?= $(shell [ -x /usr/bin/python3.11 ] && echo /usr/bin/python3.11 || command -v python3 || echo /usr/bin/python3.11)
+BIN := .venv/bin
+READY := .venv/.ready
+# A hung test says where it hangs, and ends the run.
+PYTEST := $(BIN)/python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
+ARGS ?=
+
+PIP_TOOLS := pip-tools==7.6.2
+# Nothing of the machine that makes a lock gets into it: no index, no option, no path.
+COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
+	--annotation-style=line --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+	echo
+	echo "ARGS='…' is passed on to demo, test, unit, system and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+
+.PHONY: setup
+setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
+	@echo "ready: $$($(BIN)/python -V), $(BIN)/fps-gateway"
+
+.PHONY: demo
+demo: $(READY) ## run a hub, a gateway and a processor on this machine, and judge the ledger
+	@$(BIN)/python -m loadtest demo $(ARGS)
+
+.PHONY: test
+test: lint types ## lint, types and every test
+	@echo "== tests"
+	$(PYTEST) $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## ruff: rules and format
+	@echo "== lint"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(READY) ## mypy, strict
+	@echo "== types"
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: $(READY) ## the tests that need no other process
+	@$(PYTEST) -m "not system" $(ARGS)
+
+.PHONY: system
+system: $(READY) ## the tests with real processes, sockets and SoftHSM
+	@$(PYTEST) -m system $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## measure: the pieces, and the whole path beside its floor
+	@$(BIN)/python -m loadtest bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove .venv and everything that was made (not var/: a journal may lie there)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info build
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# --- set-up
+
+# What the machine must have. Asked each time, because it is the machine's and not ours; installed only where missing.
+.PHONY: machine
+machine:
+	@missing=()
+	[ -x "$$(command -v "$(PYTHON)")" ] || missing+=(python3)
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+	command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+	if [ $${#missing[@]} -gt 0 ]; then
+		command -v apt-get >/dev/null || { echo "install these first: $${missing[*]}" >&2; exit 1; }
+		as_root=(); [ "$$(id -u)" = 0 ] || as_root=(sudo)
+		echo "installing system packages: $${missing[*]}"
+		export DEBIAN_FRONTEND=noninteractive
+		get() { $${as_root[@]+"$${as_root[@]}"} apt-get "$$@"; }
+		install=(install -y -qq --no-install-recommends "$${missing[@]}")
+		# package lists may be absent or stale: they are fetched only when the first try fails
+		get "$${install[@]}" >/dev/null 2>&1 || { get update -qq; get "$${install[@]}" >/dev/null; }
+	fi
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+		{ echo "$(PYTHON) is older than 3.11: choose another with PYTHON=…" >&2; exit 1; }
+
+# Remade when another interpreter is asked for; its time changes only then.
+.venv/pyvenv.cfg: machine
+	@[ "$$(readlink -f $(BIN)/python)" = "$$(readlink -f "$$(command -v "$(PYTHON)")")" ] && exit 0
+	echo "making .venv with $$("$(PYTHON)" -V)"
+	"$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
+
+# Wheels only: a source distribution would bring build tools that no hash pins. The project itself is built by the locked
+# setuptools, offline.
+$(READY): .venv/pyvenv.cfg requirements-dev.lock pyproject.toml
+	@echo "installing $$(grep -c '^[a-z].*==' requirements-dev.lock) packages from requirements-dev.lock into .venv"
+	export PIP_DISABLE_PIP_VERSION_CHECK=1
+	$(BIN)/python -m pip install -qq --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(BIN)/python -m pip install -qq --no-index --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: lock
+lock: machine ## pin every package anew where pyproject.toml asks for it (ARGS=--upgrade: to the newest versions)
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT
+	"$(PYTHON)" -m venv "$$work/venv"
+	"$$work/venv/bin/python" -m pip install -qq $(PIP_TOOLS)
+	compile() {
+		"$$work/venv/bin/"$(COMPILE) $(ARGS) "$${@:2}" --output-file "$$1" pyproject.toml 2>"$$work/said" || { cat "$$work/said" >&2; exit 1; }
+		{ echo "# Made by \`make lock\` out of pyproject.toml: change that, not this."; grep -v '^# Made by' "$$1"; } >"$$work/lock"
+		cat "$$work/lock" >"$$1"
+	}
+	compile requirements.lock
+	compile requirements-dev.lock --extra dev --constraint requirements.lock
+	if grep -nE '://|^-|(^| )/' requirements.lock requirements-dev.lock; then echo "a lock names a host or holds an option" >&2; exit 1; fi
