@@ -1,14 +1,16 @@
 """The configuration: one frozen value, read from TOML, checked as a whole, every mistake reported at once.
 
-`pair` is what both sites must share; `node` is this process's own. Every field says its unit and its meaning here, where
-it is declared; limits are in the types. What the public protocol note calls likely or unknown is here or in the field
-table, never in code.
+`pair` is what both sites must share; `node` is this process's own. Every field says its unit and its meaning here,
+where it is declared; limits are in the types. What the public protocol note calls likely or unknown is here or in the
+field table, never in code. `fps-gateway config example` prints all of it as a file to start from.
 """
 
+import difflib
 import hashlib
+import re
 import tomllib
-import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +22,10 @@ from gateway.errors import ConfigurationError
 Seconds = Annotated[float, Meta(gt=0, le=86400 * 30)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
-Digits4 = Annotated[str, Meta(pattern=r"^[0-9]{4}$")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+# \Z, not $: a $ lets a newline at the end pass
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z")]
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+RefusalCode = Annotated[str, Meta(pattern=r"^1[0-9]{3}\Z")]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
 
 
@@ -35,7 +39,7 @@ class Wire(Struct, frozen=True, forbid_unknown_fields=True):
     header_inclusive: bool = False
     """Whether the length counts the header too."""
     frame_bytes_max: Annotated[int, Meta(ge=512, le=65535)] = 8192
-    """A longer frame ends the connection: the length cannot be right. The largest message of the table is under 4 KiB."""
+    """A longer frame ends the connection: the length cannot be right. The built-in table's messages stay below 4 KiB."""
     field_table: str = ""
     """A field table to use in place of the built-in `gateway/wire/fps.toml` (a path)."""
 
@@ -85,6 +89,10 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """Unanswered echoes in a row after which the link is given up and dialled again."""
     half_frame_s: Seconds = 10.0
     """How long the rest of a frame may take once its first byte came."""
+    retry_s: Seconds = 1.0
+    """The first pause after a sign-on that the hub refused or left unanswered; it doubles up to:"""
+    retry_max_s: Seconds = 30.0
+    """The longest pause before signing on again."""
 
 
 class Pair(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,8 +102,8 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """The payment group that this process serves."""
     business_days: Annotated[int, Meta(ge=1, le=60)] = 7
     """How long an FPID is remembered for duplicates and repeats, in days without Saturdays and Sundays."""
-    reversed_code: Digits4 = "1100"
-    """What a payment is refused with that turns up after its reversal."""
+    reversed_code: RefusalCode = "1100"
+    """What a payment is refused with that turns up after its reversal (1xxx: the receiver refuses)."""
     wire: Wire = Wire()
     mac: Mac = Mac()
     deadlines: Deadlines = Deadlines()
@@ -106,11 +114,12 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
     """TLS towards one peer, all paths to PEM files."""
 
-    ca_file: str
+    ca_file: Text
     """Who may have signed the peer's certificate."""
     certificate_file: str = ""
     """Our client certificate (and `key_file` its key); empty: none is presented."""
     key_file: str = ""
+    """The private key of `certificate_file`, without a passphrase."""
     server_name: str = ""
     """The name that the peer's certificate must hold; empty: the host dialled."""
 
@@ -119,13 +128,18 @@ class HubSite(Struct, frozen=True, forbid_unknown_fields=True):
     """One site of the hub: we hold one link to each."""
 
     name: Name
-    host: str
+    """Names the site in logs and metrics."""
+    host: Text
+    """Host name or address."""
     port: Annotated[int, Meta(ge=1, le=65535)]
+    """TCP port of this payment group."""
     tls: Tls | None = None
     reconnect_s: Seconds = 0.2
     """The first pause before dialling again; it doubles, with jitter, up to:"""
     reconnect_max_s: Seconds = 15.0
+    """The longest pause before dialling again."""
     connect_within_s: Seconds = 5.0
+    """How long connecting may take, TLS included."""
     write_bytes_max: Count = 8 * 1024 * 1024
     """What may wait to be written. A hub that does not read for so long loses the connection."""
 
@@ -134,11 +148,12 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     """One HSM token (a SoftHSM token in development)."""
 
     name: Name
-    label: str
+    """Names the token in logs and metrics."""
+    label: Text
     """The PKCS#11 token label."""
-    module: str
+    module: Text
     """Path of the PKCS#11 library."""
-    pin_file: str
+    pin_file: Text
     """A file that holds the PIN and nothing else; `$CREDENTIALS_DIRECTORY` is expanded."""
     local: bool = True
     """In our own data centre: preferred."""
@@ -147,27 +162,33 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     batch_within_s: Seconds = 1.0
     """A batch that takes longer means a hung token: its worker is killed and its work goes to another."""
     start_within_s: Seconds = 10.0
+    """How long a worker may take to log in to its token and find its keys."""
+    """How long a worker may take to load the library, log in and find its keys."""
+    retail_mechanism: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    """For `des3-retail`: the vendor's number of the X9.19 MAC mechanism (Luna 0x80000150, ProtectServer 0x80000135).
+    0: put together in the token from two keys (`gateway/signer/worker.py` says how)."""
 
 
 class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where and how the journal is written."""
 
-    dir: str
+    dir: Text
+    """The journal's directory, on the replicated volume. One process owns it: a lock in it keeps a second one out."""
     segment_bytes: Annotated[int, Meta(ge=65536, le=4 << 30)] = 64 * 1024 * 1024
     """Size of a segment file, allocated and zero-filled ahead."""
     stall_after_s: Seconds = 1.0
     """A sync that takes longer makes the gateway unready, so that the hub uses the other site."""
     waiting_bytes_max: Count = 64 * 1024 * 1024
     """What may wait for the disk. Beyond it nothing is taken in any more."""
-    retention_days: Annotated[float, Meta(ge=0)] = 14.0
+    retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
     """A segment is deleted when every follower is past it and it is older than this."""
 
 
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """The bank's payment processor: whom we ask and tell."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^/]+(/.*)?$")]
-    """Base URL; `/payments` and `/notices` are below it."""
+    url: Annotated[str, Meta(pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000)]
+    """Base URL; `/payments` and `/notices` are below it. It is logged: no credentials in it."""
     tls: Tls | None = None
     connections_max: Annotated[int, Meta(ge=1, le=4096)] = 128
     """Keep-alive connections for asking; one question at a time on each."""
@@ -176,20 +197,26 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     late_answer_s: Seconds = 10.0
     """How long after a payment's stand-in its late answer is still listened for."""
     connect_within_s: Seconds = 2.0
+    """How long connecting may take, TLS included."""
     answer_bytes_max: Count = 65536
+    """A longer answer is no answer: the connection is given up."""
     tell_within_s: Seconds = 10.0
-    tell_per_s: Annotated[float, Meta(gt=0)] = 2000.0
-    """The pace of notices."""
+    """How long the processor may take to acknowledge a notice; then it is told again."""
+    tell_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 2000.0
+    """The pace of notices, per second."""
     tell_connections: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Keep-alive connections for telling; one notice at a time on each."""
     tell_pause_s: Seconds = 0.5
     """The first pause after a notice that was not acknowledged; it doubles, with jitter, up to:"""
     tell_pause_max_s: Seconds = 30.0
+    """The longest pause before a notice is told again."""
 
 
 class Ops(Struct, frozen=True, forbid_unknown_fields=True):
     """Where `/live`, `/ready`, `/metrics` and `/statistics` are served."""
 
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
+    """The address to listen on. Whoever reaches it can read it all: keep it on loopback or behind a proxy."""
     port: Port = 9200
     """0 picks a free one and logs it."""
 
@@ -198,6 +225,7 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """The log, on standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     format: Literal["auto", "json", "console"] = "auto"
     """auto: console rendering on a terminal, JSON lines elsewhere."""
 
@@ -226,8 +254,20 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     pair: Pair = Pair()
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits over what the pair shares: equal on both sites, or something is wrong."""
-        return hashlib.blake2b(msgspec.json.encode(self.pair, order="deterministic"), digest_size=8).hexdigest()
+        """Sixteen hex digits over what the pair shares: equal on both sites, or something is wrong.
+
+        A field table counts by what it holds, not by where it lies. Raises `OSError` when it cannot be read any more.
+        """
+        wire = self.pair.wire
+        shared = msgspec.structs.replace(self.pair, wire=msgspec.structs.replace(wire, field_table=""))
+        digest = hashlib.blake2b(msgspec.json.encode(shared, order="deterministic"), digest_size=8)
+        if wire.field_table:
+            digest.update(Path(wire.field_table).read_bytes())
+        return digest.hexdigest()
+
+
+Mistake = tuple[str, str]
+"""A dotted key, and what is wrong there."""
 
 
 def load(path: str | Path) -> Configuration:
@@ -240,100 +280,124 @@ def load(path: str | Path) -> Configuration:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: not TOML: {error}"]) from error
-    mistakes: list[tuple[str, str]] = []
-    _check_struct(Configuration, raw, "", mistakes)
-    configuration = None
+        what, _, place = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", place)
+        line = int(number[1]) if number else text.count("\n") + 1
+        raise ConfigurationError([f"{path}:{line}: not TOML: {what}"]) from error
+    mistakes = list(_check_struct(Configuration, raw, ""))
     if not mistakes:
         configuration = msgspec.convert(raw, Configuration)
-        _check_whole(configuration, mistakes)
-    if mistakes:
-        raise ConfigurationError([f"{path}:{_line_of(text, key)}: {key}: {what}" for key, what in mistakes])
-    assert configuration is not None
-    return configuration
+        mistakes += [*_check_pair(configuration.pair), *_check_node(configuration.node), *_check_both(configuration)]
+        if not mistakes:
+            return configuration
+    else:
+        # the half that is right in itself still has to fit together: one mistake does not hide the next
+        wrong = {key.partition(".")[0] for key, _ in mistakes}
+        if "pair" not in wrong:
+            mistakes += _check_pair(msgspec.convert(raw.get("pair", {}), Pair))
+        if "node" not in wrong:
+            mistakes += _check_node(msgspec.convert(raw["node"], Node))
+    places = [(_line_of(text, key), key, what) for key, what in mistakes]
+    raise ConfigurationError([f"{path}:{line}: {key}: {what}" for line, key, what in sorted(places)])
 
 
-def _check_struct(kind: type[Struct], raw: Any, place: str, mistakes: list[tuple[str, str]]) -> None:
+def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
     """Check each field on its own, so that one mistake does not hide the next."""
     if not isinstance(raw, dict):
-        mistakes.append((place, "must be a table"))
+        yield place, "must be a table"
         return
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    mistakes += [(_join(place, key), "is not known here") for key in raw if key not in fields]
+    for key in raw:
+        if key not in fields:
+            meant = difflib.get_close_matches(key, fields, n=1)
+            yield _join(place, key), "is not known here" + (f"; {meant[0]}?" if meant else "")
     for name, field in fields.items():
-        here = _join(place, name)
-        if name not in raw:
-            if field.required:
-                mistakes.append((here, "is missing"))
-            continue
-        _check_value(field.type, raw[name], here, mistakes)
+        if name in raw:
+            yield from _check_value(field.type, raw[name], _join(place, name))
+        elif field.required:
+            yield _join(place, name), "is missing"
 
 
-def _check_value(kind: Any, value: Any, here: str, mistakes: list[tuple[str, str]]) -> None:
-    inner = _struct_in(kind)
+def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
+    inner = struct_in(kind)
     if inner is None:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            mistakes.append((here, str(error)))
-    elif _is_many(kind):
+            yield here, str(error)
+    elif is_many(kind):
         if not isinstance(value, list) or not value:
-            mistakes.append((here, f"must be one or more [[{here}]] tables"))
+            yield here, f"must be one or more [[{here}]] tables"
             return
         for index, item in enumerate(value):
-            _check_struct(inner, item, f"{here}[{index}]", mistakes)
+            yield from _check_struct(inner, item, f"{here}[{index}]")
     else:
-        _check_struct(inner, value, here, mistakes)
+        yield from _check_struct(inner, value, here)
 
 
-def _struct_in(kind: Any) -> type[Struct] | None:
+def struct_in(kind: Any) -> type[Struct] | None:
+    """The table that a field's type stands for: `Tls` in `Tls | None`; None where it is a plain value."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is not None:
-        return next((found for item in typing.get_args(kind) if (found := _struct_in(item))), None)
-    return None
+    return next((found for item in typing.get_args(kind) if (found := struct_in(item))), None)
 
 
-def _is_many(kind: Any) -> bool:
+def is_many(kind: Any) -> bool:
+    """Whether a field is an array of tables."""
     if typing.get_origin(kind) is Annotated:
-        return _is_many(typing.get_args(kind)[0])
+        return is_many(typing.get_args(kind)[0])
     return typing.get_origin(kind) is tuple
 
 
-def _check_whole(configuration: Configuration, mistakes: list[tuple[str, str]]) -> None:
-    """What no field can know alone: the deadlines must fit into each other, names must differ."""
-    times = configuration.pair.deadlines
-    for small, large in (
-        ("stand_in_after_s", "reply_within_s"),
-        ("reply_within_s", "hub_patience_s"),
-        ("hub_patience_s", "sender_answer_s"),
-    ):
-        a, b = getattr(times, small), getattr(times, large)
-        if a >= b:
-            mistakes.append((f"pair.deadlines.{small}", f"{a:g} s must be less than {large}, which is {b:g} s"))
-    node = configuration.node
-    for key, names in (("hub", [h.name for h in node.hub]), ("token", [t.name for t in node.token])):
-        mistakes += [
-            (f"node.{key}[{index}].name", "names another one already")
-            for index, name in enumerate(names)
-            if name in names[:index]
-        ]
+def _check_pair(pair: Pair) -> Iterator[Mistake]:
+    """What no field of the pair can know alone."""
+    times = pair.deadlines
+    yield from _ordered("pair.deadlines", times, "stand_in_after_s", "reply_within_s", strictly=True)
+    yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
+    yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
+    yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
+    wire = pair.wire
+    longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
+    if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
+        header = f"a header of {wire.header_bytes} " + ("digits" if wire.header_format == "ascii" else "bytes")
+        yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
+    if wire.field_table and not Path(wire.field_table).is_file():
+        yield "pair.wire.field_table", "no such file"
+
+
+def _check_node(node: Node) -> Iterator[Mistake]:
+    """What no field of the node can know alone."""
+    for key, names in (("hub", [site.name for site in node.hub]), ("token", [token.name for token in node.token])):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield f"node.{key}[{index}].name", "names another one already"
     for index, site in enumerate(node.hub):
-        if site.reconnect_s > site.reconnect_max_s:
-            text = f"{site.reconnect_s:g} s must not exceed reconnect_max_s, which is {site.reconnect_max_s:g} s"
-            mistakes.append((f"node.hub[{index}].reconnect_s", text))
-    pause, pause_max = node.processor.tell_pause_s, node.processor.tell_pause_max_s
-    if pause > pause_max:
-        text = f"{pause:g} s must not exceed tell_pause_max_s, which is {pause_max:g} s"
-        mistakes.append(("node.processor.tell_pause_s", text))
-    if node.drain_s < times.stand_in_after_s:
-        text = f"must not be less than pair.deadlines.stand_in_after_s, which is {times.stand_in_after_s:g} s"
-        mistakes.append(("node.drain_s", f"{node.drain_s:g} s {text}"))
+        yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
+        yield from _check_tls(f"node.hub[{index}].tls", site.tls)
+    yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
+    yield from _check_tls("node.processor.tls", node.processor.tls)
     if node.processor.url.startswith("http://") and node.processor.tls is not None:
-        mistakes.append(("node.processor.tls", "is given, but the url says http"))
-    wire = configuration.pair.wire
-    if wire.header_format == "ascii" and wire.frame_bytes_max + wire.header_bytes >= 10**wire.header_bytes:
-        mistakes.append(("pair.wire.frame_bytes_max", f"does not fit into a header of {wire.header_bytes} digits"))
+        yield "node.processor.tls", "is given, but the url says http"
+
+
+def _check_both(configuration: Configuration) -> Iterator[Mistake]:
+    """Where a node's own must fit what the pair shares."""
+    drain_s, stand_in_after_s = configuration.node.drain_s, configuration.pair.deadlines.stand_in_after_s
+    if drain_s < stand_in_after_s:
+        large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
+        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
+
+
+def _check_tls(place: str, tls: Tls | None) -> Iterator[Mistake]:
+    if tls is not None and bool(tls.certificate_file) != bool(tls.key_file):
+        yield place, "certificate_file and key_file belong together: give both or neither"
+
+
+def _ordered(place: str, of: Struct, small: str, large: str, *, strictly: bool = False) -> Iterator[Mistake]:
+    a, b = getattr(of, small), getattr(of, large)
+    if a > b or (strictly and a == b):
+        rule = "must be less than" if strictly else "must not exceed"
+        yield f"{place}.{small}", f"{a:g} s {rule} {large}, which is {b:g} s"
 
 
 def _join(place: str, name: str) -> str:
@@ -343,27 +407,23 @@ def _join(place: str, name: str) -> str:
 def _line_of(text: str, key: str) -> int:
     """The line of a dotted key, or of the nearest table above it that is written; 1 when none is."""
     written: dict[str, int] = {}
-    table, counts = "", dict[str, int]()
+    table, latest = "", dict[str, int]()
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
-        if stripped.startswith("[["):
-            name = stripped.strip("[]").split("]")[0].strip()
-            index = counts.get(name, 0)
-            counts[name] = index + 1
-            table = f"{name}[{index}]"
-            written.setdefault(name, number)
-            written[table] = number
-        elif stripped.startswith("["):
-            table = stripped[1:].split("]")[0].strip()
+        if stripped.startswith("["):
+            name = re.sub(r"\s*\.\s*", ".", stripped.strip("[").partition("]")[0].strip())
             # a table below the latest of an array of tables: [node.hub.tls] belongs to node.hub[n]
-            for name, count in counts.items():
-                if table.startswith(name + "."):
-                    table = f"{name}[{count - 1}]{table[len(name) :]}"
+            for array, index in latest.items():
+                if name.startswith(array + "."):
+                    name = f"{array}[{index}]{name[len(array) :]}"
+            if stripped.startswith("[["):
+                written.setdefault(name, number)
+                latest[name] = latest.get(name, -1) + 1
+                name = f"{name}[{latest[name]}]"
+            table = name
             written.setdefault(table, number)
         elif "=" in stripped and not stripped.startswith("#"):
-            written.setdefault(_join(table, stripped.split("=")[0].strip()), number)
-    while key:
-        if key in written:
-            return written[key]
+            written.setdefault(_join(table, stripped.partition("=")[0].strip()), number)
+    while key and key not in written:
         key = key[: max(key.rfind("."), key.rfind("["), 0)]
-    return 1
+    return written.get(key, 1)

@@ -1,17 +1,21 @@
 """The log: JSON lines for machines, colours for a terminal, and nothing in it that is a customer's.
 
-Redaction is by construction: a line is an event in our own words and fields out of `FIELDS`, each with a type that cannot
-hold a payload. A field that is not in the table raises in tests and is replaced by its name in `dropped` in production.
-A payment is named by `fpid_hash`, never by its FPID. Lines leave through a thread with a bounded queue, so that a slow
-pipe costs lines (counted, and said), not payments.
+Redaction is by construction: a line is an event in our own words, a constant in the source, and fields out of `FIELDS`.
+A field that is not in the table, or of another type, raises in tests and is replaced by its name in `dropped` in
+production. A payment is named by `fpid_hash`, never by its FPID. Lines leave through a thread with a bounded queue, so
+that a slow pipe costs lines (counted, and said), not payments.
 """
 
 import hashlib
+import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable, MutableMapping
-from typing import Any, Literal
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import structlog
@@ -20,21 +24,23 @@ from gateway.errors import GatewayError
 
 WAITING_LINES_MAX = 20_000
 """Lines that may wait for a slow reader of our output: a few seconds' worth at full load."""
+BATCH_LINES_MAX = 1000
+"""Lines that one write may carry."""
 TEXT_MAX = 300
 """Characters of a text field; the longest of our own texts is under 200."""
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
     # who and where
     "component": str, "node": str, "group": str, "link": str, "connection": int, "token": str, "worker_pid": int,
-    "host": str, "port": int, "path": str, "segment": str, "follower": str, "pid": int, "version": str, "fingerprint": str,
-    "python": str, "key_label": str, "url": str,
+    "host": str, "port": int, "path": str, "segment": str, "follower": str, "pid": int, "version": str,
+    "fingerprint": str, "python": str, "key_label": str, "url": str,
     # a message, without its content
     "fpid": str, "mti": str, "function_code": str, "code": str, "field": int, "position": int, "wall_position": int,
-    "state": str, "event_name": str, "step": str, "message_id": str, "outcome": str, "notice": str,
+    "state": str, "event_name": str, "step": str, "message_id": str, "outcome": str, "notice": str, "direction": str,
     # how much, how long
     "count": int, "bytes": int, "records": int, "segments": int, "limit": int, "status": int, "attempt": int,
-    "elapsed_ms": (int, float), "pause_s": (int, float), "elapsed_s": (int, float), "age_s": (int, float), "in_flight": int,
-    "waiting": int, "dropped_lines": int, "exit_code": int, "signal": str, "free_bytes": int,
+    "elapsed_ms": (int, float), "pause_s": (int, float), "elapsed_s": (int, float), "age_s": (int, float),
+    "in_flight": int, "waiting": int, "dropped_lines": int, "exit_code": int, "signal": str, "free_bytes": int,
     # why
     "reason": str, "error": str, "where": str, "detail": str,
 }  # fmt: skip
@@ -83,45 +89,73 @@ def _only_known(_logger: object, _method: str, event: MutableMapping[str, Any]) 
 
 
 class Writer:
-    """Writes lines from a thread of its own. `write` never waits; what does not fit is counted and said later."""
+    """Writes lines from a thread of its own. `write` never waits; what does not fit is counted and said later.
 
-    def __init__(self, stream: Any = None) -> None:
-        self._stream = stream if stream is not None else sys.stdout.buffer
+    It writes to the file descriptor, past Python's buffer: a thread that holds that buffer's lock while a pipe is full
+    would make the interpreter abort at its end.
+    """
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._put = partial(_write_all, sys.stdout.fileno()) if stream is None else stream.write
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.dropped_lines = 0
+        self._unwritten = 0
+        self._refused = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped_lines(self) -> int:
+        """Lines that nobody will read: too many waited, or writing failed."""
+        return self._refused + self._unwritten
 
     def write(self, line: bytes) -> None:
         """Hand a line over."""
         if self._queue.qsize() >= WAITING_LINES_MAX:
-            self.dropped_lines += 1
+            self._refused += 1
         else:
             self._queue.put(line)
 
     def _run(self) -> None:
         said = 0
-        while (line := self._queue.get()) is not None:
-            lines = [line]
-            while not self._queue.empty() and len(lines) < 1000:
-                if (line := self._queue.get()) is None:
-                    self._queue.put(None)
-                    break
-                lines.append(line)
-            if self.dropped_lines > said:
-                said = self.dropped_lines
-                lines.append(b'{"event":"log lines dropped","level":"warning","dropped_lines":%d}' % said)
+        ended = False
+        while not ended:
+            lines = [self._queue.get()]
+            while len(lines) < BATCH_LINES_MAX and not self._queue.empty():
+                lines.append(self._queue.get())
+            ended = None in lines
+            batch = [line for line in lines if line is not None]
+            if (dropped := self.dropped_lines) > said:
+                said = dropped
+                batch.append(_dropped_line(dropped))
+            if not batch:
+                continue
             try:
-                self._stream.write(b"\n".join(lines) + b"\n")
-                self._stream.flush()
+                self._put(b"\n".join(batch) + b"\n")
             except (OSError, ValueError):
                 # nobody reads us any more: payments go on, the lines are counted
-                self.dropped_lines += len(lines)
+                self._unwritten += len(batch)
 
     def close(self, within_s: float = 2.0) -> None:
         """Write what waits, for at most so long."""
         self._queue.put(None)
         self._thread.join(within_s)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            # someone who shares our output made it non-blocking: this thread may wait
+            select.select([], [descriptor], [])
+
+
+def _dropped_line(count: int) -> bytes:
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    text = "log lines dropped"
+    line = {"component": "log", "dropped_lines": count, "event": text, "level": "warning", "time": now}
+    return msgspec.json.encode(line)
 
 
 class _Lines:
@@ -131,23 +165,39 @@ class _Lines:
         self._write = write
 
     def msg(self, line: str | bytes) -> None:
-        self._write(line if isinstance(line, bytes) else line.encode())
+        self._write(line if isinstance(line, bytes) else line.encode(errors="backslashreplace"))
 
     debug = info = warning = error = critical = msg
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
+    """Encode a line. What JSON cannot hold (a path that is no UTF-8, say) costs its fields, never the process."""
+    try:
+        return _encoder.encode(event)
+    except (TypeError, ValueError, OverflowError):
+        known = {key: str(event.get(key)).encode(errors="backslashreplace").decode() for key in ("event", "level", "time")}
+        return _encoder.encode(known | {"dropped": sorted(event.keys() - known.keys())})
 
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure(level: str = "info", form: Literal["auto", "json", "console"] = "auto", writer: Writer | None = None) -> Writer:
-    """Set up the log for this process and return its writer, to be closed last."""
+def configure(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    form: Literal["auto", "json", "console"] = "auto",
+    writer: Writer | None = None,
+) -> Writer:
+    """Set up the log for this process and return its writer, to be closed last.
+
+    Loggers that were used before keep what they were set up with, except in tests (`strict`).
+    """
     writer = writer or Writer()
     console = form == "console" or (form == "auto" and sys.stdout.isatty())
-    encoder = msgspec.json.Encoder()
     render: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time")
-        if console
-        else lambda _logger, _method, event: encoder.encode(event)
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time") if console else _as_json
     )
     structlog.configure(
         processors=[
@@ -158,11 +208,11 @@ def configure(level: str = "info", form: Literal["auto", "json", "console"] = "a
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _Lines(writer.write),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=not strict,
     )
     return writer
 
 
 def get(component: str) -> Any:
-    """The logger of a part: `log = get("journal")`; `log.info("segment created", segment=…)`."""
+    """Give a part its logger: `log = get("journal")`, then `log.info("segment created", segment=…)`."""
     return structlog.get_logger(component=component)

@@ -4,7 +4,12 @@ No label holds what a customer could be known by; labels come from configuration
 A part's metrics stand together under its heading; whoever counts imports the child, never the registry.
 """
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry()
 """What `/metrics` shows, without the library's process-wide default registry."""
@@ -16,8 +21,79 @@ LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.
 
 # --- signer
 
+SIGNER_JOBS = Counter(
+    "fps_signer_jobs_total", "MACs asked of the tokens, by what came of it.", ["outcome"], registry=REGISTRY
+)
+SIGNER_DONE = SIGNER_JOBS.labels("done")
+SIGNER_WRONG_MAC = SIGNER_JOBS.labels("wrong-mac")
+SIGNER_UNAVAILABLE = SIGNER_JOBS.labels("unavailable")
+SIGNER_WAITING = Gauge("fps_signer_waiting_jobs", "Jobs that wait for a token.", registry=REGISTRY)
+SIGNER_BATCH_JOBS = Histogram(
+    "fps_signer_batch_jobs",
+    "Jobs in a batch.",
+    registry=REGISTRY,
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+SIGNER_BATCH_S = Histogram(
+    "fps_signer_batch_seconds",
+    "From a batch's sending to its results.",
+    ["token"],
+    registry=REGISTRY,
+    buckets=LATENCY_S,
+)
+SIGNER_LOST = Counter(
+    "fps_signer_token_lost_total",
+    "Times that a token was lost or could not be had.",
+    ["token", "state"],
+    registry=REGISTRY,
+)
+SIGNER_HANDED_ON = Counter(
+    "fps_signer_handed_on_jobs_total", "Jobs that a lost token left undone and another took over.", registry=REGISTRY
+)
+SIGNER_SERVING = Gauge("fps_signer_tokens_serving", "Tokens that serve.", registry=REGISTRY)
+SIGNER_TOKEN_UP = Gauge("fps_signer_token_up", "1 when this token serves.", ["token"], registry=REGISTRY)
+SIGNER_KEYS_DIFFER = Gauge(
+    "fps_signer_token_keys_differ", "1 when this token is kept out because of its keys.", ["token"], registry=REGISTRY
+)
+
 # --- hub
+
+LINK_UP = Gauge("fps_link_up", "1 while a connection to this hub site stands.", ["site"], registry=REGISTRY)
+LINK_SIGNED_ON = Gauge(
+    "fps_link_signed_on", "1 while the hub has us signed on in this direction.", ["site", "direction"], registry=REGISTRY
+)
+LINK_DIALS = Counter(
+    "fps_link_dials", "Attempts to connect, by outcome: connected, failed.", ["site", "outcome"], registry=REGISTRY
+)
+LINK_REPORTS = Counter(
+    "fps_link_reports", "What the session reported (gateway/hub/session.py).", ["site", "report"], registry=REGISTRY
+)
+LINK_FRAMES_IN = Counter("fps_link_frames_in", "Frames read.", ["site"], registry=REGISTRY)
+LINK_FRAMES_OUT = Counter("fps_link_frames_out", "Frames written.", ["site"], registry=REGISTRY)
+LINK_IN_BYTES = Counter("fps_link_in_bytes", "Bytes read.", ["site"], registry=REGISTRY)
+LINK_OUT_BYTES = Counter("fps_link_out_bytes", "Bytes written.", ["site"], registry=REGISTRY)
 
 # --- processor
 
 # --- payments
+
+PAYMENT_REPLY_S = Histogram(
+    "fps_payment_reply_seconds",
+    "From the first byte of a request to its reply written to the link.",
+    buckets=LATENCY_S,
+    registry=REGISTRY,
+)
+
+
+class StepCounts(Collector):
+    """Shows the engine's own counts when they are asked for: counting costs a payment nothing twice."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        family = CounterMetricFamily("fps_steps", "What happened to messages and payments.", labels=["step"])
+        for step, count in sorted(self._counts.items()):
+            family.add_metric([step], count)
+        yield family

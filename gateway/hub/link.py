@@ -1,0 +1,416 @@
+"""One connection with the hub: the thin shell around a `Session`. Frames in, frames out; nothing here knows a payment.
+
+Three tasks live and die together: a reader, a writer, a timekeeper.
+
+* The reader hands all frames of a chunk to the `Inbox` at once and reads on: it waits for nothing but the hub.
+* The writer joins all that is queued into one write per wake-up. *Sent* means that the stream took it: a reply that was
+  sent may still be lost with the connection, and only the hub's repeat or reversal will tell.
+* The timekeeper wakes the session, ends a link whose hub stops in the middle of a frame, and bounds each closing.
+
+When the link ends, for whatever reason, every body that was queued and not sent comes back through `Inbox.unsent`, and
+then, last of all, `Inbox.link_down`. A link that has ended takes nothing any more. Cancelling `run` is such an end.
+
+A frame that cannot be right ends the link, but not at once: the engine may want to say so (9624), and payments that
+came before it deserve their replies. So nothing more is understood, and `LAST_WORDS_S` later the link is closed.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import trio
+
+from gateway import config, log, metrics
+from gateway.clock import Clock, Now
+from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send
+from gateway.hub.session import Session
+from gateway.wire.frame import Frame, FrameError, Framer, framer_of
+from gateway.wire.message import Message
+
+_log = log.get("hub")
+
+READ_BYTES = 65536
+"""What one read takes at most: some 150 payments."""
+LAST_WORDS_S = 2.0
+"""How long a link may still write after a frame that cannot be right: the time of most replies, less than a reconnect
+hurts.
+"""
+CLOSE_WITHIN_S = 2.0
+"""How long the writing of what is queued may take when we close."""
+
+REPORT_LEVELS: Final[dict[ReportName, int]] = {
+    "sign-on refused": logging.WARNING,
+    "sign-on unanswered": logging.WARNING,
+    "sign-off refused": logging.WARNING,
+    "sign-off unanswered": logging.WARNING,
+    "signed off by hub": logging.WARNING,
+    "echo unanswered": logging.WARNING,
+    "response unplaced": logging.WARNING,
+    "advice": logging.ERROR,
+    "usm": logging.WARNING,
+    "keys unsupported": logging.ERROR,
+    "function unsupported": logging.WARNING,
+    "request malformed": logging.ERROR,
+}
+"""How loud each report is. An advice says that the hub could not read or trust something of ours; a key change that we
+cannot do will end in wrong MACs: people must look.
+"""
+
+
+class Inbox(Protocol):
+    """Where a link reports: the engine. Called in the trio thread; must not block, and must not call the link back
+    from within.
+    """
+
+    def link_up(self, link: "Link") -> None:
+        """The connection stands; nothing was sent or received yet."""
+
+    def link_down(self, link: "Link", reason: str) -> None:
+        """It has ended. The last call for this link."""
+
+    def frames(self, link: "Link", frames: list[Frame], now_s: float) -> None:
+        """Frames came, in this order; never an empty list."""
+
+    def frame_error(self, link: "Link", error: FrameError) -> None:
+        """What came next is no frame. Nothing more is read; what is sent within `LAST_WORDS_S` still leaves."""
+
+    def transmit(self, link: "Link", message: Message) -> None:
+        """The session wants this to be sent: make the MAC, record it, and `link.send` it."""
+
+    def sent(self, link: "Link", contexts: list[Any]) -> None:
+        """The bodies with these contexts (those that have one) were taken by the stream, in this order."""
+
+    def unsent(self, link: "Link", contexts: list[Any], *, surely: bool) -> None:
+        """The link has ended before these bodies were sent. Not surely: they were being written, and may have left."""
+
+
+class LinkStatistics(NamedTuple):
+    """One link, for people."""
+
+    site: str
+    connection: int
+    open: bool
+    receive: str
+    """The state of the direction, in words."""
+    submit: str
+    up_s: float
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    waiting_bytes: int
+    """Queued or being written."""
+
+
+class _Counts:
+    """The metrics of a site."""
+
+    def __init__(self, site: str) -> None:
+        self.up = metrics.LINK_UP.labels(site)
+        self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in Direction}
+        self.reports = {name: metrics.LINK_REPORTS.labels(site, name) for name in REPORT_LEVELS}
+        self.frames_in = metrics.LINK_FRAMES_IN.labels(site)
+        self.frames_out = metrics.LINK_FRAMES_OUT.labels(site)
+        self.bytes_in = metrics.LINK_IN_BYTES.labels(site)
+        self.bytes_out = metrics.LINK_OUT_BYTES.labels(site)
+
+
+class Link:
+    """One connection. `run` it once; it owns the stream."""
+
+    def __init__(self, connection: int, site: config.HubSite, stream: trio.abc.Stream, session: Session, inbox: Inbox,
+                 *, pair: config.Pair, clock: Clock) -> None:  # fmt: skip
+        self.id = connection
+        """Unique in this process; never 0."""
+        self.site = site.name
+        self.session = session
+        self.open = True
+        """Whether bodies are taken."""
+        self.reason = ""
+        """Why it ended or is about to; empty while all is well."""
+        self._limit = site.write_bytes_max
+        self._half_frame_s = pair.session.half_frame_s
+        self._stream = stream
+        self._inbox = inbox
+        self._clock = clock
+        self._log = _log.bind(link=site.name, connection=connection)
+        self._counts = _Counts(site.name)
+        self._framer = Framer(pair.wire)
+        self._frame: Callable[[bytes], bytes] = framer_of(pair.wire)
+        self._queue: list[bytes] = []
+        self._contexts: list[Any] = []
+        self._writing: list[Any] = []
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+        self._alarm = trio.CancelScope()
+        self._last_words: FrameError | None = None
+        self._close_s = float("inf")
+        self._up_s = 0.0
+        self._frames_in = self._frames_out = self._bytes_in = self._bytes_out = self._waiting_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Link {self.id} {self.site}>"
+
+    # --- what the engine does with it
+
+    def send(self, body: bytes, context: Any = None) -> bool:
+        """Queue a whole message; it leaves at the next `flush`. False when it will not be written: the link has ended,
+        or ends now because the hub does not read. Otherwise its context, unless None, comes to `Inbox.sent` or
+        `unsent`. Raises `ValueError` for a body over the frame limit: a bug of ours.
+        """
+        if not self.open:
+            return False
+        frame = self._frame(body)
+        if self._waiting_bytes + len(frame) > self._limit:
+            self._break(f"the hub does not read: {self._waiting_bytes} bytes wait to be written")
+            return False
+        self._queue.append(frame)
+        self._contexts.append(context)
+        self._waiting_bytes += len(frame)
+        return True
+
+    def flush(self) -> None:
+        """Let the writer write what is queued."""
+        if self._queue:
+            self._wake.set()
+
+    def manage(self, message: Message, now: Now) -> None:
+        """Hand a verified message that is no payment to the session; a `Usm` only after it is durable."""
+        self.session.manage(message, now)
+        self._act()
+
+    def close(self, reason: str) -> None:
+        """Take nothing more, write what is queued (for at most `CLOSE_WITHIN_S`), then end."""
+        if self.open:
+            self.open = False
+            self.reason = reason
+            self._close_s = self._clock().mono_s + CLOSE_WITHIN_S
+            self._set_alarm(self._close_s)
+            self._wake.set()
+
+    # --- what the pool does with it
+
+    def hold(self, now: Now) -> None:
+        """See `Session.hold`; so are the next three."""
+        self.session.hold(now)
+        self._act()
+
+    def resume(self, now: Now) -> None:
+        """Undo `hold`."""
+        self.session.resume(now)
+        self._act()
+
+    def drain(self, now: Now) -> None:
+        """Sign off to receive for good."""
+        self.session.drain(now)
+        self._act()
+
+    def finish(self, now: Now) -> None:
+        """Sign off and end."""
+        self.session.finish(now)
+        self._act()
+
+    def statistics(self) -> LinkStatistics:
+        """What to show people."""
+        return LinkStatistics(
+            self.site,
+            self.id,
+            self.open,
+            self.session.state(Direction.RECEIVE).value,
+            self.session.state(Direction.SUBMIT).value,
+            max(0.0, self._clock().mono_s - self._up_s),
+            self._frames_in,
+            self._frames_out,
+            self._bytes_in,
+            self._bytes_out,
+            self._waiting_bytes,
+        )
+
+    async def run(self) -> None:
+        """Live until the connection ends; `reason` says why. Errors of the stream are an end, not an exception."""
+        try:
+            self._start()
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._keep_time)
+        finally:
+            self._end()
+            # a polite end where there is time for it; when we are cancelled, trio's streams close at once
+            with trio.move_on_after(CLOSE_WITHIN_S):
+                await self._stream.aclose()
+
+    def _start(self) -> None:
+        now = self._clock()
+        self._up_s = now.mono_s
+        self._log.info("link up")
+        self._counts.up.set(1)
+        self._inbox.link_up(self)
+        self.session.start(now)
+        self._act()
+
+    def _end(self) -> None:
+        self.open = False
+        self.reason = self.reason or "stopped"
+        self.session.end(self._clock())
+        for action in self.session.take():
+            if isinstance(action, Changed):
+                self._change(action)
+        self._counts.up.set(0)
+        queued, self._contexts, self._queue = self._contexts, [], []
+        for contexts, surely in ((self._writing, False), (queued, True)):
+            known = [context for context in contexts if context is not None]
+            if known:
+                self._inbox.unsent(self, known, surely=surely)
+        self._waiting_bytes = 0
+        say = self._log.info if self.session.finished else self._log.warning
+        say("link down", reason=self.reason, count=len(queued))
+        self._inbox.link_down(self, self.reason)
+
+    # --- the reader
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                chunk = await self._stream.receive_some(READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self._break(f"connection broken: {log.describe(error)}")
+                return
+            now = self._clock()
+            if not chunk:
+                cut = self._framer.partial_since is not None
+                self._break("closed by the hub in the middle of a frame" if cut else "closed by the hub")
+                return
+            if self._last_words is None:
+                self._take(bytes(chunk), now)
+            # else it is read and thrown away: closing with unread bytes would reset the connection, and our last words
+            # with it
+
+    def _take(self, chunk: bytes, now: Now) -> None:
+        self._bytes_in += len(chunk)
+        self._counts.bytes_in.inc(len(chunk))
+        self.session.heard(now)
+        try:
+            frames = self._framer.feed(chunk, now.mono_s)
+        except FrameError:
+            # the framer keeps it; when frames came before it, they were returned instead
+            frames = []
+        if frames:
+            self._frames_in += len(frames)
+            self._counts.frames_in.inc(len(frames))
+            self._inbox.frames(self, frames, now.mono_s)
+        if self._framer.error is not None:
+            self._last_words = self._framer.error
+            self._close_s = now.mono_s + LAST_WORDS_S
+            self._set_alarm(self._close_s)
+            self._log.error("frame error", error=log.describe(self._framer.error))
+            self._inbox.frame_error(self, self._framer.error)
+        elif self._framer.partial_since is not None:
+            self._set_alarm(self._framer.partial_since + self._half_frame_s)
+
+    # --- the writer
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            frames, self._queue = self._queue, []
+            self._writing, self._contexts = self._contexts, []
+            if frames:
+                data = b"".join(frames)
+                try:
+                    await self._stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    self._break(f"connection broken: {log.describe(error)}")
+                    return
+                self._written(len(frames), len(data))
+            if not self.open and not self._queue:
+                self._scope.cancel()
+                return
+
+    def _written(self, frames: int, size: int) -> None:
+        contexts = [context for context in self._writing if context is not None]
+        self._writing = []
+        self._waiting_bytes -= size
+        self._frames_out += frames
+        self._bytes_out += size
+        self._counts.frames_out.inc(frames)
+        self._counts.bytes_out.inc(size)
+        if contexts:
+            self._inbox.sent(self, contexts)
+
+    # --- the timekeeper
+
+    async def _keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._next_s()) as self._alarm:
+                await trio.sleep_forever()
+            # when the whole process was held up, what the hub sent meanwhile lies in the socket: let the reader be
+            # first
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            now = self._clock()
+            if self._close_s <= now.mono_s:
+                self._close_at_last()
+            elif self._half_frame_due_s() <= now.mono_s:
+                self.close(f"half a frame for more than {self._half_frame_s:g} s")
+            self.session.handle_timer(now)
+            self._act()
+
+    def _next_s(self) -> float:
+        timer = self.session.next_timer()
+        return min(self._close_s, self._half_frame_due_s(), float("inf") if timer is None else timer)
+
+    def _half_frame_due_s(self) -> float:
+        since = self._framer.partial_since
+        if since is None or self._last_words is not None or not self.open:
+            return float("inf")
+        return since + self._half_frame_s
+
+    def _set_alarm(self, at_s: float) -> None:
+        self._alarm.deadline = min(self._alarm.deadline, at_s)
+
+    def _close_at_last(self) -> None:
+        if not self.open:
+            self._scope.cancel()
+        else:
+            assert self._last_words is not None
+            self._close_s = float("inf")
+            self.close(f"frame error: {self._last_words}")
+
+    def _break(self, reason: str) -> None:
+        """End now; what is queued is not written."""
+        self.open = False
+        self.reason = self.reason or reason
+        self._scope.cancel()
+
+    # --- what the session wants
+
+    def _act(self) -> None:
+        for action in self.session.take():
+            match action:
+                case Send(message):
+                    self._inbox.transmit(self, message)
+                case Changed():
+                    self._change(action)
+                case Report():
+                    self._report(action)
+                case Lost(reason):
+                    self._break(reason)
+                case Finished():
+                    self.close("signed off")
+        timer = self.session.next_timer()
+        if timer is not None:
+            self._set_alarm(timer)
+
+    def _change(self, change: Changed) -> None:
+        self._counts.signed_on[change.direction].set(change.on)
+        self._log.info("signed on" if change.on else "signed off", direction=change.direction.value)
+
+    def _report(self, report: Report) -> None:
+        self._counts.reports[report.name].inc()
+        fields = {"function_code": report.function_code, "code": report.code, "message_id": report.message_id}
+        if report.direction is not None:
+            fields["direction"] = report.direction.value
+        self._log.log(REPORT_LEVELS[report.name], report.name, **{name: text for name, text in fields.items() if text})

@@ -1,0 +1,234 @@
+"""The links of this process: one to each hub site, dialled again for ever. A site that is away disturbs no other.
+
+Between attempts lies a pause out of [0, limit], uniformly random so that gateways do not dial in step, with a limit
+that doubles from `reconnect_s` up to `reconnect_max_s`. It starts anew only after a link that did well for
+`SETTLED_S`: a hub that accepts connections and drops them is not hammered.
+
+`hold`, `resume` and `drain` hold for the links of now and of later. `drain` first, then, when what is in flight is
+done, `finish`.
+"""
+
+import itertools
+import random as random_module
+from typing import NamedTuple
+
+import trio
+
+from gateway import config, log, metrics
+from gateway.clock import Clock
+from gateway.hub.dial import Dial
+from gateway.hub.dial import dial as dial_socket
+from gateway.hub.link import Inbox, Link, LinkStatistics
+from gateway.hub.rules import Direction
+from gateway.hub.session import MessageIds, Session
+
+_log = log.get("hub")
+
+SETTLED_S = 10.0
+"""How long a link must have been as we want it before its end counts as an accident and not as a hub that turns us
+away.
+"""
+
+
+class SiteStatistics(NamedTuple):
+    """One hub site, for people."""
+
+    site: str
+    attempts: int
+    """Attempts in a row that led to no good link."""
+    connects: int
+    """Connections made since the start."""
+    last_end: str
+    """Why the last connection or attempt ended; empty before the first did."""
+    link: LinkStatistics | None
+
+
+class _Site:
+    """One hub site, and its link while there is one."""
+
+    def __init__(self, settings: config.HubSite) -> None:
+        self.settings = settings
+        self.link: Link | None = None
+        self.attempts = 0
+        self.connects = 0
+        self.last_end = ""
+        self.dialling = trio.CancelScope()
+        self.connected = metrics.LINK_DIALS.labels(settings.name, "connected")
+        self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
+
+
+class Links:
+    """All links of this process. `run` it once."""
+
+    def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox,
+                 *, clock: Clock, random: random_module.Random, dial: Dial = dial_socket) -> None:  # fmt: skip
+        self.message_ids = MessageIds()
+        """DE11 for every management message of this process; also for those that the engine makes."""
+        self._pair = pair
+        self._inbox = inbox
+        self._clock = clock
+        self._random = random
+        self._dial = dial
+        self._sites = [_Site(settings) for settings in sites]
+        self._connections = itertools.count(1)
+        self._held = False
+        self._draining = False
+        self._finishing = False
+        self._running = False
+        self._ended = trio.Event()
+
+    # --- what is there
+
+    @property
+    def links(self) -> list[Link]:
+        """The live ones, in the order of the configuration."""
+        return [site.link for site in self._sites if site.link is not None and site.link.open]
+
+    def signed_on(self, direction: Direction) -> list[Link]:
+        """The live ones that the hub has signed on in this direction: for SUBMIT, where a payment may be sent."""
+        return [link for link in self.links if link.session.signed_on(direction)]
+
+    def receiving(self) -> bool:
+        """Whether the hub may still send new payments on any link: while draining, whether to wait on."""
+        return any(link.session.receiving for link in self.links)
+
+    def ready(self) -> str:
+        """Empty when at least one link is signed on in each direction that we want; else why not, in words.
+
+        Whoever decides on `hold` must not go by this: it is not ready while held.
+        """
+        if self._draining or self._finishing:
+            return "draining: signed off to receive"
+        if not self.links:
+            ends = (f"{site.settings.name} ({site.last_end or 'not connected yet'})" for site in self._sites)
+            return "no link to the hub: " + ", ".join(ends)
+        wanted = ((Direction.RECEIVE, self._pair.session.receive), (Direction.SUBMIT, self._pair.session.submit))
+        return "; ".join(
+            f"no link is signed on to {direction.value}" + (" (on hold)" if self._held else "")
+            for direction, wants in wanted
+            if wants and not self.signed_on(direction)
+        )
+
+    def statistics(self) -> list[SiteStatistics]:
+        """Each site, for people."""
+        return [
+            SiteStatistics(
+                site.settings.name,
+                site.attempts,
+                site.connects,
+                site.last_end,
+                site.link.statistics() if site.link is not None else None,
+            )
+            for site in self._sites
+        ]
+
+    # --- what we want
+
+    def hold(self) -> None:
+        """Not ready: sign off to receive, on every link of now and later, until `resume`. Idempotent."""
+        if not self._held:
+            self._held = True
+            _log.warning("links on hold: signing off to receive")
+            for link in self.links:
+                link.hold(self._clock())
+
+    def resume(self) -> None:
+        """Ready again: sign on again, unless draining. Idempotent."""
+        if self._held:
+            self._held = False
+            _log.info("links resumed")
+            for link in self.links:
+                link.resume(self._clock())
+
+    def drain(self) -> None:
+        """Sign off to receive for good. Links stay, replies leave, payments may be submitted. Idempotent."""
+        if not self._draining:
+            self._draining = True
+            _log.info("links draining: signing off to receive")
+            for link in self.links:
+                link.drain(self._clock())
+            self._stop_dialling()
+
+    async def finish(self) -> None:
+        """Sign off to submit too, close every link, and end `run`. Cancelled: links stay as they are, still
+        finishing.
+        """
+        if not self._finishing:
+            self._finishing = self._draining = True
+            for link in self.links:
+                link.finish(self._clock())
+            self._stop_dialling()
+        if self._running:
+            await self._ended.wait()
+
+    def _stop_dialling(self) -> None:
+        for site in self._sites:
+            if not self._dials():
+                site.dialling.cancel()
+
+    def _dials(self) -> bool:
+        """Whether a new link is of use: while draining only for submitting."""
+        return not self._finishing and (self._pair.session.submit or not self._draining)
+
+    # --- the tasks
+
+    async def run(self) -> None:
+        """Keep a link to each site until `finish`. Cancelled: every link ends at once, what was queued is `unsent`."""
+        assert not self._running
+        self._running = True
+        try:
+            async with trio.open_nursery() as nursery:
+                for site in self._sites:
+                    nursery.start_soon(self._keep, site)
+        finally:
+            self._ended.set()
+
+    async def _keep(self, site: _Site) -> None:
+        while self._dials():
+            stream = None
+            with trio.CancelScope() as site.dialling:
+                stream = await self._connect(site)
+            if stream is not None and self._dials():
+                await self._live(site, stream)
+            elif stream is not None:
+                await trio.aclose_forcefully(stream)
+            if not self._dials():
+                return
+            limit_s = min(site.settings.reconnect_max_s, site.settings.reconnect_s * 2 ** min(site.attempts, 30))
+            pause_s = self._random.uniform(0, limit_s)
+            site.attempts += 1
+            _log.info("dialling again", link=site.settings.name, pause_s=round(pause_s, 3), attempt=site.attempts)
+            with trio.CancelScope() as site.dialling:
+                await trio.sleep(pause_s)
+
+    async def _connect(self, site: _Site) -> trio.abc.Stream | None:
+        within_s = site.settings.connect_within_s
+        try:
+            with trio.fail_after(within_s):
+                stream = await self._dial(site.settings)
+        except trio.TooSlowError:
+            site.last_end = f"no connection within {within_s:g} s"
+        except (OSError, trio.BrokenResourceError) as error:
+            site.last_end = log.describe(error)
+        else:
+            site.connected.inc()
+            site.connects += 1
+            return stream
+        site.failed.inc()
+        _log.warning("cannot connect", link=site.settings.name, error=site.last_end, attempt=site.attempts + 1)
+        return None
+
+    async def _live(self, site: _Site, stream: trio.abc.Stream) -> None:
+        # no wait between `_dials` and here: hold, drain and finish find either no link, or this one
+        session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
+        link = Link(
+            next(self._connections), site.settings, stream, session, self._inbox, pair=self._pair, clock=self._clock
+        )
+        site.link = link
+        try:
+            await link.run()
+        finally:
+            site.link = None
+            site.last_end = link.reason
+            if session.settled_s(self._clock()) >= SETTLED_S:
+                site.attempts = 0

@@ -1,0 +1,268 @@
+"""The law of a session, as tables: which state follows which, and what is said on the way. Pure data; `session` obeys
+it.
+
+**Directions.** We sign on to receive (891) and to submit (881) in two exchanges that know nothing of each other. Each
+direction is a machine of its own over the table `DIRECTIONS`, and has at most one exchange outstanding: when what we
+want changes while the hub has yet to respond, the machine remembers that and acts on the response. What we want
+follows from four things: the configuration, `hold` (not ready: off to receive until `resume`), `drain` (off to receive
+for good; what is in flight goes on being replied to) and `finish` (off in both directions, then `Finished`). They may
+be called in any order and any number of times.
+
+A sign-on that the hub refuses, or does not respond to in time, is repeated with doubling pauses for as long as the link
+lives. After silence the hub may have us signed on or not: so an unanswered sign-on that is no longer wanted is signed
+off, and a sign-off that was refused or unanswered is repeated, while the gateway behaves as if it had succeeded.
+
+**Echo.** After `echo_after_s` without a byte from the hub we send an echo (831); a sign-on that meets silence asks for
+one at once. Anything that comes shows that the link lives. `echo_misses_max` echoes in a row that met nothing but
+silence: `Lost`. This is the table `ECHOES`. The hub's own echo is always responded to, also while draining and
+finishing.
+
+**The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for
+what we cannot do; key management is not built yet and gets 1909. A sign-off by the hub is accepted, and we sign on
+again after a pause. A 9824 is acknowledged with 9834; the caller passes it here only after it is durable. A 9624 is
+reported.
+
+**Responses** are matched by DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
+reported.
+"""
+
+from enum import Enum
+from typing import Final, Literal, NamedTuple
+
+from gateway.wire.message import Message
+
+# --- what comes out
+
+
+class Direction(Enum):
+    """What a sign-on is for."""
+
+    RECEIVE = "receive"
+    SUBMIT = "submit"
+
+
+ReportName = Literal[
+    "sign-on refused",
+    "sign-on unanswered",
+    "sign-off refused",
+    "sign-off unanswered",
+    "signed off by hub",
+    "echo unanswered",
+    "response unplaced",
+    "advice",
+    "usm",
+    "keys unsupported",
+    "function unsupported",
+    "request malformed",
+]
+
+
+class Send(NamedTuple):
+    """Send this message: it has no DE128 yet."""
+
+    message: Message
+
+
+class Changed(NamedTuple):
+    """From now on we are, or are not, signed on in this direction."""
+
+    direction: Direction
+    on: bool
+
+
+class Report(NamedTuple):
+    """Something that people or metrics want to know; nothing has to be done about it."""
+
+    name: ReportName
+    direction: Direction | None = None
+    function_code: str = ""
+    code: str = ""
+    """DE26, where the hub said one."""
+    message_id: str = ""
+
+
+class Lost(NamedTuple):
+    """The hub is not there: close the connection and dial again."""
+
+    reason: str
+
+
+class Finished(NamedTuple):
+    """Signed off in both directions as far as the hub lets us: close the connection."""
+
+
+Action = Send | Changed | Report | Lost | Finished
+
+
+# --- the table of a direction
+
+
+class State(Enum):
+    """Where a direction stands. An exchange is outstanding in the four states that say so."""
+
+    OFF = "off"
+    """Not signed on, and not wanted."""
+    SIGNING_ON = "signing on"
+    """Sign-on outstanding."""
+    REVOKED = "signing on, revoked"
+    """Sign-on outstanding, but no longer wanted."""
+    ON = "on"
+    SIGNING_OFF = "signing off"
+    """Sign-off outstanding."""
+    RESTORED = "signing off, restored"
+    """Sign-off outstanding, but wanted again."""
+    REFUSED = "refused"
+    """Wanted, but the hub said no or signed us off: pausing."""
+    UNANSWERED = "sign-on unanswered"
+    """Wanted; the hub may have us signed on and may not: pausing."""
+    LINGERING = "sign-off unanswered"
+    """Not wanted; the hub refused our sign-off or did not respond to it, and may have us signed on: pausing."""
+
+
+class Event(Enum):
+    """What can happen to a direction."""
+
+    WANT = "want"
+    UNWANT = "unwant"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    TIMED_OUT = "timed out"
+    PAUSED = "paused"
+    """The pause is over."""
+    SIGNED_OFF = "signed off"
+    """By a request of the hub."""
+
+
+class Do(Enum):
+    """What goes with a change of state."""
+
+    NOTHING = "nothing"
+    SIGN_ON = "sign on"
+    SIGN_OFF = "sign off"
+    REST = "rest"
+    """Start a pause, twice the last one."""
+
+
+Transition = tuple[State, Do]
+
+# A pair that is not here cannot happen: responses and time-outs need an exchange, the end of a pause needs a pause,
+# and WANT and UNWANT alternate.
+DIRECTIONS: Final[dict[tuple[State, Event], Transition]] = {
+    (State.OFF, Event.WANT): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.OFF, Event.SIGNED_OFF): (State.OFF, Do.NOTHING),
+    (State.SIGNING_ON, Event.UNWANT): (State.REVOKED, Do.NOTHING),
+    (State.SIGNING_ON, Event.ACCEPTED): (State.ON, Do.NOTHING),
+    (State.SIGNING_ON, Event.REFUSED): (State.REFUSED, Do.REST),
+    (State.SIGNING_ON, Event.TIMED_OUT): (State.UNANSWERED, Do.REST),
+    # the two crossed: the hub's response to our sign-on comes after it and decides
+    (State.SIGNING_ON, Event.SIGNED_OFF): (State.SIGNING_ON, Do.NOTHING),
+    (State.REVOKED, Event.WANT): (State.SIGNING_ON, Do.NOTHING),
+    (State.REVOKED, Event.ACCEPTED): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.REVOKED, Event.REFUSED): (State.OFF, Do.NOTHING),
+    (State.REVOKED, Event.TIMED_OUT): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.REVOKED, Event.SIGNED_OFF): (State.REVOKED, Do.NOTHING),
+    (State.ON, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.ON, Event.SIGNED_OFF): (State.REFUSED, Do.REST),
+    (State.SIGNING_OFF, Event.WANT): (State.RESTORED, Do.NOTHING),
+    (State.SIGNING_OFF, Event.ACCEPTED): (State.OFF, Do.NOTHING),
+    (State.SIGNING_OFF, Event.REFUSED): (State.LINGERING, Do.REST),
+    (State.SIGNING_OFF, Event.TIMED_OUT): (State.LINGERING, Do.REST),
+    (State.SIGNING_OFF, Event.SIGNED_OFF): (State.SIGNING_OFF, Do.NOTHING),
+    #
+    # whatever became of the sign-off, a sign-on settles it
+    (State.RESTORED, Event.UNWANT): (State.SIGNING_OFF, Do.NOTHING),
+    (State.RESTORED, Event.ACCEPTED): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.RESTORED, Event.REFUSED): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.RESTORED, Event.TIMED_OUT): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.RESTORED, Event.SIGNED_OFF): (State.RESTORED, Do.NOTHING),
+    (State.REFUSED, Event.UNWANT): (State.OFF, Do.NOTHING),
+    (State.REFUSED, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.REFUSED, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
+    (State.UNANSWERED, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.UNANSWERED, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.UNANSWERED, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
+    (State.LINGERING, Event.WANT): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.LINGERING, Event.PAUSED): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.LINGERING, Event.SIGNED_OFF): (State.OFF, Do.NOTHING),
+}
+
+SIGNING_ON: Final = frozenset({State.SIGNING_ON, State.REVOKED})
+EXCHANGING: Final = SIGNING_ON | {State.SIGNING_OFF, State.RESTORED}
+"""States with an exchange outstanding."""
+RESTING: Final = frozenset({State.REFUSED, State.UNANSWERED, State.LINGERING})
+"""States with a pause running."""
+
+SIGN_ON: Final = {Direction.RECEIVE: "891", Direction.SUBMIT: "881"}
+SIGN_OFF: Final = {Direction.RECEIVE: "892", Direction.SUBMIT: "882"}
+
+# --- the table of echoes
+
+
+class EchoState(Enum):
+    """Where our own echoes stand."""
+
+    LISTENING = "listening"
+    ASKED = "asked"
+    """An echo is outstanding, and nothing came since it was sent."""
+    HEARD = "heard"
+    """An echo is outstanding, but something else came: the link lives."""
+
+
+class EchoEvent(Enum):
+    """What can happen to them."""
+
+    SILENCE = "silence"
+    FRAME = "frame"
+    """Any bytes from the hub."""
+    RESPONSE = "response"
+    OVERDUE = "overdue"
+    LAST_OVERDUE = "last overdue"
+    """Overdue, and `echo_misses_max` reached."""
+
+
+class EchoDo(Enum):
+    """What goes with it."""
+
+    NOTHING = "nothing"
+    ECHO = "echo"
+    REPORT = "report"
+    REPEAT = "report and echo"
+    LOSE = "report and give up"
+
+
+ECHOES: Final[dict[tuple[EchoState, EchoEvent], tuple[EchoState, EchoDo]]] = {
+    (EchoState.LISTENING, EchoEvent.SILENCE): (EchoState.ASKED, EchoDo.ECHO),
+    (EchoState.LISTENING, EchoEvent.FRAME): (EchoState.LISTENING, EchoDo.NOTHING),
+    (EchoState.ASKED, EchoEvent.FRAME): (EchoState.HEARD, EchoDo.NOTHING),
+    (EchoState.ASKED, EchoEvent.RESPONSE): (EchoState.LISTENING, EchoDo.NOTHING),
+    (EchoState.ASKED, EchoEvent.OVERDUE): (EchoState.ASKED, EchoDo.REPEAT),
+    (EchoState.ASKED, EchoEvent.LAST_OVERDUE): (EchoState.LISTENING, EchoDo.LOSE),
+    (EchoState.HEARD, EchoEvent.FRAME): (EchoState.HEARD, EchoDo.NOTHING),
+    (EchoState.HEARD, EchoEvent.RESPONSE): (EchoState.LISTENING, EchoDo.NOTHING),
+    (EchoState.HEARD, EchoEvent.OVERDUE): (EchoState.LISTENING, EchoDo.REPORT),
+}
+
+ECHO: Final = "831"
+
+# --- the table of the hub's requests
+
+
+class Response(NamedTuple):
+    """How we respond to a 9804 of the hub."""
+
+    code: str
+    """DE26 of the 9814."""
+    report: ReportName | None = None
+    signs_off: Direction | None = None
+
+
+REQUESTS: Final[dict[str, Response]] = {
+    "831": Response("0000"),
+    "882": Response("0000", "signed off by hub", Direction.SUBMIT),
+    "892": Response("0000", "signed off by hub", Direction.RECEIVE),
+    "811": Response("1909", "keys unsupported"),
+    "885": Response("1909", "keys unsupported"),
+    "886": Response("1909", "keys unsupported"),
+}
+"""By DE24. Whatever else the hub asks for gets `UNKNOWN`; so does a sign-on, which is ours to ask for."""
+UNKNOWN: Final = Response("1909", "function unsupported")
