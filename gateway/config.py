@@ -39,7 +39,7 @@ class Wire(Struct, frozen=True, forbid_unknown_fields=True):
     header_inclusive: bool = False
     """Whether the length counts the header too."""
     frame_bytes_max: Annotated[int, Meta(ge=512, le=65535)] = 8192
-    """A longer frame ends the connection: the length cannot be right. The built-in table's messages stay below 4 KiB."""
+    """A longer frame ends the connection: the length cannot be right. The built-in table's stay below 4 KiB."""
     field_table: str = ""
     """A field table to use in place of the built-in `gateway/wire/fps.toml` (a path)."""
 

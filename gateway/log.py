@@ -178,8 +178,9 @@ def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
     try:
         return _encoder.encode(event)
     except (TypeError, ValueError, OverflowError):
-        known = {key: str(event.get(key)).encode(errors="backslashreplace").decode() for key in ("event", "level", "time")}
-        return _encoder.encode(known | {"dropped": sorted(event.keys() - known.keys())})
+        ours = ("component", "event", "level", "time")
+        line = {key: ascii(event[key]).strip("'") for key in ours if key in event}
+        return _encoder.encode(line | {"dropped": [key for key in event if key not in ours]})
 
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -214,5 +215,8 @@ def configure(
 
 
 def get(component: str) -> Any:
-    """Give a part its logger: `log = get("journal")`, then `log.info("segment created", segment=…)`."""
+    """Return the logger of a part, asked for once at the top of its file.
+
+    `log = get("journal")`, and where something happens: `log.info("segment created", segment=…)`.
+    """
     return structlog.get_logger(component=component)

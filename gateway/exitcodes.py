@@ -1,0 +1,56 @@
+"""How the process ends, for systemd and people: the one place that says what each exit code means.
+
+0, 1, 2 and 130 are what shells and Python take them for; the others are those of sysexits.h. For a unit file:
+`RestartPreventExitStatus=2 74 78` (starting again cannot help, someone must look), and restart after anything else.
+"""
+
+from enum import IntEnum
+
+from gateway.errors import ConfigurationError, GatewayError, JournalFault, Refusal
+
+
+class ExitCode(IntEnum):
+    """What the process ends with."""
+
+    ENDED = 0
+    """Ended as asked: everything in flight was finished and recorded."""
+    BUG = 1
+    """A bug of ours: a broken invariant, an exception that nobody expected. The log's last line says which."""
+    USAGE = 2
+    """The command line makes no sense. Nothing was started."""
+    UNAVAILABLE = 69
+    """Something outside that is needed to start is away (an address in use, say). Starting again later may help."""
+    JOURNAL = 74
+    """The journal cannot be trusted: a sync failed, a record is damaged. Starting again cannot help."""
+    REFUSED = 75
+    """Refused to start now: another process holds the journal's lock. Starting again later may help."""
+    CONFIGURATION = 78
+    """The configuration holds mistakes, all of them printed. Nothing was started."""
+    INTERRUPTED = 130
+    """A second signal ended it at once, before everything in flight was finished. Nothing durable is lost."""
+
+
+_WORST_FIRST = (
+    ExitCode.BUG,
+    ExitCode.JOURNAL,
+    ExitCode.CONFIGURATION,
+    ExitCode.REFUSED,
+    ExitCode.UNAVAILABLE,
+    ExitCode.INTERRUPTED,
+)
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """Say what the process ends with when this error ended it. Of a group the worst counts, in the order above."""
+    if isinstance(error, BaseExceptionGroup):
+        found = {exit_code(inner) for inner in error.exceptions}
+        return next(code for code in _WORST_FIRST if code in found)
+    if isinstance(error, JournalFault):
+        return ExitCode.JOURNAL
+    if isinstance(error, ConfigurationError):
+        return ExitCode.CONFIGURATION
+    if isinstance(error, Refusal):
+        return ExitCode.REFUSED
+    if isinstance(error, GatewayError):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG

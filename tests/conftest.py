@@ -1,0 +1,65 @@
+"""For every test: the log is strict and collected, and what runs real processes is marked so."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import msgspec
+import pytest
+
+from gateway import log
+
+HERE = Path(__file__).parent
+LOGGED_LINES_MAX = 10_000
+
+# No deadline: speed is measured in benchmarks, never in timed tests. Not derandomized: each run tries something new,
+# and a failure prints how to have it again.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ci"), max_examples=5000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+class Collected(log.Writer):
+    """Keeps the lines in a list, in this thread."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Keep the line."""
+        if len(self.lines) < LOGGED_LINES_MAX:
+            self.lines.append(line)
+
+    def close(self, within_s: float = 0.0) -> None:
+        """Nothing waits."""
+
+
+class Logged:
+    """What the test has logged so far."""
+
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def __call__(self, event: str = "") -> list[dict[str, Any]]:
+        """The lines, or those with this event."""
+        lines = [msgspec.json.decode(line) for line in self._collected.lines]
+        return [line for line in lines if not event or line["event"] == event]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[Logged]:
+    """The lines that the test logs; a field that is not in `gateway.log.FIELDS` fails it."""
+    log.strict = True
+    collected = Collected()
+    log.configure("debug", "json", collected)
+    yield Logged(collected)
+    log.configure("debug", "json", Collected())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below tests/system runs real processes."""
+    for item in items:
+        if (HERE / "system") in item.path.parents:
+            item.add_marker("system")
