@@ -1,0 +1,108 @@
+"""A message for a person: every field that can be read, then the place where it is bad.
+
+What is sensitive is in here in clear, marked as such: whoever prints it masks it. Knows no terminal.
+"""
+
+from msgspec import Struct
+
+from gateway.wire import walk
+from gateway.wire.fields import FieldTable
+from gateway.wire.walk import HEADER_END, MTI_END, Unparseable
+
+
+class Part(Struct, frozen=True):
+    """One line of `Codec.explain`: a field, or the place where the message is bad."""
+
+    field: int
+    """0: the MTI; 1: the bitmaps."""
+    name: str
+    title: str
+    position: int
+    """Byte of the first character, that of the length prefix if there is one."""
+    width: int
+    """Bytes, with the length prefix."""
+    value: str = ""
+    sensitive: bool = True
+    fault: str = ""
+    """What is wrong here; never content."""
+    fault_position: int = -1
+    """Byte that is wrong."""
+    fatal: bool = False
+    """The structure ends here: nothing after it can be read."""
+    parts: tuple["Part", ...] = ()
+    """The tags of a nested field; `field` is the tag."""
+
+    def __repr__(self) -> str:
+        """Say where, and not what: a traceback must not leak a payment."""
+        return f"<DE{self.field} at byte {self.position}, {self.width} bytes{', ' if self.fault else ''}{self.fault}>"
+
+
+def explain(table: FieldTable, body: bytes) -> list[Part]:
+    """Take a message apart as far as it can be read. Never raises."""
+    parts: list[Part] = []
+    bad: Unparseable | None = None
+    mti = body[:MTI_END]
+    try:
+        layout = walk.layout_of(table, body)
+        parts.append(Part(0, "mti", layout.title, 0, MTI_END, layout.mti, sensitive=False))
+    except Unparseable as error:
+        layout, bad = None, error
+        parts.append(Part(0, "mti", "message type", 0, len(mti), walk.text_of(mti), True, error.what, 0))
+    try:
+        walk.numbers_in(body)
+        text = walk.text_of(body[MTI_END:HEADER_END])
+        parts.append(Part(1, "bitmaps", "primary and secondary bitmap", MTI_END, 32, text, sensitive=False))
+        found = []
+        for span in walk.spans(table, body):
+            found.append(span)
+            parts.append(_explained(table, body, span))
+    except Unparseable as error:
+        field = table.fields.get(error.field)
+        name, title = (field.name, field.title) if field else ("", "")
+        parts.append(
+            Part(error.field, name, title, error.position, 0, "", True, error.what, error.position, fatal=True)
+        )
+        return parts
+    if layout is not None:
+        present = {span.field.number: walk.value_in(body, span) for span in found}
+        for number in layout.mandatory:
+            if not present.get(number):
+                field = table.fields[number]
+                what = "is mandatory and missing"
+                parts.append(Part(number, field.name, field.title, HEADER_END, 0, "", True, what, HEADER_END))
+    elif bad is not None:
+        parts[0] = Part(0, "mti", "message type", 0, len(mti), walk.text_of(mti), True, bad.what, 0, fatal=True)
+    return parts
+
+
+def _explained(table: FieldTable, body: bytes, span: walk.Span) -> Part:
+    field, position, start, end = span
+    fault = walk.fault_of(table, body, span)
+    value = walk.value_in(body, span)
+    inner: tuple[Part, ...] = ()
+    if field.number in table.nested:
+        tags = table.nested[field.number]
+        inner = tuple(
+            Part(
+                int(piece.tag),
+                tags[piece.tag].name if piece.tag in tags else "",
+                tags[piece.tag].title if piece.tag in tags else "not in the field table",
+                start + piece.start - 6,
+                6 + len(piece.value),
+                piece.value,
+                field.sensitive,
+            )
+            for piece in walk.pieces(value)
+        )
+    return Part(
+        field.number,
+        field.name,
+        field.title,
+        position,
+        end - position,
+        value,
+        field.sensitive,
+        fault.what if fault else "",
+        fault.position if fault else -1,
+        parts=inner,
+    )

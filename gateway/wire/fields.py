@@ -1,0 +1,259 @@
+"""The field table: what `fps.toml` (or a bank's own file) says, checked as a whole and frozen.
+
+Knows formats, character classes and who carries what. Does not know bytes: reading them is `walk` and `plan`.
+"""
+
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from gateway.errors import ConfigurationError
+from gateway.wire.message import TYPES
+
+Charset = Literal["digits", "text", "wide", "hex"]
+Standing = Literal["certain", "likely", "unknown"]
+
+DIGITS = b"0123456789"
+HEX = b"0123456789ABCDEF"
+TEXT = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ =#!\"%&*<>;{@\r\n"
+"""The characters that the scheme allows (fps-protocol section 1, certain). `TEXT` holds `DIGITS` and `HEX`."""
+UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+"""Bytes that mean nothing in windows-1252."""
+WIDE = TEXT + bytes(byte for byte in range(0x80, 0x100) if byte not in UNDEFINED)
+"""`TEXT` and everything that windows-1252 adds to ASCII: for names, addresses and references."""
+CHARSETS: dict[Charset, bytes] = {"digits": DIGITS, "text": TEXT, "wide": WIDE, "hex": HEX}
+
+MAC_FIELD = 128
+MAC_WIDTH = 16
+"""DE128 is a 64-bit MAC as hex (certain): the code relies on it, so no table can say otherwise."""
+
+_NEEDED = {
+    3: "processing_code",
+    12: "date_sent",
+    26: "action_code",
+    31: "trn",
+    44: "field_in_error",
+    51: "currency",
+} | {
+    98: "sender",
+    128: "mac",
+}
+"""What makes the FPID and a reply: a table without these is of no use."""
+_WIDTHS_KEPT = {3: 6, 12: 8, 26: 4, 51: 3, 98: 11}
+"""Widths that the FPID and the replies are made of (certain)."""
+_FORMAT = re.compile(r"(n|ans|hex|LLL|LL)([1-9][0-9]{0,2})")
+_PREFIX = {"n": 0, "ans": 0, "hex": 0, "LL": 2, "LLL": 3}
+
+
+class Field(Struct, frozen=True, gc=False):
+    """One data element."""
+
+    number: int
+    name: str
+    """The attribute of the message types that holds it."""
+    title: str
+    """What people call it."""
+    prefix: int
+    """Digits of the length prefix; 0: the width is fixed."""
+    width: int
+    """Characters when fixed, else at most so many."""
+    charset: Charset
+    standing: Standing
+    sensitive: bool
+    """Not to be shown unless asked for by name."""
+
+    @property
+    def format(self) -> str:
+        """As the table writes it."""
+        if self.prefix:
+            return f"{'L' * self.prefix}{self.width}"
+        return f"{ {'digits': 'n', 'hex': 'hex'}.get(self.charset, 'ans') }{self.width}"
+
+
+class Tag(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One tag inside of a nested field."""
+
+    name: str
+    title: str
+    standing: Standing
+
+
+class Layout(Struct, frozen=True):
+    """What one message type carries, DE128 aside: field numbers, ascending."""
+
+    mti: str
+    title: str
+    standing: Standing
+    mandatory: tuple[int, ...]
+    optional: tuple[int, ...]
+
+
+class FieldTable(Struct, frozen=True):
+    """The whole table, read only."""
+
+    fields: MappingProxyType[int, Field]
+    layouts: MappingProxyType[str, Layout]
+    nested: MappingProxyType[int, MappingProxyType[str, Tag]]
+
+    def attributes(self, mti: str) -> list[tuple[int, str]]:
+        """Number and attribute name of every field that the type of this MTI has a place for, ascending."""
+        places = set(TYPES[mti].__struct_fields__) - {"mti", "body", "fault", "mac"}
+        return [(number, field.name) for number, field in sorted(self.fields.items()) if field.name in places]
+
+
+class _FieldEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    title: str
+    format: str
+    charset: Charset
+    standing: Standing
+    sensitive: bool
+
+
+class _MessageEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    mti: list[str]
+    title: list[str]
+    standing: Standing
+    mandatory: list[int]
+    optional: list[int]
+
+
+def load(path: str | Path = "") -> FieldTable:
+    """Read a table; without a path the built-in one. Raises `ConfigurationError` with every mistake in it."""
+    where = str(path) or "fps.toml"
+    try:
+        text = (Path(path) if path else resources.files("gateway.wire") / "fps.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
+    mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - {"fields", "nested", "messages"})]
+    fields = _fields(raw.get("fields", {}), mistakes)
+    layouts = _layouts(raw.get("messages", []), fields, mistakes)
+    nested = _nested(raw.get("nested", {}), fields, mistakes)
+    if mistakes:
+        raise ConfigurationError([f"{where}: {mistake}" for mistake in mistakes])
+    return FieldTable(MappingProxyType(fields), MappingProxyType(layouts), MappingProxyType(nested))
+
+
+def _fields(raw: Any, mistakes: list[str]) -> dict[int, Field]:
+    fields: dict[int, Field] = {}
+    if not isinstance(raw, dict):
+        mistakes.append("fields: must be a table")
+        return fields
+    for key, value in raw.items():
+        here = f"fields.{key}"
+        try:
+            entry = msgspec.convert(value, _FieldEntry)
+        except msgspec.ValidationError as error:
+            mistakes.append(f"{here}: {error}")
+            continue
+        form = _FORMAT.fullmatch(entry.format)
+        if not (key.isascii() and key.isdigit() and 2 <= int(key) <= MAC_FIELD):
+            mistakes.append(f"{here}: a field number is from 2 to {MAC_FIELD}")
+        elif form is None or int(form[2]) >= 10 ** (_PREFIX[form[1]] or 3):
+            mistakes.append(
+                f"{here}: format must be n6, ans11, hex16, LL34 or LLL140, with a width that the prefix can say"
+            )
+        elif (form[1] == "n") != (entry.charset == "digits") and not _PREFIX[form[1]]:
+            mistakes.append(
+                f"{here}: format n is for the charset digits, and the charset digits for format n, LL or LLL"
+            )
+        elif not entry.name.isidentifier():
+            mistakes.append(f"{here}: name must be an identifier")
+        else:
+            number = int(key)
+            fields[number] = Field(
+                number=number,
+                name=entry.name,
+                title=entry.title,
+                prefix=_PREFIX[form[1]],
+                width=int(form[2]),
+                charset=entry.charset,
+                standing=entry.standing,
+                sensitive=entry.sensitive,
+            )
+    _check_fields(fields, mistakes)
+    return dict(sorted(fields.items()))
+
+
+def _check_fields(fields: dict[int, Field], mistakes: list[str]) -> None:
+    """What no field can know alone."""
+    owners: dict[str, int] = {}
+    for number, field in fields.items():
+        if owners.setdefault(field.name, number) != number:
+            mistakes.append(f"fields.{number}: the name is that of field {owners[field.name]} already")
+    for number, name in _NEEDED.items():
+        if number not in fields or fields[number].name != name:
+            mistakes.append(f"fields.{number}: must be there and be named {name}: the code relies on it")
+    for number, width in _WIDTHS_KEPT.items():
+        if number in fields and (fields[number].prefix or fields[number].width != width):
+            mistakes.append(
+                f"fields.{number}: must be {width} characters wide: the FPID and the replies are made of it"
+            )
+    mac = fields.get(MAC_FIELD)
+    if mac is not None and (mac.prefix or mac.width != MAC_WIDTH or mac.charset != "hex"):
+        mistakes.append(f"fields.{MAC_FIELD}: must be hex{MAC_WIDTH}")
+
+
+def _layouts(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[str, Layout]:
+    layouts: dict[str, Layout] = {}
+    for index, value in enumerate(raw if isinstance(raw, list) else [raw]):
+        here = f"messages[{index}]"
+        try:
+            entry = msgspec.convert(value, _MessageEntry)
+        except msgspec.ValidationError as error:
+            mistakes.append(f"{here}: {error}")
+            continue
+        if len(entry.title) != len(entry.mti):
+            mistakes.append(f"{here}: there must be one title for each MTI")
+            continue
+        numbers = entry.mandatory + entry.optional
+        mistakes += [f"{here}: field {number} is not in [fields]" for number in numbers if number not in fields]
+        if len(set(numbers)) != len(numbers) or MAC_FIELD in numbers:
+            mistakes.append(f"{here}: each field once, and {MAC_FIELD} not at all: it is always there")
+        for mti, title in zip(entry.mti, entry.title, strict=True):
+            if mti not in TYPES:
+                mistakes.append(f"{here}: there is no message type {mti}")
+                continue
+            places = TYPES[mti].__struct_fields__
+            # a mandatory field must have an attribute: else nobody could build the message
+            mistakes += [
+                f"{here}: field {number} is mandatory, but messages of type {mti} have no {fields[number].name}"
+                for number in entry.mandatory
+                if number in fields and fields[number].name not in places
+            ]
+            layouts[mti] = Layout(
+                mti, title, entry.standing, tuple(sorted(entry.mandatory)), tuple(sorted(entry.optional))
+            )
+    mistakes += [f"messages: {mti} is missing" for mti in TYPES if mti not in layouts]
+    return layouts
+
+
+def _nested(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[int, MappingProxyType[str, Tag]]:
+    nested: dict[int, MappingProxyType[str, Tag]] = {}
+    try:
+        entries = msgspec.convert(raw, dict[str, dict[str, Tag]])
+    except msgspec.ValidationError as error:
+        mistakes.append(f"nested: {error}")
+        return nested
+    for key, tags in entries.items():
+        number = int(key) if key.isascii() and key.isdigit() else 0
+        if number not in fields or not fields[number].prefix:
+            mistakes.append(f"nested.{key}: is no field of variable length")
+            continue
+        mistakes += [
+            f"nested.{key}.{tag}: a tag is three digits"
+            for tag in tags
+            if not (len(tag) == 3 and tag.isascii() and tag.isdigit())
+        ]
+        nested[number] = MappingProxyType(tags)
+    return nested
