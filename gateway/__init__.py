@@ -1,0 +1,24 @@
+"""The Faster Payments gateway. This is the map.
+
+The flow of a payment that arrives, and where each step is:
+
+    hub.link ── frames ──→ engine ── decode (wire), verify the MAC (signer) ──→ inbound, the story
+    inbound ── record (journal) ── ask (processor) ── answer or stand-in ── record, MAC ── reply ──→ hub.link
+    journal ──→ processor.forwarder tells the processor what it has to know, until it acknowledges
+
+The nouns: hub, link, frame, message, request, answer, reply, step, record, segment, position, cursor, follower, site,
+pair, node, ask, tell, stand in. Each has one meaning, and each thing one word.
+
+Who may import whom (a module imports from rows above its own, or from its own folder; a test holds it to that):
+
+    errors clock
+    log metrics config disk
+    wire
+    lifecycle steps
+    outcomes standin verify inbound, hub.session, journal.record, journal.recovery     pure: no I/O, no clock
+    hub journal signer processor ops, engine                                           shells; they meet in daemon
+    daemon
+    decode __main__                                                                    what a person types
+"""
+
+__version__ = "0.1.0"

@@ -79,7 +79,7 @@ class Undelivered(Struct, frozen=True, array_like=True, gc=False):
     """Why a reply did not leave, or may not have."""
 
     reason: str
-    """`link-lost`, `too-late`, `no-mac`, or `restart` (it may have left just before the process ended)."""
+    """`link-lost`, `too-late`, `no-mac`; or, when it may have left all the same, `link-lost-writing` or `restart`."""
     code: str
     request: bytes
 
@@ -101,12 +101,16 @@ class Reversal(Struct, frozen=True, array_like=True, gc=False):
     """The payment's state (`lifecycle.State`) when the reversal came; `NEW` when it was never seen."""
     code: str
     """What had been decided, or empty."""
+    content: bytes
+    """Digest of the request's content; eight zero bytes when the request was never seen."""
 
 
 class Orphan(Struct, frozen=True, array_like=True, gc=False):
     """A payment that a restart found undecided."""
 
     request: bytes
+    content: bytes
+    """Digest of the request's content, eight bytes."""
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False):

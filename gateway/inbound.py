@@ -1,0 +1,364 @@
+"""THE STORY of a payment that arrives: every branch is here, and nothing else is. Start reading here.
+
+    request → RECEIVE → (durable) → ASK → ANSWER or STAND_IN → (durable, MAC made) → REPLY → REPLIED or UNDELIVERED
+
+Around that line: repeats JOIN a decision that is being made or REPEAT one that was; other content under its FPID is
+a CONFLICT; a reversal ends everything; what the processor says after stand-in is LATE. `lifecycle` is the law: it says
+for each (state, event) where the payment goes and which act is done on the way. This file says how each act is done.
+
+It knows no socket, disk, HSM, clock, log or task: what is to be done leaves through `Commands`, what happened comes in
+through the `on_` methods, and `now` is an argument. Its promise of order: whatever leaves (a question, a reply) is
+commanded together with the position of the record that must be durable first.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Protocol
+
+from gateway import config, steps
+from gateway.clock import Now
+from gateway.lifecycle import FINAL, Act, Event, Row, State, step
+from gateway.outcomes import Outcome, Outcomes, Unfinished, unseen
+from gateway.standin import StandIn
+from gateway.steps import Kind
+from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, judge
+from gateway.wire.codec import Codec, fpid_of
+from gateway.wire.message import PaymentRequest, ReversalRequest
+
+ACCEPTED = "0000"
+
+
+class Link(Protocol):
+    """What the story knows of a link: who it is, and whether a reply may still leave by it."""
+
+    id: int
+    """Unique for each connection: a reply leaves on the connection that brought its request, or not at all."""
+
+
+class Note(Enum):
+    """What people may want to hear of; `engine` makes log lines and counts of it."""
+
+    RECEIVED = auto()
+    ANSWERED = auto()
+    STOOD_IN = auto()
+    REPLIED = auto()
+    UNDELIVERED = auto()
+    LATE_ANSWER = auto()
+    LATE_REFUSAL = auto()
+    REVERSED = auto()
+    REVERSED_AGAIN = auto()
+    REPEATED = auto()
+    JOINED = auto()
+    CONFLICT = auto()
+    BAD_FIELD = auto()
+    REFUSED_REVERSED = auto()
+    OVERLOAD = auto()
+    ORPHANED = auto()
+
+
+@dataclass(slots=True)
+class Leg:
+    """A request of this payment that waits for the reply: by which link it came, and when its first byte did."""
+
+    link: Link
+    first_byte_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Payment:
+    """A payment in flight. What is over lives on as an `Outcome`."""
+
+    fpid: str
+    state: State = State.NEW
+    request: PaymentRequest | None = None
+    content: bytes = b""
+    legs: list[Leg] = field(default_factory=list)
+    legs_out: int = 0
+    """Legs whose reply waits in a link's buffer."""
+    first_byte_s: float = 0.0
+    """When the first byte of the first request came: its deadlines count from here."""
+    code: str = ""
+    field_in_error: str = ""
+    stood_in: bool = False
+
+
+class Commands(Protocol):
+    """What the story asks of the shells. Each call only notes something for the end of this wake-up."""
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
+        """Append a record; returns its position."""
+
+    def when_recorded(self, position: int, payment: Payment) -> None:
+        """Bring RECORDED when everything up to `position` is durable."""
+
+    def ask(self, payment: Payment, deadline_s: float) -> None:
+        """Ask the processor; bring ANSWER, whenever it comes."""
+
+    def set_timer(self, payment: Payment, at_s: float) -> None:
+        """Bring DEADLINE at that time."""
+
+    def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of the decision's reply; bring READY when that and `position` are done, else UNSENT."""
+
+    def send(self, payment: Payment, link: Link, body: bytes) -> bool:
+        """Put a reply into the link's buffer and bring SENT or UNSENT; False: the link is gone."""
+
+    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+        """Make the MAC of any other reply, send it once `position` is durable; with a payment, bring SENT or UNSENT."""
+
+    def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Something worth a log line or a count; `since_s` is when the first byte of the request came."""
+
+    def advise(self, link: Link, body: bytes, function_code: str, where: str) -> None:
+        """Tell the hub by a 9624 that this message cannot be answered otherwise."""
+
+
+class Inbound:
+    """The payments in flight, and what happens to them."""
+
+    def __init__(
+        self, pair: config.Pair, payments_max: int, outcomes: Outcomes, codec: Codec, commands: Commands
+    ) -> None:
+        self._deadlines = pair.deadlines
+        self._reversed_code = pair.reversed_code
+        self._payments_max = payments_max
+        self._stand_in = StandIn(pair.stand_in)
+        self._outcomes = outcomes
+        self._codec = codec
+        self._do = commands
+        self.in_flight: dict[str, Payment] = {}
+
+    # --- events
+
+    def on_request(self, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+        """A 9200 or 9201 came, authentic."""
+        if request.fault:
+            self._refuse_fault(request, link, first_byte_s)
+            return
+        fpid, content = fpid_of(request), self._codec.content_digest(request)
+        payment = self._find(fpid)
+        known = payment.content
+        event = Event.REQUEST if not known or known == content else Event.CONFLICT
+        act = self._step(payment, event)
+        match act:
+            case Act.RECEIVE:
+                self._receive(payment, request, content, Leg(link, first_byte_s))
+            case Act.JOIN:
+                payment.legs.append(Leg(link, first_byte_s))
+                self._do.note(Note.JOINED, fpid)
+            case Act.REPEAT:
+                self._repeat(payment, request, link, first_byte_s)
+            case Act.CONFLICT:
+                self._do.note(Note.CONFLICT, fpid)
+                self._refuse(request, fpid, DUPLICATE, "", link, first_byte_s)
+            case Act.REFUSE_REVERSED:
+                self._do.note(Note.REFUSED_REVERSED, fpid)
+                self._refuse(request, fpid, self._reversed_code, "", link, first_byte_s)
+            case _:
+                raise AssertionError(act)
+
+    def on_reversal(self, reversal: ReversalRequest, link: Link, first_byte_s: float, now: Now) -> None:
+        """A 9420 or 9421 came: what it reverses is reversed, known or not, and it is answered positively."""
+        fpid = fpid_of(reversal)
+        payment = self._find(fpid)
+        found = payment.state
+        act = self._step(payment, Event.REVERSAL)
+        if act is Act.REVERSE:
+            content = payment.content or b"\0" * 8
+            body = steps.pack(steps.Reversal(reversal.body, found.name, payment.code, content))
+            position = self._do.record(Kind.REVERSED, body, fpid, link)
+            self._settle(payment, now)
+            self._do.note(Note.REVERSED, fpid, found.name)
+        else:
+            assert act is Act.REVERSE_AGAIN
+            position = self._do.record(Kind.REPEATED, reversal.body, fpid, link)
+            self._do.note(Note.REVERSED_AGAIN, fpid)
+        covered = self._codec.respond(reversal, ACCEPTED)
+        self._do.leave(link, covered, position, first_byte_s + self._deadlines.reply_within_s, None)
+
+    def on_recorded(self, payment: Payment) -> None:
+        """Its RECEIVED record is durable: now we may act on it."""
+        act = self._step(payment, Event.RECORDED)
+        if act is Act.ASK:
+            self._do.ask(payment, payment.first_byte_s + self._deadlines.stand_in_after_s)
+        elif act is Act.STAND_IN:
+            self._decide_by_stand_in(payment)
+
+    def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
+        """The processor answered: the first answer wins, whatever comes later is only recorded."""
+        if payment.state in FINAL:
+            # it may have been reversed since it was settled, under another Payment
+            outcome = self._outcomes.get(payment.fpid)
+            payment.state = outcome.state if outcome is not None else payment.state
+        act = self._step(payment, Event.ANSWER)
+        if act is Act.ANSWER:
+            self._do.note(Note.ANSWERED, payment.fpid, code)
+            self._decide(payment, Kind.ANSWERED, code, field_in_error)
+        else:
+            assert act is Act.LATE
+            self._late(payment, code)
+
+    def on_deadline(self, payment: Payment) -> None:
+        """Its stand-in timer fired."""
+        if self._step(payment, Event.DEADLINE) is Act.STAND_IN:
+            self._decide_by_stand_in(payment)
+
+    def on_ready(self, payment: Payment, body: bytes, now: Now) -> None:
+        """The decision is durable and its reply complete: it leaves on every leg that is still there and in time."""
+        if self._step(payment, Event.READY) is not Act.REPLY:
+            return
+        reason = "link-lost"
+        for leg in payment.legs:
+            if now.mono_s > leg.first_byte_s + self._deadlines.reply_within_s:
+                reason = "too-late"
+            elif self._do.send(payment, leg.link, body):
+                payment.legs_out += 1
+        if not payment.legs_out:
+            self._undelivered(payment, reason, now)
+
+    def on_sent(self, payment: Payment, link: Link, now: Now) -> None:
+        """A reply was written to its link."""
+        payment.legs_out -= 1
+        if self._step(payment, Event.SENT) is Act.REPLIED:
+            self._do.record(Kind.REPLIED, b"", payment.fpid, link)
+            self._settle(payment, now)
+            self._do.note(Note.REPLIED, payment.fpid, payment.code, payment.first_byte_s)
+
+    def on_unsent(self, payment: Payment, reason: str, now: Now) -> None:
+        """A reply will not leave. Only when that was the last leg is the payment undelivered."""
+        payment.legs_out = max(0, payment.legs_out - 1)
+        if not payment.legs_out:
+            self._undelivered(payment, reason, now)
+
+    def on_restart(self, unfinished: dict[str, Unfinished], link: Link, now: Now) -> None:
+        """Take up what the last process left between two steps. Nothing leaves: those connections are gone."""
+        for fpid, (raw, decided) in unfinished.items():
+            if decided is None:
+                content = self._codec.content_digest(self._codec.decode(raw))
+                outcome = Outcome(State.ORPHANED, "", "", stood_in=False, content=content)
+                self._do.record(Kind.ORPHANED, steps.pack(steps.Orphan(raw, content)), fpid, link)
+                self._do.note(Note.ORPHANED, fpid)
+            else:
+                outcome = decided._replace(state=State.UNDELIVERED)
+                body = steps.pack(steps.Undelivered("restart", decided.code, raw))
+                self._do.record(Kind.UNDELIVERED, body, fpid, link)
+                self._do.note(Note.UNDELIVERED, fpid, "restart")
+            self._outcomes.put(fpid, outcome, now.wall_ns)
+
+    # --- acts
+
+    def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg) -> None:
+        payment.request, payment.content = request, content
+        payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
+        overload = len(self.in_flight) >= self._payments_max
+        self.in_flight[payment.fpid] = payment
+        position = self._do.record(Kind.RECEIVED, request.body, payment.fpid, leg.link)
+        self._do.when_recorded(position, payment)
+        self._do.note(Note.RECEIVED, payment.fpid)
+        if overload:
+            # too much is being decided already: this one is not asked about, but it is answered
+            self._do.note(Note.OVERLOAD, payment.fpid)
+            self.on_deadline(payment)
+        else:
+            self._do.set_timer(payment, leg.first_byte_s + self._deadlines.stand_in_after_s)
+
+    def _decide_by_stand_in(self, payment: Payment) -> None:
+        payment.stood_in = True
+        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.decide())
+        self._decide(payment, Kind.STOOD_IN, self._stand_in.decide(), "")
+
+    def _decide(self, payment: Payment, kind: Kind, code: str, field_in_error: str) -> None:
+        """Give a payment its outcome: the one place. The record goes to the disk and the reply to the HSM together."""
+        request = payment.request
+        assert request is not None
+        payment.code, payment.field_in_error = code, field_in_error
+        covered = self._codec.respond(request, code, field_in_error)
+        told = request.body if kind is Kind.STOOD_IN else b""
+        body = steps.pack(steps.Decision(code, field_in_error, payment.content, covered, told))
+        position = self._do.record(kind, body, payment.fpid, payment.legs[0].link)
+        latest_s = max(leg.first_byte_s for leg in payment.legs) + self._deadlines.reply_within_s
+        self._do.authenticate(payment, covered, position, latest_s)
+
+    def _late(self, payment: Payment, code: str) -> None:
+        request = payment.request
+        assert request is not None
+        refused = code.startswith("1")
+        if refused and payment.stood_in:
+            kind, note = Kind.LATE_REFUSAL, Note.LATE_REFUSAL
+        else:
+            kind, note = Kind.LATE_ANSWER, Note.LATE_ANSWER
+        body = steps.pack(steps.Late(code, payment.code, request.body))
+        self._do.record(kind, body, payment.fpid, payment.legs[0].link)
+        self._do.note(note, payment.fpid, code)
+
+    def _undelivered(self, payment: Payment, reason: str, now: Now) -> None:
+        if self._step(payment, Event.UNSENT) is not Act.UNDELIVERED:
+            return
+        request = payment.request
+        assert request is not None
+        body = steps.pack(steps.Undelivered(reason, payment.code, request.body))
+        self._do.record(Kind.UNDELIVERED, body, payment.fpid, payment.legs[0].link)
+        self._settle(payment, now)
+        self._do.note(Note.UNDELIVERED, payment.fpid, reason)
+
+    def _repeat(self, payment: Payment, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+        position = self._do.record(Kind.REPEATED, request.body, payment.fpid, link)
+        covered = self._codec.respond(request, payment.code, payment.field_in_error)
+        payment.legs_out += 1
+        until_s = first_byte_s + self._deadlines.reply_within_s
+        self._do.leave(link, covered, position, until_s, payment)
+        self._do.note(Note.REPEATED, payment.fpid, payment.code)
+
+    def _refuse_fault(self, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+        fault = judge(request)
+        assert fault is not None
+        if fault.answerable:
+            fpid = fpid_of(request)
+            self._do.note(Note.BAD_FIELD, fpid, f"{fault.field:03}")
+            self._refuse(request, fpid, SYNTAX_ERROR, f"{fault.field:03}", link, first_byte_s)
+        else:
+            self._do.advise(link, request.body, UNREADABLE, f"DE{fault.field}")
+
+    def _refuse(
+        self, request: PaymentRequest, fpid: str, code: str, field_in_error: str, link: Link, first_byte_s: float
+    ) -> None:
+        """Refuse this message without asking anyone, and without touching what may be known under its FPID."""
+        covered = self._codec.respond(request, code, field_in_error)
+        body = steps.pack(steps.Refused(code, field_in_error, request.body, covered))
+        position = self._do.record(Kind.REFUSED, body, fpid, link)
+        self._do.leave(link, covered, position, first_byte_s + self._deadlines.reply_within_s, None)
+
+    # --- memory
+
+    def _find(self, fpid: str) -> Payment:
+        payment = self.in_flight.get(fpid)
+        if payment is not None:
+            return payment
+        outcome = self._outcomes.get(fpid)
+        if outcome is None:
+            return Payment(fpid)
+        content = outcome.content if outcome.seen else b""
+        return Payment(
+            fpid,
+            outcome.state,
+            content=content,
+            code=outcome.code,
+            field_in_error=outcome.field,
+            stood_in=outcome.stood_in,
+        )
+
+    def _settle(self, payment: Payment, now: Now) -> None:
+        """Nothing of ours is under way any more: remember the outcome, forget the payment."""
+        self.in_flight.pop(payment.fpid, None)
+        if payment.content:
+            content = payment.content
+            outcome = Outcome(payment.state, payment.code, payment.field_in_error, payment.stood_in, content)
+        else:
+            outcome = unseen(payment.state)
+        self._outcomes.put(payment.fpid, outcome, now.wall_ns)
+
+    @staticmethod
+    def _step(payment: Payment, event: Event) -> Act:
+        row: Row = step(payment.state, event)
+        payment.state = row.to
+        return row.act

@@ -1,0 +1,180 @@
+"""What was decided, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
+
+An outcome is one packed integer per FPID (state, code, field, who decided, content digest), kept by the day on which
+An outcome is one packed integer per FPID (state, code, field, who decided, content digest), kept by the day of its
+decision, so that forgetting a day is dropping a dictionary. A reply is not kept: a 9210 copies its fields from the
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from gateway import steps
+from gateway.lifecycle import State
+from gateway.steps import Kind
+
+_DAY_NS = 86_400 * 10**9
+_NO_CONTENT = b"\0" * 8
+
+
+class Outcome(NamedTuple):
+    """What is known of a payment that is no longer in flight."""
+
+    state: State
+    code: str
+    """DE26 that was decided; empty when nothing was (reversed unseen, orphaned)."""
+    field: str
+    """DE44 that went with it, or empty."""
+    stood_in: bool
+    content: bytes
+    """Digest of the request's content, eight bytes; zeros when the request was never seen."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether the request itself was ever here (a reversal may come alone)."""
+        return self.content != _NO_CONTENT
+
+
+def unseen(state: State) -> Outcome:
+    """The outcome of a payment of which only a reversal came."""
+    return Outcome(state, "", "", stood_in=False, content=_NO_CONTENT)
+
+
+def _pack(outcome: Outcome) -> int:
+    code = int(outcome.code) + 1 if outcome.code else 0
+    head = (((outcome.state << 1 | outcome.stood_in) << 14 | code) << 10) | (int(outcome.field) if outcome.field else 0)
+    return head << 64 | int.from_bytes(outcome.content, "big")
+
+
+def _unpack(packed: int) -> Outcome:
+    head = packed >> 64
+    field, code = head & 0x3FF, head >> 10 & 0x3FFF
+    return Outcome(
+        State(head >> 25),
+        f"{code - 1:04}" if code else "",
+        f"{field:03}" if field else "",
+        bool(head >> 24 & 1),
+        (packed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big"),
+    )
+
+
+def business_days_before(day: date, count: int) -> date:
+    """The day `count` business days before `day`.
+
+    Saturdays and Sundays do not count. Bank holidays do, so around one an FPID is remembered a day less: the
+    configuration has the number of days.
+    """
+    while count:
+        day -= timedelta(days=1)
+        if day.weekday() < 5:
+            count -= 1
+    return day
+
+
+class Outcomes:
+    """FPID → outcome, for so many business days."""
+
+    def __init__(self, business_days: int) -> None:
+        self._business_days = business_days
+        self._days: dict[int, dict[str, int]] = {}
+        self._today: dict[str, int] = {}
+        self._today_number = -1
+
+    def __len__(self) -> int:
+        return sum(map(len, self._days.values()))
+
+    def get(self, fpid: str) -> Outcome | None:
+        """What is known of this FPID."""
+        for day in self._days.values():
+            packed = day.get(fpid)
+            if packed is not None:
+                return _unpack(packed)
+        return None
+
+    def put(self, fpid: str, outcome: Outcome, wall_ns: int) -> None:
+        """Remember; what was remembered before under this FPID is replaced, on the day of its first decision."""
+        number = wall_ns // _DAY_NS
+        if number != self._today_number:
+            self._turn_to(number)
+        packed = _pack(outcome)
+        if len(self._days) > 1:
+            for day in self._days.values():
+                if fpid in day:
+                    day[fpid] = packed
+                    return
+        self._today[fpid] = packed
+
+    def _turn_to(self, number: int) -> None:
+        """A new day (or an older one, when a clock stepped back or a journal is read): forget what is too old."""
+        self._today_number = number
+        self._today = self._days.setdefault(number, {})
+        newest = datetime.fromtimestamp(max(self._days) * 86_400, UTC).date()
+        oldest = business_days_before(newest, self._business_days)
+        oldest_number = (oldest - date(1970, 1, 1)).days
+        for old in [day for day in self._days if day < oldest_number and day != number]:
+            del self._days[old]
+
+
+class Unfinished(NamedTuple):
+    """A payment that the journal's end left between two steps."""
+
+    request: bytes
+    outcome: Outcome | None
+    """What had been decided; None: nothing."""
+
+
+class Replay:
+    """Reads the journal's records in order and rebuilds what memory held: outcomes, and what was left unfinished."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self.outcomes = outcomes
+        self.unfinished: dict[str, Unfinished] = {}
+        """By FPID, in the order of their requests."""
+        self.clean = True
+        """Whether the last process that wrote here had closed the journal."""
+
+    def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
+        """Take in one record."""
+        if kind == Kind.RECEIVED:
+            self.unfinished[fpid] = Unfinished(body, None)
+        elif kind in (Kind.ANSWERED, Kind.STOOD_IN):
+            self._decided(kind, time_ns, fpid, body)
+        elif kind == Kind.REPLIED:
+            if self.unfinished.pop(fpid, None) is None:
+                self._move(fpid, State.REPLIED, time_ns)
+        elif kind == Kind.UNDELIVERED:
+            self.unfinished.pop(fpid, None)
+            self._move(fpid, State.UNDELIVERED, time_ns)
+        elif kind == Kind.REVERSED:
+            self._reversed(time_ns, fpid, body)
+        elif kind == Kind.ORPHANED:
+            self.unfinished.pop(fpid, None)
+            orphan = steps.unpack(kind, body)
+            assert isinstance(orphan, steps.Orphan)
+            self.outcomes.put(fpid, Outcome(State.ORPHANED, "", "", False, orphan.content), time_ns)
+        elif kind == Kind.STARTED:
+            self.clean = False
+        elif kind == Kind.STOPPED:
+            self.clean = True
+
+    def _decided(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
+        decision = steps.unpack(kind, body)
+        assert isinstance(decision, steps.Decision)
+        stood_in = kind == Kind.STOOD_IN
+        # REPLIED nearly always follows: taken for granted here, and put right where UNDELIVERED or nothing follows
+        outcome = Outcome(State.REPLIED, decision.code, decision.field, stood_in, decision.content)
+        self.outcomes.put(fpid, outcome, time_ns)
+        received = self.unfinished.get(fpid)
+        if received is not None:
+            self.unfinished[fpid] = Unfinished(received.request, outcome)
+
+    def _move(self, fpid: str, state: State, time_ns: int) -> None:
+        outcome = self.outcomes.get(fpid)
+        if outcome is not None and outcome.state != State.REVERSED:
+            self.outcomes.put(fpid, outcome._replace(state=state), time_ns)
+
+    def _reversed(self, time_ns: int, fpid: str, body: bytes) -> None:
+        self.unfinished.pop(fpid, None)
+        reversal = steps.unpack(Kind.REVERSED, body)
+        assert isinstance(reversal, steps.Reversal)
+        found = self.outcomes.get(fpid) or unseen(State.REVERSED)._replace(content=reversal.content)
+        self.outcomes.put(fpid, found._replace(state=State.REVERSED), time_ns)

@@ -1,0 +1,53 @@
+"""Is this payment fit to be decided at all? Pure judgement of a decoded, authentic request (fps-protocol section 6).
+
+Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate (after this).
+"""
+
+from typing import NamedTuple
+
+from gateway.wire.message import PaymentRequest, ReversalRequest
+
+SYNTAX_ERROR = "1930"
+"""DE26 of a payment with a missing or bad field; DE44 says which."""
+DUPLICATE = "1181"
+"""DE26 of a payment whose FPID was used by other content."""
+UNREADABLE = "650"
+"""DE24 of a 9624 about a message that cannot be answered otherwise."""
+WRONG_MAC = "690"
+"""DE24 of a 9624 about a message whose MAC is wrong."""
+REVERSAL_PROBLEM = "672"
+"""DE24 of a 9624 about a reversal that does not say what it reverses. Which of 670, 671 and 672 means reversals is not
+public; the note lists them as return, scheme return, reversal, in this order."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a request, and how to answer."""
+
+    field: int
+    """The first data element in error."""
+    answerable: bool
+    """Whether all that a 9210 copies is there; otherwise a 9624 answers."""
+
+
+def judge(request: PaymentRequest) -> Fault | None:
+    """Find the fault of a request, if it has one."""
+    if not request.fault:
+        return None
+    return Fault(request.fault, answerable=names_a_payment(request))
+
+
+def names_a_payment(request: PaymentRequest | ReversalRequest) -> bool:
+    """Whether DE3, 12, 31, 51 and 98, which a response copies and an FPID is made of, are there and well-formed."""
+    return (
+        _digits(request.processing_code, 6)
+        and _digits(request.date_sent, 8)
+        and _digits(request.currency, 3)
+        and 0 < len(request.trn) <= 18
+        and request.trn.isascii()
+        and 0 < len(request.sender) <= 11
+        and request.sender.isascii()
+    )
+
+
+def _digits(value: str, width: int) -> bool:
+    return len(value) == width and value.isascii() and value.isdigit()

@@ -1,0 +1,56 @@
+"""The law is whole: every pair of state and event is a row or a documented impossibility, never both, never neither."""
+
+import itertools
+
+import pytest
+
+from gateway.lifecycle import FINAL, IMPOSSIBLE, LAW, Act, Event, State, step
+
+PAIRS = list(itertools.product(State, Event))
+
+
+@pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda value: value.name)
+def test_every_pair_is_a_row_or_an_impossibility(state: State, event: Event) -> None:
+    row, why = LAW[state].get(event), IMPOSSIBLE[state].get(event)
+    assert (row is None) != (why is None)
+    if row is not None:
+        assert step(state, event) == row
+    else:
+        with pytest.raises(AssertionError, match="cannot be"):
+            step(state, event)
+
+
+def test_a_reversal_is_final() -> None:
+    """Nothing brings a reversed payment back."""
+    assert {row.to for row in LAW[State.REVERSED].values()} == {State.REVERSED}
+
+
+def test_a_decision_is_made_once() -> None:
+    """Only from ASKED or OVERDUE can a payment be decided, and no row leads back to either of them once it was."""
+    deciding = {(state, event) for state, event in PAIRS if (row := LAW[state].get(event)) and row.act in _DECIDES}
+    assert deciding == {
+        (State.ASKED, Event.ANSWER),
+        (State.ASKED, Event.DEADLINE),
+        (State.OVERDUE, Event.RECORDED),
+    }
+    decided = {State.DECIDING, State.REPLYING, State.REPLIED, State.UNDELIVERED, State.REVERSED}
+    for state in decided:
+        assert {row.to for row in LAW[state].values()} <= decided
+
+
+_DECIDES = {Act.ANSWER, Act.STAND_IN}
+
+
+def test_every_state_is_reached_and_every_act_is_used() -> None:
+    rows = [row for rows in LAW.values() for row in rows.values()]
+    assert {row.to for row in rows} | {State.NEW, State.ORPHANED} == set(State)
+    assert {row.act for row in rows} == set(Act)
+
+
+def test_a_settled_payment_takes_every_event_of_the_hub() -> None:
+    """The hub may repeat, conflict and reverse at any time; no such event is ever a bug of ours."""
+    for state in State:
+        for event in (Event.REQUEST, Event.REVERSAL):
+            assert LAW[state].get(event)
+        assert LAW[state].get(Event.CONFLICT) or state is State.NEW
+    assert State.NEW not in FINAL

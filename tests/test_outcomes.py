@@ -1,0 +1,118 @@
+"""The memory of what was decided: packed, forgotten by the business day, and rebuilt from the journal."""
+
+from datetime import UTC, date, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import steps
+from gateway.lifecycle import State
+from gateway.outcomes import Outcome, Outcomes, Replay, business_days_before, unseen
+from gateway.steps import Kind
+
+DAY_NS = 86_400 * 10**9
+CONTENT = b"12345678"
+
+
+def ns(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()) * 10**9
+
+
+outcomes = st.builds(
+    Outcome,
+    state=st.sampled_from(State),
+    code=st.one_of(st.just(""), st.integers(0, 9999).map("{:04}".format)),
+    field=st.one_of(st.just(""), st.integers(1, 128).map("{:03}".format)),
+    stood_in=st.booleans(),
+    content=st.binary(min_size=8, max_size=8),
+)
+
+
+@given(outcomes)
+def test_what_is_put_is_got(outcome: Outcome) -> None:
+    memory = Outcomes(7)
+    memory.put("fpid", outcome, 0)
+    assert memory.get("fpid") == outcome
+    assert memory.get("other") is None
+
+
+def test_an_outcome_is_kept_for_its_business_days_and_then_forgotten() -> None:
+    """Seven business days from a Monday is the Wednesday of the next week; a weekend does not count."""
+    memory = Outcomes(7)
+    monday = date(2026, 11, 2)
+    memory.put("old", unseen(State.REVERSED), ns(monday))
+    memory.put("a", unseen(State.REVERSED), ns(date(2026, 11, 11)))
+    assert memory.get("old") is not None
+    memory.put("b", unseen(State.REVERSED), ns(date(2026, 11, 12)))
+    assert memory.get("old") is None
+    assert len(memory) == 2
+
+
+def test_weekends_do_not_count() -> None:
+    assert business_days_before(date(2026, 11, 23), 1) == date(2026, 11, 20)
+    assert business_days_before(date(2026, 11, 22), 7) == date(2026, 11, 12)
+
+
+def test_an_outcome_that_changes_on_another_day_is_one_outcome_still() -> None:
+    memory = Outcomes(7)
+    memory.put("f", Outcome(State.REPLIED, "0000", "", stood_in=False, content=CONTENT), ns(date(2026, 11, 9)))
+    memory.put("g", unseen(State.REVERSED), ns(date(2026, 11, 10)))
+    memory.put("f", Outcome(State.REVERSED, "0000", "", stood_in=False, content=CONTENT), ns(date(2026, 11, 10)))
+    found = memory.get("f")
+    assert found is not None
+    assert found.state is State.REVERSED
+    assert len(memory) == 2
+
+
+def test_a_clock_that_steps_back_forgets_nothing() -> None:
+    memory = Outcomes(7)
+    memory.put("f", unseen(State.REVERSED), ns(date(2026, 11, 20)))
+    memory.put("g", unseen(State.REVERSED), ns(date(2026, 1, 1)))
+    assert memory.get("f")
+    assert memory.get("g")
+
+
+def decision(code: str = "0000") -> bytes:
+    return steps.pack(steps.Decision(code, "", CONTENT, b"reply"))
+
+
+def test_replay_finds_what_was_left_between_two_steps() -> None:
+    """Received and undecided, decided and unreplied, replied: each is found as what it is."""
+    memory = Outcomes(7)
+    replay = Replay(memory)
+    replay.record(Kind.STARTED, 0, "", b"")
+    for fpid in ("undecided", "unreplied", "replied"):
+        replay.record(Kind.RECEIVED, 0, fpid, b"raw " + fpid.encode())
+    for fpid in ("unreplied", "replied"):
+        replay.record(Kind.ANSWERED, 0, fpid, decision())
+    replay.record(Kind.REPLIED, 0, "replied", b"")
+    assert list(replay.unfinished) == ["undecided", "unreplied"]
+    assert replay.unfinished["undecided"].outcome is None
+    assert replay.unfinished["undecided"].request == b"raw undecided"
+    left = replay.unfinished["unreplied"].outcome
+    assert left is not None
+    assert left.code == "0000"
+    assert not replay.clean
+
+
+def test_replay_remembers_reversals_and_orphans() -> None:
+    memory = Outcomes(7)
+    replay = Replay(memory)
+    replay.record(Kind.RECEIVED, 0, "a", b"raw")
+    replay.record(Kind.STOOD_IN, 0, "a", decision("0083"))
+    replay.record(Kind.UNDELIVERED, 0, "a", steps.pack(steps.Undelivered("link-lost", "0083", b"raw")))
+    undelivered = memory.get("a")
+    assert undelivered is not None
+    assert (undelivered.state, undelivered.stood_in) == (State.UNDELIVERED, True)
+    replay.record(Kind.REVERSED, 0, "a", steps.pack(steps.Reversal(b"m", "UNDELIVERED", "0083", CONTENT)))
+    replay.record(Kind.REVERSED, 0, "b", steps.pack(steps.Reversal(b"m", "NEW", "", b"\0" * 8)))
+    replay.record(Kind.RECEIVED, 0, "c", b"raw")
+    replay.record(Kind.ORPHANED, 0, "c", steps.pack(steps.Orphan(b"raw", CONTENT)))
+    states = {fpid: found.state for fpid in "abc" if (found := memory.get(fpid))}
+    assert states == {"a": State.REVERSED, "b": State.REVERSED, "c": State.ORPHANED}
+    assert not replay.unfinished
+    b = memory.get("b")
+    assert b is not None
+    assert not b.seen
+    replay.record(Kind.STOPPED, 0, "", b"")
+    assert replay.clean
