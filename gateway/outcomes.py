@@ -1,8 +1,8 @@
 """What was decided, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
 
-An outcome is one packed integer per FPID (state, code, field, who decided, content digest), kept by the day on which
 An outcome is one packed integer per FPID (state, code, field, who decided, content digest), kept by the day of its
 decision, so that forgetting a day is dropping a dictionary. A reply is not kept: a 9210 copies its fields from the
+request (fps-protocol section 3), and a repeat carries the same content, so the same reply is made from the repeat.
 """
 
 from datetime import UTC, date, datetime, timedelta
