@@ -1,0 +1,19 @@
+"""The signer: MACs made and verified in HSM tokens, in worker processes of their own.
+
+python-pkcs11 initialises a PKCS#11 library without OS locking, so that two threads in it crash the process; and a call
+into a token may hang for as long as it likes. Hence one process per token, one thread and one session in it, batches in
+and results out over a socket pair. The parts, each importing only those above it:
+
+* `messages`: the frames between pool and worker, as bytes. Pure.
+* `breaker`: how long a sick token is kept out. Pure.
+* `worker`: the process; the only module that imports pkcs11. Knows one token and nothing of payments.
+* `process`: starts, feeds and ends a worker process, on trio.
+* `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on what a lost token left undone.
+
+Which token is trusted: at its start, and every `pool.PROBE_EVERY_S` seconds, each worker computes a known text under
+each key, and the pool compares these check values. The larger group of agreeing tokens serves; in a tie the group with
+the token that stands first in the configuration. The others are kept out, each with an error in the log.
+
+A wrong PIN is never tried twice, because a few wrong ones lock a token: the token stays out until its PIN file changes
+or the gateway is restarted.
+"""

@@ -1,0 +1,31 @@
+"""How long a sick token is kept out. Pure: times and luck are arguments."""
+
+PAUSE_S = 0.2
+"""The first pause; each further failure doubles it, up to:"""
+PAUSE_MAX_S = 30.0
+"""So long at most does a token that works again wait to be found."""
+STEADY_S = 30.0
+"""A token that served for so long is well again: its failures are forgotten."""
+
+
+class Breaker:
+    """Counts the failures of one token and says how long to leave it alone after each."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """Failures in a row, without `STEADY_S` of service in between."""
+
+    def failed(self, served_s: float | None, luck: float) -> float:
+        """The pause in seconds after a failure.
+
+        `served_s` is for how long it served before, None when it never came up; `luck` in 0..1 spreads the pauses over
+        their upper half, so that tokens that fell together are not tried together. The first failure of a token that
+        served steadily costs no pause at all: most often a process died and the token is well.
+        """
+        if served_s is not None and served_s >= STEADY_S:
+            self.failures = 0
+        self.failures += 1
+        if served_s is not None and self.failures == 1:
+            return 0.0
+        doubled = PAUSE_S * 2.0 ** min(self.failures - 1, 30)
+        return min(doubled, PAUSE_MAX_S) * (0.5 + luck / 2)

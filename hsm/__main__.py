@@ -1,0 +1,122 @@
+"""`python -m hsm`: see the package."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gateway.config import Mac
+from gateway.errors import Refusal
+from gateway.signer.worker import TokenFault
+from hsm import layout, provision
+
+ZEROS = bytes(16)
+"""What a key check value is computed over."""
+KCV_BYTES = 3
+"""Leftmost bytes that are shown: enough to tell keys apart, too few to help anyone."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0 done or agreed, 1 refused or not agreed, 2 wrong usage (argparse)."""
+    options = _parser().parse_args(arguments)
+    try:
+        where = _layout(options)
+        if options.command == "provision":
+            return _provision(where, options.keys_from)
+        return _check(where)
+    except Refusal as refusal:
+        print(f"refused: {refusal}", file=sys.stderr)
+        return 1
+
+
+def _provision(where: layout.Layout, keys_from: Path | None) -> int:
+    count = provision.provision(where, print, keys_from)
+    tokens = f"{where.tokens} tokens with {', '.join(where.labels)} for {where.mac.algorithm}"
+    print(f"{count} things done: {tokens}" if count else f"nothing to do: {tokens}")
+    print(f"\nkey values for a mock hub, development only: {where.keys_file}")
+    print(f"for the gateway's configuration:\n\n{where.snippet()}", end="")
+    return 0
+
+
+def _check(where: layout.Layout) -> int:
+    """Key check values per token: the MAC of zeros, leftmost bytes."""
+    shown: dict[str, dict[str, str]] = {}
+    wrong = False
+    for name in where.names:
+        try:
+            shown[name] = provision.check_values(where, name, ZEROS)
+        except TokenFault as error:
+            wrong = True
+            print(f"{name}  {error}")
+            continue
+        print(name, *(f"{label}={value[: 2 * KCV_BYTES].upper()}" for label, value in shown[name].items()), sep="  ")
+    for label in where.labels:
+        if len({values[label] for values in shown.values()}) > 1:
+            wrong = True
+            print(f"{label}: the tokens do NOT agree")
+    if not wrong:
+        print(f"all {len(shown)} tokens agree")
+    return 1 if wrong else 0
+
+
+def _layout(options: argparse.Namespace) -> layout.Layout:
+    if not 1 <= options.tokens <= 16 or not 0 <= options.remote <= options.tokens:
+        raise Refusal("--tokens must be 1 to 16, --remote no more than that")
+    mac = Mac(algorithm=options.algorithm, hub_key=options.hub_key, own_key=options.own_key)
+    return layout.Layout(
+        dir=options.dir.absolute(),
+        module=options.module or layout.find_module(),
+        tokens=options.tokens,
+        remote=options.remote,
+        prefix=options.prefix,
+        mac=mac,
+        seal_key=options.seal_key,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m hsm", description="Development tokens in SoftHSM.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser(
+        "provision",
+        formatter_class=form,
+        help="make tokens that all hold the same keys",
+        description="Make SoftHSM tokens with the same random keys in each, PIN files, and a key file for a mock hub. "
+        "Run again, it completes what is missing and changes nothing else. For development only: in production keys "
+        "are made in a ceremony (hsm/README.md) and nobody ever has their values.",
+    )
+    making.add_argument(
+        "--keys-from",
+        type=Path,
+        metavar="FILE",
+        help="take the key values from this key file: two sites hold the same keys",
+    )
+    checking = commands.add_parser(
+        "check",
+        formatter_class=form,
+        help="do all tokens hold the same keys?",
+        description="Print each token's key check values (the MAC of 16 zero bytes, leftmost 3 bytes). Exit status 1 "
+        "when they do not agree or a token cannot be used.",
+    )
+    defaults = Mac()
+    for command in (making, checking):
+        command.add_argument("--dir", type=Path, required=True, help="where the tokens, PIN files and key file are")
+        command.add_argument("--tokens", type=int, default=4, metavar="N", help="how many")
+        command.add_argument("--remote", type=int, default=0, metavar="N", help="the last N are remote (local = false)")
+        command.add_argument("--prefix", default="fps", help="tokens are named PREFIX-1, PREFIX-2 …")
+        command.add_argument(
+            "--algorithm", choices=sorted(layout.KEY_BYTES), default=defaults.algorithm, help="what the keys are for"
+        )
+        command.add_argument(
+            "--hub-key", default=defaults.hub_key, metavar="LABEL", help="the key that the hub signs with"
+        )
+        command.add_argument("--own-key", default=defaults.own_key, metavar="LABEL", help="the key that we sign with")
+        command.add_argument(
+            "--seal-key", default=layout.SEAL_KEY, metavar="LABEL", help="the key that seals the journal"
+        )
+        command.add_argument("--module", metavar="PATH", help="the SoftHSM module; looked for when not given")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Make development tokens, step by step, each step only when it has not been done: run twice, nothing changes.
+
+Values are written to the key file, and PINs to theirs, before any token gets them. So whatever a run left half done,
+the next one completes. What does not fit (another algorithm's keys, another value, a PIN that the token refuses) is
+refused with its place, never overwritten.
+"""
+
+import ctypes
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
+
+from gateway.errors import Refusal
+from gateway.signer.messages import Start
+from gateway.signer.worker import OpenToken, TokenFault
+from hsm import reference
+from hsm.layout import KEY_BYTES, Layout
+
+PIN_DIGITS = 12
+"""Random ones; SoftHSM takes 4 to 255."""
+LABEL_BYTES = 32
+"""CK_TOKEN_INFO.label, padded with spaces."""
+
+_KEY_TYPES = {
+    "aes-cmac": KeyType.AES,
+    "hmac-sha256": KeyType.GENERIC_SECRET,
+    "des3-retail": KeyType.DES3,
+}
+
+Say = Callable[[str], None]
+
+
+def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
+    """Make what is missing, `say` each thing done, return how many. Raises `Refusal`."""
+    os.umask(0o077)
+    done: list[str] = []
+
+    def did(what: str) -> None:
+        done.append(what)
+        say(what)
+
+    for path in (layout.dir, layout.token_dir, layout.dir / "pins"):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+            did(f"made {path}")
+    if not layout.conf.exists() or layout.conf.read_text() != layout.conf_text():
+        _write(layout.conf, layout.conf_text())
+        did(f"wrote {layout.conf}")
+    values = _key_values(layout, keys_from, did)
+    for name in layout.names:
+        for role in ("so-pin", "pin"):
+            if not layout.pin_file(name, role).exists():
+                _write(layout.pin_file(name, role), "".join(secrets.choice("0123456789") for _ in range(PIN_DIGITS)))
+                did(f"wrote {layout.pin_file(name, role)}")
+    library = _library(layout)
+    for name in layout.names:
+        _token(layout, library, name, did)
+        _keys(layout, library, name, layout.parts(values), did)
+        _compare(layout, name, values)
+    return len(done)
+
+
+def _key_values(layout: Layout, keys_from: Path | None, did: Say) -> dict[str, bytes]:
+    """The values of the key file, completed with new random ones, or with those of another site's key file."""
+    known = _read_values(layout.keys_file) if layout.keys_file.exists() else {}
+    given = _read_values(keys_from) if keys_from else {}
+    length = KEY_BYTES[layout.mac.algorithm]
+    values = {}
+    for label in layout.labels:
+        if label in known and label in given and known[label] != given[label]:
+            raise Refusal(f'{layout.keys_file}: "{label}" is another key than in {keys_from}')
+        value = known.get(label) or given.get(label)
+        if value is None:
+            if keys_from:
+                raise Refusal(f'{keys_from}: holds no key "{label}"')
+            value = secrets.token_bytes(length)
+        if len(value) != length:
+            raise Refusal(f'"{label}" has {len(value)} bytes, {layout.mac.algorithm} wants {length}: use another --dir')
+        values[label] = value
+    missing = [label for label in values if label not in known]
+    if missing:
+        _write(layout.keys_file, json.dumps({label: value.hex() for label, value in {**known, **values}.items()}))
+        did(f"wrote {layout.keys_file}: {', '.join(missing)}")
+    return values
+
+
+def _read_values(path: Path) -> dict[str, bytes]:
+    try:
+        return {label: bytes.fromhex(value) for label, value in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise Refusal(f"{path}: not a key file: {type(error).__name__}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and readable by its owner only."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    part.replace(path)
+
+
+def _library(layout: Layout) -> Any:
+    # SoftHSM reads it when it is loaded; this process serves one directory only
+    os.environ["SOFTHSM2_CONF"] = str(layout.conf)
+    try:
+        return pkcs11.lib(layout.module)
+    except pkcs11.PKCS11Error as error:
+        raise Refusal(f"{layout.module}: cannot be loaded: {type(error).__name__}") from error
+
+
+def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
+    """The token exists and has both PINs."""
+    so_pin = layout.pin_file(name, "so-pin").read_text()
+    if _find(library, name) is None:
+        free = next(
+            (slot for slot in library.get_slots() if not slot.get_token().flags & TokenFlag.TOKEN_INITIALIZED), None
+        )
+        if free is None:
+            raise Refusal("SoftHSM offers no free slot")
+        # python-pkcs11 has no C_InitToken, and softhsm2-util wants PINs on its command line, where everyone sees them
+        status = ctypes.CDLL(layout.module).C_InitToken(
+            ctypes.c_ulong(free.slot_id), so_pin.encode(), ctypes.c_ulong(len(so_pin)), name.encode().ljust(LABEL_BYTES)
+        )
+        if status:
+            raise Refusal(f"{name}: C_InitToken says {status:#x}")
+        library.reinitialize()
+        did(f"{name}: made the token")
+    token = _find(library, name)
+    if token is None:
+        raise Refusal(f"{name}: made, and not there")
+    if not token.flags & TokenFlag.USER_PIN_INITIALIZED:
+        try:
+            with token.open(rw=True, so_pin=so_pin) as session:
+                session.init_pin(layout.pin_file(name).read_text())
+        except pkcs11.PKCS11Error as error:
+            raise Refusal(f"{name}: the PIN cannot be set: {type(error).__name__}") from error
+        did(f"{name}: set the PIN")
+
+
+def _find(library: Any, name: str) -> Any:
+    found = list(library.get_tokens(token_label=name))
+    if len(found) > 1:
+        raise Refusal(f"{len(found)} tokens are labelled {name}: remove all but one")
+    return found[0] if found else None
+
+
+def _keys(layout: Layout, library: Any, name: str, parts: dict[str, bytes], did: Say) -> None:
+    """The token holds a key for each label, of the right type and usage."""
+    wanted = _KEY_TYPES[layout.mac.algorithm]
+    encrypts = layout.mac.algorithm == "des3-retail"
+    try:
+        with _find(library, name).open(rw=True, user_pin=layout.pin_file(name).read_text()) as session:
+            for label, value in parts.items():
+                found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
+                if not found:
+                    session.create_object(_template(wanted, label, value, encrypts=encrypts))
+                    did(f'{name}: imported "{label}"')
+                elif len(found) > 1:
+                    raise Refusal(f'{name}: {len(found)} keys are labelled "{label}": remove all but one')
+                elif found[0].key_type != wanted:
+                    raise Refusal(f'{name}: "{label}" is not a key for {layout.mac.algorithm}: use another --dir')
+                elif found[0][Attribute.EXTRACTABLE] or not found[0][Attribute.SENSITIVE]:
+                    raise Refusal(f'{name}: "{label}" can be read out: remove it')
+    except pkcs11.PKCS11Error as error:
+        raise Refusal(f"{name}: {type(error).__name__}") from error
+
+
+def _template(key_type: KeyType, label: str, value: bytes, *, encrypts: bool) -> dict[Attribute, Any]:
+    never = (Attribute.VERIFY, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE)
+    return {
+        Attribute.CLASS: ObjectClass.SECRET_KEY,
+        Attribute.KEY_TYPE: key_type,
+        Attribute.LABEL: label,
+        Attribute.VALUE: value,
+        Attribute.TOKEN: True,
+        Attribute.PRIVATE: True,
+        Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: False,
+        Attribute.MODIFIABLE: False,
+        Attribute.SIGN: not encrypts,
+        Attribute.ENCRYPT: encrypts,
+        **dict.fromkeys(never, False),
+    }
+
+
+def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
+    """What the gateway's own worker code computes over `text` in this token. Raises `TokenFault`."""
+    os.environ["SOFTHSM2_CONF"] = str(layout.conf)
+    start = Start(
+        module=layout.module,
+        label=name,
+        pin_file=str(layout.pin_file(name)),
+        algorithm=layout.mac.algorithm,
+        retail_mechanism=0,
+        keys=layout.labels,
+        start_within_s=0,
+        batch_within_s=0,
+    )
+    token = OpenToken(start)
+    try:
+        return token.check_values(text)
+    finally:
+        token.close()
+
+
+def _compare(layout: Layout, name: str, values: dict[str, bytes]) -> None:
+    """The token's keys are those of the key file."""
+    text = b"is it the same key?"
+    try:
+        shown = check_values(layout, name, text)
+    except TokenFault as error:
+        raise Refusal(f"{name}: {error}") from error
+    for label, value in values.items():
+        if shown[label] != reference.mac(layout.mac.algorithm, value, text).hex():
+            raise Refusal(f'{name}: "{label}" is another key than in {layout.keys_file}')
