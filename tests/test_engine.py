@@ -1,0 +1,505 @@
+"""The engine: batches in, batches out, and nothing leaves before its record is durable and its MAC is made."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import config, steps
+from gateway.clock import Now
+from gateway.engine import Ask, Engine, MacJob
+from gateway.errors import HubFault
+from gateway.inbound import Payment
+from gateway.outcomes import Outcomes
+from gateway.steps import Kind
+from gateway.wire.codec import Codec, join_mac, split_mac
+from gateway.wire.message import (
+    Advice,
+    Message,
+    NetworkRequest,
+    PaymentRequest,
+    PaymentResponse,
+    ReversalRequest,
+    Usm,
+)
+
+CODEC = Codec()
+PAIR = config.Pair()
+
+
+def mac_of(key: str, data: bytes) -> bytes:
+    return hashlib.blake2b(data, key=key.encode(), digest_size=8).digest()
+
+
+@dataclass
+class FakeJournal:
+    """Records in a list; durable up to where the test says."""
+
+    records: list[tuple[Kind, bytes, str]] = field(default_factory=list)
+    durable: int = 0
+    handed_over: int = 0
+    commits: int = 0
+    room: bool = True
+
+    def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int) -> int:
+        self.records.append((kind, body, fpid))
+        return len(self.records)
+
+    def commit(self) -> None:
+        if self.handed_over < len(self.records):
+            self.commits += 1
+        self.handed_over = len(self.records)
+
+    def has_room(self) -> bool:
+        return self.room
+
+    def kinds(self) -> list[str]:
+        return [kind.name for kind, _, _ in self.records]
+
+
+@dataclass
+class FakeSigner:
+    """Keeps the batches until the test lets them be done."""
+
+    batches: list[list[MacJob]] = field(default_factory=list)
+
+    def submit(self, jobs: list[MacJob]) -> None:
+        self.batches.append(jobs)
+
+    def done(self, *, error: str = "") -> list[MacJob]:
+        jobs = self.batches.pop(0)
+        for job in jobs:
+            made = mac_of(job.key, job.data)
+            job.error = error or ("wrong-mac" if job.mac and job.mac != made else "")
+            job.ok = not job.error
+            if job.ok and not job.mac:
+                job.made = made
+        return jobs
+
+
+@dataclass
+class FakeProcessor:
+    asked: list[Ask] = field(default_factory=list)
+    batches: int = 0
+
+    def ask(self, asks: list[Ask]) -> None:
+        self.asked += asks
+        self.batches += 1
+
+
+@dataclass(eq=False)
+class FakeLink:
+    id: int = 1
+    site: str = "hub1"
+    open: bool = True
+    sent: list[Message] = field(default_factory=list)
+    contexts: list[object] = field(default_factory=list)
+    managed: list[Message] = field(default_factory=list)
+    flushes: int = 0
+
+    def send(self, body: bytes, context: object = None) -> bool:
+        covered, mac = split_mac(body)
+        assert mac == mac_of(PAIR.mac.own_key, covered), "what leaves is authentic"
+        if self.open:
+            self.sent.append(CODEC.decode(body))
+            self.contexts.append(context)
+        return self.open
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+    def manage(self, message: Message, now: Now) -> None:
+        self.managed.append(message)
+
+
+@dataclass
+class Answer:
+    code: str
+    field: str
+    context: Payment
+
+
+class World:
+    """An engine between fakes, turned by hand."""
+
+    def __init__(self) -> None:
+        self.journal, self.signer, self.processor = FakeJournal(), FakeSigner(), FakeProcessor()
+        self.link = FakeLink()
+        self.now_s = 10.0
+        self.engine = Engine(
+            PAIR, 1000, CODEC, Outcomes(7), self.journal, self.signer, self.processor, lambda: self.now
+        )
+
+    @property
+    def now(self) -> Now:
+        return Now(self.now_s, 1_790_000_000 * 10**9)
+
+    def turn(self) -> None:
+        self.engine.turn(self.now)
+
+    def frames(self, *bodies: bytes, link: FakeLink | None = None) -> None:
+        self.engine.frames(link or self.link, [(self.now_s, body) for body in bodies], self.now_s)
+        self.turn()
+
+    def macs(self, *, error: str = "") -> None:
+        self.engine.on_macs(self.signer.done(error=error))
+        self.turn()
+
+    def sync(self) -> None:
+        self.journal.durable = self.journal.handed_over
+        self.engine.on_durable(self.journal.durable)
+        self.turn()
+
+    def answer(self, code: str = "0000", index: int = 0) -> None:
+        self.engine.on_answers([Answer(code, "", self.processor.asked[index].context)])
+        self.turn()
+
+    def written(self) -> None:
+        contexts, self.link.contexts = self.link.contexts, []
+        self.engine.sent(self.link, [context for context in contexts if context is not None])
+        self.turn()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def sealed(message: Message, key: str = PAIR.mac.hub_key) -> bytes:
+    covered = CODEC.encode(message)
+    return join_mac(covered, mac_of(key, covered))
+
+
+def payment(trn: str = "TRN1", mti: str = "9200", **changes: str) -> bytes:
+    fields: dict[str, Any] = {
+        "processing_code": "100000", "amount": "00000000001000", "date_sent": "20261122",
+        "submitting_member": "00000001", "creditor_account": "12345678", "debtor_agent": "040004", "debtor_account":
+        "87654321", "currency": "826", "creditor_agent": "050005", "sender": "040004", "debtor_name": "A PAYER",
+    }  # fmt: skip
+    return sealed(PaymentRequest(mti=mti, trn=trn, **(fields | changes)))
+
+
+def codes(link: FakeLink) -> list[str]:
+    return [f"{m.mti}/{getattr(m, 'action_code', '') or getattr(m, 'function_code', '')}" for m in link.sent]
+
+
+def test_a_chunk_of_payments_moves_as_one_batch_at_every_stage(world: World) -> None:
+    """A hundred payments: one message to the token each way, one write for each record, one flush."""
+    world.frames(*(payment(f"TRN{number}") for number in range(100)))
+    assert [len(batch) for batch in world.signer.batches] == [100]
+    world.macs()
+    assert world.journal.commits == 1
+    assert not world.processor.asked, "nothing acts before it is durable"
+    world.sync()
+    assert (world.processor.batches, len(world.processor.asked)) == (1, 100)
+    world.engine.on_answers([Answer("0000", "", ask.context) for ask in world.processor.asked])
+    world.turn()
+    assert world.journal.commits == 2
+    world.macs()
+    assert not world.link.sent, "nothing is replied before it is durable"
+    world.sync()
+    assert codes(world.link) == ["9210/0000"] * 100
+    assert world.link.flushes == 1
+    world.written()
+    assert world.journal.kinds().count("REPLIED") == 100
+    assert world.engine.in_flight == 0
+
+
+@given(st.permutations(["sync", "macs"]))
+def test_a_reply_leaves_when_it_is_durable_and_authentic_whichever_comes_first(order: list[str]) -> None:
+    world = World()
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    first, second = order
+    getattr(world, first)()
+    assert not world.link.sent
+    getattr(world, second)()
+    assert codes(world.link) == ["9210/0000"]
+
+
+def test_the_timer_stands_in_at_its_own_deadline_counted_from_the_first_byte(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    world.now_s += 1.0
+    world.sync()
+    world.now_s = 10.0 + PAIR.deadlines.stand_in_after_s - 0.001
+    world.turn()
+    assert "STOOD_IN" not in world.journal.kinds()
+    world.now_s += 0.001
+    world.turn()
+    assert "STOOD_IN" in world.journal.kinds()
+
+
+def test_an_answer_that_comes_together_with_its_deadline_wins(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.now_s += PAIR.deadlines.stand_in_after_s
+    world.answer()
+    assert "ANSWERED" in world.journal.kinds()
+    assert "STOOD_IN" not in world.journal.kinds()
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"9999" + b"0" * 60, b"9200" + b"F" * 40], ids=repr)
+def test_what_cannot_be_read_is_advised_and_kept(world: World, body: bytes) -> None:
+    world.frames(body)
+    world.macs()
+    assert not world.link.sent
+    world.sync()
+    assert codes(world.link) == ["9624/650"]
+    assert world.journal.kinds() == ["REJECTED"]
+
+
+def test_a_wrong_mac_is_advised_and_nothing_else_happens(world: World) -> None:
+    body = payment()
+    world.frames(body[:-1] + (b"0" if body[-1:] != b"0" else b"1"))
+    world.macs()
+    world.macs()
+    world.sync()
+    assert codes(world.link) == ["9624/690"]
+    assert world.journal.kinds() == ["REJECTED"]
+    assert not world.processor.asked
+
+
+def test_an_advice_is_never_answered_with_an_advice(world: World) -> None:
+    """Two gateways that cannot read each other must not talk for ever."""
+    world.frames(b"9624 what", sealed(Advice(mti="9624", function_code="650"), key="other"))
+    world.macs()
+    world.sync()
+    assert not world.link.sent
+    assert not world.signer.batches
+    assert world.journal.kinds() == ["REJECTED", "REJECTED"]
+
+
+def test_what_no_hsm_can_verify_is_kept_and_not_acted_upon(world: World) -> None:
+    world.frames(payment())
+    world.macs(error="unavailable")
+    world.sync()
+    assert world.journal.kinds() == ["REJECTED"]
+    assert not world.link.sent
+    assert not world.processor.asked
+
+
+def test_a_reply_that_no_hsm_makes_a_mac_for_is_undelivered(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    world.macs(error="unavailable")
+    world.sync()
+    assert world.journal.kinds() == ["RECEIVED", "ANSWERED", "UNDELIVERED"]
+    assert world.engine.in_flight == 0
+
+
+def test_when_the_disk_does_not_keep_up_nothing_is_taken_in(world: World) -> None:
+    world.journal.room = False
+    world.frames(payment())
+    assert not world.signer.batches
+    assert world.engine.counts["not_taken_in"] == 1
+
+
+def test_a_usm_is_acknowledged_only_when_it_is_durable_and_other_management_at_once(world: World) -> None:
+    echo = NetworkRequest(mti="9804", transmission_time="1122120000", message_id="000001", function_code="831")
+    usm = Usm(mti="9824", transmission_time="1122120000", message_id="000002", function_code="971")
+    world.frames(sealed(echo), sealed(usm))
+    world.macs()
+    assert [message.mti for message in world.link.managed] == ["9804"]
+    world.sync()
+    assert [message.mti for message in world.link.managed] == ["9804", "9824"]
+    assert world.journal.kinds() == ["MANAGEMENT_IN", "MANAGEMENT_IN"]
+
+
+def test_a_management_message_of_ours_does_not_wait_for_the_disk(world: World) -> None:
+    message = NetworkRequest(mti="9804", transmission_time="1122120000", message_id="000001", function_code="892")
+    world.engine.transmit(world.link, message)
+    world.turn()
+    world.macs()
+    assert codes(world.link) == ["9804/892"]
+    assert world.journal.kinds() == ["MANAGEMENT_OUT"]
+
+
+def test_a_response_to_nothing_is_kept_and_changes_nothing(world: World) -> None:
+    response = PaymentResponse(
+        mti="9210", processing_code="100000", date_sent="20261122", action_code="0000", trn="X", currency="826",
+        sender="040004",
+    )  # fmt: skip
+    world.frames(sealed(response))
+    world.macs()
+    assert world.journal.kinds() == ["UNPLACED"]
+    assert not world.link.sent
+
+
+def test_when_the_link_ends_before_the_reply_is_written_it_is_undelivered(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    world.macs()
+    world.sync()
+    world.engine.unsent(world.link, world.link.contexts, surely=False)
+    world.turn()
+    kind, body, _ = world.journal.records[-1]
+    assert kind is Kind.UNDELIVERED
+    undelivered = steps.unpack(kind, body)
+    assert isinstance(undelivered, steps.Undelivered)
+    assert undelivered.reason == "link-lost-writing"
+
+
+def test_a_reply_leaves_on_the_connection_of_its_request_or_not_at_all(world: World) -> None:
+    other = FakeLink(id=2)
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.link.open = False
+    world.frames(payment("TRN2"), link=other)
+    world.macs()
+    world.sync()
+    world.answer(index=0)
+    world.answer(index=1)
+    world.macs()
+    world.macs()
+    world.sync()
+    assert not world.link.sent
+    assert codes(other) == ["9210/0000"]
+    assert world.journal.kinds().count("UNDELIVERED") == 1
+
+
+def test_a_frame_error_is_advised_at_once(world: World) -> None:
+    world.engine.frame_error(world.link, HubFault("length 70000 over the limit"))
+    world.macs()
+    world.sync()
+    assert codes(world.link) == ["9624/650"]
+
+
+def test_statistics_name_what_was_counted(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    statistics = world.engine.statistics()
+    assert statistics["counts"] == {"received": 1}
+    assert statistics["in_flight"] == 1
+
+
+EVENTS = [
+    "payment",
+    "repeat",
+    "conflict",
+    "reversal",
+    "macs",
+    "no-hsm",
+    "sync",
+    "answer",
+    "refuse",
+    "later",
+    "written",
+    "lost",
+]
+
+
+class Ledger:
+    """Drives a world at random and holds it to promises 1, 2 and 3 after every event."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.links: list[FakeLink] = [self.world.link]
+
+    def run(self, events: Iterator[str]) -> None:
+        for event in events:
+            getattr(self, "do_" + event.replace("-", "_"))()
+            self.check()
+        for _ in range(6):  # let everything settle
+            while self.world.signer.batches:
+                self.do_macs()
+            self.do_sync()
+            self.do_later()
+            self.do_written()
+        self.check()
+        assert not self.world.engine.inbound.in_flight, "every payment ends"
+
+    def check(self) -> None:
+        journal = self.world.journal
+        durable = journal.records[: journal.durable]
+        codes_recorded = {
+            steps.unpack(kind, body).code  # type: ignore[attr-defined]
+            for kind, body, _ in durable
+            if kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.REFUSED)
+        }
+        for link in self.links:
+            for message in link.sent:
+                if isinstance(message, PaymentResponse):
+                    assert message.action_code in codes_recorded, "what was said is durable"
+        decisions: dict[str, int] = {}
+        for kind, _, fpid in journal.records:
+            if kind in (Kind.ANSWERED, Kind.STOOD_IN):
+                decisions[fpid] = decisions.get(fpid, 0) + 1
+        assert all(count == 1 for count in decisions.values()), "one outcome per payment"
+
+    def do_payment(self) -> None:
+        self.world.frames(payment(f"TRN{len(self.world.journal.records) % 5}"))
+
+    def do_repeat(self) -> None:
+        self.world.frames(payment("TRN0", mti="9201"), link=self.links[-1])
+
+    def do_conflict(self) -> None:
+        self.world.frames(payment("TRN0", amount="00000000007777"))
+
+    def do_reversal(self) -> None:
+        self.world.frames(
+            sealed(
+                ReversalRequest(
+                    mti="9420", processing_code="100000", amount="00000000001000", date_sent="20261122", trn="TRN0",
+                    currency="826", sender="040004", action_code="4021",
+                )
+            )
+        )  # fmt: skip
+
+    def do_macs(self) -> None:
+        if self.world.signer.batches:
+            self.world.macs()
+
+    def do_no_hsm(self) -> None:
+        if self.world.signer.batches:
+            self.world.macs(error="unavailable")
+
+    def do_sync(self) -> None:
+        self.world.sync()
+
+    def do_answer(self) -> None:
+        if self.world.processor.asked:
+            self.world.answer("0000", len(self.world.processor.asked) // 2)
+
+    def do_refuse(self) -> None:
+        if self.world.processor.asked:
+            self.world.answer("1114", -1)
+
+    def do_later(self) -> None:
+        self.world.now_s += 3.0
+        self.world.turn()
+
+    def do_written(self) -> None:
+        for link in self.links:
+            if link.open:
+                self.world.link, current = link, self.world.link
+                self.world.written()
+                self.world.link = current
+
+    def do_lost(self) -> None:
+        """The connection breaks and another one is made."""
+        link = self.links[-1]
+        link.open = False
+        contexts, link.contexts = [c for c in link.contexts if c is not None], []
+        self.world.engine.unsent(link, contexts, surely=True)
+        self.links.append(FakeLink(id=link.id + 1))
+        self.world.link = self.links[-1]
+        self.world.turn()
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=60))
+def test_whatever_happens_in_whatever_order_the_promises_hold(events: list[str]) -> None:
+    """One outcome per payment, nothing said before it is durable, every payment ends; and no impossibility is met."""
+    Ledger().run(iter(events))
