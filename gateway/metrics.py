@@ -6,8 +6,9 @@ A part's metrics stand together under its heading; whoever counts imports the ch
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -16,6 +17,22 @@ REGISTRY = CollectorRegistry()
 
 LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Buckets of every latency histogram, seconds."""
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """Render everything in the format that an HTTP Accept header asks for; say which content type it is."""
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):
+        # a version that is no version: such a client gets what everyone understands
+        encode, content_type = choose_encoder("")
+    return encode(REGISTRY), content_type
+
+
+# --- process
+
+ProcessCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
 
 # --- journal
 
@@ -75,7 +92,34 @@ LINK_OUT_BYTES = Counter("fps_link_out_bytes", "Bytes written.", ["site"], regis
 
 # --- processor
 
+PROCESSOR_ASK_OUTCOMES = (
+    "answered", "late",  # an answer
+    "dropped", "expired",  # never sent, or not again: too many waited; no time was left
+    "malformed", "status", "away", "silent",  # no answer: of no use, refused, nobody met, nothing came
+    "again",  # asked once more: no end of its own
+)  # fmt: skip
+"""Each ask ends in exactly one of these but the last."""
+_processor_asks = Counter(
+    "fps_processor_asks", "Payments asked about, by what came of it.", ["outcome"], registry=REGISTRY
+)
+PROCESSOR_ASKS = {outcome: _processor_asks.labels(outcome) for outcome in PROCESSOR_ASK_OUTCOMES}
+PROCESSOR_ANSWER_S = Histogram(
+    "fps_processor_answer_seconds", "From sending a question to its answer.", registry=REGISTRY, buckets=LATENCY_S
+)
+PROCESSOR_CONNECTIONS = Gauge("fps_processor_connections", "Connections for asking.", registry=REGISTRY)
+PROCESSOR_CONNECT_FAILURES = Counter(
+    "fps_processor_connect_failures", "Connections that could not be made.", registry=REGISTRY
+)
+NOTICE_OUTCOMES = ("acknowledged", "parked", "again")
+_notices = Counter("fps_notices", "Notices told, by what came of it.", ["outcome"], registry=REGISTRY)
+NOTICES = {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES}
+NOTICES_WAITING = Gauge(
+    "fps_notices_waiting", "Notices read from the journal and not acknowledged yet.", registry=REGISTRY
+)
+
 # --- payments
+
+READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)
 
 PAYMENT_REPLY_S = Histogram(
     "fps_payment_reply_seconds",

@@ -1,0 +1,185 @@
+"""The HTTP server for operations: hypercorn on trio, with a bare ASGI application.
+
+hypercorn speaks HTTP; who may connect, for how long, and what a mistake in it may cost is decided here, since it serves
+whoever reaches the port and runs in the process that decides payments. `hypercorn.trio.serve` would not do: it sends
+within a shield and without a limit, so that one client that does not read keeps the process from ending, and an error
+in one connection ends them all.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from gateway import config, log, metrics
+from gateway.errors import Unavailable
+
+CONNECTIONS_MAX = 32
+"""Beyond it the oldest connection is closed, so that a crowd of idle ones cannot keep a probe out."""
+CONNECTION_S_MAX = 60.0
+"""How long a connection may live, whatever it does."""
+IDLE_S_MAX = 5.0
+"""How long a request's head may take, and a connection may wait for its next request."""
+SEND_S_MAX = 2.0
+"""How long a client may take to read what was written at once; also what it may add to the time that ending takes."""
+HEAD_BYTES_MAX = 8192
+"""A request line and headers that have not ended by then get 431."""
+REQUESTS_MAX = 100
+"""Requests on one connection."""
+METRICS_FRESH_S = 0.1
+"""A rendering of the metrics is good for so long: rendering takes milliseconds, in which no payment is decided."""
+
+Ready = Callable[[], tuple[bool, dict[str, Any]]]
+"""Says whether payments may come, with `reasons` (why not) and `parts` (each part's state)."""
+Statistics = Callable[[], dict[str, Any]]
+_Response = tuple[int, str, bytes]
+_Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_log = log.get("ops")
+_JSON = "application/json"
+
+
+async def serve(
+    settings: config.Ops,
+    *,
+    ready: Ready,
+    statistics: Statistics,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; starts with the port. `ready` and `statistics` are called in the trio thread.
+
+    Cancelled, it closes every connection and leaves nothing behind; what is being written may take `SEND_S_MAX`.
+    Raises `Unavailable` when the address cannot be listened on.
+    """
+    try:
+        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=CONNECTIONS_MAX)
+    except OSError as error:
+        raise Unavailable(f"ops: {settings.host}:{settings.port}: {log.describe(error)}") from error
+    port: int = listeners[0].socket.getsockname()[1]
+    _log.info("ops server listens", host=settings.host, port=port)
+    task_status.started(port)
+    await trio.serve_listeners(_Door(_Application(ready, statistics)), listeners)
+
+
+class _Door:
+    """Lets connections in, few at a time, and shuts each one whatever happened on it."""
+
+    def __init__(self, application: "_Application") -> None:
+        self._application = ASGIWrapper(cast("Any", application))
+        self._config = Config()
+        self._config.errorlog = None
+        self._config.include_server_header = False
+        self._config.keep_alive_timeout = IDLE_S_MAX
+        self._config.keep_alive_max_requests = REQUESTS_MAX
+        self._config.h11_max_incomplete_size = HEAD_BYTES_MAX
+        self._config.h2_max_concurrent_streams = 8
+        self._context = WorkerContext(None)
+        self._open: dict[trio.SocketStream, trio.CancelScope] = {}
+
+    async def __call__(self, stream: trio.SocketStream) -> None:
+        if len(self._open) >= CONNECTIONS_MAX:
+            oldest = next(iter(self._open))
+            self._open.pop(oldest).cancel()
+            # closing wakes a sender that hypercorn shields from being cancelled
+            oldest.socket.close()
+        try:
+            with trio.move_on_after(CONNECTION_S_MAX) as self._open[stream]:
+                impatient = cast("Any", _Impatient(stream))
+                await TCPServer(self._application, self._config, self._context, ConnectionState({}), impatient).run()
+        except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails
+            _log.warning("ops connection failed", error=log.describe(error))
+        finally:
+            self._open.pop(stream, None)
+            stream.socket.close()
+
+
+class _Impatient:
+    """A stream whose other end has `SEND_S_MAX` to read what is sent."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+        self.receive_some = stream.receive_some
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, or close and raise `trio.BrokenResourceError`."""
+        with trio.move_on_after(SEND_S_MAX) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            self.socket.close()
+            raise trio.BrokenResourceError("the client does not read")
+
+
+class _Application:
+    """The ASGI application: four paths, GET only."""
+
+    def __init__(self, ready: Ready, statistics: Statistics) -> None:
+        self._ready = ready
+        self._statistics = statistics
+        self._paths: dict[str, Callable[[str], _Response]] = {
+            "/live": self._serve_live,
+            "/ready": self._serve_ready,
+            "/metrics": self._serve_metrics,
+            "/statistics": self._serve_statistics,
+        }
+        self._rendered: tuple[float, str, _Response] = (-math.inf, "", (0, "", b""))
+
+    async def __call__(self, scope: dict[str, Any], _receive: object, send: _Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        status, content_type, body = self._respond(scope)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        ]
+        if status == 405:
+            headers.append((b"allow", b"GET"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _respond(self, scope: dict[str, Any]) -> _Response:
+        path = self._paths.get(scope["path"])
+        if path is None:
+            return _json(404, {"error": "not found", "paths": sorted(self._paths)})
+        if scope["method"] != "GET":
+            return _json(405, {"error": "only GET"})
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
+        try:
+            return path(accept)
+        except Exception as error:  # noqa: BLE001 - the boundary: looking must not end it
+            _log.error("ops request failed", path=scope["path"], error=log.describe(error))
+            return _json(500, {"error": "failed; the log says how"})
+
+    def _serve_live(self, _accept: str) -> _Response:
+        return _json(200, {"live": True})
+
+    def _serve_ready(self, _accept: str) -> _Response:
+        ready, why = self._ready()
+        return _json(200 if ready else 503, {"ready": ready, "reasons": [], "parts": {}} | why)
+
+    def _serve_statistics(self, _accept: str) -> _Response:
+        return _json(200, self._statistics())
+
+    def _serve_metrics(self, accept: str) -> _Response:
+        now_s = trio.current_time()
+        rendered_s, rendered_accept, response = self._rendered
+        if accept != rendered_accept or now_s - rendered_s >= METRICS_FRESH_S:
+            body, content_type = metrics.exposition(accept)
+            response = (200, content_type, body)
+            self._rendered = (now_s, accept, response)
+        return response
+
+
+def _json(status: int, content: dict[str, Any]) -> _Response:
+    return status, _JSON, msgspec.json.encode(content)

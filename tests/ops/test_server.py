@@ -1,0 +1,330 @@
+"""The ops server as its clients see it: the kind ones and the others."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+from typing import Any
+
+import pytest
+import trio
+from hypercorn.trio.tcp_server import TCPServer
+from prometheus_client import Counter
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from gateway import config, metrics
+from gateway.errors import Unavailable
+from gateway.ops import server
+
+Reply = tuple[int, dict[str, str], bytes]
+COUNTED = Counter("test_ops_things_total", "Things.", registry=metrics.REGISTRY)
+
+
+class Parts:
+    """What the server is told about the gateway."""
+
+    def __init__(self) -> None:
+        self.ready: tuple[bool, dict[str, Any]] = (True, {"reasons": [], "parts": {"journal": "ok"}})
+        self.statistics: Callable[[], dict[str, Any]] = lambda: {"payments": 7}
+
+    def count(self) -> dict[str, Any]:
+        return self.statistics()
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+async def port(parts: Parts, nursery: trio.Nursery) -> AsyncIterator[int]:
+    settings = config.Ops(port=0)
+    started: int = await nursery.start(serve, settings, parts)
+    yield started
+    nursery.cancel_scope.cancel()
+
+
+async def serve(settings: config.Ops, parts: Parts, *, task_status: trio.TaskStatus[int]) -> None:
+    await server.serve(settings, ready=lambda: parts.ready, statistics=parts.count, task_status=task_status)
+
+
+async def fetch(port: int, path: str, method: str = "GET", head: str = "") -> Reply:
+    """One request on a connection of its own."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n".encode())
+        return parse(b"".join([chunk async for chunk in stream]))
+
+
+def parse(received: bytes) -> Reply:
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in rest), body
+
+
+async def closed(stream: trio.SocketStream) -> bool:
+    """Whether the server closes the connection, whatever it says before."""
+    try:
+        while await stream.receive_some():
+            pass
+    except trio.BrokenResourceError:
+        pass
+    return True
+
+
+async def test_live(port: int) -> None:
+    """/live answers 200 while the loop turns."""
+    status, headers, body = await fetch(port, "/live")
+    assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {"live": True})
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("ready", "why", "status", "said"),
+    [
+        (True, {}, 200, {"ready": True, "reasons": [], "parts": {}}),
+        (
+            False,
+            {"reasons": ["journal: sync stalled for 2.1 s"], "parts": {"journal": "stalled"}},
+            503,
+            {"ready": False, "reasons": ["journal: sync stalled for 2.1 s"], "parts": {"journal": "stalled"}},
+        ),
+    ],
+)
+async def test_ready(port: int, parts: Parts, ready: bool, why: dict[str, Any], status: int, said: Any) -> None:  # noqa: FBT001
+    """/ready says 200 or 503, every reason and every part."""
+    parts.ready = (ready, why)
+    got, _, body = await fetch(port, "/ready")
+    assert (got, json.loads(body)) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("Accept: */*\r\n", "text/plain; version=0.0.4; charset=utf-8"),
+        ("Accept: application/openmetrics-text; version=1.0.0\r\n", "application/openmetrics-text; version=1.0.0"),
+        ("Accept: application/openmetrics-text; version=x.y\r\n", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+async def test_metrics(port: int, accept: str, content_type: str) -> None:
+    """/metrics shows our registry in the format that is asked for, and plain text to whoever asks for nothing known."""
+    COUNTED.inc()
+    status, headers, body = await fetch(port, "/metrics", head=accept)
+    assert status == 200
+    assert headers["content-type"].startswith(content_type)
+    assert b"\ntest_ops_things_total " in body
+    assert b"process_resident_memory_bytes" in body
+    assert body.endswith(b"# EOF\n") == ("openmetrics" in content_type)
+
+
+async def test_metrics_are_rendered_once_for_a_crowd(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within METRICS_FRESH_S the same rendering serves everyone."""
+    rendered = count(1)
+    monkeypatch.setattr(server, "METRICS_FRESH_S", 1e9)
+    monkeypatch.setattr(metrics, "exposition", lambda _accept: (b"rendering %d\n" % next(rendered), "text/plain"))
+    replies = [await fetch(port, "/metrics") for _ in range(3)]
+    assert [reply[2] for reply in replies] == [b"rendering 1\n"] * 3
+
+
+async def test_statistics(port: int) -> None:
+    """/statistics is what the gateway counts."""
+    status, _, body = await fetch(port, "/statistics?pretty=1")
+    assert (status, json.loads(body)) == (200, {"payments": 7})
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/READY", "/..%2f..%2fetc", "/%ff"])
+async def test_unknown_path(port: int, path: str) -> None:
+    """Another path is 404, and the reply says which there are."""
+    status, _, body = await fetch(port, path)
+    assert status == 404
+    assert json.loads(body)["paths"] == ["/live", "/metrics", "/ready", "/statistics"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD", "BREW"])
+async def test_other_methods(port: int, method: str) -> None:
+    """Whatever is not GET is 405: nothing here changes anything."""
+    status, headers, _ = await fetch(port, "/ready", method)
+    assert (status, headers["allow"]) == (405, "get")
+
+
+async def test_a_part_that_fails(port: int, parts: Parts, logged: Any) -> None:
+    """A part that fails to say how it is costs that reply, is logged without what it held, and ends nothing."""
+
+    def fail() -> dict[str, Any]:
+        raise KeyError("12345678")
+
+    parts.statistics = fail
+    status, _, body = await fetch(port, "/statistics")
+    assert status == 500
+    assert b"12345678" not in body
+    [line] = logged("ops request failed")
+    assert (line["path"], line["error"]) == ("/statistics", "KeyError")
+    assert (await fetch(port, "/live"))[0] == 200
+
+
+async def test_several_requests_on_one_connection(port: int) -> None:
+    """A connection is kept for the next request."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for _ in range(3):
+            await stream.send_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while not received.endswith(b"}"):
+                received += await stream.receive_some()
+            assert parse(received)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n\0\0\0",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: !\r\n\r\n" + bytes(30),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(300),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x01\x01\x05\x00\x00\x00\x01\xff" + bytes(30),
+        b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 5000,
+    ],
+    ids=lambda sent: ascii(sent[-40:]),
+)
+async def test_what_is_no_request_hurts_nobody_else(port: int, sent: bytes) -> None:
+    """Any bytes cost at most their own connection."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        try:
+            await stream.send_all(sent)
+            await stream.send_eof()
+        except trio.BrokenResourceError:
+            pass
+        assert await closed(stream)
+    assert (await fetch(port, "/live"))[0] == 200
+
+
+async def test_a_long_head_is_refused(port: int) -> None:
+    """A head that does not end within HEAD_BYTES_MAX gets 431."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(b"GET /live HTTP/1.1\r\nA: " + b"b" * server.HEAD_BYTES_MAX)
+        assert parse(await stream.receive_some())[0] == 431
+
+
+async def test_no_websockets(port: int) -> None:
+    """A WebSocket is refused."""
+    key = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"GET /live HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_a_crowd_cannot_keep_a_probe_out(port: int) -> None:
+    """With CONNECTIONS_MAX idle connections a new one is served, and the oldest is closed."""
+    crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(server.CONNECTIONS_MAX)]
+    assert (await fetch(port, "/live"))[0] == 200
+    assert await closed(crowd[0])
+    for stream in crowd:
+        await stream.aclose()
+
+
+async def test_an_error_in_hypercorn(port: int, monkeypatch: pytest.MonkeyPatch, logged: Any) -> None:
+    """A mistake in serving one connection is logged and ends that one."""
+
+    async def fail(_self: object) -> None:
+        raise IndexError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TCPServer, "run", fail)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert await closed(stream)
+    assert [line["error"] for line in logged("ops connection failed")] == ["IndexError"]
+    assert (await fetch(port, "/live"))[0] == 200
+
+
+async def test_it_says_where_it_listens(port: int, logged: Any) -> None:
+    """Port 0 takes a free port, which is reported and logged."""
+    assert port > 0
+    assert [(line["host"], line["port"]) for line in logged("ops server listens")] == [("127.0.0.1", port)]
+
+
+async def test_an_address_in_use(port: int) -> None:
+    """An address that another process holds is reported as ours to free, by name."""
+    with pytest.raises(Unavailable, match=rf"^ops: 127\.0\.0\.1:{port}: OSError: Address already in use$"):
+        await server.serve(config.Ops(port=port), ready=lambda: (True, {}), statistics=dict)
+
+
+async def test_cancelled_it_leaves_nothing_behind(parts: Parts) -> None:
+    """Cancelling closes what is open, and nobody listens any more."""
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(serve, config.Ops(port=0), parts)
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"GET /li")
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert await closed(stream)
+    await stream.aclose()
+    with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+        probe.connect(("127.0.0.1", port))
+
+
+# --- limits in time, on a clock that only moves when told to
+
+
+async def test_a_dripping_head(mock_clock: MockClock, port: int) -> None:
+    """A head that does not end is given up after IDLE_S_MAX, however steadily its bytes come."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for _ in range(4):
+            await stream.send_all(b"G")
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(server.IDLE_S_MAX / 4)
+        assert await closed(stream)
+
+
+async def test_a_connection_ends(mock_clock: MockClock, port: int) -> None:
+    """However busy, a connection lives no longer than CONNECTION_S_MAX."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        pause_s = server.IDLE_S_MAX / 2
+        for _ in range(int(server.CONNECTION_S_MAX / pause_s)):
+            await stream.send_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await stream.receive_some()
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(pause_s)
+        assert await closed(stream)
+
+
+async def stuck(port: int, parts: Parts) -> trio.SocketStream:
+    """A client that asks for much and reads little of it."""
+    parts.statistics = lambda: {"much": "x" * 50_000_000}
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    await stream.send_all(b"GET /statistics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await stream.receive_some(1)
+    await wait_all_tasks_blocked(0.01)
+    return stream
+
+
+async def test_a_client_that_does_not_read(mock_clock: MockClock, port: int, parts: Parts) -> None:
+    """Whoever does not read for SEND_S_MAX loses the connection."""
+    async with await stuck(port, parts) as stream:
+        mock_clock.jump(server.SEND_S_MAX)
+        assert await closed(stream)
+
+
+async def test_a_client_that_does_not_read_cannot_delay_the_end(mock_clock: MockClock, parts: Parts) -> None:
+    """Cancelled while a client does not read, the server ends within SEND_S_MAX."""
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(serve, config.Ops(port=0), parts)
+        stream = await stuck(port, parts)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(server.SEND_S_MAX)
+    await stream.aclose()
+
+
+async def test_the_oldest_of_a_crowd_may_be_sending(mock_clock: MockClock, port: int, parts: Parts) -> None:
+    """Closing the oldest connection does not wait for its client to read."""
+    oldest = await stuck(port, parts)
+    crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(server.CONNECTIONS_MAX)]
+    assert await closed(oldest)
+    for stream in [oldest, *crowd]:
+        await stream.aclose()
