@@ -35,6 +35,7 @@ from gateway.wire.message import (
     ReversalResponse,
     Usm,
 )
+from gateway.work import Answer, Ask, MacJob
 
 _log = log.get("engine")
 
@@ -92,30 +93,15 @@ class Journal(Protocol):
 class Signer(Protocol):
     """What the engine asks of the HSMs. What is submitted comes back through `on_macs`, each with its result."""
 
-    def submit(self, jobs: "list[MacJob]") -> None:
+    def submit(self, jobs: list[MacJob]) -> None:
         """Never waits."""
 
 
 class Processor(Protocol):
     """What the engine asks of the processor's client. Answers come back through `on_answers`, or never."""
 
-    def ask(self, asks: "list[Ask]") -> None:
+    def ask(self, asks: list[Ask]) -> None:
         """Never waits."""
-
-
-class MacJob:
-    """One MAC to make or to verify; the result is filled in by the signer. A message on its way is its own job."""
-
-    __slots__ = ("data", "deadline_s", "error", "key", "mac", "made", "ok")
-
-    def __init__(self, key: str, data: bytes, mac: bytes, deadline_s: float) -> None:
-        self.key = key
-        self.data = data
-        self.mac = mac
-        self.deadline_s = deadline_s
-        self.ok = False
-        self.made = b""
-        self.error = ""
 
 
 class Incoming(MacJob):
@@ -125,7 +111,7 @@ class Incoming(MacJob):
 
     def __init__(self, key: str, covered: bytes, mac: bytes, deadline_s: float, link: Link, message: Message,
                  first_byte_s: float) -> None:  # fmt: skip
-        super().__init__(key, covered, mac, deadline_s)
+        super().__init__(key, covered, deadline_s=deadline_s, mac=mac)
         self.link = link
         self.message = message
         self.first_byte_s = first_byte_s
@@ -138,7 +124,7 @@ class Outgoing(MacJob):
 
     def __init__(self, key: str, covered: bytes, deadline_s: float, link: Link | None, payment: Payment | None,
                  *, decides: bool, durable: bool) -> None:  # fmt: skip
-        super().__init__(key, covered, b"", deadline_s)
+        super().__init__(key, covered, deadline_s=deadline_s)
         self.link = link
         self.payment = payment
         self.decides = decides
@@ -146,24 +132,14 @@ class Outgoing(MacJob):
         self.durable = durable
 
 
-class Ask:
-    """A question to the processor."""
+class Sealing(MacJob):
+    """A seal under way: a MAC over the journal's chain value at a position."""
 
-    __slots__ = ("context", "deadline_s", "fpid", "request")
+    __slots__ = ("position",)
 
-    def __init__(self, fpid: str, request: PaymentRequest, deadline_s: float, context: Payment) -> None:
-        self.fpid = fpid
-        self.request = request
-        self.deadline_s = deadline_s
-        self.context = context
-
-
-class Answer(Protocol):
-    """An answer of the processor."""
-
-    code: str
-    field: str
-    context: Payment
+    def __init__(self, key: str, chain: bytes, deadline_s: float, position: int) -> None:
+        super().__init__(key, chain, deadline_s=deadline_s)
+        self.position = position
 
 
 class Announced:
@@ -335,6 +311,10 @@ class Engine(Commands):
                 self._reject(job.link, job.message.body, WRONG_MAC, "DE128")
             else:
                 self._unverified(job)
+        elif isinstance(job, Sealing):
+            if job.ok:
+                body = steps.pack(steps.Seal(job.position, job.data, job.key, job.made))
+                self._journal.append(Kind.SEALED, body, wall_ns=now.wall_ns)
         else:
             assert isinstance(job, Outgoing)
             if not job.ok:
@@ -522,6 +502,12 @@ class Engine(Commands):
 
     def _count(self, what: str, by: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + by
+
+    def seal(self, position: int, chain: bytes) -> None:
+        """Have the journal's chain value at `position` signed and recorded. Without an HSM there is none this time."""
+        until_s = self._clock().mono_s + self._deadlines.reply_within_s
+        self._jobs.append(Sealing(self._mac.seal_key, chain, until_s, position))
+        self._wake.set()
 
     # --- for others to see
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from gateway import config, steps
 from gateway.clock import Now
-from gateway.engine import Ask, Engine, MacJob
+from gateway.engine import Engine
 from gateway.errors import HubFault
-from gateway.inbound import Payment
 from gateway.outcomes import Outcomes
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, join_mac, split_mac
@@ -26,6 +25,7 @@ from gateway.wire.message import (
     ReversalRequest,
     Usm,
 )
+from gateway.work import Answer, Ask, MacError, MacJob
 
 CODEC = Codec()
 PAIR = config.Pair()
@@ -70,7 +70,7 @@ class FakeSigner:
     def submit(self, jobs: list[MacJob]) -> None:
         self.batches.append(jobs)
 
-    def done(self, *, error: str = "") -> list[MacJob]:
+    def done(self, *, error: MacError = "") -> list[MacJob]:
         jobs = self.batches.pop(0)
         for job in jobs:
             made = mac_of(job.key, job.data)
@@ -116,13 +116,6 @@ class FakeLink:
         self.managed.append(message)
 
 
-@dataclass
-class Answer:
-    code: str
-    field: str
-    context: Payment
-
-
 class World:
     """An engine between fakes, turned by hand."""
 
@@ -145,7 +138,7 @@ class World:
         self.engine.frames(link or self.link, [(self.now_s, body) for body in bodies], self.now_s)
         self.turn()
 
-    def macs(self, *, error: str = "") -> None:
+    def macs(self, *, error: MacError = "") -> None:
         self.engine.on_macs(self.signer.done(error=error))
         self.turn()
 
@@ -155,7 +148,7 @@ class World:
         self.turn()
 
     def answer(self, code: str = "0000", index: int = 0) -> None:
-        self.engine.on_answers([Answer(code, "", self.processor.asked[index].context)])
+        self.engine.on_answers([Answer("", code, "", self.processor.asked[index].context)])
         self.turn()
 
     def written(self) -> None:
@@ -196,7 +189,7 @@ def test_a_chunk_of_payments_moves_as_one_batch_at_every_stage(world: World) -> 
     assert not world.processor.asked, "nothing acts before it is durable"
     world.sync()
     assert (world.processor.batches, len(world.processor.asked)) == (1, 100)
-    world.engine.on_answers([Answer("0000", "", ask.context) for ask in world.processor.asked])
+    world.engine.on_answers([Answer(ask.fpid, "0000", "", ask.context) for ask in world.processor.asked])
     world.turn()
     assert world.journal.commits == 2
     world.macs()

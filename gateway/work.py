@@ -1,0 +1,68 @@
+"""What the engine hands to a shell and gets back with its result: a MAC to make or verify, a question to the processor.
+
+Plain values with slots, made once for each payment and stage; the engine gives them more by subclassing.
+"""
+
+from typing import Any, Literal
+
+from gateway.wire.message import PaymentRequest
+
+MacError = Literal["", "wrong-mac", "unavailable"]
+
+
+class MacJob:
+    """One MAC, in a token: to make, or, when `mac` is given, to verify."""
+
+    __slots__ = ("attempts", "context", "data", "deadline_s", "done", "error", "key", "mac", "made", "ok")
+
+    def __init__(self, key: str, data: bytes, *, deadline_s: float, mac: bytes = b"", context: Any = None) -> None:
+        self.key = key
+        """The label of the key."""
+        self.data = data
+        """The bytes that are covered."""
+        self.mac = mac
+        """Eight bytes to verify; none: make one."""
+        self.deadline_s = deadline_s
+        """On the monotonic clock; after it the result is of no use, and the job is unavailable."""
+        self.context = context
+        """The asker's."""
+        self.ok = False
+        """Made, or right."""
+        self.made = b""
+        """The MAC that was made: eight bytes."""
+        self.error: MacError = ""
+        self.done = False
+        """The asker was told."""
+        self.attempts = 0
+        """Tokens that were lost with it."""
+
+
+class Ask:
+    """A payment to ask the processor about."""
+
+    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request")
+
+    def __init__(self, fpid: str, request: PaymentRequest, deadline_s: float, context: Any = None) -> None:
+        self.fpid = fpid
+        self.request = request
+        self.deadline_s = deadline_s
+        """Its stand-in deadline, on the monotonic clock."""
+        self.context = context
+        """The asker's."""
+        self.asked_s = 0.0
+        self.attempts = 0
+
+
+class Answer:
+    """What the processor decided."""
+
+    __slots__ = ("code", "context", "field", "fpid")
+
+    def __init__(self, fpid: str, code: str, field: str, context: Any) -> None:
+        self.fpid = fpid
+        self.code = code
+        """DE26."""
+        self.field = field
+        """DE44, three digits, or empty."""
+        self.context = context
+        """The ask's."""
