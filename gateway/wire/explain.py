@@ -28,7 +28,7 @@ class Part(Struct, frozen=True):
     fault_position: int = -1
     """Byte that is wrong."""
     fatal: bool = False
-    """The structure ends here: nothing after it can be read."""
+    """Because of this the message cannot be read, and is answered with a 9624/650."""
     parts: tuple["Part", ...] = ()
     """The tags of a nested field; `field` is the tag."""
 
@@ -40,38 +40,36 @@ class Part(Struct, frozen=True):
 def explain(table: FieldTable, body: bytes) -> list[Part]:
     """Take a message apart as far as it can be read. Never raises."""
     parts: list[Part] = []
-    bad: Unparseable | None = None
-    mti = body[:MTI_END]
+    layout = None
     try:
         layout = walk.layout_of(table, body)
         parts.append(Part(0, "mti", layout.title, 0, MTI_END, layout.mti, sensitive=False))
     except Unparseable as error:
-        layout, bad = None, error
-        parts.append(Part(0, "mti", "message type", 0, len(mti), walk.text_of(mti), True, error.what, 0))
+        value = walk.text_of(body[:MTI_END])
+        parts.append(Part(0, "mti", "message type", 0, len(value), value, True, error.what, error.position, fatal=True))
+        if len(body) < MTI_END:
+            return parts
+    # fields do not depend on the MTI: they can be read even when it is unknown
+    found: list[walk.Span] = []
     try:
         walk.numbers_in(body)
-        text = walk.text_of(body[MTI_END:HEADER_END])
-        parts.append(Part(1, "bitmaps", "primary and secondary bitmap", MTI_END, 32, text, sensitive=False))
-        found = []
+        bitmaps = walk.text_of(body[MTI_END:HEADER_END])
+        parts.append(Part(1, "bitmaps", "primary and secondary bitmap", MTI_END, 32, bitmaps, sensitive=False))
         for span in walk.spans(table, body):
             found.append(span)
             parts.append(_explained(table, body, span))
     except Unparseable as error:
-        field = table.fields.get(error.field)
-        name, title = (field.name, field.title) if field else ("", "")
-        parts.append(
-            Part(error.field, name, title, error.position, 0, "", True, error.what, error.position, fatal=True)
-        )
+        number, at = error.field, error.position
+        field = table.fields.get(number)
+        name, title = (field.name, field.title) if field else ("bitmaps", "") if number == 1 else ("", "")
+        parts.append(Part(number, name, title, at, 0, "", True, error.what, at, fatal=True))
         return parts
-    if layout is not None:
-        present = {span.field.number: walk.value_in(body, span) for span in found}
-        for number in layout.mandatory:
-            if not present.get(number):
-                field = table.fields[number]
-                what = "is mandatory and missing"
-                parts.append(Part(number, field.name, field.title, HEADER_END, 0, "", True, what, HEADER_END))
-    elif bad is not None:
-        parts[0] = Part(0, "mti", "message type", 0, len(mti), walk.text_of(mti), True, bad.what, 0, fatal=True)
+    present = {span.field.number: walk.value_in(body, span) for span in found}
+    for number in layout.mandatory if layout else ():
+        if not present.get(number):
+            field = table.fields[number]
+            what = "is mandatory and missing"
+            parts.append(Part(number, field.name, field.title, HEADER_END, 0, "", True, what, HEADER_END))
     return parts
 
 

@@ -51,10 +51,13 @@ def text_of(data: bytes) -> str:
 
 
 def bytes_of(text: str) -> bytes:
-    """Undo `text_of`. Raises `UnicodeEncodeError`, which shows the text: catch it where the field is known."""
+    """Undo `text_of`. Raises `ValueError`, which does not show the text."""
     if text.isascii():
         return text.encode("ascii")
-    return codecs.charmap_encode(text, "strict", _ENCODING)[0]
+    try:
+        return codecs.charmap_encode(text, "strict", _ENCODING)[0]
+    except UnicodeEncodeError:
+        raise ValueError("a character is not in windows-1252") from None
 
 
 class Span(NamedTuple):
@@ -71,8 +74,7 @@ class Span(NamedTuple):
 def numbers_in(body: bytes) -> list[int]:
     """Fields that the bitmaps announce, ascending, without 1. Raises `Unparseable` when the bitmaps cannot be read."""
     if len(body) < HEADER_END:
-        field, what = (0, "the MTI is") if len(body) < MTI_END else (1, "the bitmaps are")
-        raise Unparseable(field, len(body), f"the message ends, {what} cut short")
+        raise Unparseable(1, len(body), "the message ends within the bitmaps")
     _check_hex(body, 1, MTI_END, HEADER_END)
     bits = int(body[MTI_END:HEADER_END], 16)
     if not bits & SECONDARY:
@@ -82,6 +84,8 @@ def numbers_in(body: bytes) -> list[int]:
 
 def layout_of(table: FieldTable, body: bytes) -> Layout:
     """Look up the MTI. Raises `Unparseable`."""
+    if len(body) < MTI_END:
+        raise Unparseable(0, len(body), "the message ends within the MTI")
     layout = table.layouts.get(body[:MTI_END].decode("latin-1"))
     if layout is None:
         raise Unparseable(0, 0, "no message type of the scheme")
@@ -194,8 +198,8 @@ def _written_field(table: FieldTable, mti: str, field: Field, value: str) -> byt
     where = f"{mti} DE{field.number} ({field.name})"
     try:
         data = bytes_of(value)
-    except UnicodeEncodeError:
-        raise ValueError(f"{where}: character is not in windows-1252") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     if len(data) > field.width:
         raise ValueError(f"{where}: {len(data)} characters are over the maximum of {field.width}")
     if left := data.translate(None, CHARSETS[field.charset]):
