@@ -36,6 +36,23 @@ GCCollector(registry=REGISTRY)
 
 # --- journal
 
+JOURNAL_RECORDS = Counter("fps_journal_records_total", "Records made durable.", registry=REGISTRY)
+JOURNAL_BYTES = Counter("fps_journal_bytes_total", "Bytes of records made durable.", registry=REGISTRY)
+JOURNAL_SYNC_S = Histogram(
+    "fps_journal_sync_seconds",
+    "From handing a batch to the disk (or the end of the sync before) until it is durable.",
+    registry=REGISTRY,
+    buckets=(0.0001, 0.0002, *LATENCY_S),
+)
+JOURNAL_WAITING_BYTES = Gauge("fps_journal_waiting_bytes", "Bytes that wait for the disk.", registry=REGISTRY)
+JOURNAL_SEGMENTS = Gauge("fps_journal_segments", "Segments in use.", registry=REGISTRY)
+JOURNAL_LAG = Gauge(
+    "fps_journal_follower_lag_records",
+    "Records that a follower has not settled.",
+    ["follower"],
+    registry=REGISTRY,
+)
+
 # --- signer
 
 SIGNER_JOBS = Counter(

@@ -1,0 +1,54 @@
+"""When to leave the processor alone, and for how long. Pure: `now` and luck are arguments.
+
+Closed, everything goes. After `after` failures in a row it opens: nothing goes until the pause is over, then one probe
+at a time, each failure doubling the pause, until one succeeds and everything goes again.
+"""
+
+import math
+
+
+class Breaker:
+    """Counts failures in a row. What was under way when it opened does not count again when it fails too."""
+
+    def __init__(self, first_s: float, max_s: float, after: int = 1) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._after = after
+        self._opened_s = -math.inf
+        self.failures = 0
+        """Failures in a row."""
+        self.until_s = -math.inf
+        """While open: when the next probe may go."""
+
+    @property
+    def open(self) -> bool:
+        """Whether only probes go."""
+        return self.failures >= self._after
+
+    def allows(self, now_s: float) -> bool:
+        """Whether one more may go now. When it does go, say so by `started`."""
+        return self.failures < self._after or now_s >= self.until_s
+
+    def started(self, now_s: float) -> None:
+        """One goes. When open, it is the probe, and no other goes until it ended or the longest pause is over."""
+        if self.failures >= self._after:
+            self.until_s = now_s + self._max_s
+
+    def succeeded(self) -> None:
+        """It worked: closed."""
+        self.failures = 0
+
+    def failed(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
+        """It did not, and had started at `started_s`. `luck` in 0..1 spreads the pause over its upper half."""
+        if self.open and started_s <= self._opened_s:
+            return
+        self.failures += 1
+        if self.open:
+            self._opened_s = now_s
+            pause_s = pause(self.failures - self._after, self._first_s, self._max_s, luck)
+            self.until_s = now_s + max(pause_s, at_least_s)
+
+
+def pause(times: int, first_s: float, max_s: float, luck: float) -> float:
+    """The pause after `times` earlier ones: doubled each time, at most `max_s`; `luck` spreads its upper half."""
+    return float(min(first_s * 2.0 ** min(times, 60), max_s)) * (0.5 + luck / 2)

@@ -1,0 +1,507 @@
+"""Asking the processor: a pool of keep-alive connections that asks while there is time and never waits for anything.
+
+`ask` takes payments, `on_answers` brings answers, in any order, whenever they come; what brings no answer brings
+nothing: the payment's own timer stands in for it. So whatever goes wrong (refused, broken, malformed, too long, the
+wrong code) is counted, logged by the FPID's hash and, where asking again can help, asked again while the deadline
+allows. The processor knows a question by its FPID: asking twice is safe.
+
+An ask in flight at its deadline is listened to for `late_answer_s` more, since a late refusal must be known; but late
+listeners hold at most half of the pool when payments wait that are not late yet.
+
+`tell` and `inquire` have a few connections of their own: notices and questions never wait for each other.
+"""
+
+import heapq
+import math
+import random
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+import trio
+
+from gateway import config, log, metrics
+from gateway.errors import Unavailable
+from gateway.processor.breaker import Breaker, pause
+from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
+from gateway.processor.link import End, Link, Response
+from gateway.processor.messages import Decided, NotAnAnswer, decided, encode, key_of, payment_of
+from gateway.processor.pipe import Connect, dial, tls_context
+from gateway.work import Answer, Ask
+
+CONNECTING_MAX = 8
+"""Connections being made at once: a burst does not become a burst of TLS handshakes."""
+AWAY_AFTER = 8
+"""So many questions in a row that met nobody (502, 503, 504, dropped connections) mean that the processor is away."""
+AWAY_PAUSE_S = 0.05
+"""The first pause before asking (or connecting) again; it doubles, with jitter, up to:"""
+AWAY_PAUSE_MAX_S = 1.0
+"""Payments wait for less than a stand-in deadline: a processor that is back must be found well within it."""
+IDLE_S = 30.0
+"""A connection that was not used for so long is closed: middle boxes forget idle ones without a word."""
+SWEEP_S = 0.01
+"""Deadlines are looked at so finely: being late is a matter of seconds."""
+INQUIRIES_MAX = 8
+"""Inquiries under way at once."""
+
+_AGAIN = frozenset({429, 502, 503, 504})
+"""What a busy processor, or a load balancer with nobody behind it, says: asking again soon may help."""
+
+_log = log.get("processor")
+
+
+class Told(NamedTuple):
+    """How telling went."""
+
+    status: int
+    """The HTTP status; 0 when none came."""
+    retry_after_s: float
+    """What the processor asked for; 0 when nothing."""
+    reason: str
+    """In words fit for a log."""
+
+    @property
+    def acknowledged(self) -> bool:
+        """Any 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def refused(self) -> bool:
+        """For good: telling it again would get the same."""
+        return 400 <= self.status < 500 and self.status not in {408, 425, 429}
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Who waits for a response on a connection of `tell` or `inquire`."""
+
+    event: trio.Event
+    place: Endpoint
+    response: Response | None = None
+    keep: bool = False
+    end: str = ""
+    untouched: bool = False
+    """Nothing of a response came, on a connection that had served: it was closing already."""
+
+
+class Client:
+    """The processor, as the engine knows it. Set `on_answers` before `run`."""
+
+    def __init__(
+        self,
+        settings: config.Processor,
+        *,
+        directory: Directory | None = None,
+        connect: Connect = trio.open_tcp_stream,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        self._settings = settings
+        self._directory = directory or FixedDirectory(endpoint(settings))
+        self._tls: ssl.SSLContext | None = tls_context(settings.tls) if self._directory.primary().tls else None
+        self._connect = connect
+        self._luck = luck
+        self.on_answers: Callable[[list[Answer]], None] = lambda _: None
+        self._nursery: trio.Nursery | None = None
+        self._waiting: deque[Ask] = deque()
+        self._later: list[tuple[float, int, Ask]] = []
+        self._turn = count()
+        self._links: dict[Link, Endpoint] = {}
+        self._idle: list[tuple[Link, float]] = []
+        """A stack: what is used least stays at the bottom and times out."""
+        self._limits: dict[Link, float] = {}
+        """For each link that was asked: when it is closed if nothing came."""
+        self._late: dict[Link, None] = {}
+        """Those of them whose deadline passed, the longest first."""
+        self._connecting = 0
+        self._connects = Breaker(AWAY_PAUSE_S, AWAY_PAUSE_MAX_S)
+        self._asks = Breaker(AWAY_PAUSE_S, AWAY_PAUSE_MAX_S, AWAY_AFTER)
+        self._timer = trio.CancelScope()
+        self._heads: dict[Endpoint, bytes] = {}
+        self._spare: list[tuple[Link, Endpoint]] = []
+        """Idle connections of `tell` and `inquire`."""
+        self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
+        self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the connections, until cancelled. Then everything is dropped: asks are idempotent, notices are kept."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                self._dispatch(trio.current_time())
+                await self._watch()
+            finally:
+                self._nursery = None
+
+    # --- asking
+
+    def ask(self, asks: list[Ask]) -> None:
+        """Ask about these. Never blocks; what is too much is not asked about, and counted."""
+        now_s = trio.current_time()
+        self._drop_expired(now_s)
+        room = self._settings.waiting_max - len(self._waiting) - len(self._later)
+        if room < len(asks):
+            dropped = len(asks) - max(room, 0)
+            self._counted("dropped", dropped)
+            _log.warning(
+                "payments not asked about", reason="too many wait", count=dropped, limit=self._settings.waiting_max
+            )
+            asks = asks[: max(room, 0)]
+        self._waiting.extend(asks)
+        self._dispatch(now_s)
+
+    def _dispatch(self, now_s: float) -> None:
+        """Send what waits on what is free; connect for the rest."""
+        waiting, idle = self._waiting, self._idle
+        while waiting:
+            if not self._asks.allows(now_s):
+                self._alarm(self._asks.until_s, now_s)
+                return
+            if waiting[0].deadline_s <= now_s:
+                self._expired(waiting.popleft())
+                continue
+            if not idle:
+                self._grow(now_s)
+                return
+            link, _ = idle.pop()
+            if self._links[link] is not self._directory.primary():
+                link.scope.cancel()
+                continue
+            self._send(link, waiting.popleft(), now_s)
+
+    def _send(self, link: Link, ask: Ask, now_s: float) -> None:
+        ask.attempts += 1
+        ask.asked_s = now_s
+        link.context = ask
+        self._limits[link] = ask.deadline_s + self._settings.late_answer_s
+        body = encode(payment_of(ask.request, ask.fpid))
+        self._asks.started(now_s)
+        link.send(
+            b"%bIdempotency-Key: %b\r\nTime-Left-Ms: %d\r\nContent-Length: %d\r\n\r\n%b"
+            % (
+                self._head(self._links[link]),
+                key_of(ask.fpid).encode(),
+                (ask.deadline_s - now_s) * 1000,
+                len(body),
+                body,
+            )
+        )
+        self._alarm(ask.deadline_s, now_s)
+
+    def _responded(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+        ask: Ask = link.context
+        link.context = None
+        del self._limits[link]
+        self._late.pop(link, None)
+        now_s = trio.current_time()
+        if keep:
+            self._idle.append((link, now_s))
+        answer: Decided | None = None
+        if response.status in _AGAIN:
+            self._failed(ask, now_s, f"status {response.status}")
+        else:
+            self._met_somebody()
+            if response.status == 200:
+                try:
+                    answer = decided(response.body)
+                except NotAnAnswer as error:
+                    self._not_answered(ask, "malformed", str(error))
+            else:
+                self._not_answered(ask, "status", f"status {response.status}")
+        if self._waiting:
+            self._dispatch(now_s)
+        if answer is not None:
+            late = now_s > ask.deadline_s
+            self._counted("late" if late else "answered")
+            metrics.PROCESSOR_ANSWER_S.observe(now_s - ask.asked_s)
+            self.on_answers([Answer(ask.fpid, answer.code, answer.field, ask.context)])
+
+    def _ended(self, link: Link, end: End | None) -> None:
+        """A connection is over; what was asked on it is asked again where that can help."""
+        now_s = trio.current_time()
+        del self._links[link]
+        self._idle = [item for item in self._idle if item[0] is not link]
+        self._limits.pop(link, None)
+        self._late.pop(link, None)
+        ask: Ask | None = link.context
+        link.context = None
+        if ask is not None:
+            if end is None:
+                self._not_answered(ask, "silent", "no answer in time")
+            elif end is End.CLOSED and link.served:
+                self._counted("again")
+                self._waiting.appendleft(ask)  # it crossed with the server's closing: nobody is away
+            elif end in {End.CLOSED, End.CUT}:
+                self._failed(ask, now_s, f"connection {end.value}: {link.end}")
+            else:
+                self._not_answered(ask, "malformed", end.value)
+        elif end is not End.CLOSED and end is not None:
+            _log.warning("processor connection closed", reason=end.value)
+        metrics.PROCESSOR_CONNECTIONS.set(len(self._links))
+        self._dispatch(now_s)
+
+    # --- what did not work
+
+    def _failed(self, ask: Ask, now_s: float, reason: str) -> None:
+        """Nobody was met: ask again after a pause, if that is in time."""
+        opened = self._asks.open
+        self._asks.failed(now_s, ask.asked_s, self._luck())
+        if self._asks.open and not opened:
+            _log.warning("processor is away", reason=reason, pause_s=round(self._asks.until_s - now_s, 3))
+        due_s = now_s + pause(ask.attempts - 1, AWAY_PAUSE_S, AWAY_PAUSE_MAX_S, self._luck())
+        if due_s < ask.deadline_s:
+            self._counted("again")
+            heapq.heappush(self._later, (due_s, next(self._turn), ask))
+            self._alarm(due_s, now_s)
+        else:
+            self._not_answered(ask, "away", reason)
+
+    def _met_somebody(self) -> None:
+        if self._asks.open:
+            _log.info("processor is back")
+        self._asks.succeeded()
+
+    def _not_answered(self, ask: Ask, outcome: str, reason: str) -> None:
+        self._counted(outcome)
+        _log.warning("payment not answered", fpid=log.fpid_hash(ask.fpid), reason=reason, attempt=ask.attempts)
+
+    def _expired(self, ask: Ask) -> None:
+        self._counted("expired")
+        if ask.attempts:
+            _log.warning(
+                "payment not answered", fpid=log.fpid_hash(ask.fpid), reason="no time left", attempt=ask.attempts
+            )
+
+    def _drop_expired(self, now_s: float) -> None:
+        """Deadlines are in the order of asking, nearly: whatever waits behind a fresh one is not far behind."""
+        waiting = self._waiting
+        while waiting and waiting[0].deadline_s <= now_s:
+            self._expired(waiting.popleft())
+
+    def _counted(self, outcome: str, times: int = 1) -> None:
+        self._counts[outcome] += times
+        metrics.PROCESSOR_ASKS[outcome].inc(times)
+
+    # --- the pool
+
+    def _grow(self, now_s: float) -> None:
+        """Connect for what waits, within the limits; else take a connection from a late listener."""
+        if self._nursery is None:
+            return
+        if not self._connects.allows(now_s):
+            self._alarm(self._connects.until_s, now_s)
+            return
+        at_once = 1 if self._connects.open or self._asks.open else min(CONNECTING_MAX, len(self._waiting))
+        while self._connecting < at_once and len(self._links) + self._connecting < self._settings.connections_max:
+            self._connecting += 1
+            self._connects.started(now_s)
+            self._nursery.start_soon(self._keep_link)
+        if not self._connecting and len(self._late) > self._settings.connections_max // 2:
+            longest = next(iter(self._late))
+            del self._late[longest]
+            longest.scope.cancel()
+
+    async def _keep_link(self) -> None:
+        """Connect, and live as long as the connection does."""
+        place = self._directory.primary()
+        started_s = trio.current_time()
+        try:
+            link = await self._open(place, self._responded)
+        except Unavailable as error:
+            now_s = trio.current_time()
+            if not self._connects.open:
+                _log.warning("processor cannot be reached", reason=str(error), host=place.host, port=place.port)
+            self._connects.failed(now_s, started_s, self._luck())
+            metrics.PROCESSOR_CONNECT_FAILURES.inc()
+            self._connecting -= 1
+            self._dispatch(now_s)
+            return
+        except trio.Cancelled:
+            self._connecting -= 1
+            raise
+        if self._connects.open:
+            _log.info("processor can be reached again", host=place.host, port=place.port)
+        self._connects.succeeded()
+        self._connecting -= 1
+        self._links[link] = place
+        metrics.PROCESSOR_CONNECTIONS.set(len(self._links))
+        now_s = trio.current_time()
+        self._idle.append((link, now_s))
+        self._alarm(now_s + IDLE_S, now_s)
+        self._dispatch(now_s)
+        end = await link.run()
+        self._ended(link, end)
+
+    async def _open(self, place: Endpoint, responded: Callable[[Link, Response, bool], None]) -> Link:
+        """Connect and shake hands. Raises `Unavailable`."""
+        within_s = self._settings.connect_within_s
+        tls = self._settings.tls
+        name = tls.server_name if tls is not None and tls.server_name else place.host
+        with trio.move_on_after(within_s):
+            try:
+                pipe = await dial(place.host, place.port, self._tls if place.tls else None, name, self._connect)
+            except (OSError, trio.BrokenResourceError) as error:
+                raise Unavailable(log.describe(error)) from error
+            return Link(pipe, self._settings.answer_bytes_max, responded)
+        raise Unavailable(f"no connection within {within_s:g} s")
+
+    # --- time
+
+    def _alarm(self, at_s: float, now_s: float) -> None:
+        """Look at everything at that time, or soon after it. What is over already ends by an event of its own."""
+        if now_s < at_s < self._timer.deadline:
+            self._timer.deadline = max(at_s, now_s + SWEEP_S)
+
+    async def _watch(self) -> None:
+        while True:
+            with self._timer:
+                await trio.sleep_forever()
+            self._timer = trio.CancelScope()
+            self._sweep(trio.current_time())
+
+    def _sweep(self, now_s: float) -> None:
+        """Whatever is due: late listeners, asks to be asked again, idle connections."""
+        late_s = self._settings.late_answer_s
+        next_s = math.inf
+        for link, limit_s in self._limits.items():
+            if limit_s <= now_s:
+                link.scope.cancel()
+            elif limit_s - late_s <= now_s:
+                self._late.setdefault(link)
+                next_s = min(next_s, limit_s)
+            else:
+                next_s = min(next_s, limit_s - late_s)
+        while self._later and self._later[0][0] <= now_s:
+            self._waiting.append(heapq.heappop(self._later)[2])
+        if self._later:
+            next_s = min(next_s, self._later[0][0])
+        while self._idle and self._idle[0][1] + IDLE_S <= now_s:
+            self._idle.pop(0)[0].scope.cancel()
+        if self._idle:
+            next_s = min(next_s, self._idle[0][1] + IDLE_S)
+        self._drop_expired(now_s)
+        if next_s < math.inf:
+            self._alarm(next_s, now_s)
+        self._dispatch(now_s)
+
+    # --- telling and inquiring
+
+    async def tell(self, key: str, body: bytes) -> Told:
+        """Tell a notice, once. Always returns, within `tell_within_s`; says how it went."""
+        place = self._directory.primary()
+        try:
+            response = await self._call(place, b"POST", b"/notices", key, body)
+        except Unavailable as error:
+            return Told(0, 0.0, str(error))
+        after = response.retry_after
+        seconds = float(after) if after.isdigit() and len(after) < 6 else 0.0
+        return Told(response.status, seconds, f"status {response.status}")
+
+    async def inquire(self, fpid: str) -> Answer | None:
+        """Ask what was decided on a payment; None: the processor does not know it. Raises `Unavailable`."""
+        async with self._inquiries:
+            reason = "nobody takes inquiries"
+            for place in self._directory.inquiries():
+                try:
+                    path = b"/payments/" + key_of(fpid).encode()
+                    response = await self._call(place, b"GET", path, "", b"")
+                    if response.status == 404:
+                        return None
+                    if response.status == 200:
+                        answer = decided(response.body)
+                        return Answer(fpid, answer.code, answer.field, None)
+                    reason = f"status {response.status}"
+                except (Unavailable, NotAnAnswer) as error:
+                    reason = str(error)
+            raise Unavailable(reason)
+
+    async def _call(self, place: Endpoint, method: bytes, path: bytes, key: str, body: bytes) -> Response:
+        """One request on a connection of its own for as long as it takes. Raises `Unavailable`."""
+        request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\n" % (
+            method, place.path.encode(), path, place.authority.encode(),
+        )  # fmt: skip
+        if method == b"POST":
+            request += b"Content-Type: application/json\r\nIdempotency-Key: %b\r\nContent-Length: %d\r\n" % (
+                key.encode(), len(body),
+            )  # fmt: skip
+        request += b"\r\n" + body
+        with trio.move_on_after(self._settings.tell_within_s):
+            while True:
+                link = await self._spare_link(place)
+                waiter = _Waiter(trio.Event(), place)
+                link.context = waiter
+                link.send(request)
+                try:
+                    await waiter.event.wait()
+                except trio.Cancelled:
+                    link.scope.cancel()  # its response may still come: nobody else must get it
+                    raise
+                if waiter.response is not None:
+                    return waiter.response
+                if not waiter.untouched:
+                    raise Unavailable(waiter.end)
+        raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
+
+    async def _spare_link(self, place: Endpoint) -> Link:
+        while self._spare:
+            link, at = self._spare.pop()
+            if at is place:
+                return link
+            link.scope.cancel()
+        link = await self._open(place, self._replied)
+        if self._nursery is None:
+            raise Unavailable("not running")
+        self._nursery.start_soon(self._keep_spare, link)
+        return link
+
+    async def _keep_spare(self, link: Link) -> None:
+        end = await link.run()
+        self._spare = [item for item in self._spare if item[0] is not link]
+        waiter: _Waiter | None = link.context
+        if waiter is not None:
+            waiter.end = f"connection {end.value if end is not None else 'given up'}: {link.end}"
+            waiter.untouched = end is End.CLOSED and link.served > 0
+            waiter.event.set()
+
+    def _replied(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+        waiter: _Waiter = link.context
+        link.context = None
+        waiter.response = response
+        waiter.event.set()
+        if keep:
+            self._spare.append((link, waiter.place))
+
+    def _head(self, place: Endpoint) -> bytes:
+        head = self._heads.get(place)
+        if head is None:
+            head = self._heads[place] = (
+                f"POST {place.path}/payments HTTP/1.1\r\nHost: {place.authority}\r\n"
+                "Content-Type: application/json\r\nAccept: application/json\r\n"
+            ).encode()
+        return head
+
+    # --- what people look at
+
+    def health(self) -> str:
+        """Why the processor is not answering, as far as asking has shown; empty when it is, or nobody asked."""
+        if self._connects.open:
+            return "processor cannot be reached"
+        if self._asks.open:
+            return "processor is away"
+        return ""
+
+    def statistics(self) -> dict[str, Any]:
+        """Connections, what waits, and counts of asks by outcome since the start."""
+        return {
+            "health": self.health(),
+            "connections": len(self._links),
+            "connecting": self._connecting,
+            "in_flight": len(self._limits),
+            "late_listeners": len(self._late),
+            "waiting": len(self._waiting) + len(self._later),
+            "asks": dict(self._counts),
+        }

@@ -1,0 +1,66 @@
+"""Where the processor is: which host is asked and told, and which hosts take inquiries.
+
+For now a fixed list out of the configuration. Whoever looks asks each time anew, so that the answer may change.
+"""
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from gateway import config
+from gateway.errors import ConfigurationError
+
+
+class Endpoint(Struct, frozen=True):
+    """A processor host. Its name is resolved for each connection."""
+
+    host: str
+    port: int
+    tls: bool
+    authority: str
+    """What goes into the Host header."""
+    path: str
+    """In front of `/payments` and `/notices`; no slash at its end."""
+
+
+class Directory(Protocol):
+    """Says who is who at the moment."""
+
+    def primary(self) -> Endpoint:
+        """Who is asked and told."""
+
+    def inquiries(self) -> tuple[Endpoint, ...]:
+        """Who takes inquiries, best first."""
+
+
+class FixedDirectory:
+    """One processor, always the same."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def primary(self) -> Endpoint:
+        """Who is asked and told."""
+        return self._endpoint
+
+    def inquiries(self) -> tuple[Endpoint, ...]:
+        """Who takes inquiries."""
+        return (self._endpoint,)
+
+
+def endpoint(settings: config.Processor) -> Endpoint:
+    """The endpoint that the configuration's URL names. Raises `ConfigurationError` when it names none."""
+    place = "node.processor.url"
+    try:
+        url = urlsplit(settings.url)
+        port = url.port
+        (url.hostname or "").encode("idna")
+    except ValueError as error:
+        raise ConfigurationError([f"{place}: {error}"]) from error
+    if not url.hostname or url.username is not None or url.query or url.fragment:
+        raise ConfigurationError([f"{place}: must be http(s)://host[:port][/path] and nothing else"])
+    if not settings.url.isascii() or not settings.url.isprintable() or " " in settings.url:
+        raise ConfigurationError([f"{place}: must be printable ASCII without spaces"])
+    tls = url.scheme == "https"
+    return Endpoint(url.hostname, port or (443 if tls else 80), tls, url.netloc, url.path.rstrip("/"))

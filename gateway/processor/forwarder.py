@@ -1,0 +1,341 @@
+"""Telling the processor what was done in its absence, until it acknowledges: nothing is forgotten.
+
+It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a 4xx that will not change
+refuses it for good (`PARKED`: people must look), anything else (408, 425, 429, 3xx, 5xx, a broken connection, silence)
+is no answer and it is told again after a pause that grows. Order is kept per payment: the second notice about an FPID
+waits until the first is acknowledged or parked. Notices about other payments go past it.
+
+When nobody answers at all, one probe at a time is told, with growing pauses; when it is acknowledged, everything goes
+at full pace again. Memory holds a window of the backlog, whatever lies on the disk.
+
+The cursor rests at the lowest notice that is not done. After a restart everything from there is read again; `Backlog`,
+fed with the records that the journal finds when it is opened, knows which of it was told. What was in flight, or whose
+TOLD was not on disk yet, is told twice, under the same id.
+"""
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+import trio
+
+from gateway import config, log, metrics, steps
+from gateway.clock import Clock, system_clock
+from gateway.processor.breaker import Breaker, pause
+from gateway.processor.client import Told
+from gateway.processor.messages import encode
+from gateway.processor.notices import Decoder, Record, notice_id, notice_of
+from gateway.processor.positions import Positions
+from gateway.steps import TOLD_KINDS, Kind
+
+FOLLOWER = "processor"
+WINDOW_MAX = 4096
+"""Notices in memory: some megabytes, and two seconds' worth at the default pace."""
+BATCH_MAX = 512
+"""Records read from the journal at once."""
+AWAY_AFTER = 3
+"""So many notices in a row without an answer mean that the processor is away; fewer, that it cannot take these."""
+BURST_S = 0.02
+"""Up to so much of the pace may go at once: timers are not finer than some milliseconds."""
+COMMIT_S = 0.05
+"""TOLD records go to the disk together after so long; what they say can be learnt again."""
+PARKED_SHOWN_MAX = 1000
+"""Positions of parked notices that are listed; the latest. All are in the journal."""
+
+_log = log.get("forwarder")
+
+
+class Follower(Protocol):
+    """A reader of the journal with a durable cursor."""
+
+    @property
+    def position(self) -> int:
+        """The next position to read."""
+
+    async def batch(self, max_records: int) -> Sequence[Record]:
+        """The next durable records of its kinds; waits for the first."""
+
+    def settle(self, position: int) -> None:
+        """Everything below is done."""
+
+
+class Journal(Protocol):
+    """What the forwarder needs of the journal."""
+
+    def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int) -> int:
+        """Append a record. Raises `JournalFault`."""
+
+    def commit(self) -> None:
+        """Hand what was appended to the disk."""
+
+    def has_room(self) -> bool:
+        """Whether its limit is not near."""
+
+    def follower(self, name: str, kinds: frozenset[Kind]) -> Follower:
+        """Open a follower where its cursor is."""
+
+
+class Teller(Protocol):
+    """Tells a notice once (`client.Client`)."""
+
+    async def tell(self, key: str, body: bytes) -> Told:
+        """Always returns, in bounded time."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """A notice in the window."""
+
+    record: Record
+    attempts: int = 0
+
+
+class Backlog:
+    """What a restart finds to be told."""
+
+    def __init__(self) -> None:
+        self.untold = Positions()
+        """Notices that were neither acknowledged nor parked."""
+        self.parked: deque[int] = deque(maxlen=PARKED_SHOWN_MAX)
+        self.last = 0
+        """The last position seen."""
+
+    def take(self, record: Record) -> None:
+        """Take in one record."""
+        kind = record.kind
+        if kind in TOLD_KINDS:
+            self.untold.add(record.position)
+        elif kind in (Kind.TOLD, Kind.PARKED):
+            done = steps.unpack(kind, record.body)
+            assert isinstance(done, (steps.Told, steps.Parked))
+            self.untold.discard(done.position)
+            if kind == Kind.PARKED:
+                self.parked.append(done.position)
+        self.last = record.position
+
+
+class Forwarder:
+    """The task that tells. `remember` while the journal is opened, then `run`."""
+
+    def __init__(
+        self,
+        settings: config.Processor,
+        node: str,
+        teller: Teller,
+        decoder: Decoder,
+        *,
+        clock: Clock = system_clock,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        """`node` names the notices: it must never change for a journal."""
+        self._settings = settings
+        self._node = node
+        self._teller = teller
+        self._decoder = decoder
+        self._clock = clock
+        self._luck = luck
+        self._journal: Journal | None = None
+        self._follower: Follower | None = None
+        self._nursery: trio.Nursery | None = None
+        self._backlog = Backlog()
+        """What was found at the opening; what is read is taken out."""
+        self._window: dict[int, _Item] = {}
+        """What was read and is not done, by position, in order."""
+        self._payments: dict[str, list[_Item]] = {}
+        """For each FPID in the window: what waits for the notice before it."""
+        self._ready: deque[_Item] = deque()
+        self._paused: list[tuple[float, int, _Item]] = []
+        self._turn = count()
+        self._telling = 0
+        self._breaker = Breaker(settings.tell_pause_s, settings.tell_pause_max_s, AWAY_AFTER)
+        self._next_s = -math.inf
+        """When the pace allows the next notice."""
+        self._room = trio.Event()
+        self._timer = trio.CancelScope()
+        self._write_s = math.inf
+        """When what is done is to be written down; inf: nothing is."""
+        self._read_to = 0
+        self._counts = dict.fromkeys(metrics.NOTICE_OUTCOMES, 0)
+
+    def remember(self, record: Record) -> None:
+        """Take a record that the journal found when it was opened: each one, in order.
+
+        What it did not see is told (again) from the cursor on.
+        """
+        self._backlog.take(record)
+
+    async def run(self, journal: Journal) -> None:
+        """Tell for ever. Cancelled, what is in flight will be told again. Raises `JournalFault`."""
+        self._journal = journal
+        self._follower = journal.follower(FOLLOWER, TOLD_KINDS)
+        self._read_to = self._follower.position
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._read, self._follower)
+                while True:
+                    with self._timer:
+                        await trio.sleep_forever()
+                    self._timer = trio.CancelScope()
+                    now_s = trio.current_time()
+                    if now_s >= self._write_s:
+                        self._write_down()
+                    self._keep_up(now_s)
+        finally:
+            self._nursery = None
+            self._write_down()
+
+    # --- reading
+
+    async def _read(self, follower: Follower) -> None:
+        while True:
+            room = WINDOW_MAX - len(self._window)
+            if room <= 0:
+                self._room = trio.Event()
+                await self._room.wait()
+                continue
+            for record in await follower.batch(min(room, BATCH_MAX)):
+                self._take(record)
+            self._read_to = follower.position
+            metrics.NOTICES_WAITING.set(len(self._window))
+            now_s = trio.current_time()
+            self._write_s = min(self._write_s, now_s + COMMIT_S)
+            self._keep_up(now_s)
+
+    def _take(self, record: Record) -> None:
+        position = record.position
+        if position <= self._backlog.last:
+            if position not in self._backlog.untold:
+                return
+            self._backlog.untold.discard(position)
+        item = _Item(record)
+        self._window[position] = item
+        behind = self._payments.get(record.fpid)
+        if behind is None:
+            self._payments[record.fpid] = []
+            self._ready.append(item)
+        else:
+            behind.append(item)
+
+    # --- telling
+
+    def _keep_up(self, now_s: float) -> None:
+        """Start what may be told now, and see to it that the rest gets its turn."""
+        nursery, journal = self._nursery, self._journal
+        if nursery is None or journal is None:
+            return
+        while self._paused and self._paused[0][0] <= now_s:
+            self._ready.append(heapq.heappop(self._paused)[2])
+        while self._ready and self._telling < self._settings.tell_connections:
+            at_s = self._breaker.until_s if not self._breaker.allows(now_s) else self._next_s
+            if at_s > now_s:
+                self._alarm(at_s)
+                break
+            if not journal.has_room():
+                self._alarm(now_s + COMMIT_S)  # payments first
+                break
+            self._next_s = max(self._next_s, now_s - BURST_S) + 1 / self._settings.tell_per_s
+            self._telling += 1
+            self._breaker.started(now_s)
+            nursery.start_soon(self._tell, self._ready.popleft())
+        if self._paused:
+            self._alarm(self._paused[0][0])
+        self._alarm(self._write_s)
+
+    async def _tell(self, item: _Item) -> None:
+        record = item.record
+        started_s = trio.current_time()
+        body = encode(notice_of(record, self._node, self._decoder))
+        told = await self._teller.tell(notice_id(self._node, record.position), body)
+        self._telling -= 1
+        now_s = trio.current_time()
+        if told.acknowledged:
+            self._answered()
+            self._counted("acknowledged")
+            self._done(item, Kind.TOLD, steps.pack(steps.Told(record.position)))
+        elif told.refused:
+            self._answered()
+            self._counted("parked")
+            self._backlog.parked.append(record.position)
+            self._done(item, Kind.PARKED, steps.pack(steps.Parked(record.position, told.status)))
+            _log.warning(
+                "notice refused by the processor and parked",
+                position=record.position, step=record.kind.name, fpid=log.fpid_hash(record.fpid), status=told.status,
+            )  # fmt: skip
+        else:
+            self._counted("again")
+            self._again(item, told, started_s, now_s)
+        self._keep_up(now_s)
+
+    def _answered(self) -> None:
+        if self._breaker.open:
+            _log.info("processor takes notices again", waiting=len(self._window))
+        self._breaker.succeeded()
+
+    def _again(self, item: _Item, told: Told, started_s: float, now_s: float) -> None:
+        first_s, max_s = self._settings.tell_pause_s, self._settings.tell_pause_max_s
+        wanted_s = min(told.retry_after_s, max_s)
+        was_open = self._breaker.open
+        self._breaker.failed(now_s, started_s, self._luck(), wanted_s)
+        if self._breaker.open and not was_open:
+            _log.warning("processor takes no notices", reason=told.reason, waiting=len(self._window))
+        pause_s = max(pause(item.attempts, first_s, max_s, self._luck()), wanted_s)
+        item.attempts += 1
+        heapq.heappush(self._paused, (now_s + pause_s, next(self._turn), item))
+
+    def _done(self, item: _Item, kind: Kind, body: bytes) -> None:
+        fpid = item.record.fpid
+        assert self._journal is not None
+        self._journal.append(kind, body, fpid=fpid, wall_ns=self._clock().wall_ns)
+        del self._window[item.record.position]
+        behind = self._payments[fpid]
+        if behind:
+            self._ready.append(behind.pop(0))
+        else:
+            del self._payments[fpid]
+        self._write_s = min(self._write_s, trio.current_time() + COMMIT_S)
+        self._room.set()
+
+    def _write_down(self) -> None:
+        """TOLD records to the disk, the cursor to the lowest notice that is not done."""
+        if self._write_s < math.inf and self._journal is not None and self._follower is not None:
+            self._write_s = math.inf
+            self._journal.commit()
+            self._follower.settle(self._lowest())
+            metrics.NOTICES_WAITING.set(len(self._window))
+
+    def _lowest(self) -> int:
+        return next(iter(self._window), self._read_to)
+
+    def _counted(self, outcome: str) -> None:
+        self._counts[outcome] += 1
+        metrics.NOTICES[outcome].inc()
+
+    def _alarm(self, at_s: float) -> None:
+        self._timer.deadline = min(self._timer.deadline, at_s)
+
+    # --- what people look at
+
+    def health(self) -> str:
+        """Why notices are not being told; empty when they are, or there are none."""
+        return "processor takes no notices" if self._breaker.open else ""
+
+    def statistics(self) -> dict[str, Any]:
+        """What waits, what was told, what is parked."""
+        open_ = self._breaker.open and self._nursery is not None
+        return {
+            "health": self.health(),
+            "backlog_at_least": len(self._window) + len(self._backlog.untold),
+            "in_window": len(self._window),
+            "in_flight": self._telling,
+            "lowest_position": self._lowest(),
+            "read_to_position": self._read_to,
+            "pause_s": round(max(0.0, self._breaker.until_s - trio.current_time()), 3) if open_ else 0.0,
+            "parked_positions": list(self._backlog.parked),
+            **self._counts,
+        }

@@ -1,0 +1,98 @@
+"""What the journal says was done, as the notice that tells it. Pure."""
+
+from typing import Protocol
+
+from msgspec import UNSET, UnsetType
+
+from gateway import steps
+from gateway.errors import HubFault
+from gateway.processor.messages import Notice, Payment, Reversal, moment, payment_of, reversal_of, status_of
+from gateway.steps import Kind
+from gateway.wire.message import Message, PaymentRequest, ReversalRequest
+
+
+class Record(Protocol):
+    """A record of the journal."""
+
+    # properties, so that a frozen value will do
+    @property
+    def position(self) -> int:
+        """Its place in the journal."""
+
+    @property
+    def time_ns(self) -> int:
+        """When, nanoseconds since the epoch."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which step."""
+
+    @property
+    def fpid(self) -> str:
+        """Of which payment."""
+
+    @property
+    def body(self) -> bytes:
+        """As `steps.BODIES` says."""
+
+
+class Decoder(Protocol):
+    """Reads a raw message (`wire.codec.Codec`)."""
+
+    def decode(self, body: bytes) -> Message:
+        """Raise `HubFault` when it cannot be read."""
+
+
+def notice_id(node: str, position: int) -> str:
+    """What a notice is known by: the same notice always has the same id."""
+    return f"{node}/{position}"
+
+
+def notice_of(record: Record, node: str, decoder: Decoder) -> Notice:
+    """The notice of a record out of `steps.TOLD_KINDS`.
+
+    A message that cannot be read (any more: another field table is configured) is left out; the FPID names the payment.
+    """
+    kind = record.kind
+    assert kind in steps.TOLD_KINDS
+    body = steps.unpack(kind, record.body)
+    decided, answered, reason, raw = "", "", "", b""
+    reversal: Reversal | UnsetType = UNSET
+    match body:
+        case steps.Decision():
+            decided, raw = body.code, body.request
+        case steps.Undelivered():
+            decided, reason, raw = body.code, body.reason, body.request
+        case steps.Late():
+            decided, answered, raw = body.stood_in, body.code, body.request
+        case steps.Orphan():
+            raw = body.request
+        case steps.Reversal():
+            decided = body.code
+            message = _decode(decoder, body.message)
+            if isinstance(message, ReversalRequest):
+                reversal = reversal_of(message, record.fpid, body.found)
+        case _:
+            raise AssertionError(kind)
+    payment: Payment | UnsetType = UNSET
+    message = _decode(decoder, raw)
+    if isinstance(message, PaymentRequest):
+        payment = payment_of(message, record.fpid)
+    return Notice(
+        id=notice_id(node, record.position),
+        kind=kind.name,  # type: ignore[arg-type]  # the assertion above says that it is one of them
+        FPID=record.fpid,
+        recorded=moment(record.time_ns),
+        decided=status_of(decided) if decided else UNSET,
+        answered=status_of(answered) if answered else UNSET,
+        reason=reason,
+        payment=payment,
+        reversal=reversal,
+    )
+
+
+def _decode(decoder: Decoder, raw: bytes) -> Message | None:
+    try:
+        return decoder.decode(raw) if raw else None
+    except HubFault:
+        return None

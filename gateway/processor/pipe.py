@@ -1,0 +1,258 @@
+"""Bytes to a processor host and back. Writing never waits: what the socket does not take at once is written behind.
+
+Three kinds behind one Protocol: a plain socket, driven without a task switch; TLS over such a socket; and any trio
+stream (a simulation's). They know nothing of HTTP. What may wait to be written is one request: nobody writes another
+one before the answer came.
+"""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from gateway import config
+from gateway.errors import ConfigurationError
+from gateway.log import describe
+
+CHUNK_BYTES = 65536
+"""What is read at once; an answer is some hundred bytes."""
+UNACKNOWLEDGED_MS = 10_000
+"""TCP gives a connection up when the other machine acknowledged nothing for so long: it is gone, not slow."""
+
+Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""How a TCP connection is made: host and port in, a stream out. Raises OSError."""
+
+
+class Pipe(Protocol):
+    """A connection. Broken in either direction shows as the end of `read`."""
+
+    end: str
+    """Why `read` ended, in words fit for a log; empty before."""
+
+    def write(self, data: bytes) -> None:
+        """Send, now if the socket takes it, else as soon as it does. Never waits, never raises."""
+
+    async def read(self) -> bytes:
+        """What came, at least one byte; empty at the end, however it ended."""
+
+    async def pump(self) -> None:
+        """Write behind, for as long as the connection lives. Runs beside `read`."""
+
+    async def aclose(self) -> None:
+        """Drop the connection, without a farewell and without waiting. Also when cancelled."""
+
+
+class SocketPipe:
+    """A plain TCP connection over a non-blocking socket of the standard library."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._behind = b""
+        self._more = trio.Event()
+        self.end = ""
+
+    def write(self, data: bytes) -> None:
+        """Send, now if the socket takes it."""
+        sent = 0
+        if not self._behind:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                return  # reading hears of it too, and after whatever had still come
+        if sent < len(data):
+            self._behind += data[sent:]
+            self._more.set()
+
+    async def read(self) -> bytes:
+        """What came; empty at the end."""
+        while True:
+            try:
+                # waits first: whoever reads here has read everything that was there
+                await trio.lowlevel.wait_readable(self._sock)
+                chunk = self._sock.recv(CHUNK_BYTES)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except (OSError, trio.ClosedResourceError) as error:
+                self.end = describe(error)
+                return b""
+            if not chunk:
+                self.end = "closed"
+            return chunk
+
+    async def pump(self) -> None:
+        """Write what the socket did not take at once."""
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            while self._behind:
+                try:
+                    await trio.lowlevel.wait_writable(self._sock)
+                    self._behind = self._behind[self._sock.send(self._behind) :]
+                except (BlockingIOError, InterruptedError):
+                    continue
+                except (OSError, trio.ClosedResourceError):
+                    return
+
+    async def aclose(self) -> None:
+        """Drop the connection."""
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+
+class TlsPipe:
+    """TLS over a `SocketPipe`: the protocol runs in memory, so that a write is one call down to the socket."""
+
+    def __init__(self, raw: SocketPipe, context: ssl.SSLContext, server_name: str) -> None:
+        self._raw = raw
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
+        self.end = ""
+
+    async def handshake(self) -> None:
+        """Raises OSError (`ssl.SSLError` is one) when the other end is not who it must be, or does not want us."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                chunk = await self._raw.read()
+                if not chunk:
+                    raise ConnectionResetError(0, f"in the TLS handshake: {self._raw.end}") from None
+                self._in.write(chunk)
+            except ssl.SSLError:
+                self._flush()  # tell the other end why
+                raise
+            else:
+                self._flush()
+                return
+
+    def write(self, data: bytes) -> None:
+        """Send, now if the socket takes it."""
+        try:
+            self._tls.write(data)
+        except ssl.SSLError:
+            return  # reading hears of it too
+        self._flush()
+
+    async def read(self) -> bytes:
+        """What came; empty at the end."""
+        while True:
+            try:
+                chunk = self._tls.read(CHUNK_BYTES)
+            except ssl.SSLWantReadError:
+                chunk = await self._raw.read()
+                if not chunk:
+                    self.end = self._raw.end
+                    return b""
+                self._in.write(chunk)
+                continue
+            except ssl.SSLError as error:
+                self._flush()
+                self.end = "closed" if isinstance(error, ssl.SSLZeroReturnError) else f"TLS: {error.reason}"
+                return b""
+            if self._out.pending:
+                self._flush()
+            if not chunk:
+                self.end = "closed"
+            return chunk
+
+    async def pump(self) -> None:
+        """Write what the socket did not take at once."""
+        await self._raw.pump()
+
+    async def aclose(self) -> None:
+        """Drop the connection."""
+        await self._raw.aclose()
+
+    def _flush(self) -> None:
+        data = self._out.read()
+        if data:
+            self._raw.write(data)
+
+
+class StreamPipe:
+    """Any trio stream; each write costs a task switch."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._behind = b""
+        self._more = trio.Event()
+        self.end = ""
+
+    def write(self, data: bytes) -> None:
+        """Send soon."""
+        self._behind += data
+        self._more.set()
+
+    async def read(self) -> bytes:
+        """What came; empty at the end."""
+        try:
+            chunk = bytes(await self._stream.receive_some(CHUNK_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.end = describe(error)
+            return b""
+        if not chunk:
+            self.end = "closed"
+        return chunk
+
+    async def pump(self) -> None:
+        """Write what was handed over."""
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            data, self._behind = self._behind, b""
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+    async def aclose(self) -> None:
+        """Drop the connection."""
+        await trio.aclose_forcefully(self._stream)
+
+
+async def dial(host: str, port: int, context: ssl.SSLContext | None, server_name: str, connect: Connect) -> Pipe:
+    """Connect, shake hands where there is TLS, hand back a pipe. Raises OSError. Cancelled, it leaves nothing open."""
+    stream = await connect(host, port)
+    if not isinstance(stream, trio.SocketStream):
+        if context is not None:
+            stream = trio.SSLStream(stream, context, server_hostname=server_name)
+        return StreamPipe(stream)
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    raw = SocketPipe(sock)
+    if context is None:
+        return raw
+    pipe = TlsPipe(raw, context, server_name)
+    try:
+        await pipe.handshake()
+    except BaseException:  # whatever ends the handshake, the socket must not outlive it
+        await raw.aclose()
+        raise
+    return pipe
+
+
+def tls_context(settings: config.Tls | None) -> ssl.SSLContext:
+    """TLS as configured; without configuration, the system's authorities. Raises `ConfigurationError`."""
+    place = "node.processor.tls"
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file if settings is not None else None)
+    except OSError as error:
+        raise ConfigurationError([f"{place}.ca_file: {describe(error)}"]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
+    if settings is not None and settings.certificate_file:
+        try:
+            context.load_cert_chain(settings.certificate_file, settings.key_file or None)
+        except OSError as error:
+            raise ConfigurationError([f"{place}.certificate_file: {describe(error)}"]) from error
+    return context
