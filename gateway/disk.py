@@ -1,0 +1,216 @@
+"""A disk as this gateway needs it, and the real one. Knows files of one directory and when they are safe; no formats.
+
+`Directory` is a Protocol so that a fake can lose what was not synced, tear writes, hang and fill up; the fake and the
+real one pass the same tests. Every method blocks: the journal calls them in its own thread, or before payments flow.
+Every method raises `OSError` and leaves it to the caller what that means.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from gateway.errors import Refusal
+
+PIECES_MAX = 1000
+"""Buffers in one write; Linux takes 1,024 (IOV_MAX)."""
+SECTOR_BYTES = 512
+"""What a disk writes whole or not at all. Disks with larger sectors keep this promise too."""
+
+
+class File(Protocol):
+    """One open file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write the pieces one after another, whole. Durable only after `sync`."""
+
+    def sync(self) -> None:
+        """Return when what was written is durable (fdatasync). After a failure nothing is known about what is."""
+
+    def allocate(self, size: int) -> None:
+        """Reserve blocks and set the size. What was never written reads as zeros."""
+
+    def truncate(self) -> None:
+        """Make it empty, and give its blocks back."""
+
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Directory(Protocol):
+    """The files of one directory, by name."""
+
+    path: str
+
+    def names(self) -> list[str]:
+        """Names of all files, sorted."""
+
+    def open(self, name: str, *, create: bool = False, write: bool = False) -> File:
+        """Open a file; with `create` it must not exist yet and can be read by its owner only."""
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Give a file this content, all of it or none, durably."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file. Durable after `sync`."""
+
+    def sync(self) -> None:
+        """Make creations and removals durable."""
+
+    def free_bytes(self) -> int:
+        """Free on the file system, for us."""
+
+    def lock(self) -> None:
+        """Take the directory for this process, until it ends. Raises `Refusal` with the holder's pid."""
+
+
+class Disk(Protocol):
+    """Where directories are."""
+
+    def directory(self, path: str, *, create: bool = False) -> Directory:
+        """A directory; with `create` it is made when missing, for its owner only."""
+
+
+class RealFile:
+    """A file descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+        data = os.pread(self._fd, size, offset)
+        while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
+            data += more
+        return data
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write the pieces one after another, whole."""
+        if len(pieces) > PIECES_MAX:
+            pieces = (b"".join(pieces),)
+        written = os.pwritev(self._fd, pieces, offset)
+        total = sum(map(len, pieces))
+        if written == total:
+            return
+        # rare: a signal, or a disk that is just filling up, which the next call then says
+        rest = memoryview(b"".join(pieces))
+        while written < total:
+            written += os.pwrite(self._fd, rest[written:], offset + written)
+
+    def sync(self) -> None:
+        """Fdatasync: the data, and what is needed to read it."""
+        os.fdatasync(self._fd)
+
+    def allocate(self, size: int) -> None:
+        """Reserve blocks and set the size."""
+        os.posix_fallocate(self._fd, 0, size)
+
+    def truncate(self) -> None:
+        """Make it empty, and give its blocks back."""
+        os.ftruncate(self._fd, 0)
+
+    def size(self) -> int:
+        """Bytes in the file."""
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+
+class RealDirectory:
+    """A directory of this machine."""
+
+    def __init__(self, path: str, locks: dict[str, int]) -> None:
+        self.path = path
+        self._at = Path(path)
+        self._locks = locks
+
+    def names(self) -> list[str]:
+        """Names of all files, sorted."""
+        return sorted(os.listdir(self._at))  # noqa: PTH208  names are wanted, not paths
+
+    def open(self, name: str, *, create: bool = False, write: bool = False) -> RealFile:
+        """Open a file. Descriptors are not inherited by worker processes (PEP 446)."""
+        flags = (os.O_RDWR if write or create else os.O_RDONLY) | (os.O_CREAT | os.O_EXCL if create else 0)
+        return RealFile(os.open(self._at / name, flags | os.O_NOFOLLOW, 0o600))
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write beside, sync, rename over, sync the directory."""
+        beside = name + ".new"
+        with contextlib.suppress(FileNotFoundError):
+            self.remove(beside)
+        file = self.open(beside, create=True)
+        try:
+            file.write(0, (content,))
+            file.sync()
+        finally:
+            file.close()
+        os.rename(self._at / beside, self._at / name)  # noqa: PTH104  symmetric with the other calls here
+        self.sync()
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        (self._at / name).unlink()
+
+    def sync(self) -> None:
+        """Make creations and removals durable."""
+        fd = os.open(self._at, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free_bytes(self) -> int:
+        """Free on the file system, for us."""
+        status = os.statvfs(self._at)
+        return status.f_bavail * status.f_frsize
+
+    def lock(self) -> None:
+        """Flock the file `lock`, which holds the pid of whoever has it. The kernel lets go when the process ends."""
+        key = str(self._at.resolve())
+        if key in self._locks:
+            return
+        fd = os.open(self._at / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise Refusal(f"{self.path} is in use by another process, pid {holder}") from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self._locks[key] = fd
+
+
+class RealDisk:
+    """The disk of this machine. It keeps the locks it took until the process ends (tests: `release`)."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, int] = {}
+
+    def directory(self, path: str, *, create: bool = False) -> RealDirectory:
+        """A directory; with `create` it is made when missing, for its owner only, and its parent synced."""
+        at = Path(path)
+        if create and not at.is_dir():
+            at.mkdir(mode=0o700, parents=True)
+            RealDirectory(str(at.parent), self._locks).sync()
+        if not at.is_dir():
+            raise FileNotFoundError(2, "No such directory", path)
+        return RealDirectory(path, self._locks)
+
+    def release(self) -> None:
+        """Let go of every lock, as the end of the process does."""
+        for fd in self._locks.values():
+            os.close(fd)
+        self._locks.clear()

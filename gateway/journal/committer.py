@@ -1,0 +1,255 @@
+"""What is done to the disk, one thing after another; knows no threads, no trio and no payments.
+
+The disk thread (`thread.DiskThread`) drives it; a simulation drives it from a task. Every method blocks. An `OSError`
+that leaves a method is fatal: nothing is retried after it, for after a failed sync nobody knows what is on the disk.
+The one thing that may fail and be tried again is preparing the next segment, which holds no promise yet.
+"""
+
+import errno
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from gateway.disk import SECTOR_BYTES, Directory, File
+from gateway.errors import JournalFault
+from gateway.journal.manifest import Manifest, cursor_name, cursor_slot, read_cursor, write_manifest
+from gateway.journal.record import (
+    BATCH_BYTES_MAX,
+    CHAIN_BYTES,
+    HEADER_BYTES,
+    MARK_BYTES,
+    Header,
+    header_bytes,
+    mark_bytes,
+)
+from gateway.journal.segment import SegmentInfo, name_of
+
+FILL_BYTES = 512 * 1024
+"""Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""
+FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ZEROS = bytes(FILL_BYTES)
+
+
+class Chunk(NamedTuple):
+    """Records that go to the disk together, as `Journal.commit` hands them over."""
+
+    first: int
+    last: int
+    data: bytes
+    """The chain value before them, then the records, but for the chain value of the last."""
+    chain: bytes
+    """The chain value of the last."""
+    kinds: int
+    """A bit for each kind among them."""
+    newest_ns: int
+    """The newest time of any record up to the last."""
+    wall_ns: int
+    """When it was handed over: for the header of a segment that begins with it."""
+
+
+class Synced(NamedTuple):
+    """A batch is durable."""
+
+    last: int
+    chain: bytes
+    """The chain value of the last record."""
+    segment: int
+    first: int
+    """Position of the first record of the segment."""
+    end: int
+    """Offset behind the batch."""
+    bytes: int
+    kinds: int
+    newest_ns: int
+
+
+class Committer:
+    """The current segment, the next one, the manifest and the cursors."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        manifest: Manifest,
+        segment_bytes: int,
+        current: SegmentInfo | None,
+        unused: list[int],
+    ) -> None:
+        self.manifest = manifest
+        self.no_next = ""
+        """Why the next segment could not be prepared, or empty. Read by the trio thread."""
+        self.next_ready = False
+        """Whether the next segment is filled. Read by the trio thread."""
+        self.room_bytes = 0
+        """Left in the current segment. Read by the trio thread."""
+        self.batch_bytes_max = min(BATCH_BYTES_MAX, segment_bytes - HEADER_BYTES - MARK_BYTES)
+        """Records in one batch, bytes: it fits into an empty segment."""
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._number = manifest.oldest - 1 if current is None else current.number
+        self._first = 0 if current is None else current.first
+        self._offset = 0 if current is None else current.end
+        self._size = 0
+        self._file: File | None = None
+        if current is not None:
+            self._file = directory.open(name_of(current.number), write=True)
+            self._size = current.size
+            self.room_bytes = self._size - self._offset
+        self._next: File | None = None
+        self._made = set(unused)
+        """Segments whose file is there already. What they read as is not trusted: they are filled anew."""
+        self._next_bytes = segment_bytes
+        self._filled = 0
+        self._cursors: dict[str, tuple[File, int]] = {}
+
+    def commit(self, chunks: list[Chunk]) -> Synced:
+        """Write a batch and sync it. Raises `JournalFault` when the disk is full to the last byte, `OSError`."""
+        first, last = chunks[0].first, chunks[-1].last
+        chain_before, chain_after = chunks[0].data[:CHAIN_BYTES], chunks[-1].chain
+        size = sum([len(chunk.data) for chunk in chunks])
+        pieces = [mark_bytes(self.manifest.journal, size, first, last - first + 1, chain_before)]
+        pieces += [chunk.data for chunk in chunks]
+        pieces.append(chain_after)
+        total = size + MARK_BYTES
+        if self._file is None or self._offset + total > self._size:
+            self._switch()
+            self._first = first
+            header = Header(self._number, self._size, first, chunks[0].wall_ns, self.manifest.journal, chain_before)
+            pieces.insert(0, header_bytes(header))
+            total += HEADER_BYTES
+        file = self._file
+        assert file is not None
+        assert self._offset + total <= self._size, "a batch fits into a segment"
+        file.write(self._offset, pieces)
+        file.sync()
+        self._offset += total
+        self.room_bytes = self._size - self._offset
+        kinds = 0
+        for chunk in chunks:
+            kinds |= chunk.kinds
+        return Synced(last, chain_after, self._number, self._first, self._offset, size, kinds, chunks[-1].newest_ns)
+
+    def close(self, position: int, chain: bytes) -> None:
+        """Write and sync an empty mark: everything before it was durable. Then let go of the files."""
+        if self._file is not None:
+            if self._offset + MARK_BYTES <= self._size:
+                self._file.write(self._offset, (mark_bytes(self.manifest.journal, 0, position, 0, chain), chain))
+                self._file.sync()
+            self._file.close()
+            self._file = None
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+        for file, _ in self._cursors.values():
+            file.close()
+        self._cursors.clear()
+
+    # --- the next segment
+
+    def wants(self, *, idle: bool) -> bool:
+        """Whether a piece of the next segment should be prepared now: when idle, or when it falls behind."""
+        if self.next_ready or self.no_next:
+            return False
+        # From half full on the next segment fills twice as fast as this one, and is ready before it is needed.
+        return idle or self._filled < 2 * self._offset - self._size
+
+    def prepare(self) -> None:
+        """Do one piece of preparing the next segment. A full disk is noted in `no_next`; `retry` tries again."""
+        try:
+            if self._next is None:
+                self._begin_next()
+            else:
+                size = min(FILL_BYTES, self._next_bytes - self._filled)
+                self._next.write(self._filled, (_ZEROS[:size],))
+                self._next.sync()
+                self._filled += size
+                self.next_ready = self._filled == self._next_bytes
+        except OSError as error:
+            if error.errno not in FULL_ERRORS:
+                raise
+            self.no_next = error.strerror or "the disk is full"
+            self._drop_next()
+
+    def retry(self) -> None:
+        """Try again to prepare the next segment."""
+        self.no_next = ""
+
+    def _begin_next(self) -> None:
+        name = name_of(self._number + 1)
+        if self._number + 1 in self._made:
+            self._next = self._directory.open(name, write=True)
+        else:
+            self._next = self._directory.open(name, create=True)
+            self._made.add(self._number + 1)
+            self._directory.sync()
+        # one left by a run with larger segments stays as large: its end must be zeros, too
+        self._next_bytes = max(self._segment_bytes, self._next.size())
+        self._next.allocate(self._next_bytes)
+        self._filled = 0
+
+    def _drop_next(self) -> None:
+        """Give back what it took of the full disk. The file stays: segment 1 must be there even when it is empty."""
+        if self._next is not None:
+            self._next.truncate()
+            self._next.close()
+            self._next = None
+
+    def _switch(self) -> None:
+        """Go on in the next segment, preparing what is missing of it now."""
+        while not self.next_ready and not self.no_next:
+            self.prepare()
+        if not self.next_ready:
+            self.retry()
+            while not self.next_ready and not self.no_next:
+                self.prepare()
+        if not self.next_ready:
+            raise JournalFault(f"journal {self._directory.path} is full: no next segment: {self.no_next}")
+        if self._file is not None:
+            self._file.close()
+        self._file, self._next = self._next, None
+        self._number += 1
+        self._size, self._offset = self._next_bytes, 0
+        self._filled, self.next_ready = 0, False
+
+    # --- beside the segments
+
+    def remember(self, follower: str) -> None:
+        """Write a new follower into the manifest, before anything relies on its cursor."""
+        if follower not in self.manifest.followers:
+            self._write(replace(self.manifest, followers=(*self.manifest.followers, follower)))
+
+    def save_cursor(self, follower: str, position: int) -> None:
+        """Write a cursor into the older of its two slots, and sync it."""
+        opened = self._cursors.get(follower)
+        if opened is None:
+            name = cursor_name(follower)
+            turn = read_cursor(self._directory, follower)[1]
+            if name in self._directory.names():
+                file = self._directory.open(name, write=True)
+            else:
+                file = self._directory.open(name, create=True)
+                file.write(0, (b" " * (2 * SECTOR_BYTES),))
+                self._directory.sync()
+        else:
+            file, turn = opened
+        offset, slot = cursor_slot(position, turn + 1)
+        file.write(offset, (slot,))
+        file.sync()
+        self._cursors[follower] = file, turn + 1
+
+    def retire(self, oldest: int) -> None:
+        """Delete every segment before `oldest`. The manifest says so first: a crash leaves only leftovers."""
+        assert oldest <= self._number, "the current segment stays"
+        before = self.manifest.oldest
+        self._write(replace(self.manifest, oldest=oldest))
+        for number in range(before, oldest):
+            self._directory.remove(name_of(number))
+        self._directory.sync()
+
+    def forget(self, follower: str) -> None:
+        """Stop waiting for a follower that is no more."""
+        self._write(replace(self.manifest, followers=tuple(f for f in self.manifest.followers if f != follower)))
+
+    def _write(self, manifest: Manifest) -> None:
+        manifest = replace(manifest, turn=manifest.turn + 1)
+        write_manifest(self._directory, manifest)
+        self.manifest = manifest

@@ -1,0 +1,135 @@
+"""Two small files beside the segments: the manifest (what must be there) and the cursors (how far each follower is).
+
+Both are text for people, with a checksum behind. Both are written in place (a full disk must not keep retention from
+making room), in two slots, so that one of them is always whole. The manifest is written to both: damage to one of them
+later loses nothing. A cursor is written to each in turn: what an older one costs is only reading again.
+"""
+
+import re
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from gateway.disk import SECTOR_BYTES, Directory
+from gateway.errors import Refusal
+from gateway.journal.record import VERSION
+from gateway.journal.recovery import Corrupt
+
+MANIFEST = "manifest"
+SLOT_BYTES = 4096
+"""Of the manifest, each of two."""
+_CURSOR = re.compile(r"([A-Za-z0-9_.-]{1,40})\.cursor")
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a journal says about itself."""
+
+    format: int = 1
+    journal: bytes
+    """Sixteen random bytes; the chain value before position 1."""
+    oldest: int = 1
+    """Number of the oldest segment; retention deleted those before, and says so here first."""
+    followers: tuple[str, ...] = ()
+    """Every follower that ever was. Nothing is deleted that one of them has not settled, its cursor file or not."""
+    turn: int = 1
+    """Counts the writings."""
+
+
+class _Written(Struct):
+    format: int
+    journal: str
+    oldest: int
+    followers: tuple[str, ...]
+    turn: int
+
+
+def _sum(text: bytes) -> bytes:
+    return blake2b(text, digest_size=8).hexdigest().encode()
+
+
+def _slot(manifest: Manifest) -> bytes:
+    written = _Written(manifest.format, manifest.journal.hex(), manifest.oldest, manifest.followers, manifest.turn)
+    text = msgspec.json.encode(written)
+    assert len(text) < SLOT_BYTES - 20, "too many followers"
+    return (text + b" " + _sum(text) + b"\n").ljust(SLOT_BYTES, b" ")
+
+
+def create_manifest(directory: Directory, manifest: Manifest) -> None:
+    """Write the first one, durably."""
+    directory.replace(MANIFEST, _slot(manifest) * 2)
+
+
+def write_manifest(directory: Directory, manifest: Manifest) -> None:
+    """Write it over both slots of the one before, each synced. Needs no room on the disk."""
+    file = directory.open(MANIFEST, write=True)
+    try:
+        for offset in (0, SLOT_BYTES):
+            file.write(offset, (_slot(manifest),))
+            file.sync()
+    finally:
+        file.close()
+
+
+def read_manifest(directory: Directory) -> Manifest | None:
+    """Read it; None when there is none. Raises `Corrupt` when neither slot reads, `Refusal` for a newer format."""
+    try:
+        file = directory.open(MANIFEST)
+    except FileNotFoundError:
+        return None
+    try:
+        content = file.read(0, 2 * SLOT_BYTES)
+    finally:
+        file.close()
+    slots = [_read_slot(content[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)]
+    found = max((slot for slot in slots if slot is not None), key=lambda slot: slot.turn, default=None)
+    if found is None:
+        what = "neither copy of the manifest in it reads; restore the file from the volume's other copy"
+        raise Corrupt(directory.path, MANIFEST, 0, 0, what)
+    if found.format > VERSION:
+        what = f"format version {found.format}, this gateway knows {VERSION} and older"
+        raise Refusal(f"journal {directory.path} was written by a newer gateway: {what}")
+    return Manifest(
+        format=found.format,
+        journal=bytes.fromhex(found.journal),
+        oldest=found.oldest,
+        followers=found.followers,
+        turn=found.turn,
+    )
+
+
+def _read_slot(slot: bytes) -> _Written | None:
+    text, _, check = slot.rstrip(b" \n").rpartition(b" ")
+    return msgspec.json.decode(text, type=_Written) if check == _sum(text) else None
+
+
+def cursor_name(follower: str) -> str:
+    """The file of a follower's cursor."""
+    name = f"{follower}.cursor"
+    assert _CURSOR.fullmatch(name), "a follower's name is a file name"
+    return name
+
+
+def cursor_slot(position: int, turn: int) -> tuple[int, bytes]:
+    """Where in the file, and what, to write for the `turn`th saving of a cursor."""
+    text = b"cursor %d %d" % (position, turn)
+    return turn % 2 * SECTOR_BYTES, (text + b" " + _sum(text) + b"\n").ljust(SECTOR_BYTES, b" ")
+
+
+def read_cursor(directory: Directory, follower: str) -> tuple[int, int]:
+    """(position, turn) of a follower: (0, 0) when there is no file, or none of its slots reads."""
+    try:
+        file = directory.open(cursor_name(follower))
+    except FileNotFoundError:
+        return 0, 0
+    try:
+        content = file.read(0, 2 * SECTOR_BYTES)
+    finally:
+        file.close()
+    best = (0, 0)
+    for slot in (content[:SECTOR_BYTES], content[SECTOR_BYTES:]):
+        text, _, check = slot.strip().rpartition(b" ")
+        parts = text.split(b" ")
+        if check == _sum(text) and len(parts) == 3 and int(parts[2]) > best[1]:
+            best = int(parts[1]), int(parts[2])
+    return best

@@ -1,0 +1,146 @@
+"""Opening a journal: make it when there is none, verify it, cut a torn tail, and hand every record over once."""
+
+import os
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from gateway import log
+from gateway.disk import Directory, File
+from gateway.errors import JournalFault
+from gateway.journal.manifest import MANIFEST, Manifest, create_manifest, read_cursor, read_manifest
+from gateway.journal.record import Record
+from gateway.journal.recovery import Corrupt
+from gateway.journal.segment import SegmentInfo, Torn, Walk, any_from, name_of, number_of
+
+TORN_FILES_MAX = 16
+"""Pieces of evidence kept; older ones are removed, lest a process that is started again and again fill the disk."""
+ZEROS_BYTES = 1 << 20
+
+OnRecord = Callable[[Record], object]
+
+_log = log.get("journal")
+
+
+class Opened(Struct):
+    """What a start found."""
+
+    manifest: Manifest
+    segments: list[SegmentInfo]
+    unused: list[int]
+    position: int
+    """Of the next record."""
+    chain: bytes
+    cursors: dict[str, int]
+    """Of every known follower; 0 when its file is missing or does not read."""
+
+    @property
+    def current(self) -> SegmentInfo | None:
+        """The segment that is written to next."""
+        return self.segments[-1] if self.segments else None
+
+
+def open_directory(directory: Directory, on_record: OnRecord | None, journal_id: bytes) -> Opened:
+    """Do what the module says. The caller holds the lock. Raises `Corrupt`, `Refusal`, `OSError`."""
+    started = time.monotonic()
+    manifest = read_manifest(directory) or _create(directory, journal_id or os.urandom(16))
+    walk = Walk(directory, manifest)
+    for batch in walk:
+        if on_record is not None:
+            for record in batch:
+                on_record(record)
+    if walk.torn is not None:
+        cut(directory, walk.torn)
+        if not walk.torn.offset:
+            walk.unused.insert(0, walk.torn.number)
+    _make_durable(directory, walk, manifest)
+    cursors = {name: read_cursor(directory, name)[0] for name in manifest.followers}
+    for name, cursor in cursors.items():
+        if cursor > walk.position:
+            what = f"follower {name} has settled up to {cursor}, the journal ends before {walk.position}"
+            raise JournalFault(f"journal {directory.path} is not whole: {what}")
+    _log.info(
+        "journal opened",
+        path=directory.path,
+        position=walk.position,
+        segments=len(walk.segments),
+        records=walk.position - walk.segments[0].first if walk.segments else 0,
+        elapsed_ms=round(1000 * (time.monotonic() - started), 1),
+    )
+    return Opened(manifest, walk.segments, walk.unused, walk.position, walk.chain, cursors)
+
+
+def _create(directory: Directory, journal_id: bytes) -> Manifest:
+    """Make an empty journal. The first segment's file comes first: a manifest without it means that it was lost."""
+    assert len(journal_id) == 16
+    numbers = [number for number in map(number_of, directory.names()) if number is not None]
+    for number in numbers:
+        file = directory.open(name_of(number))
+        try:
+            if any_from(file, 0):
+                what = f"the manifest is missing, yet {name_of(number)} holds something; restore it from the other copy"
+                raise Corrupt(directory.path, MANIFEST, 0, 0, what)
+        finally:
+            file.close()
+    if 1 not in numbers:
+        directory.open(name_of(1), create=True).close()
+        directory.sync()
+    manifest = Manifest(journal=journal_id)
+    create_manifest(directory, manifest)
+    return manifest
+
+
+def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
+    """What we read may be in the page cache only, left by a killed process: sync before anything acts on it."""
+    for number in map(number_of, directory.names()):
+        if number is not None and number < manifest.oldest:
+            directory.remove(name_of(number))  # retention was interrupted
+    if walk.segments:
+        info = walk.segments[-1]
+        file = directory.open(name_of(info.number), write=True)
+        try:
+            if file.size() < info.size:
+                file.allocate(info.size)  # cut short by whoever copied it; what verified is all there
+            file.sync()
+        finally:
+            file.close()
+    directory.sync()
+
+
+def cut(directory: Directory, torn: Torn) -> None:
+    """Keep a torn batch beside as evidence, then write zeros over it, so that the next batch again lies on zeros."""
+    file = directory.open(name_of(torn.number), write=True)
+    try:
+        evidence = _evidence(directory, torn)
+        try:
+            for offset in range(torn.offset, torn.end, ZEROS_BYTES):
+                size = min(ZEROS_BYTES, torn.end - offset)
+                evidence.write(offset - torn.offset, (file.read(offset, size),))
+            evidence.sync()
+        finally:
+            evidence.close()
+        directory.sync()
+        for offset in range(torn.offset, torn.end, ZEROS_BYTES):
+            file.write(offset, (bytes(min(ZEROS_BYTES, torn.end - offset)),))
+        file.sync()
+    finally:
+        file.close()
+    _log.warning(
+        "torn tail cut",
+        segment=name_of(torn.number),
+        where=f"offset {torn.offset}",
+        bytes=torn.end - torn.offset,
+        position=torn.position,
+        reason=torn.what,
+    )
+
+
+def _evidence(directory: Directory, torn: Torn) -> File:
+    names = directory.names()
+    kept = [name for name in names if name.endswith(".torn")]
+    for name in kept[: max(0, len(kept) + 1 - TORN_FILES_MAX)]:
+        directory.remove(name)
+    stem = f"{torn.number:010d}-{torn.offset:012d}"
+    taken = [int(name[len(stem) + 1 : -len(".torn")]) for name in kept if name.startswith(stem)]
+    return directory.open(f"{stem}-{max(taken, default=0) + 1:06d}.torn", create=True)

@@ -1,0 +1,201 @@
+"""How records, marks and headers lie in bytes: made, and read back with their checksums. Pure; knows no files.
+
+The layout in prose is in the docstring of `gateway.journal`. All integers are little-endian.
+"""
+
+import struct
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from gateway.disk import SECTOR_BYTES
+from gateway.steps import Kind
+
+VERSION = 1
+"""Of the format. Older ones are read, newer ones refused."""
+CHAIN_BYTES = 16
+HEADER_BYTES = 4096
+"""A segment's header has a page of its own, so that a batch never shares a sector with it."""
+MARK_BYTES = 48
+RECORD_BYTES_MIN = 44
+"""A record without FPID and body."""
+BATCH_BYTES_MAX = 1 << 20
+"""Records in one batch, bytes. Recovery relies on it: what lies further on was not written by the same batch."""
+FPID_BYTES_MAX = 255
+
+MAGIC = b"FPSJRNL\n"
+MARK = 0xFF4B524D
+"""`MRK` and 255: where a record would have its length, and larger than any length."""
+_MARK_TEXT = MARK.to_bytes(4, "little")
+
+HEAD = struct.Struct("<IQqIBBH")
+"""Length of the whole record, position, time (ns since the epoch), link, kind, bytes of the FPID, zero."""
+HEAD_BYTES = 28
+assert HEAD.size == HEAD_BYTES
+assert RECORD_BYTES_MIN == HEAD_BYTES + CHAIN_BYTES
+_MARK_HEAD = struct.Struct("<IIQI")
+_HEADER = struct.Struct("<8sIIQQQq16s16s")
+_HEADER_SUM_AT = _HEADER.size
+HEADER_USED_BYTES = _HEADER_SUM_AT + 16
+assert HEADER_USED_BYTES < SECTOR_BYTES, "a header is there or not, never half"
+
+KINDS: list[Kind | None] = [None] * 256
+for _kind in Kind:
+    KINDS[_kind] = _kind
+
+
+class Record(Struct, frozen=True, gc=False):
+    """A step on disk."""
+
+    position: int
+    """1, 2, 3 … without gaps, for the life of the journal."""
+    time_ns: int
+    """When, by the wall clock (ns since the epoch, UTC). May step back between records; nothing is ordered by it."""
+    kind: Kind
+    link: int
+    """Number of the link within the process run, 0 for none."""
+    fpid: str
+    """Which payment, empty for none."""
+    body: bytes
+    """As `steps.BODIES` says for its kind."""
+    chain: bytes
+    """Sixteen bytes of BLAKE2b over the chain value before and this record."""
+
+
+class Damage(Exception):
+    """These bytes are not what was written. `offset` is in the file."""
+
+    def __init__(self, offset: int, position: int, what: str, end: int = 0) -> None:
+        super().__init__(what)
+        self.offset = offset
+        self.position = position
+        self.what = what
+        self.end = end
+        """Where the bad record says that it ends, as far as that can be believed."""
+
+
+class Unknown(Exception):
+    """Whole and right, but from a gateway newer than this one."""
+
+
+class Mark(Struct, frozen=True, gc=False):
+    """What stands before each batch."""
+
+    size: int
+    """Bytes of the records that follow."""
+    first: int
+    """Position of the first of them."""
+    count: int
+    chain: bytes
+    """Chain value before it."""
+
+
+class Header(Struct, frozen=True, gc=False):
+    """What stands at the start of a segment."""
+
+    number: int
+    size: int
+    """Bytes of the whole segment, as allocated."""
+    first: int
+    """Position of the first record."""
+    created_ns: int
+    journal: bytes
+    """Sixteen random bytes that name the journal."""
+    chain: bytes
+    """Chain value before the first record."""
+    version: int = VERSION
+
+
+def chained(chain: bytes, record: bytes) -> bytes:
+    """The chain value after a record (given without its own chain value)."""
+    return blake2b(chain + record, digest_size=CHAIN_BYTES).digest()
+
+
+def mark_bytes(journal: bytes, size: int, first: int, count: int, chain: bytes) -> bytes:
+    """A mark without its last sixteen bytes, which are `chain`: the data of a batch begin with them anyway."""
+    head = _MARK_HEAD.pack(MARK, size, first, count)
+    return head + blake2b(journal + head + chain, digest_size=12).digest()
+
+
+def mark_at(data: bytes, at: int, journal: bytes) -> Mark | None:
+    """The mark at `at`, or None when none of this journal is there."""
+    if len(data) - at < MARK_BYTES or not data.startswith(_MARK_TEXT, at):
+        return None
+    head, chain = data[at : at + _MARK_HEAD.size], data[at + 32 : at + 48]
+    if blake2b(journal + head + chain, digest_size=12).digest() != data[at + _MARK_HEAD.size : at + 32]:
+        return None
+    _, size, first, count = _MARK_HEAD.unpack(head)
+    return Mark(size, first, count, chain)
+
+
+def find_mark(data: bytes, start: int, journal: bytes) -> int:
+    """Where the next mark of this journal is at or after `start`, -1 for nowhere."""
+    at = data.find(_MARK_TEXT, start)
+    while at >= 0 and mark_at(data, at, journal) is None:
+        at = data.find(_MARK_TEXT, at + 1)
+    return at
+
+
+def header_bytes(header: Header) -> bytes:
+    """The first page of a segment."""
+    head = _HEADER.pack(
+        MAGIC,
+        header.version,
+        0,
+        header.number,
+        header.size,
+        header.first,
+        header.created_ns,
+        header.journal,
+        header.chain,
+    )
+    return (head + blake2b(head, digest_size=16).digest()).ljust(HEADER_BYTES, b"\0")
+
+
+def read_header(page: bytes) -> Header:
+    """The header in a segment's first page. Raises `Damage`, and `Unknown` for a newer format."""
+    if len(page) < HEADER_BYTES:
+        raise Damage(0, 0, "the header is cut off", HEADER_USED_BYTES)
+    magic, version, _, number, size, first, created_ns, journal, chain = _HEADER.unpack_from(page)
+    if magic != MAGIC:
+        raise Damage(0, 0, "this is not a segment header", HEADER_USED_BYTES)
+    if version > VERSION:
+        raise Unknown(f"format version {version}, this gateway knows {VERSION} and older")
+    right = blake2b(page[:_HEADER_SUM_AT], digest_size=16).digest() == page[_HEADER_SUM_AT:HEADER_USED_BYTES]
+    if not right or page[HEADER_USED_BYTES:].strip(b"\0"):
+        raise Damage(0, 0, "the header's checksum does not fit", HEADER_USED_BYTES)
+    return Header(number, size, first, created_ns, journal, chain, version)
+
+
+def read_records(data: bytes, start: int, stop: int, base: int, position: int) -> list[Record]:
+    """All records in `data[start:stop]`, verified; the chain value before them stands right before `start`.
+
+    `base` is where `data` begins in its file, `position` that of the first record. Raises `Damage` at the first record
+    that does not add up, `Unknown` for a kind from the future. This is the loop that a start spends its time in.
+    """
+    view = memoryview(data)
+    unpack_from, hashed, kinds = HEAD.unpack_from, blake2b, KINDS
+    records: list[Record] = []
+    keep = records.append
+    at = start
+    while at < stop:
+        if stop - at < RECORD_BYTES_MIN:
+            raise Damage(base + at, position, "too few bytes for a record", base + stop)
+        length, said, time_ns, link, number, fpid_bytes, _ = unpack_from(data, at)
+        end = at + length
+        sum_at = end - CHAIN_BYTES
+        body_at = at + HEAD_BYTES + fpid_bytes
+        if end > stop or body_at > sum_at:
+            raise Damage(base + at, position, "the record's length cannot be right", base + stop)
+        chain = data[sum_at:end]
+        if hashed(view[at - CHAIN_BYTES : sum_at], digest_size=CHAIN_BYTES).digest() != chain:
+            raise Damage(base + at, position, "the record's checksum does not fit", base + end)
+        if said != position:
+            raise Damage(base + at, position, f"the record says that its position is {said}", base + end)
+        kind = kinds[number]
+        if kind is None:
+            raise Unknown(f"position {position} is of kind {number}, which this gateway does not know")
+        keep(Record(said, time_ns, kind, link, data[at + HEAD_BYTES : body_at].decode(), data[body_at:sum_at], chain))
+        at = end
+        position += 1
+    return records

@@ -1,0 +1,123 @@
+"""The disk thread: takes what waits, lets the committer do it, and wakes the trio thread once per batch.
+
+It spends its time in system calls, without the interpreter's lock. It is a `Driver`: a simulation puts a task in its
+place, which drives the same `Committer` on a mock clock.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import trio
+
+from gateway.disk import PIECES_MAX
+from gateway.journal.committer import Chunk, Committer, Synced
+
+BATCH_CHUNKS_MAX = PIECES_MAX - 3
+"""Besides its chunks a batch writes a mark, the last chain value and, in a new segment, the header."""
+
+
+class Done(NamedTuple):
+    """A job other than a batch is done; `then` runs in the trio thread."""
+
+    then: Callable[[], None]
+
+
+class Failed(NamedTuple):
+    """The disk failed; nothing is done any more."""
+
+    error: Exception
+
+
+Job = Chunk | Callable[[Committer], Callable[[], None]]
+"""What a driver takes: records, or something else to do on disk, which returns what to do in the trio thread after."""
+Result = Synced | Done | Failed
+
+
+def perform(committer: Committer, jobs: list[Job]) -> Iterator[Result]:
+    """Do jobs in their order; chunks that stand together become batches. Raises as the committer does."""
+    batch: list[Chunk] = []
+    size = 0
+    for job in jobs:
+        more = len(job.data) if isinstance(job, Chunk) else committer.batch_bytes_max
+        if batch and (size + more > committer.batch_bytes_max or len(batch) >= BATCH_CHUNKS_MAX):
+            yield committer.commit(batch)
+            batch, size = [], 0
+        if isinstance(job, Chunk):
+            batch.append(job)
+            size += more
+        else:
+            yield Done(job(committer))
+    if batch:
+        yield committer.commit(batch)
+
+
+class Driver(Protocol):
+    """Drives a committer, somewhere where it blocks nobody."""
+
+    async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
+        """Run a blocking read where it blocks nobody."""
+
+    def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
+        """Begin; `report` is called in the trio thread, in order. After a `Failed` nothing more comes."""
+
+    def submit(self, job: Job) -> None:
+        """Hand over a job. Never blocks; the journal limits what waits."""
+
+    def stop(self) -> None:
+        """End after the jobs handed over so far."""
+
+
+class DiskThread:
+    """The driver of production: a thread of its own."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+
+    async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
+        """Read in one of trio's threads, so that a follower far behind never delays a commit."""
+        return await trio.to_thread.run_sync(read, offset, size)
+
+    def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
+        """Start the thread. Inside `trio.run`. It does not keep the process from ending: a hung sync must not."""
+        token = trio.lowlevel.current_trio_token()
+        threading.Thread(target=self._run, args=(committer, report, token), name="journal", daemon=True).start()
+
+    def submit(self, job: Job) -> None:
+        """Hand over a job."""
+        self._queue.put(job)
+
+    def stop(self) -> None:
+        """End after the jobs handed over so far."""
+        self._queue.put(None)
+
+    def _run(self, committer: Committer, report: Callable[[Result], None], token: trio.lowlevel.TrioToken) -> None:
+        try:
+            self._work(committer, lambda result: token.run_sync_soon(report, result))
+        except trio.RunFinishedError:
+            return  # the gateway has ended around us; what was not reported as durable was promised to nobody
+        except Exception as error:  # noqa: BLE001  the boundary of the thread: whatever it is must end the process
+            try:
+                token.run_sync_soon(report, Failed(error))
+            except trio.RunFinishedError:
+                return
+
+    def _work(self, committer: Committer, report: Callable[[Result], None]) -> None:
+        waiting = self._queue
+        while True:
+            while committer.wants(idle=waiting.empty()):
+                committer.prepare()
+                if not waiting.empty():
+                    break  # one piece at most between two batches
+            jobs: list[Job] = []
+            job = waiting.get()
+            while job is not None:
+                jobs.append(job)
+                if waiting.empty():
+                    break
+                job = waiting.get()
+            for result in perform(committer, jobs):
+                report(result)
+            if job is None:
+                return

@@ -1,0 +1,361 @@
+"""The journal as the gateway sees it: append, commit, and a callback when it is durable.
+
+`append` encodes and chains a record at once in the trio thread; `commit` hands all of them to the disk thread, which
+takes whatever waits, writes it once, syncs once and wakes the trio thread once. So a batch is what came in while the
+disk was busy with the one before.
+"""
+
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+
+import trio
+
+from gateway import log, metrics
+from gateway.config import JournalSettings
+from gateway.disk import Directory, Disk
+from gateway.errors import JournalFault
+from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
+from gateway.journal.cursor import Follower
+from gateway.journal.opening import OnRecord, Opened, open_directory
+from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
+from gateway.journal.segment import SegmentInfo
+from gateway.journal.thread import DiskThread, Done, Driver, Result
+from gateway.steps import Kind
+
+HOUSEKEEPING_S = 1.0
+"""How often cursors are saved and a full disk is tried again."""
+RETENTION_EVERY_S = 60.0
+"""How often segments are looked for that may go."""
+RETIRED_MAX = 100
+"""Segments deleted at once; the disk thread does nothing else meanwhile."""
+ROOM_PART = 0.75
+"""Of `waiting_bytes_max`: beyond it no new payments are taken in; those in flight find room for their outcome."""
+RESERVE_PART = 0.125
+"""Of a segment: kept for what is in flight when there is no next segment."""
+DAY_NS = 86_400_000_000_000
+
+_log = log.get("journal")
+_pack = HEAD.pack
+
+
+class Journal:
+    """One journal, opened by `open_journal`. For the trio thread only."""
+
+    def __init__(
+        self,
+        settings: JournalSettings,
+        directory: Directory,
+        opened: Opened,
+        driver: Driver,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self.durable = opened.position - 1
+        """Position of the last durable record, 0 for none."""
+        self.durable_chain = opened.chain
+        """The chain value of the last durable record: what a seal signs."""
+        self.on_durable: Callable[[int], None] = lambda _: None
+        """Called in the trio thread with `durable`, once per sync."""
+        self.failed: JournalFault | None = None
+        self._settings = settings
+        self._directory = directory
+        self._driver = driver
+        self._wall_ns = wall_ns
+        self._committer = Committer(directory, opened.manifest, settings.segment_bytes, opened.current, opened.unused)
+        self._chunk_bytes_max = self._committer.batch_bytes_max
+        self._segments = opened.segments
+        self._cursors = opened.cursors
+        self._followers: dict[str, Follower] = {}
+        # what was appended and not yet handed over
+        self._position = opened.position
+        self._chain = opened.chain
+        self._pieces: list[bytes] = []
+        self._pieces_bytes = 0
+        self._pieces_first = opened.position
+        self._kinds = 0
+        self._newest_ns = opened.segments[-1].newest_ns if opened.segments else 0
+        # what was handed over and is not durable
+        self._waiting_bytes = 0
+        self._waiting_since: float | None = None
+        self._handed_over = self.durable
+        self._retention_at = 0.0
+        self._started = False
+        self._closing = False
+        self._over = trio.Event()
+        self._synced_all = trio.Event()
+
+    @property
+    def position(self) -> int:
+        """Of the next record."""
+        return self._position
+
+    @property
+    def oldest(self) -> int:
+        """Position of the oldest record that is kept (or of the next, in a new journal)."""
+        return self._segments[0].first if self._segments else self._position
+
+    # --- writing
+
+    def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int) -> int:
+        """Append a record and return its position; it is written at the next `commit`. Encodes at once, never blocks.
+
+        Raises `JournalFault` when more than `waiting_bytes_max` would wait for the disk, or the journal has failed.
+        """
+        name = fpid.encode()
+        length = RECORD_BYTES_MIN + len(name) + len(body)
+        if self._waiting_bytes + length > self._settings.waiting_bytes_max or self._closing or self.failed is not None:
+            raise self._refused()
+        assert length <= self._chunk_bytes_max, "a record fits into a segment and into a batch"
+        assert len(name) <= FPID_BYTES_MAX
+        if self._pieces_bytes + length > self._chunk_bytes_max:
+            self.commit()
+        position = self._position
+        # begins with the chain value before: so it is hashed, and so the pieces, one after another, are what is on disk
+        data = b"".join((self._chain, _pack(length, position, wall_ns, link, kind, len(name), 0), name, body))
+        self._chain = blake2b(data, digest_size=16).digest()
+        self._pieces.append(data)
+        self._pieces_bytes += length
+        self._waiting_bytes += length
+        self._kinds |= 1 << kind
+        if wall_ns > self._newest_ns:  # noqa: PLR1730  max() costs a call, for each record
+            self._newest_ns = wall_ns
+        self._position = position + 1
+        return position
+
+    def commit(self) -> None:
+        """Hand everything appended since the last commit to the disk. Does nothing when there is nothing."""
+        if not self._pieces:
+            return
+        last = self._position - 1
+        chunk = Chunk(
+            self._pieces_first, last, b"".join(self._pieces), self._chain, self._kinds, self._newest_ns, self._wall_ns()
+        )
+        self._pieces.clear()
+        self._pieces_bytes = self._kinds = 0
+        self._pieces_first = self._position
+        self._handed_over = last
+        if self._waiting_since is None:
+            self._waiting_since = trio.current_time()
+        self._driver.submit(chunk)
+
+    def has_room(self) -> bool:
+        """Whether new payments may be taken in: those that are in flight must find room for their outcome."""
+        if self.failed is not None or self._closing:
+            return False
+        if self._waiting_bytes > ROOM_PART * self._settings.waiting_bytes_max:
+            return False
+        committer = self._committer
+        return not committer.no_next or committer.room_bytes > RESERVE_PART * self._settings.segment_bytes
+
+    def health(self, now_s: float) -> str:
+        """Why no new payments should come, or empty. `now_s` is on trio's clock."""
+        if self.failed is not None:
+            return str(self.failed)
+        if not self._started:
+            return "the journal is not running"
+        since = self._waiting_since
+        if since is not None and now_s - since > self._settings.stall_after_s:
+            return f"sync stalled for {now_s - since:.1f} s"
+        if self._committer.no_next:
+            return f"no next segment: {self._committer.no_next}"
+        if not self.has_room():
+            return f"{self._waiting_bytes} bytes wait for the disk"
+        return ""
+
+    def _refused(self) -> JournalFault:
+        if self.failed is not None:
+            return self.failed
+        if self._closing:
+            return JournalFault("the journal is closed")
+        limit = self._settings.waiting_bytes_max
+        return JournalFault(f"the journal is full: {self._waiting_bytes} bytes wait for the disk, of at most {limit}")
+
+    # --- reading
+
+    def follower(self, name: str, kinds: frozenset[Kind]) -> Follower:
+        """The follower of this name, from where its cursor is; a new one from the oldest record that is kept."""
+        assert name not in self._followers, "a follower is one task"
+        cursor = self._cursors.get(name)
+        if cursor is None:
+            self._cursors[name] = 0
+            self._driver.submit(_remember(name))
+        elif cursor == 0:
+            _log.warning("no cursor of a known follower: it reads from the oldest record again", follower=name)
+        follower = Follower(name, kinds, cursor or self.oldest, self._directory, self._segments, self._driver.reads)
+        self._followers[name] = follower
+        return follower
+
+    # --- running
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `aclose`. Raises `JournalFault` when the disk failed.
+
+        Cancelled, it stops saving cursors and deleting segments; what was handed over is written, `aclose` still works.
+        """
+        self._started = True
+        self._driver.start(self._committer, self._report)
+        task_status.started()
+        while not self._over.is_set():
+            with trio.move_on_after(HOUSEKEEPING_S):
+                await self._over.wait()
+            if not self._closing and self.failed is None:
+                self._keep_house()
+        if self.failed is not None:
+            raise self.failed
+
+    async def aclose(self) -> None:
+        """Make everything durable, save the cursors, mark the end as clean. The lock stays until the process ends.
+
+        Returns at once when the journal has failed. Cancelled, it leaves what a kill leaves.
+        """
+        if self.failed is not None or self._closing:
+            return
+        self.commit()
+        self._closing = True
+        for follower in self._followers.values():
+            self._save(follower)
+        position, chain = self._position, self._chain
+
+        def close(committer: Committer) -> Callable[[], None]:
+            committer.close(position, chain)
+            return self._over.set
+
+        self._driver.submit(close)
+        if not self._started:
+            self._driver.start(self._committer, self._report)
+        self._driver.stop()
+        await self._over.wait()
+        for follower in self._followers.values():
+            follower.close()
+
+    def _report(self, result: Result) -> None:
+        """In the trio thread: what the driver has done."""
+        if isinstance(result, Synced):
+            self._synced(result)
+        elif isinstance(result, Done):
+            result.then()
+        else:
+            error = result.error
+            fault = JournalFault(f"journal {self._directory.path}: the disk failed: {log.describe(error)}")
+            fault.__cause__ = error
+            self.failed = error if isinstance(error, JournalFault) else fault
+            self._over.set()
+
+    def _synced(self, synced: Synced) -> None:
+        now_s = trio.current_time()
+        if self._waiting_since is not None:
+            metrics.JOURNAL_SYNC_S.observe(now_s - self._waiting_since)
+        metrics.JOURNAL_RECORDS.inc(synced.last - self.durable)
+        metrics.JOURNAL_BYTES.inc(synced.bytes)
+        self.durable, self.durable_chain = synced.last, synced.chain
+        self._waiting_bytes -= synced.bytes
+        self._waiting_since = now_s if self._handed_over > synced.last else None
+        info = self._segments[-1] if self._segments else None
+        if info is None or info.number != synced.segment:
+            info = SegmentInfo(synced.segment, synced.first, synced.last, synced.end, synced.newest_ns)
+            self._segments.append(info)
+            metrics.JOURNAL_SEGMENTS.set(len(self._segments))
+        else:
+            info.last, info.end, info.newest_ns = synced.last, synced.end, synced.newest_ns
+        for follower in self._followers.values():
+            follower.synced(info, synced.kinds)
+        self.on_durable(synced.last)
+
+    # --- housekeeping
+
+    def _keep_house(self) -> None:
+        for follower in self._followers.values():
+            self._save(follower)
+            metrics.JOURNAL_LAG.labels(follower.name).set(self.durable + 1 - follower.cursor)
+        metrics.JOURNAL_WAITING_BYTES.set(self._waiting_bytes)
+        if self._committer.no_next:
+            _log.warning("no next segment", reason=self._committer.no_next, free_bytes=self._directory.free_bytes())
+            self._driver.submit(_retry)
+        now_s = trio.current_time()
+        if now_s >= self._retention_at:
+            self._retention_at = now_s + RETENTION_EVERY_S
+            self._retire()
+
+    def _save(self, follower: Follower) -> None:
+        """Have the cursor written, when it moved and no writing of it is under way."""
+        position = follower.cursor
+        if position in (follower.saved, follower.saving):
+            return
+        follower.saving = position
+
+        def save(committer: Committer) -> Callable[[], None]:
+            try:
+                committer.save_cursor(follower.name, position)
+            except OSError as error:
+                if error.errno not in FULL_ERRORS:
+                    raise
+                return lambda: follower.saved_at(0)
+            return lambda: follower.saved_at(position)
+
+        self._driver.submit(save)
+
+    def _retire(self) -> None:
+        """Delete the oldest segments, as far as every follower ever known is past them and their retention is over."""
+        saved = dict(self._cursors)
+        saved.update((name, follower.saved) for name, follower in self._followers.items())
+        floor = min(saved.values(), default=self._position)
+        cutoff_ns = self._wall_ns() - int(self._settings.retention_days * DAY_NS)
+        gone = 0
+        for info in self._segments[:-1][:RETIRED_MAX]:
+            if info.last >= floor or info.newest_ns >= cutoff_ns:
+                break
+            gone += 1
+        if gone:
+            _log.info("segments deleted", segments=gone, position=self._segments[gone].first)
+            del self._segments[:gone]
+            metrics.JOURNAL_SEGMENTS.set(len(self._segments))
+            self._driver.submit(_retire_before(self._segments[0].number))
+
+
+def _nothing() -> None:
+    """Nothing follows."""
+
+
+def _retry(committer: Committer) -> Callable[[], None]:
+    committer.retry()
+    return _nothing
+
+
+def _remember(follower: str) -> Callable[[Committer], Callable[[], None]]:
+    def remember(committer: Committer) -> Callable[[], None]:
+        committer.remember(follower)
+        return _nothing
+
+    return remember
+
+
+def _retire_before(number: int) -> Callable[[Committer], Callable[[], None]]:
+    def retire(committer: Committer) -> Callable[[], None]:
+        committer.retire(number)
+        return _nothing
+
+    return retire
+
+
+def open_journal(
+    settings: JournalSettings,
+    disk: Disk,
+    *,
+    on_record: OnRecord | None = None,
+    wall_ns: Callable[[], int] = time.time_ns,
+    driver: Driver | None = None,
+    journal_id: bytes = b"",
+) -> Journal:
+    """Lock the directory, verify the whole journal, cut a torn tail, hand every record to `on_record`, oldest first.
+
+    Blocks, about 3 s for a million records; inside or outside of `trio.run`. `journal_id` names a new journal (sixteen
+    bytes; random when empty). Raises `Refusal` when another process holds the journal, or a newer gateway wrote it;
+    `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails.
+    """
+    try:
+        directory = disk.directory(settings.dir, create=True)
+        directory.lock()
+        opened = open_directory(directory, on_record, journal_id)
+        return Journal(settings, directory, opened, driver or DiskThread(), wall_ns)
+    except OSError as error:
+        raise JournalFault(f"journal {settings.dir} cannot be opened: {log.describe(error)}") from error
