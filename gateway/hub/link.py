@@ -58,8 +58,8 @@ cannot do will end in wrong MACs: people must look.
 
 
 class Inbox(Protocol):
-    """Where a link reports: the engine. Called in the trio thread; must not block, and must not call the link back
-    from within.
+    """Where a link reports: the engine. Called in the trio thread; must not block. It may
+    call `send`, `flush`, `manage` and `close` of the link from within.
     """
 
     def link_up(self, link: "Link") -> None:

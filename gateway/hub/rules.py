@@ -9,7 +9,7 @@ for good; what is in flight goes on being replied to) and `finish` (off in both 
 be called in any order and any number of times.
 
 A sign-on that the hub refuses, or does not respond to in time, is repeated with doubling pauses for as long as the link
-lives. After silence the hub may have us signed on or not: so an unanswered sign-on that is no longer wanted is signed
+lives. After silence the hub may have us signed on or not: so a sign-on in doubt that is no longer wanted is signed
 off, and a sign-off that was refused or unanswered is repeated, while the gateway behaves as if it had succeeded.
 
 **Echo.** After `echo_after_s` without a byte from the hub we send an echo (831); a sign-on that meets silence asks for
@@ -113,9 +113,9 @@ class State(Enum):
     """Sign-off outstanding, but wanted again."""
     REFUSED = "refused"
     """Wanted, but the hub said no or signed us off: pausing."""
-    UNANSWERED = "sign-on unanswered"
-    """Wanted; the hub may have us signed on and may not: pausing."""
-    LINGERING = "sign-off unanswered"
+    IN_DOUBT = "in doubt"
+    """Wanted; the hub may have us signed on and may not, as a sign-on went unanswered: pausing."""
+    LINGERING = "lingering"
     """Not wanted; the hub refused our sign-off or did not respond to it, and may have us signed on: pausing."""
 
 
@@ -126,7 +126,8 @@ class Event(Enum):
     UNWANT = "unwant"
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    TIMED_OUT = "timed out"
+    UNCLEAR = "unclear"
+    """No response in time; or a refusal of a sign-on after an exchange that had none: it may say "you are already"."""
     PAUSED = "paused"
     """The pause is over."""
     SIGNED_OFF = "signed off"
@@ -153,34 +154,35 @@ DIRECTIONS: Final[dict[tuple[State, Event], Transition]] = {
     (State.SIGNING_ON, Event.UNWANT): (State.REVOKED, Do.NOTHING),
     (State.SIGNING_ON, Event.ACCEPTED): (State.ON, Do.NOTHING),
     (State.SIGNING_ON, Event.REFUSED): (State.REFUSED, Do.REST),
-    (State.SIGNING_ON, Event.TIMED_OUT): (State.UNANSWERED, Do.REST),
+    (State.SIGNING_ON, Event.UNCLEAR): (State.IN_DOUBT, Do.REST),
     # the two crossed: the hub's response to our sign-on comes after it and decides
     (State.SIGNING_ON, Event.SIGNED_OFF): (State.SIGNING_ON, Do.NOTHING),
     (State.REVOKED, Event.WANT): (State.SIGNING_ON, Do.NOTHING),
     (State.REVOKED, Event.ACCEPTED): (State.SIGNING_OFF, Do.SIGN_OFF),
     (State.REVOKED, Event.REFUSED): (State.OFF, Do.NOTHING),
-    (State.REVOKED, Event.TIMED_OUT): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.REVOKED, Event.UNCLEAR): (State.SIGNING_OFF, Do.SIGN_OFF),
     (State.REVOKED, Event.SIGNED_OFF): (State.REVOKED, Do.NOTHING),
     (State.ON, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
     (State.ON, Event.SIGNED_OFF): (State.REFUSED, Do.REST),
     (State.SIGNING_OFF, Event.WANT): (State.RESTORED, Do.NOTHING),
     (State.SIGNING_OFF, Event.ACCEPTED): (State.OFF, Do.NOTHING),
     (State.SIGNING_OFF, Event.REFUSED): (State.LINGERING, Do.REST),
-    (State.SIGNING_OFF, Event.TIMED_OUT): (State.LINGERING, Do.REST),
+    (State.SIGNING_OFF, Event.UNCLEAR): (State.LINGERING, Do.REST),
     (State.SIGNING_OFF, Event.SIGNED_OFF): (State.SIGNING_OFF, Do.NOTHING),
     #
     # whatever became of the sign-off, a sign-on settles it
     (State.RESTORED, Event.UNWANT): (State.SIGNING_OFF, Do.NOTHING),
     (State.RESTORED, Event.ACCEPTED): (State.SIGNING_ON, Do.SIGN_ON),
     (State.RESTORED, Event.REFUSED): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.RESTORED, Event.TIMED_OUT): (State.SIGNING_ON, Do.SIGN_ON),
+    (State.RESTORED, Event.UNCLEAR): (State.SIGNING_ON, Do.SIGN_ON),
     (State.RESTORED, Event.SIGNED_OFF): (State.RESTORED, Do.NOTHING),
     (State.REFUSED, Event.UNWANT): (State.OFF, Do.NOTHING),
     (State.REFUSED, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
     (State.REFUSED, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
-    (State.UNANSWERED, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.UNANSWERED, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.UNANSWERED, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
+    (State.IN_DOUBT, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
+    (State.IN_DOUBT, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
+    # no request of ours is on its way to the hub any more: it has the last word
+    (State.IN_DOUBT, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
     (State.LINGERING, Event.WANT): (State.SIGNING_ON, Do.SIGN_ON),
     (State.LINGERING, Event.PAUSED): (State.SIGNING_OFF, Do.SIGN_OFF),
     (State.LINGERING, Event.SIGNED_OFF): (State.OFF, Do.NOTHING),
@@ -189,7 +191,7 @@ DIRECTIONS: Final[dict[tuple[State, Event], Transition]] = {
 SIGNING_ON: Final = frozenset({State.SIGNING_ON, State.REVOKED})
 EXCHANGING: Final = SIGNING_ON | {State.SIGNING_OFF, State.RESTORED}
 """States with an exchange outstanding."""
-RESTING: Final = frozenset({State.REFUSED, State.UNANSWERED, State.LINGERING})
+RESTING: Final = frozenset({State.REFUSED, State.IN_DOUBT, State.LINGERING})
 """States with a pause running."""
 
 SIGN_ON: Final = {Direction.RECEIVE: "891", Direction.SUBMIT: "881"}

@@ -74,7 +74,7 @@ class _Exchange(NamedTuple):
 class _Side:
     """One direction: its state and its exchange or pause."""
 
-    __slots__ = ("attempts", "direction", "exchange", "paused_until_s", "state", "wanted")
+    __slots__ = ("attempts", "direction", "doubted", "exchange", "paused_until_s", "state", "wanted")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
@@ -84,6 +84,8 @@ class _Side:
         self.paused_until_s = 0.0
         self.attempts = 0
         """Pauses since the hub last did as we asked."""
+        self.doubted = False
+        """An exchange went unanswered since: the hub may have obeyed it, and a refusal leaves what it did as it is."""
 
 
 class Session:
@@ -303,7 +305,10 @@ class Session:
         if not accepted:
             name: ReportName = "sign-on refused" if side.state in SIGNING_ON else "sign-off refused"
             self._actions.append(Report(name, side.direction, exchange.function_code, code, exchange.message_id))
-        self._step(side, Event.ACCEPTED if accepted else Event.REFUSED, now)
+        if accepted:
+            side.attempts, side.doubted = 0, False
+        unclear = side.doubted and side.state in SIGNING_ON
+        self._step(side, Event.ACCEPTED if accepted else Event.UNCLEAR if unclear else Event.REFUSED, now)
         self._resettle(now)
         self._finish_if_done()
 
@@ -335,23 +340,24 @@ class Session:
                 continue
             name: ReportName = "sign-on unanswered" if side.state in SIGNING_ON else "sign-off unanswered"
             self._actions.append(Report(name, side.direction, exchange.function_code, "", exchange.message_id))
-            self._step(side, Event.TIMED_OUT, now)
-            if self._heard_s <= exchange.sent_s and self._echo is None:
+            side.doubted = True
+            self._step(side, Event.UNCLEAR, now)
+            if self._heard_s <= exchange.sent_s and self._echo is None and not self._finishing:
                 self._step_echo(EchoEvent.SILENCE, now)
         self._resettle(now)
         self._handle_echo_timer(now)
         self._finish_if_done()
 
     def _handle_echo_timer(self, now: Now) -> None:
-        if self._echo is None:
-            if self._heard_s + self._settings.echo_after_s <= now.mono_s:
-                self._step_echo(EchoEvent.SILENCE, now)
-        elif self._echo.due_s <= now.mono_s:
+        if self._echo is not None and self._echo.due_s <= now.mono_s:
             last = False
             if self._echo_state is EchoState.ASKED:
                 self._misses += 1
                 last = self._misses >= self._settings.echo_misses_max
             self._step_echo(EchoEvent.LAST_OVERDUE if last else EchoEvent.OVERDUE, now)
+        # not else: what came while the echo was out may itself be long ago
+        if self._echo is None and not self._ended and self._heard_s + self._settings.echo_after_s <= now.mono_s:
+            self._step_echo(EchoEvent.SILENCE, now)
 
     # --- the machines
 
@@ -360,10 +366,8 @@ class Session:
         before = side.state
         assert (before, event) in DIRECTIONS, f"{event.name} cannot happen to {side.direction.name} in {before.name}"
         side.state, do = DIRECTIONS[before, event]
-        if event in {Event.ACCEPTED, Event.REFUSED, Event.TIMED_OUT}:
+        if event in {Event.ACCEPTED, Event.REFUSED, Event.UNCLEAR}:
             side.exchange = None
-        if event is Event.ACCEPTED:
-            side.attempts = 0
         if (before is State.ON) is not (side.state is State.ON):
             self._actions.append(Changed(side.direction, on=side.state is State.ON))
         match do:
