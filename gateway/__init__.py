@@ -9,16 +9,18 @@ The flow of a payment that arrives, and where each step is:
 The nouns: hub, link, frame, message, request, answer, reply, step, record, segment, position, cursor, follower, site,
 pair, node, ask, tell, stand in. Each has one meaning, and each thing one word.
 
-Who may import whom (a module imports from rows above its own, or from its own folder; a test holds it to that):
+Who may import whom. A module imports from rows above its own, or from its own folder but not from below; a story may
+import its stages. tests/test_layout.py reads this table and holds every module to it:
 
     errors clock
-    log metrics config disk
-    wire
-    lifecycle steps
-    outcomes standin verify inbound, hub.session, journal.record, journal.recovery     pure: no I/O, no clock
-    hub journal signer processor ops, engine                                           shells; they meet in daemon
+    log metrics config disk exitcodes
+    wire                                                                      pure from here: no I/O, no clock, no log
+    lifecycle steps work
+    outcomes standin verify inbound hub.session hub.rules journal.record journal.recovery
+    hub journal signer processor ops engine                                   shells: they meet in daemon
     daemon
-    decode __main__                                                                    what a person types
+    decode config_command                                                     what a person types
+    __main__
 """
 
 __version__ = "0.1.0"

@@ -48,10 +48,13 @@ class Mac(Struct, frozen=True, forbid_unknown_fields=True):
     """DE128 (fps-protocol section 7). Keys are labels of secret keys in the token."""
 
     algorithm: Literal["aes-cmac", "hmac-sha256", "des3-retail"] = "aes-cmac"
+    """How the 64 bits are made: the leftmost of AES-CMAC or HMAC-SHA-256, or the retail MAC of DES3."""
     hub_key: Name = "fps-hub"
     """What the hub signs with: we verify by it."""
     own_key: Name = "fps-own"
     """What we sign with."""
+    seal_key: Name = "fps-seal"
+    """What the journal's chain is sealed with."""
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +185,8 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What may wait for the disk. Beyond it nothing is taken in any more."""
     retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
     """A segment is deleted when every follower is past it and it is older than this."""
+    seal_every_s: Seconds = 60.0
+    """How often the HSM signs the journal's chain, when something was written since."""
 
 
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):

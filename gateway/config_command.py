@@ -1,0 +1,211 @@
+"""The command `fps-gateway config`: check a configuration, print an example that documents every setting.
+
+The example is made of `config` itself: its types say the limits, the docstrings below its fields say what they mean, so
+that neither can be forgotten. It refuses to know what a setting does.
+"""
+
+import argparse
+import ast
+import inspect
+import os
+import stat
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec import inspect as msgspec_inspect
+
+from gateway import config
+from gateway.errors import ConfigurationError
+from gateway.exitcodes import ExitCode
+from gateway.wire import fields as field_table
+
+WIDTH = 100
+
+EXAMPLES: dict[str, Any] = {
+    "node.name": "sip-a",
+    "node.hub": [
+        {"name": "hub-1", "host": "hub-1.example", "port": 8301},
+        {"name": "hub-2", "host": "hub-2.example", "port": 8301},
+    ],
+    "node.hub.tls.ca_file": "/etc/fps-gateway/hub-ca.pem",
+    "node.token": [
+        {
+            "name": "hsm-1",
+            "label": "fps-1",
+            "module": "/usr/lib/softhsm/libsofthsm2.so",
+            "pin_file": "$CREDENTIALS_DIRECTORY/hsm-1.pin",
+        },
+        {
+            "name": "hsm-2",
+            "label": "fps-2",
+            "module": "/usr/lib/softhsm/libsofthsm2.so",
+            "pin_file": "$CREDENTIALS_DIRECTORY/hsm-2.pin",
+        },
+    ],
+    "node.journal.dir": "/var/lib/fps-gateway/sip/journal",
+    "node.processor.url": "https://processor.example/fps",
+    "node.processor.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
+}
+"""Values for what has no default; a required setting that is not here fails the tests."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `config check FILE` and `config example` to the command line."""
+    parser = subparsers.add_parser("config", help="check a configuration, or print an example of one")
+    commands = parser.add_subparsers(dest="config_command", required=True, metavar="check | example")
+    checking = commands.add_parser("check", help="say every mistake in FILE; exit code 78 when there are any")
+    checking.add_argument("file", metavar="FILE")
+    commands.add_parser("example", help="print a configuration that documents every setting")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what `add_parser` offers; returns the exit code."""
+    if arguments.config_command == "check":
+        return check(arguments.file)
+    sys.stdout.write(example())
+    return ExitCode.ENDED
+
+
+def check(path: str | Path) -> int:
+    """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
+    try:
+        configuration = config.load(path)
+        field_table.load(configuration.pair.wire.field_table)
+    except ConfigurationError as error:
+        count = len(error.mistakes)
+        sys.stderr.write("\n".join([*error.mistakes, f"{count} mistake{'s'[: count - 1]}"]) + "\n")
+        return ExitCode.CONFIGURATION
+    sys.stdout.write("\n".join([*summary(configuration), *(f"note: {note}" for note in notes(configuration))]) + "\n")
+    return ExitCode.ENDED
+
+
+def summary(configuration: config.Configuration) -> Iterator[str]:
+    """Say in a few lines what the configuration comes to."""
+    node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
+    hubs = ", ".join(f"{site.name} {site.host}:{site.port}" for site in node.hub)
+    tokens = ", ".join(token.name for token in node.token)
+    yield f"{node.name}: group {pair.group}; hub {hubs}; tokens {tokens}; processor {node.processor.url}"
+    yield (
+        f"deadlines from the first byte of a request: stand-in after {times.stand_in_after_s:g} s (with"
+        f" {pair.stand_in.code}), no reply after {times.reply_within_s:g} s, the hub gives up after"
+        f" {times.hub_patience_s:g} s, the sender hears by {times.sender_answer_s:g} s"
+    )
+    yield f"pair fingerprint {configuration.fingerprint()}: the other site must show the same"
+
+
+def notes(configuration: config.Configuration) -> Iterator[str]:
+    """Say what would keep it from starting on this machine, as far as looking at files can tell."""
+    node = configuration.node
+    files = [
+        *((f"node.token[{n}].module", token.module) for n, token in enumerate(node.token)),
+        *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
+    ]
+    peers = [(f"node.hub[{n}].tls", site.tls) for n, site in enumerate(node.hub)]
+    for place, tls in [*peers, ("node.processor.tls", node.processor.tls)]:
+        if tls is not None:
+            names = ("ca_file", "certificate_file", "key_file")
+            files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
+    for key, name in files:
+        path = Path(os.path.expandvars(name))
+        if not path.is_file():
+            yield f"{key}: no such file here"
+        elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
+            yield f"{key}: everyone on this machine may read it"
+    if not Path(node.journal.dir).is_dir():
+        yield "node.journal.dir: no such directory here"
+
+
+def example() -> str:
+    """Return a configuration file that loads without mistakes and documents every setting."""
+    lines = [
+        "# The configuration of one gateway process. Printed by `fps-gateway config example`.",
+        "#",
+        *_comment("Lines that begin with # and no space are settings at their default; take the # away to change one."),
+        *_comment("In brackets: what is allowed. Names that end in _s are seconds, _bytes bytes, _days days."),
+        "",
+        *_table(config.Configuration, "", EXAMPLES),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool = True) -> Iterator[str]:
+    """Print the fields of one table, the plain ones first, as TOML wants it; `live`: not commented out as a whole."""
+    tables = []
+    documentation = docstrings()[kind.__name__]
+    for field in msgspec.structs.fields(kind):
+        here = f"{place}.{field.name}" if place else field.name
+        if config.struct_in(field.type) is not None:
+            tables.append((field, here))
+            continue
+        yield from _comment(f"{documentation.get(field.name, '')} {_limits(field.type)}")
+        value = given.get(here, given.get(field.name)) if field.required else _default(field)
+        yield f"{'' if live and field.required else '#'}{field.name} = {_toml(value)}"
+    for field, here in tables:
+        inner = config.struct_in(field.type)
+        assert inner is not None
+        inner_live = live and (field.required or field.default is not None)
+        hash_sign = "" if inner_live else "#"
+        yield ""
+        yield from _comment(inner.__doc__ or "")
+        if not config.is_many(field.type):
+            yield f"{hash_sign}[{here}]"
+            yield from _table(inner, here, given, live=inner_live)
+            continue
+        first, *others = given[here]
+        yield f"[[{here}]]"
+        yield from _table(inner, here, {**given, **first})
+        for other in others:
+            yield ""
+            yield f"[[{here}]]"
+            yield from (f"{name} = {_toml(value)}" for name, value in other.items())
+
+
+def docstrings() -> dict[str, dict[str, str]]:
+    """Return the docstring below each field of each table of the configuration."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(config)).body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = {
+                field.target.id: inspect.cleandoc(text.value.value)
+                for field, text in zip(node.body, node.body[1:], strict=False)
+                if isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+                and isinstance(text.value.value, str)
+            }
+    return found
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+
+
+def _limits(kind: Any) -> str:
+    """Say a type's limits in words."""
+    match msgspec_inspect.type_info(kind):
+        case msgspec_inspect.LiteralType(values=values):
+            return f"[{' | '.join(str(value) for value in values)}]"
+        case msgspec_inspect.IntType() | msgspec_inspect.FloatType() as number:
+            limits = {">": number.gt, "≥": number.ge, "<": number.lt, "≤": number.le}
+            return "[" + " ".join(f"{sign}{limit:.15g}" for sign, limit in limits.items() if limit is not None) + "]"
+        case msgspec_inspect.StrType(pattern=str() as pattern):
+            return f"[{pattern.removeprefix('^').removesuffix(chr(92) + 'Z')}]"
+    return ""
+
+
+def _toml(value: Any) -> str:
+    """Write a plain value; JSON's strings, numbers and booleans are TOML's too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return msgspec.json.encode(value).decode()
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False)]

@@ -1,0 +1,312 @@
+"""Where things are, held by reading the source: the table of imports, owners of libraries, names, log lines."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import gateway
+
+TOP = Path(gateway.__file__).parent.parent
+
+PURE_ROWS = range(2, 5)
+"""Rows of the table, from 0, whose modules are functions of their arguments."""
+STORIES = 4
+"""The row of the stories and their stages."""
+IMPURE = {
+    "trio", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "ssl", "select", "subprocess",
+    "threading", "logging", "structlog", "prometheus_client", "gateway.log",
+    "gateway.metrics", "gateway.clock.system_clock",
+}  # fmt: skip
+READS_ITS_TABLE = {("gateway.wire.fields", "pathlib")}
+"""The field table is a file; reading it once, at the start, is the one exception."""
+
+OWNERS = {
+    "pkcs11": "gateway.signer.worker",
+    "kazoo": "gateway.processor.directory_zookeeper",
+    "sqlalchemy": "gateway.archive",
+    "structlog": "gateway.log",
+    "prometheus_client": "gateway.metrics",
+    "hypercorn": "gateway.ops.server",
+    "httptools": "gateway.processor.link",
+    "tomllib": "",
+}
+"""The one module (or folder) of the gateway that may know a library."""
+
+NEVER = {
+    "util",
+    "utils",
+    "base",
+    "manager",
+    "handler",
+    "plugin",
+    "plugins",
+    "bus",
+    "container",
+    "helper",
+    "helpers",
+    "misc",
+}
+"""Words that say nothing about what a thing is."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of one name."""
+
+    module: str
+    """Who imports."""
+    name: str
+    """What, in full: `gateway.errors.Refusal`."""
+    line: int
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a source file."""
+    parts = path.relative_to(TOP).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def trees(folder: str) -> dict[str, ast.Module]:
+    """Every module below a folder, parsed."""
+    paths = sorted((TOP / folder).rglob("*.py"))
+    assert paths
+    return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+@cache
+def imports(folder: str) -> list[Import]:
+    """Every import in a folder, wherever in its file it stands."""
+    return [found for module, tree in trees(folder).items() for found in imports_of(module, tree)]
+
+
+def imports_of(module: str, tree: ast.Module) -> Iterator[Import]:
+    """The imports of one module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(module, alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: imports are absolute"
+            yield from (Import(module, f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def is_in(name: str, place: str) -> bool:
+    """Whether a dotted name is a place or below it."""
+    return name == place or name.startswith(place + ".")
+
+
+# --- the table
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The rows of the table in a docstring: names, then, after wide space, remarks."""
+    table = text.split("Who may import whom")[1].split("\n\n")[1]
+    return [re.split(r"\s{3,}", line.strip())[0].split() for line in table.splitlines() if line.strip()]
+
+
+ROWS = rows_of(gateway.__doc__ or "")
+
+
+def row_of(name: str) -> int | None:
+    """The row of a module, the longest name in the table deciding; None for what is not in it."""
+    inner = name.removeprefix("gateway.")
+    found = [(len(place), number) for number, row in enumerate(ROWS) for place in row if is_in(inner, place)]
+    return max(found)[1] if found else None
+
+
+def target_of(name: str) -> str:
+    """The module that an imported name stands in."""
+    while name not in trees("gateway"):
+        name = name.rpartition(".")[0]
+    return name
+
+
+def breach(module: str, target: str) -> str:
+    """Say how an import breaks the law, or nothing."""
+    own, other = row_of(module), row_of(target)
+    if target == "gateway" or module == "gateway":
+        # the package itself: the version and the map
+        return ""
+    if own is None or other is None:
+        return "has no row in the table"
+    same_folder = folder_of(module) == folder_of(target) != ""
+    stage_of_a_story = own == STORIES and folder_of(module) == folder_of(target) == ""
+    if other < own or (other == own and (same_folder or stage_of_a_story)):
+        return ""
+    return "is below it" if other > own else "stands beside it"
+
+
+def folder_of(module: str) -> str:
+    """The folder of the gateway that a module is in, or nothing."""
+    inner = module.split(".")[1]
+    return inner if (TOP / "gateway" / inner).is_dir() else ""
+
+
+def test_the_table_is_read() -> None:
+    """The table in the docstring has the rows that this test counts on."""
+    assert len(ROWS) == 9
+    assert "wire" in ROWS[PURE_ROWS[0]]
+    assert "inbound" in ROWS[STORIES]
+    assert {"hub", "engine"} <= set(ROWS[5])
+
+
+def test_every_module_has_a_row() -> None:
+    """A new module is a decision about where it belongs, and the table says it."""
+    assert [module for module in trees("gateway") if module != "gateway" and row_of(module) is None] == []
+
+
+def test_imports_go_upwards() -> None:
+    """A module imports from rows above its own or from its own folder; shells meet in daemon only."""
+    breaches = [
+        f"{found.module}:{found.line}: {target} {why}"
+        for found in imports("gateway")
+        if is_in(found.name, "gateway")
+        for target in [target_of(found.name)]
+        for why in [breach(found.module, target)]
+        if why
+    ]
+    assert breaches == []
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "why"),
+    [
+        ("gateway.engine", "gateway.inbound", ""),
+        ("gateway.engine", "gateway.hub.link", "stands beside it"),
+        ("gateway.hub.link", "gateway.hub.session", ""),
+        ("gateway.hub.session", "gateway.hub.link", "is below it"),
+        ("gateway.hub.pool", "gateway.journal.writer", "stands beside it"),
+        ("gateway.hub.pool", "gateway.journal.record", ""),
+        ("gateway.hub.session", "gateway.journal.record", "stands beside it"),
+        ("gateway.inbound", "gateway.outcomes", ""),
+        ("gateway.inbound", "gateway.hub.session", "stands beside it"),
+        ("gateway.config", "gateway.log", "stands beside it"),
+        ("gateway.log", "gateway.errors", ""),
+        ("gateway.errors", "gateway.log", "is below it"),
+        ("gateway.wire.codec", "gateway.wire.fields", ""),
+        ("gateway.wire", "gateway.wire.codec", ""),
+        ("gateway.daemon", "gateway.hub.pool", ""),
+        ("gateway.newcomer", "gateway.errors", "has no row in the table"),
+    ],
+)
+def test_the_law_itself(module: str, target: str, why: str) -> None:
+    """The law, pair by pair."""
+    assert breach(module, target) == why
+
+
+def test_pure_modules_are_pure() -> None:
+    """From `wire` to the stories, modules import no clock, randomness, log, metric or I/O: `now` is an argument."""
+    impure = [
+        f"{found.module}:{found.line}: {found.name}"
+        for found in imports("gateway")
+        if row_of(found.module) in PURE_ROWS
+        and any(is_in(found.name, name) for name in IMPURE)
+        and (found.module, found.name.split(".")[0]) not in READS_ITS_TABLE
+    ]
+    assert impure == []
+
+
+def test_one_owner_for_each_library() -> None:
+    """A library is known in one place, so that it can be replaced in one place."""
+    strangers = [
+        f"{found.module}:{found.line}: {found.name}"
+        for found in imports("gateway")
+        for library, owner in OWNERS.items()
+        if owner and is_in(found.name, library) and not is_in(found.module, owner)
+    ]
+    assert strangers == []
+
+
+def test_the_gateway_stands_alone() -> None:
+    """The gateway imports neither those who test it nor those who make its keys."""
+    assert [found for found in imports("gateway") if found.name.split(".")[0] in {"loadtest", "tests", "hsm"}] == []
+
+
+def test_the_hub_player_knows_messages_only() -> None:
+    """`loadtest` judges the gateway from outside: of its code it knows the wire and the message definitions."""
+    known = ("gateway.wire", "gateway.processor.messages", "gateway.errors")
+    strangers = [
+        f"{found.module}:{found.line}: {found.name}"
+        for found in imports("loadtest")
+        if is_in(found.name, "gateway") and not any(is_in(found.name, name) for name in known)
+    ]
+    assert strangers == []
+
+
+# --- names
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name, `HubFault` or `hub_fault`."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+@pytest.mark.parametrize("folder", ["gateway", "loadtest", "hsm"])
+def test_names_say_what_a_thing_is(folder: str) -> None:
+    """No file and no class is named for being useful."""
+    classes = [
+        f"{module}.{node.name}"
+        for module, tree in trees(folder).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    named = [*trees(folder), *classes]
+    assert [name for name in named if words_of(name) & NEVER] == []
+
+
+def test_test_files_mirror_the_gateway() -> None:
+    """No package among the tests: two files of one name may live in two folders."""
+    assert list((TOP / "tests").rglob("__init__.py")) == []
+
+
+# --- log lines
+
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def is_log_call(node: ast.AST) -> bool:
+    """Whether this is `log.info(…)`, `_log.info(…)`, `self._log.info(…)` or the like."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
+        return False
+    of = node.func.value
+    name = of.id if isinstance(of, ast.Name) else of.attr if isinstance(of, ast.Attribute) else ""
+    return name.strip("_") in {"log", "logger"}
+
+
+def is_constant_text(node: ast.expr) -> bool:
+    """Whether this is a string of the source, or a choice between two."""
+    if isinstance(node, ast.IfExp):
+        return is_constant_text(node.body) and is_constant_text(node.orelse)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_an_event_is_a_constant() -> None:
+    """What a log line says happened is words in the source: nothing of a payment can get into it."""
+    calls = [
+        (module, node)
+        for module, tree in trees("gateway").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and is_log_call(node)
+    ]
+    assert calls
+    made_up = [
+        f"{module}:{node.lineno}" for module, node in calls if len(node.args) != 1 or not is_constant_text(node.args[0])
+    ]
+    assert made_up == []
+
+
+def test_no_test_sleeps() -> None:
+    """Tests wait for events or move a mock clock: none waits for the wall clock."""
+    sleepers = [f"{found.module}:{found.line}" for found in imports("tests") if found.name == "time.sleep"]
+    sleepers += [
+        f"{module}:{node.lineno}"
+        for module, tree in trees("tests").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep"
+    ]
+    assert sleepers == []
