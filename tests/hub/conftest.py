@@ -35,8 +35,12 @@ def at(mono_s: float) -> Now:
 
 def told(mti: str, function_code: str, message_id: str, code: str = "", *, fault: int = 0) -> Message:
     """A management message from the hub."""
-    texts: dict[str, Any] = {"transmission_time": "1017115959", "message_id": message_id, "function_code":
-    function_code} match mti:
+    texts: dict[str, Any] = {
+        "transmission_time": "1017115959",
+        "message_id": message_id,
+        "function_code": function_code,
+    }
+    match mti:
         case "9804":
             return NetworkRequest(mti=mti, fault=fault, **texts)
         case "9814":
