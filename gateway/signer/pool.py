@@ -28,6 +28,7 @@ from gateway import config, log, metrics
 from gateway.clock import Clock
 from gateway.signer import messages, process
 from gateway.signer.breaker import Breaker
+from gateway.work import MacJob as Job
 
 WAITING_MAX = 20_000
 """Jobs that may wait for a token; beyond it a job is unavailable at once. Some seconds' worth of one SoftHSM token, and
@@ -54,7 +55,6 @@ State = Literal[
     "wrong-pin", "no-pin", "no-key", "no-token", "no-module",
 ]  # fmt: skip
 """`starting` and `serving`; all others say why it does not serve. `failing` is what the token itself reports."""
-Error = Literal["", "wrong-mac", "unavailable"]
 CheckValues = tuple[tuple[str, str], ...]
 """Label and check value of each key, in the order of the labels."""
 
@@ -68,28 +68,6 @@ class Fault(NamedTuple):
 
     state: State
     why: str
-
-
-class Job:
-    """One MAC: to make, or, when `mac` is given, to verify. `deadline_s` is on the monotonic clock."""
-
-    __slots__ = ("attempts", "context", "data", "deadline_s", "done", "error", "key", "mac", "made", "ok")
-
-    def __init__(self, key: str, data: bytes, *, deadline_s: float, mac: bytes = b"", context: Any = None) -> None:
-        assert not mac or len(mac) == messages.MAC_BYTES
-        self.key = key
-        self.data = data
-        self.mac = mac
-        self.deadline_s = deadline_s
-        self.context = context
-        self.ok = False
-        """Made, or right."""
-        self.made = b""
-        """The MAC that was made: eight bytes."""
-        self.error: Error = ""
-        self.done = False
-        """`on_done` was told."""
-        self.attempts = 0
 
 
 class TokenHealth(NamedTuple):
@@ -193,6 +171,7 @@ class Signer:
         self._first_round = trio.Event()
         self._alarm = trio.CancelScope()
         self._work_came = trio.Event()
+        self._changed = trio.Event()
 
     # --- for the engine
 
@@ -221,6 +200,10 @@ class Signer:
     def health(self) -> dict[str, TokenHealth]:
         """By name: how each token is."""
         return {m.token.name: TokenHealth(m.state, m.why, m.token.local, m.jobs) for m in self._members}
+
+    async def wait_changed(self) -> None:
+        """Until some token's state changes."""
+        await self._changed.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever. Reports started once every token was tried, or after `SETTLE_S`, even when none serves.
@@ -599,6 +582,8 @@ class Signer:
         if serving and not local and any(m.token.local for m in self._serving):
             _logger.warning("no local token serves, using remote ones", count=len(serving))
         self._serving = local or serving
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 def _difference(member: _Member, right: list[_Member]) -> str:

@@ -138,10 +138,13 @@ def _open_session(start: Start) -> Any:
     pin = _read_pin(start.pin_file)
     try:
         library = pkcs11.lib(start.module)
-    except (pkcs11.PKCS11Error, OSError) as error:
+    except pkcs11.PKCS11Error as error:
         if not Path(start.module).is_file():
             raise TokenFault("no-module", f"module not found: {start.module}") from error
-        raise TokenFault("no-module", f"module cannot be loaded: {start.module}: {type(error).__name__}") from error
+        if type(error) is pkcs11.PKCS11Error:
+            # what python-pkcs11 raises when the system's loader refuses
+            raise TokenFault("no-module", f"module cannot be loaded: {start.module}") from error
+        raise TokenFault("failing", f"the library does not start: {type(error).__name__}") from error
     try:
         return library.get_token(token_label=start.label).open(user_pin=pin)
     except pkcs11.NoSuchToken as error:
