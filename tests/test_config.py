@@ -1,0 +1,292 @@
+"""A configuration is right as a whole, or every mistake in it is named with its line."""
+
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import config
+from gateway.errors import ConfigurationError
+
+GOOD = """\
+[node]
+name = "sip-a"
+drain_s = 12.0
+
+[[node.hub]]
+name = "hub-1"
+host = "127.0.0.1"
+port = 8301
+
+[[node.hub]]
+name = "hub-2"
+host = "127.0.0.1"
+port = 8302
+
+[[node.token]]
+name = "hsm-1"
+label = "fps"
+module = "libsofthsm2.so"
+pin_file = "pin"
+
+[node.journal]
+dir = "journal"
+
+[node.processor]
+url = "http://127.0.0.1:8080"
+
+[pair]
+group = "sip"
+
+[pair.deadlines]
+stand_in_after_s = 5
+"""
+
+Load = Callable[[str], config.Configuration]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load a text as fps.toml."""
+    monkeypatch.chdir(tmp_path)
+
+    def load_text(text: str) -> config.Configuration:
+        Path("fps.toml").write_text(text, encoding="utf-8")
+        return config.load("fps.toml")
+
+    return load_text
+
+
+def mistakes_of(load: Load, text: str) -> list[str]:
+    """The mistakes in a text, without the file's name."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(text)
+    assert all(mistake.startswith("fps.toml:") for mistake in raised.value.mistakes)
+    return [mistake.removeprefix("fps.toml:") for mistake in raised.value.mistakes]
+
+
+def test_what_is_not_said_has_its_default(load: Load) -> None:
+    """A file needs to say only what has no default."""
+    loaded = load(GOOD)
+    assert loaded.pair == config.Pair()
+    assert [site.name for site in loaded.node.hub] == ["hub-1", "hub-2"]
+    assert loaded.node.ops == config.Ops()
+
+
+def test_it_cannot_be_changed(load: Load) -> None:
+    """A configuration is a value."""
+    loaded = load(GOOD)
+    with pytest.raises(AttributeError):
+        loaded.node.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        # one field
+        ('name = "sip-a"', 'name = ""', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
+        ('name = "sip-a"', 'name = "a\\n"', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
+        ('name = "sip-a"\n', "", "1: node.name: is missing"),
+        ("port = 8302", "port = 0", "13: node.hub[1].port: Expected `int` >= 1"),
+        ("port = 8302", 'port = "8302"', "13: node.hub[1].port: Expected `int`, got `str`"),
+        ("port = 8302\n", "", "10: node.hub[1].port: is missing"),
+        ('"127.0.0.1"', '""', "7: node.hub[0].host: Expected `str` of length >= 1"),
+        ("= 5", "= nan", "31: pair.deadlines.stand_in_after_s: Expected `float` > 0.0"),
+        ("= 5", "= inf", "31: pair.deadlines.stand_in_after_s: Expected `float` <= 2592000.0"),
+        ("= 5", "= true", "31: pair.deadlines.stand_in_after_s: Expected `float`, got `bool`"),
+        ('"sip"', '"SIP"', "28: pair.group: Invalid enum value 'SIP'"),
+        (
+            'group = "sip"',
+            'reversed_code = "0000"',
+            "28: pair.reversed_code: Expected `str` matching regex '^1[0-9]{3}\\\\Z'",
+        ),
+        # a name that is not known, and what may have been meant
+        ("drain_s", "drain", "3: node.drain: is not known here; drain_s?"),
+        ("[pair.deadlines]", "[pair.deadline]", "30: pair.deadline: is not known here; deadlines?"),
+        ("[pair]", "[xyz]", "27: xyz: is not known here"),
+        # a table
+        ("[pair.deadlines]\nstand_in_after_s", "deadlines", "30: pair.deadlines: must be a table"),
+        ("[[node.token]]", "[node.token]", "15: node.token: must be one or more [[node.token]] tables"),
+        # what no field knows alone
+        ("= 5", "= 9", "31: pair.deadlines.stand_in_after_s: 9 s must be less than reply_within_s, which is 9 s"),
+        (
+            "= 5",
+            "= 5\nreply_within_s = 10",
+            "32: pair.deadlines.reply_within_s: 10 s must be less than hub_patience_s, which is 10 s",
+        ),
+        (
+            "= 5",
+            "= 5\nhub_patience_s = 16",
+            "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
+        ),
+        ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
+        ('"hub-2"', '"hub-1"', "11: node.hub[1].name: names another one already"),
+        (
+            "port = 8302",
+            "port = 8302\nreconnect_s = 20",
+            "14: node.hub[1].reconnect_s: 20 s must not exceed reconnect_max_s, which is 15 s",
+        ),
+        (
+            '8080"',
+            '8080"\ntell_pause_s = 31',
+            "26: node.processor.tell_pause_s: 31 s must not exceed tell_pause_max_s, which is 30 s",
+        ),
+        (
+            "",
+            "[pair.session]\nretry_s = 31",
+            "33: pair.session.retry_s: 31 s must not exceed retry_max_s, which is 30 s",
+        ),
+        (
+            "",
+            "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
+            "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
+        ),
+        (
+            "",
+            "[pair.wire]\nheader_bytes = 2\nheader_inclusive = true\nframe_bytes_max = 65534",
+            "35: pair.wire.frame_bytes_max: 65536 does not fit into a header of 2 bytes",
+        ),
+        ("", "[pair.wire]\nfield_table = 'none.toml'", "33: pair.wire.field_table: no such file"),
+        (
+            "",
+            "[node.hub.tls]\nca_file = 'a'\nkey_file = 'k'",
+            "32: node.hub[1].tls: certificate_file and key_file belong together: give both or neither",
+        ),
+        ("", "[node.processor.tls]\nca_file = 'a'", "32: node.processor.tls: is given, but the url says http"),
+    ],
+)
+def test_a_mistake(load: Load, old: str, new: str, mistake: str) -> None:
+    """A mistake is named with its line, its key and what is wrong."""
+    assert old in GOOD
+    assert mistakes_of(load, GOOD.replace(old, new, 1) if old else GOOD + new) == [mistake]
+
+
+def test_every_mistake_at_once(load: Load) -> None:
+    """One mistake does not hide the next, neither in the same table nor between those that fit together."""
+    text = GOOD.replace('"sip-a"', '"sip a"').replace("8301", "-1").replace("= 5", "= 9.5")
+    keys = [mistake.split(": ")[1] for mistake in mistakes_of(load, text)]
+    assert keys == ["node.name", "node.hub[0].port", "pair.deadlines.stand_in_after_s"]
+    text = GOOD.replace("[pair]", "[pair]\nx = 1").replace("8302", "8302\nreconnect_s = 16").replace("hub-2", "hub-1")
+    keys = [mistake.split(": ")[1] for mistake in mistakes_of(load, text)]
+    assert keys == ["node.hub[1].name", "node.hub[1].reconnect_s", "pair.x"]
+
+
+def test_not_toml(load: Load) -> None:
+    """A file that is no TOML is refused with the line where it stops being TOML."""
+    assert mistakes_of(load, GOOD.replace("port = 8302", "port 8302"))[0].startswith("13: not TOML: ")
+    assert mistakes_of(load, "[node]\nname = ")[0].startswith("2: not TOML: ")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A file that cannot be read is refused by name."""
+    with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: FileNotFoundError$"):
+        config.load(tmp_path / "none.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    with pytest.raises(ConfigurationError, match=r"latin\.toml: cannot be read: UnicodeDecodeError$"):
+        config.load(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("https://processor.example/fps/v1", True),
+        ("https://user:word@processor.example", False),
+        ("https://processor.example/a b", False),
+        ("https://processor.example\n", False),
+        ("ftp://processor.example", False),
+        ("https://", False),
+    ],
+)
+def test_the_processor_url(url: str, good: bool) -> None:  # noqa: FBT001
+    """The URL is logged: it holds no credentials."""
+    expected = nullcontext() if good else pytest.raises(msgspec.ValidationError, match="matching regex")
+    with expected as raised:
+        msgspec.convert({"url": url}, config.Processor)
+    assert good or "word" not in str(raised)
+
+
+# --- the fingerprint
+
+
+def other(value: Any) -> Any:
+    """Some other value of the same type."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + "x"
+    raise AssertionError(value)
+
+
+def variants(shared: msgspec.Struct) -> list[tuple[str, msgspec.Struct]]:
+    """The same with one setting changed, for every setting."""
+    found = []
+    for field in msgspec.structs.fields(shared):
+        value = getattr(shared, field.name)
+        if isinstance(value, msgspec.Struct):
+            inner = [(f"{field.name}.{name}", {field.name: changed}) for name, changed in variants(value)]
+            found += [(name, msgspec.structs.replace(shared, **changed)) for name, changed in inner]
+        elif field.name != "field_table":
+            found.append((field.name, msgspec.structs.replace(shared, **{field.name: other(value)})))
+    return found
+
+
+@pytest.mark.parametrize("pair", [pytest.param(pair, id=name) for name, pair in variants(config.Pair())])
+def test_the_fingerprint_shows_any_difference(load: Load, pair: config.Pair) -> None:
+    """Two sites that differ in anything they must share have different fingerprints."""
+    loaded = load(GOOD)
+    assert msgspec.structs.replace(loaded, pair=pair).fingerprint() != loaded.fingerprint()
+
+
+def test_the_fingerprint_is_the_pairs(load: Load) -> None:
+    """What is a node's own does not show in it."""
+    here, there = load(GOOD), load(GOOD.replace("sip-a", "sip-b").replace("8302", "8402"))
+    assert here.fingerprint() == there.fingerprint()
+    assert re.fullmatch("[0-9a-f]{16}", here.fingerprint())
+
+
+def test_a_field_table_counts_by_what_it_holds(load: Load) -> None:
+    """The same table in two places is the same; another in the same place is not."""
+    Path("a.toml").write_text("x = 1", encoding="utf-8")
+    Path("b.toml").write_text("x = 1", encoding="utf-8")
+    a, b = (load(GOOD + f"[pair.wire]\nfield_table = '{name}'\n").fingerprint() for name in ("a.toml", "b.toml"))
+    assert a == b != load(GOOD).fingerprint()
+    Path("b.toml").write_text("x = 2", encoding="utf-8")
+    assert load(GOOD + "[pair.wire]\nfield_table = 'b.toml'\n").fingerprint() != a
+
+
+# --- any file
+
+
+@given(data=st.data())
+def test_any_file(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Lines lost, doubled, swapped or replaced give a configuration or mistakes with lines, never anything else."""
+    lines = GOOD.splitlines()
+    wrong = ["[node]", "[[pair]]", "x", "name = 1", "node = 1", "[node.hub.tls]", "hub = []", "'a b' = {}"]
+    noise = st.sampled_from([*lines, *wrong]) | st.text(max_size=8)
+    for _ in range(data.draw(st.integers(1, 6))):
+        where = data.draw(st.integers(0, len(lines) - 1))
+        lines[where : where + data.draw(st.integers(0, 2))] = data.draw(st.lists(noise, max_size=2))
+        if not lines:
+            break
+    path = tmp_path_factory.mktemp("any") / "fps.toml"
+    path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
+    mistakes = ["fps.toml:1: none"]
+    try:
+        config.load(path)
+    except ConfigurationError as error:
+        mistakes = error.mistakes
+    assert mistakes
+    for mistake in mistakes:
+        found = re.fullmatch(r".*fps\.toml:(\d+): (.+)", mistake, re.DOTALL)
+        assert found, mistake
+        assert 1 <= int(found[1]) <= len("\n".join(lines).splitlines()) + 1
