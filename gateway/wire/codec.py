@@ -24,7 +24,7 @@ from gateway.wire.message import (
 )
 from gateway.wire.walk import HEADER_END, MTI_END, Unparseable
 
-__all__ = ["Codec", "Part", "Unparseable", "content_digest", "fpid_of", "join_mac", "split_mac"]
+__all__ = ["Codec", "Part", "Unparseable", "fpid_of", "join_mac", "split_mac"]
 
 PLANS_MAX = 256
 """Compiled plans kept, some 20 KiB each. Real traffic has a few tens of shapes; the oldest gives way."""
@@ -200,8 +200,3 @@ def fpid_of(message: PaymentRequest | PaymentResponse | ReversalRequest | Revers
         return ""
     fpid = f"{trn:<18}{message.processing_code[:2]}{message.date_sent}{message.currency}{sender:<11}"
     return fpid if len(fpid) == 42 else ""
-
-
-def content_digest(codec: Codec, message: Message) -> bytes:
-    """Return `codec.content_digest(message)`, for whoever wants a function."""
-    return codec.content_digest(message)

@@ -43,6 +43,11 @@ class Framer:
         self.partial_since: float | None = None
         """When the first byte of the unfinished frame came; None at a frame boundary."""
 
+    @property
+    def unfinished(self) -> bytes:
+        """What came of the frame that is not complete yet, with its header."""
+        return bytes(self._unfinished)
+
     def feed(self, chunk: bytes, now_s: float) -> list[Frame]:
         """Take what came at `now_s` and return the frames that it completes. Raises `FrameError` (see the class)."""
         if self.error is not None:

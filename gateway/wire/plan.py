@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, TEXT, Field, FieldTable
+from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, TEXT, WIDE, Field, FieldTable
 from gateway.wire.message import TYPES, Message
 from gateway.wire.walk import HEADER_END, SECONDARY, bytes_of, nests, text_of
 
@@ -54,10 +54,11 @@ def reader(
     kind = TYPES[mti]
     names = {table.fields[number].name for number in numbers} & set(kind.__struct_fields__)
     namespace: dict[str, Any] = {"KIND": kind, "SLOWLY": slowly, "FAULT": fault, "NESTS": nests, "TEXT_OF": text_of}
-    namespace |= {"TEXT": TEXT, "HEX": HEX}
+    namespace |= {"TEXT": TEXT, "WIDE": WIDE, "HEX": HEX}
     steps: list[str] = []
     base, offset = "", HEADER_END  # where we are: after the variable field `base`, so many bytes on
     digits: list[tuple[str, int, int]] = []  # runs of fixed digits: base, from, to
+    narrow: list[str] = []  # other values that hold ASCII only
     checks: list[str] = []
     for number in numbers:
         field = table.fields[number]
@@ -78,6 +79,8 @@ def reader(
                 else:
                     digits.append((base, offset, offset + field.width))
             offset += field.width
+        if field.charset != "wide" and not _is_digits(field):
+            narrow.append(f"v{number}" if field.name in names else value)
         checks += _checks(table, field, value, in_message=field.name in names)
         if field.name in names:
             strip = '.rstrip(" ")' if not field.prefix and field.charset != "digits" else ""
@@ -87,8 +90,8 @@ def reader(
     layout = table.layouts[mti]
     missing = [number for number in layout.mandatory if number not in numbers]
     empty = [f"v{number}" for number in layout.mandatory if number in numbers and not _is_digits(table.fields[number])]
-    # anything but ASCII that the scheme allows goes the slow way, also names with an accent, which are right
-    doubts = ["body.translate(None, TEXT)", f"not ({whole}).isdigit()" if whole else "", *checks]
+    ascii_only = " + ".join(filter(None, [whole, *narrow])) or '""'
+    doubts = ["odd", f"not ({whole}).isdigit()" if whole else "", *checks]
     doubts += [f"not ({' and '.join(empty)})" if empty else ""]
     doubt = "True" if missing else " or ".join(filter(None, doubts))
     values = {table.fields[number].name: f"v{number}" for number in numbers if table.fields[number].name in names}
@@ -106,6 +109,9 @@ def reader(
             f"mac = text[{mac}:{end}]",
             f"if {end} != len(body) or body[-{MAC_WIDTH}:].translate(None, HEX):",
             "    return SLOWLY(body)",
+            "odd = body.translate(None, TEXT)",
+            # an accent is odd, and right where it belongs
+            f'if odd and not body.translate(None, WIDE) and ({ascii_only}).isascii(): odd = b""',
             f"fault = FAULT(body) if {doubt} else 0",
             f"return KIND({arguments})",
         ]

@@ -47,6 +47,6 @@ def wire(codec: Codec, good: Callable[..., Message]) -> Callable[..., bytes]:
     """Encode such a message, with a MAC."""
 
     def build(mti: str, **values: str) -> bytes:
-        return join_mac(codec.encode(good(mti, **values)), b"\x01\x23\x45\x67\x89\xab\xcd\xef")
+        return join_mac(codec.encode(good(mti, **values)), b"\xa1\xb2\xc3\xd4\xe5\xf6\x07\x18")
 
     return build
