@@ -6,7 +6,7 @@
 
 from enum import IntEnum
 
-from gateway.errors import ConfigurationError, GatewayError, JournalFault, Refusal
+from gateway.errors import ConfigurationError, JournalFault, Refusal, Unavailable
 
 
 class ExitCode(IntEnum):
@@ -51,6 +51,6 @@ def exit_code(error: BaseException) -> ExitCode:
         return ExitCode.CONFIGURATION
     if isinstance(error, Refusal):
         return ExitCode.REFUSED
-    if isinstance(error, GatewayError):
+    if isinstance(error, Unavailable):
         return ExitCode.UNAVAILABLE
     return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG

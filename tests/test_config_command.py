@@ -1,0 +1,142 @@
+"""`fps-gateway config`: the example documents everything and loads; a check says everything."""
+
+import argparse
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway import config, config_command
+from gateway.exitcodes import ExitCode
+
+
+def fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
+    """Every plain setting below a table, with the table's name."""
+    found = []
+    for field in msgspec.structs.fields(kind):
+        inner = config.struct_in(field.type)
+        found += [(kind.__name__, field.name)] if inner is None else fields_of(inner)
+    return found
+
+
+SETTINGS = sorted(set(fields_of(config.Configuration)))
+EXAMPLE = config_command.example()
+DOCUMENTED = config_command.docstrings()
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The example, as a file."""
+    path = tmp_path / "example.toml"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    return path
+
+
+def run(*arguments: str) -> int:
+    """Run the command as `fps-gateway` does."""
+    parser = argparse.ArgumentParser()
+    config_command.add_parser(parser.add_subparsers())
+    chosen = parser.parse_args(["config", *arguments])
+    code: int = chosen.run(chosen)
+    return code
+
+
+def test_the_example_loads(example: Path) -> None:
+    """The example has no mistakes, and everything that has a default has it."""
+    loaded = config.load(example)
+    assert loaded.pair == config.Pair()
+    assert loaded.node.ops == config.Ops()
+    assert len(loaded.node.hub) == 2
+
+
+def test_the_example_loads_with_every_setting_taken_in(example: Path) -> None:
+    """With each # taken away it is the same configuration, and TLS to each peer."""
+    commented = config.load(example)
+    example.write_text(re.sub(r"(?m)^#(?! )(?=.)", "", example.read_text()), encoding="utf-8")
+    loaded = config.load(example)
+    assert loaded.pair == commented.pair
+    assert loaded.node.hub[0].tls == config.Tls(ca_file="/etc/fps-gateway/hub-ca.pem")
+    assert msgspec.structs.replace(loaded.node.hub[0], tls=None) == commented.node.hub[0]
+
+
+@pytest.mark.parametrize(("table", "setting"), SETTINGS)
+def test_every_setting_is_documented(table: str, setting: str) -> None:
+    """A setting has a docstring where it is declared, and stands in the example."""
+    assert DOCUMENTED[table].get(setting), f"{table}.{setting} needs a docstring"
+    assert re.search(rf"(?m)^#?{setting} = ", EXAMPLE)
+
+
+def test_lines_fit_a_terminal() -> None:
+    """No line of prose is longer than the width, and none ends in a space."""
+    prose = [line for line in EXAMPLE.splitlines() if line.startswith("# ")]
+    assert max(map(len, prose)) <= config_command.WIDTH + 2
+    assert not [line for line in prose if line != line.rstrip()]
+
+
+def test_limits_are_said() -> None:
+    """What a type allows stands in the example."""
+    text = EXAMPLE
+    assert "[2 | 4]\n#header_bytes = 4\n" in text
+    assert "[>0 ≤2592000]\n#stand_in_after_s = 5.0\n" in text
+    assert "[1[0-9]{3}]\n#reversed_code" in text
+
+
+def test_print_the_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """`config example` prints it."""
+    assert run("example") == ExitCode.ENDED
+    assert capsys.readouterr().out == EXAMPLE
+
+
+def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration without mistakes is summed up: who, which deadlines, which fingerprint."""
+    text = example.read_text().replace("/var/lib/fps-gateway/sip/journal", str(tmp_path))
+    example.write_text(text, encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.ENDED
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.example:8301, hub-2 hub-2.example:8301; tokens hsm-1")
+    assert "stand-in after 5 s (with 0083), no reply after 9 s, the hub gives up after 10 s" in lines[1]
+    assert lines[2] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
+
+
+def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look at the files tells is noted, and is no mistake: a check may run anywhere."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    pin = tmp_path / "hsm-1.pin"
+    pin.touch(mode=0o600)
+    pin.chmod(0o604)
+    notes = list(config_command.notes(config.load(example)))
+    assert "node.token[0].pin_file: everyone on this machine may read it" in notes
+    assert "node.token[1].pin_file: no such file here" in notes
+    assert "node.journal.dir: no such directory here" in notes
+    pin.chmod(0o600)
+    assert not [note for note in config_command.notes(config.load(example)) if note.startswith("node.token[0].pin")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("port = 8301", "port = 0", "2 mistakes"),
+        ('name = "sip-a"', "", "1 mistake"),
+    ],
+)
+def test_check_what_is_wrong(example: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str) -> None:
+    """Every mistake is printed with file and line, then how many there are; the exit code says configuration."""
+    example.write_text(example.read_text().replace(old, new), encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.CONFIGURATION
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    *mistakes, count = printed.err.splitlines()
+    assert count == said
+    assert all(re.match(rf"{re.escape(str(example))}:\d+: node\.", mistake) for mistake in mistakes)
+
+
+def test_check_looks_into_the_field_table(example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A field table that is no field table is a mistake too."""
+    table = tmp_path / "fields.toml"
+    table.write_text("nonsense = 1\n", encoding="utf-8")
+    example.write_text(example.read_text().replace('#field_table = ""', f'field_table = "{table}"'), encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.CONFIGURATION
+    assert "nonsense" in capsys.readouterr().err
