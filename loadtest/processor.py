@@ -1,0 +1,581 @@
+"""The mock processor: decides on payments, takes notices, misbehaves on request, and keeps a book of all of it.
+
+It serves what the gateway expects (`POST /payments`, `POST /notices`, `GET /payments/{fpid}`), and for whoever runs it,
+on the same port and on a control port that stays when it is away:
+
+    POST /control {"mode": "slow:0.5"}   behave like this from now on; the reply is as of GET /control
+    GET  /control                        mode and counts
+    GET  /ledger                         the book so far: lines of `ledger.ProcessorEvent`, JSON
+
+Modes: `fast`; `slow:SECONDS`; `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to 0085); `status:HTTP`;
+`malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens); and
+`mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged in
+the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered.
+"""
+
+import argparse
+import json
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+import trio
+from msgspec import Struct
+
+from gateway.processor.messages import QUALIFIED, encode, status_of
+from loadtest.ledger import ProcessorEvent, fpid_hash
+
+REQUEST_BYTES_MAX = 1 << 20
+"""A longer request is none of a gateway's."""
+DECISIONS_MAX = 2_000_000
+"""FPIDs whose decision is kept (about 200 bytes each); beyond it the oldest are decided anew when they come again."""
+BOOK_BYTES = 1 << 16
+"""The book is written in pieces of so much."""
+BOOK_EVERY_S = 0.2
+"""And at least so often, while it runs."""
+HUGE_BYTES = 8 << 20
+CONNECTIONS_MAX = 4096
+
+KINDS = ("fast", "slow", "silent", "refusing", "qualified", "status", "malformed", "half", "huge", "away")
+COUNTS = (
+    "asked", "asked_again", "answered", "unanswered", "noticed", "noticed_again", "unacknowledged", "inquired", "bad",
+    "connections",
+)  # fmt: skip
+
+
+class Behaviour(NamedTuple):
+    """What it does with one request."""
+
+    kind: str
+    seconds: float = 0.0
+    code: str = "0000"
+    """What it answers: DE26; for `status`, the HTTP status."""
+
+
+class Mode(NamedTuple):
+    """What it does with all of them: behaviours, each up to its share of [0, 1)."""
+
+    text: str
+    shares: tuple[tuple[float, Behaviour], ...]
+
+    def pick(self, luck: float) -> Behaviour:
+        """The behaviour whose share `luck` (0 up to 1) falls into."""
+        for up_to, behaviour in self.shares:
+            if luck < up_to:
+                return behaviour
+        return self.shares[-1][1]
+
+
+def parse_mode(text: str) -> Mode:
+    """Read a mode. Raises ValueError with what is wrong."""
+    if not text.startswith("mix:"):
+        return Mode(text, ((1.0, _behaviour(text)),))
+    weighed: list[tuple[float, Behaviour]] = []
+    for part in text[4:].split(","):
+        name, _, weight = part.rpartition("=")
+        weighed.append((float(weight), _behaviour(name)))
+    if any(behaviour.kind == "away" for _, behaviour in weighed):
+        raise ValueError("away is all or nothing: it cannot be mixed")
+    total = sum(weight for weight, _ in weighed)
+    if total <= 0 or any(weight < 0 for weight, _ in weighed):
+        raise ValueError("weights must not be negative, nor all zero")
+    shares: list[tuple[float, Behaviour]] = []
+    sum_ = 0.0
+    for share, behaviour in weighed:
+        sum_ += share
+        shares.append((sum_ / total, behaviour))
+    return Mode(text, tuple(shares))
+
+
+def _behaviour(text: str) -> Behaviour:
+    kind, _, value = text.partition(":")
+    if kind not in KINDS:
+        raise ValueError(f"unknown mode {kind!r}: one of {', '.join(KINDS)} or mix")
+    if kind == "slow":
+        return Behaviour(kind, seconds=float(value))
+    if kind == "refusing":
+        if len(value) != 4 or not value.isdigit() or value[0] != "1":
+            raise ValueError("refusing takes a code of 1xxx")
+        return Behaviour(kind, code=value)
+    if kind == "qualified":
+        if value not in QUALIFIED:
+            raise ValueError("qualified takes a code of 0080 to 0085")
+        return Behaviour(kind, code=value)
+    if kind == "status":
+        if not 200 <= int(value) <= 599:
+            raise ValueError("status takes an HTTP status")
+        return Behaviour(kind, code=value)
+    if value:
+        raise ValueError(f"{kind} takes no value")
+    return Behaviour(kind)
+
+
+class Book:
+    """The ledger: lines in the order in which things happened, in a file (an unnamed one unless told)."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        # closed by `close`: the book lives as long as the processor
+        self._file: IO[bytes] = path.open("ab+") if path is not None else tempfile.TemporaryFile()  # noqa: SIM115
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def asked(self, name: str) -> None:
+        """A question about this payment (the hash of its FPID) came."""
+        self._add(b'{"event":"asked","fpid":"%b"}\n' % name.encode())
+
+    def answered(self, name: str, code: str) -> None:
+        """An answer is about to leave."""
+        self._add(b'{"event":"answered","fpid":"%b","code":"%b"}\n' % (name.encode(), code.encode()))
+
+    def noticed(self, name: str, node: str, position: int, *, acknowledged: bool) -> None:
+        """A notice came, and is about to be acknowledged or not."""
+        event = ProcessorEvent("noticed", fpid=name, node=node, position=position, acknowledged=acknowledged)
+        self._add(encode(event) + b"\n")
+
+    def _add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= BOOK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._lines:
+            self._file.write(b"".join(self._lines))
+            self._lines, self._bytes = [], 0
+        self._file.flush()
+
+    def read(self, offset: int) -> bytes:
+        """A piece of the book from there; empty at its end."""
+        self.flush()
+        self._file.seek(offset)
+        piece = self._file.read(BOOK_BYTES)
+        self._file.seek(0, 2)
+        return piece
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._file.close()
+
+
+class _Asked(Struct, gc=False):
+    FPID: str
+
+
+class _Noticed(Struct, gc=False):
+    id: str
+    kind: str
+    FPID: str
+
+
+class _Control(Struct, gc=False, forbid_unknown_fields=True):
+    mode: str
+
+
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_noticed = msgspec.json.Decoder(_Noticed).decode
+_decode_control = msgspec.json.Decoder(_Control).decode
+
+
+class Reply(NamedTuple):
+    """What goes back on a connection: bytes, after a pause; None: nothing, ever."""
+
+    data: bytes | None
+    after_s: float = 0.0
+    close: bool = False
+    then: Callable[[], None] | None = None
+    """Called when it leaves."""
+    book: bool = False
+    """The book follows, in chunks."""
+
+
+def _http(status: int, body: bytes = b"") -> bytes:
+    if status == 204:
+        return b"HTTP/1.1 204 No Content\r\n\r\n"
+    head = b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(body)) + body
+
+
+_NOTED = _http(204)
+_BOOK_HEAD = b"HTTP/1.1 200 -\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+_MALFORMED = (
+    _http(200, b'{"TxSts":"ACSP"'),
+    _http(200, b'{"TxSts":"ACTC","StsRsnInf":{"Rsn":{"Prtry":"0000"}}}'),
+    _http(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"9909"}}}'),
+    _http(200, b'{"TxSts":"MAYBE"}'),
+    _http(200, b"[]"),
+    _http(200, b"\xff\xfe\x00"),
+    b"ICY 200 OK\r\n\r\n",
+)
+"""What no gateway may take for an answer; the last is not even HTTP."""
+
+
+class MockProcessor:
+    """The mock. `run` serves it on sockets, `serve` on any stream; everything is in the trio thread."""
+
+    def __init__(
+        self, mode: str = "fast", *, seed: int = 1, ledger: Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.mode = parse_mode(mode)
+        self.book = Book(ledger)
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.port = 0
+        self.control_port = 0
+        self._seed = seed.to_bytes(8, "big", signed=True)
+        self._tls = tls
+        self._decided: dict[str, str] = {}
+        self._noticed: dict[str, None] = {}
+        self._answers: dict[str, bytes] = {}
+        self._connections = 0
+        self._changed = trio.Event()
+
+    # --- what it is told
+
+    def set_mode(self, text: str) -> None:
+        """Behave like this from now on. Raises ValueError."""
+        self.mode = parse_mode(text)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    @property
+    def away(self) -> bool:
+        """Whether nobody listens."""
+        return self.mode.shares[0][1].kind == "away"
+
+    def statistics(self) -> dict[str, Any]:
+        """Mode and counts."""
+        return {"mode": self.mode.text, **self.counts}
+
+    def events(self) -> list[ProcessorEvent]:
+        """The book so far, for tests."""
+        data, offset = b"", 0
+        while piece := self.book.read(offset):
+            data, offset = data + piece, offset + len(piece)
+        decode = msgspec.json.Decoder(ProcessorEvent).decode
+        return [decode(line) for line in data.splitlines()]
+
+    # --- its sockets
+
+    async def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        control_port: int | None = None,
+        *,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled; started with the port. `control_port` None: no control port; 0: any."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self.port = port
+                if control_port is not None:
+                    serve = partial(trio.serve_tcp, self.serve, control_port, host=host)
+                    self.control_port = _port_of(await nursery.start(serve))
+                nursery.start_soon(self._keep_book)
+                await nursery.start(self._listen, host)
+                task_status.started(self.port)
+        finally:
+            self.book.close()
+
+    async def _listen(self, host: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, unless away; and again on the same port when back."""
+        started = False
+        while True:
+            changed = self._changed
+            if self.away and started:
+                await changed.wait()
+                continue
+            async with trio.open_nursery() as nursery:
+                serve = partial(trio.serve_tcp, self._accepted, self.port, host=host, backlog=1024)
+                self.port = _port_of(await nursery.start(serve))
+                if not started:
+                    task_status.started()
+                started = True
+                while not self.away:
+                    changed = self._changed
+                    await changed.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _accepted(self, stream: trio.SocketStream) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            return
+        await self.serve(stream if self._tls is None else trio.SSLStream(stream, self._tls, server_side=True))
+
+    async def _keep_book(self) -> None:
+        while True:
+            await trio.sleep(BOOK_EVERY_S)
+            self.book.flush()
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until it ends."""
+        self._connections += 1
+        self.counts["connections"] += 1
+        try:
+            await _Connection(self, stream).run()
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    # --- what it says
+
+    def take(self, method: bytes, path: bytes, key: bytes, body: bytes) -> Reply:
+        """Decide what to do with a request."""
+        if path.endswith(b"/payments"):
+            return self._asked(key, body)
+        if path.endswith(b"/notices"):
+            return self._told(key, body)
+        if b"/payments/" in path and method == b"GET":
+            return self._inquired(unquote(path.rpartition(b"/payments/")[2].decode("ascii", "replace")))
+        if path == b"/control":
+            return self._controlled(method, body)
+        if path == b"/ledger" and method == b"GET":
+            return Reply(_BOOK_HEAD, book=True)
+        return self._bad(404)
+
+    def _asked(self, key: bytes, body: bytes) -> Reply:
+        try:
+            fpid = _decode_asked(body).FPID
+        except msgspec.DecodeError:
+            return self._bad(400)
+        if unquote(key.decode("ascii", "replace")) != fpid:
+            return self._bad(400)
+        counts, name = self.counts, fpid_hash(fpid)
+        counts["asked"] += 1
+        self.book.asked(name)
+        behaviour = self._behaviour(fpid)
+        decided = self._decided.get(name)
+        if decided is not None:
+            counts["asked_again"] += 1
+        elif behaviour.kind in {"fast", "slow", "refusing", "qualified"}:
+            decided = self._decided[name] = behaviour.code
+            if len(self._decided) > DECISIONS_MAX:
+                del self._decided[next(iter(self._decided))]
+        if decided is None or behaviour.kind in {"silent", "malformed", "half", "huge", "status"}:
+            counts["unanswered"] += 1
+            return self._useless(behaviour, fpid)
+        code = decided
+
+        def leaves() -> None:
+            counts["answered"] += 1
+            self.book.answered(name, code)
+
+        return Reply(self._answer(code), behaviour.seconds, then=leaves)
+
+    def _told(self, key: bytes, body: bytes) -> Reply:
+        try:
+            notice = _decode_noticed(body)
+            node, _, place = notice.id.rpartition("/")
+            position = int(place)
+        except (msgspec.DecodeError, ValueError):
+            return self._bad(400)
+        if key.decode("ascii", "replace") != notice.id:
+            return self._bad(400)
+        name = fpid_hash(notice.FPID)
+        behaviour = self._behaviour(notice.id)
+        useless = behaviour.kind in {"silent", "malformed", "half", "huge"}
+        if useless or (behaviour.kind == "status" and not behaviour.code.startswith("2")):
+            self.counts["unacknowledged"] += 1
+            self.book.noticed(name, node, position, acknowledged=False)
+            return self._useless(behaviour, notice.id)
+
+        def leaves() -> None:
+            if notice.id in self._noticed:
+                self.counts["noticed_again"] += 1
+            else:
+                self.counts["noticed"] += 1
+                self._noticed[notice.id] = None
+                if len(self._noticed) > DECISIONS_MAX:
+                    del self._noticed[next(iter(self._noticed))]
+            self.book.noticed(name, node, position, acknowledged=True)
+
+        return Reply(_NOTED, behaviour.seconds, then=leaves)
+
+    def _inquired(self, fpid: str) -> Reply:
+        self.counts["inquired"] += 1
+        code = self._decided.get(fpid_hash(fpid))
+        return Reply(self._answer(code) if code is not None else _http(404, b"{}"))
+
+    def _controlled(self, method: bytes, body: bytes) -> Reply:
+        if method == b"POST":
+            try:
+                self.set_mode(_decode_control(body).mode)
+            except (msgspec.DecodeError, ValueError) as error:
+                return Reply(_http(400, encode({"error": str(error)})))
+        return Reply(_http(200, encode(self.statistics())))
+
+    def _behaviour(self, name: str) -> Behaviour:
+        shares = self.mode.shares
+        if len(shares) == 1:
+            return shares[0][1]
+        return self.mode.pick(self._luck(name) / 2**64)
+
+    def _luck(self, name: str) -> int:
+        return int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._seed).digest(), "big")
+
+    def _answer(self, code: str) -> bytes:
+        answer = self._answers.get(code)
+        if answer is None:
+            answer = self._answers[code] = _http(200, encode(status_of(code)))
+        return answer
+
+    def _useless(self, behaviour: Behaviour, name: str) -> Reply:
+        if behaviour.kind == "status":
+            return Reply(_http(int(behaviour.code), b"{}"))
+        if behaviour.kind == "malformed":
+            data = _MALFORMED[self._luck(name) % len(_MALFORMED)]
+            return Reply(data, close=data is _MALFORMED[-1])
+        if behaviour.kind == "half":
+            return Reply(self._answer("0000")[:-5], close=True)
+        if behaviour.kind == "huge":
+            return Reply(_http(200, b" " * HUGE_BYTES), close=True)
+        return Reply(None)
+
+    def _bad(self, status: int) -> Reply:
+        self.counts["bad"] += 1
+        return Reply(_http(status, b"{}"))
+
+
+class _Connection:
+    """Reads requests, answers them in their order; what came together leaves together."""
+
+    # the `on_` methods are what the parser calls
+
+    def __init__(self, processor: MockProcessor, stream: trio.abc.Stream) -> None:
+        self._processor = processor
+        self._stream = stream
+        self._parser = httptools.HttpRequestParser(self)
+        self._replies: list[Reply] = []
+        self._url = self._key = self._body = b""
+
+    async def run(self) -> None:
+        read, feed = self._stream.receive_some, self._parser.feed_data
+        try:
+            while chunk := await read(65536):
+                feed(chunk)
+                replies, self._replies = self._replies, []
+                if not await self._send(replies):
+                    return
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError):
+            return
+
+    async def _send(self, replies: list[Reply]) -> bool:
+        """Send these in their order; False: the connection is to be closed."""
+        out = b""
+        for reply in replies:
+            if reply.after_s or reply.data is None:
+                if out:
+                    await self._stream.send_all(out)
+                    out = b""
+                await trio.sleep(reply.after_s)
+            if reply.data is None:
+                await self._ignore()
+                return False
+            if reply.then is not None:
+                reply.then()
+            out += reply.data
+            if reply.book:
+                await self._stream.send_all(out)
+                await self._send_book()
+                out = b""
+            if reply.close:
+                break
+        if out:
+            await self._stream.send_all(out)
+        return not (replies and replies[-1].close)
+
+    async def _send_book(self) -> None:
+        offset = 0
+        while piece := self._processor.book.read(offset):
+            offset += len(piece)
+            await self._stream.send_all(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await self._stream.send_all(b"0\r\n\r\n")
+
+    async def _ignore(self) -> None:
+        """Never answer on this connection again: read until the other end has had enough."""
+        while await self._stream.receive_some(65536):
+            pass
+
+    def on_message_begin(self) -> None:
+        self._url = self._key = self._body = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 15 and name.lower() == b"idempotency-key":
+            self._key = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body = self._body + body if self._body else body
+        if len(self._body) > REQUEST_BYTES_MAX:
+            raise ValueError("too long a request")
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method()
+        self._replies.append(self._processor.take(method, self._url, self._key, self._body))
+
+
+def _port_of(listeners: list[trio.SocketListener]) -> int:
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
+
+
+def add_parser(commands: Any) -> None:
+    """Add `processor` to the commands of `python -m loadtest`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "processor",
+        help="the mock processor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one and prints it")
+    parser.add_argument("--control-port", type=int, default=0, help="for /control and /ledger, also when away")
+    parser.add_argument("--mode", default="fast", help="see above (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of mix and malformed (default %(default)s)")
+    parser.add_argument("--ledger", type=Path, help="append the book to this file")
+    parser.add_argument("--certificate", type=Path, help="serve TLS with this certificate (PEM), and --key")
+    parser.add_argument("--key", type=Path)
+    parser.add_argument("--client-ca", type=Path, help="with TLS: take only clients with a certificate signed by this")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until a signal. The first line of its output is JSON: its ports."""
+    try:
+        tls = _tls(options)
+        processor = MockProcessor(options.mode, seed=options.seed, ledger=options.ledger, tls=tls)
+    except (ValueError, OSError) as error:
+        print(f"processor: {error}", file=sys.stderr)
+        return 2
+    trio.run(_main, processor, options)
+    return 0
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.client_ca)
+    context.load_cert_chain(options.certificate, options.key)
+    if options.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def _main(processor: MockProcessor, options: argparse.Namespace) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(processor.run, options.host, options.port, options.control_port)
+            print(json.dumps({"port": processor.port, "control_port": processor.control_port}), flush=True)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
