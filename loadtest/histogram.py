@@ -59,6 +59,23 @@ class Histogram:
         self.sum_s += other.sum_s
         self.peak_s = max(self.peak_s, other.peak_s)
 
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """What was counted after `earlier` was copied from this. Its maximum is known to a bucket only."""
+        recent = Histogram()
+        recent.counts = {
+            i: n - earlier.counts.get(i, 0) for i, n in self.counts.items() if n > earlier.counts.get(i, 0)
+        }
+        recent.count = self.count - earlier.count
+        recent.sum_s = self.sum_s - earlier.sum_s
+        recent.peak_s = min(_upper_edge_us(max(recent.counts)) / 1e6, self.peak_s) if recent.counts else 0.0
+        return recent
+
+    def copy(self) -> "Histogram":
+        """A copy that does not change when this does."""
+        other = Histogram()
+        other.merge(self)
+        return other
+
     def summary(self) -> dict[str, float]:
         """Count, mean, the quantiles and the maximum, in milliseconds, for JSON. Empty: only the count."""
         if not self.count:

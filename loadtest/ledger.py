@@ -57,23 +57,27 @@ def fpid_hash(fpid: str) -> str:
     return hashlib.blake2b(fpid.encode(), digest_size=8, person=b"fps-fpid").hexdigest()
 
 
+HubWhat = Literal[
+    "start",  # the book begins
+    "sent",  # a 9200, or a repeat (`mti` 9201), was written to `link`
+    "replied",  # a 9210 for it came; `late`: after the hub had taken it for timed out
+    "timed-out",  # the hub's patience ended (`why` "patience") or the connection was lost ("link-lost")
+    "reversal-sent",  # a 9420 or 9421
+    "reversed",  # its 9430, with `code`
+    "given-up",  # no more repeats, or a reversal that nobody answers
+    "fault",  # something the scheme forbids: `why`
+    "mischief",  # the hub misbehaves on purpose: `why`; `fpid` only when it is a payment of its own
+    "mischief-answered",  # with what, and whether that is right (`why` empty)
+    "mischief-missed",  # the answer did not come in time, or was another: `why`
+    "end",  # the hub finished and everything it sent is settled
+]
+"""What a line of the hub's book can say."""
+
+
 class HubEvent(Struct, omit_defaults=True, gc=False):
     """A line of the hub's book. `t` and `intended` are seconds of the hub's clock."""
 
-    event: Literal[
-        "start",  # the book begins
-        "sent",  # a 9200, or a repeat (`mti` 9201), was written to `link`
-        "replied",  # a 9210 for it came; `late`: after the hub had taken it for timed out
-        "timed-out",  # the hub's patience ended (`why` "patience") or the connection was lost ("link-lost")
-        "reversal-sent",  # a 9420 or 9421
-        "reversed",  # its 9430, with `code`
-        "given-up",  # no more repeats, or a reversal that nobody answers
-        "fault",  # something the scheme forbids: `why`
-        "mischief",  # the hub misbehaves on purpose: `why`; `fpid` only when it is a payment of its own
-        "mischief-answered",  # with what, and whether that is right (`why` empty)
-        "mischief-missed",  # the answer did not come in time, or was another: `why`
-        "end",  # the hub finished and everything it sent is settled
-    ]
+    event: HubWhat
     fpid: str = ""
     """Hash of the FPID; empty when the event is about no payment."""
     t: float = 0.0

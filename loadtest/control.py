@@ -1,0 +1,85 @@
+"""The hub's control socket, both ends: one JSON object a line each way, on loopback.
+
+A request is `{"do": NAME, …}`; its reply has `"ok"` and what was asked for, or `"error"`. `python -m loadtest hub
+--help` lists the names.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import trio
+
+LINE_BYTES_MAX = 1 << 20
+"""A longer line is none of ours."""
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class ControlError(Exception):
+    """The other end refuses, or is gone."""
+
+
+async def serve(stream: trio.abc.Stream, handler: Handler) -> None:
+    """Answer the requests of one connection until it ends. What the handler raises as ValueError is told."""
+    async with stream:
+        try:
+            async for line in _lines(stream):
+                await stream.send_all(msgspec.json.encode(await _answer(line, handler)) + b"\n")
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ControlError):
+            return  # the asker left, or speaks another language: the hub goes on
+
+
+async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
+    try:
+        request = msgspec.json.decode(line, type=dict[str, Any])
+        return {"ok": True, **await handler(request)}
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        return {"ok": False, "error": str(error)}
+
+
+async def _lines(stream: trio.abc.ReceiveStream) -> Any:
+    rest = b""
+    async for chunk in stream:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > LINE_BYTES_MAX:
+            raise ControlError("an endless line")
+        for line in lines:
+            yield line
+
+
+class Control:
+    """A client: `await control("start", rate=100)`. One request at a time."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._rest = bytearray()
+        self._turn = trio.Lock()
+
+    async def __call__(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Ask and return the reply. Raises `ControlError`. When cancelled, the connection must not be used again."""
+        async with self._turn:
+            try:
+                await self._stream.send_all(msgspec.json.encode({"do": do, **arguments}) + b"\n")
+                while b"\n" not in self._rest:
+                    chunk = await self._stream.receive_some(65536)
+                    if not chunk:
+                        raise ControlError(f"{do}: the other end is gone")
+                    self._rest += chunk
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise ControlError(f"{do}: the other end is gone") from error
+            line, _, rest = bytes(self._rest).partition(b"\n")
+            self._rest = bytearray(rest)
+        reply = msgspec.json.decode(line, type=dict[str, Any])
+        if not reply.pop("ok", False):
+            raise ControlError(f"{do}: {reply.get('error', 'refused')}")
+        return reply
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        await self._stream.aclose()
+
+
+async def connect(port: int) -> Control:
+    """Dial the control socket on loopback. Raises OSError."""
+    return Control(await trio.open_tcp_stream("127.0.0.1", port))

@@ -1,0 +1,74 @@
+"""Is this response what the scheme asks for? Bytes in, what they say and what is wrong with them out.
+
+Almost every response has one layout: no DE44 and a TRN of eighteen characters, 104 bytes. That one is cut at fixed
+places; every other goes through `iso.read`. Both ways lead to the same `Heard`.
+"""
+
+from typing import NamedTuple
+
+from gateway.wire.fields import FieldTable
+from loadtest import iso
+from loadtest.keys import MAC_BYTES, Mac
+
+ACCEPTED = frozenset({"0000", "0080", "0081", "0082", "0083", "0084", "0085"})
+RECEIVER_CODES = ACCEPTED | frozenset({"1100", "1114", "1181", "1909", "1930", *map(str, range(1160, 1172))})
+"""What a receiver may say in DE26 of a 9210 (fps-protocol section 5)."""
+
+_PLAIN_BYTES = 104
+_PLAIN_BITMAPS = b"A010004200002000000000004000000" + b"1"
+"""DE3 12 26 31 51 98 128 and the secondary bitmap."""
+
+
+class Heard(NamedTuple):
+    """What a 9210 or 9430 says. `key` is DE3 and DE12, `tail` DE51 and DE98, as their bytes stand in a message."""
+
+    trn: bytes
+    code: str
+    field: str
+    key: bytes
+    tail: bytes
+
+
+class Judge:
+    """Reads what the participant sends, by the participant's key."""
+
+    def __init__(self, table: FieldTable, own: Mac) -> None:
+        self._table = table
+        self._own = own
+        self._codes = {code.encode(): code for code in RECEIVER_CODES}
+
+    def mac_right(self, body: bytes) -> bool:
+        """Whether DE128 is the participant's MAC over all that stands before it."""
+        return self._own(body[:-MAC_BYTES]) == body[-MAC_BYTES:]
+
+    def response(self, body: bytes) -> Heard:
+        """Read a 9210 or 9430, whose MAC was checked. Raises `iso.Unreadable` with the place."""
+        if len(body) == _PLAIN_BYTES and body[4:36] == _PLAIN_BITMAPS and body[54:56] == b"18":
+            code = self._codes.get(body[50:54])
+            if code is not None:
+                return Heard(body[56:74], code, "", body[36:50], body[74:88])
+        _, fields = iso.read(self._table, body)
+        missing = [number for number in (3, 12, 26, 31, 51, 98) if number not in fields]
+        if missing:
+            raise iso.Unreadable(f"DE{missing[0]} is missing")
+        extra = fields.keys() - {3, 12, 26, 31, 44, 51, 98, 128}
+        if extra:
+            raise iso.Unreadable(f"DE{min(extra)} does not belong there")
+        code = fields[26]
+        if code not in RECEIVER_CODES:
+            raise iso.Unreadable(f"DE26: no receiver says {code}")
+        return Heard(
+            fields[31].encode(iso.TEXT),
+            code,
+            fields.get(44, ""),
+            (fields[3] + fields[12]).encode(iso.TEXT),
+            (fields[51] + fields[98].ljust(11)).encode(iso.TEXT),
+        )
+
+    def management(self, body: bytes) -> iso.Fields:
+        """Read a management message, whose MAC was checked. Raises `iso.Unreadable`."""
+        _, fields = iso.read(self._table, body)
+        for number in (7, 11, 24):
+            if number not in fields:
+                raise iso.Unreadable(f"DE{number} is missing")
+        return fields

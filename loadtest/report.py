@@ -1,0 +1,71 @@
+"""Verdicts and latencies as text that one can read in a terminal and in a log. Pure: values in, lines out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loadtest.histogram import QUANTILES
+from loadtest.ledger import Verdict
+
+_LATENCIES = {
+    "intended": "from the intended time to the reply",
+    "written": "from the request's writing to the reply",
+    "lateness": "how late the generator itself was",
+}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as they must be; the first to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
+        for row in cells
+        for pairs in [list(zip(row, widths, strict=True))]
+    ]
+    return "\n".join(line.rstrip() for line in (lines[0], "  ".join("-" * width for width in widths), *lines[1:]))
+
+
+def latencies(latency: Mapping[str, Mapping[str, float]]) -> str:
+    """The latency table, milliseconds, from `Histogram.summary` values."""
+    names = [f"p{share * 100:g}" for share in QUANTILES]
+    rows = []
+    for name, summary in latency.items():
+        figures = [summary.get(f"{column}_ms") for column in (*names, "max")]
+        shown = ["–" if figure is None else f"{figure:.2f}" for figure in figures]
+        rows.append([_LATENCIES.get(name, name), f"{summary.get('count', 0):.0f}", *shown])
+    return table(["latency, ms", "count", *names, "max"], rows)
+
+
+def counts(title: str, figures: Mapping[str, int]) -> str:
+    """A table of numbers by name."""
+    return table([title, "count"], [[name, f"{number:,}"] for name, number in figures.items()])
+
+
+def hub(statistics: Mapping[str, Any]) -> str:
+    """What the hub saw, at its end."""
+    codes = {f"replied {code}": number for code, number in sorted(statistics["codes"].items())}
+    parts = [counts("the hub", {**statistics["counts"], **codes}), latencies(statistics["latency"])]
+    if statistics["faults"]:
+        parts.append("faults, the last few:\n" + "\n".join(f"  {fault}" for fault in statistics["faults"]))
+    return "\n\n".join(parts)
+
+
+def verdict(judged: Verdict) -> str:
+    """The ledger: accounts, figures, promises, and what broke them."""
+    rows = [[name, f"{number:,}"] for name, number in judged.accounts.items() if number or name == "lost"]
+    accounts = table(["the ledger", "payments"], [["sent", f"{judged.sent:,}"], *[[f"  {a}", b] for a, b in rows]])
+    promises = [
+        [invariant.name, f"{invariant.checked:,}", f"{invariant.violations:,}" if invariant.violations else "holds"]
+        for invariant in judged.invariants
+    ]
+    parts = [accounts]
+    if figures := {name: number for name, number in sorted(judged.figures.items()) if number}:
+        parts.append(counts("besides", figures))
+    parts.append(table(["promise", "checked", "violations"], promises))
+    for invariant in judged.invariants:
+        if invariant.violations:
+            more = invariant.violations - len(invariant.first)
+            examples = [f"  {example}" for example in invariant.first] + ([f"  and {more:,} more"] if more else [])
+            parts.append("\n".join([f"{invariant.name}: {invariant.sentence}. Violated:", *examples]))
+    parts.append("The ledger balances." if judged.balances else "THE LEDGER DOES NOT BALANCE.")
+    return "\n\n".join(parts)
