@@ -8,12 +8,12 @@ A journal is a directory (for its owner only) that one process has locked:
     NAME.cursor                 how far the follower NAME is
     SEGMENT-OFFSET-TURN.torn    evidence: what a start cut off
 
-**Segment.** A page (4096 bytes) of header: magic `FPSJRNL\\n`, format version (u32), zero (u32), number of the segment
-(u64), its size (u64), position of its first record (u64), when it was begun (i64, ns), the journal's name (16 bytes),
-the chain value before its first record (16), checksum of all that (16), zeros. Then batches, then zeros to the end of
-the file. All integers are little-endian. A segment is allocated, filled with zeros and synced before it is used, so
-that a sync while it is written has no metadata to write, and so that what a lost write leaves is known: zeros. A
-segment whose file is there and holds nothing is the next one.
+**Segment.** A page (4096 bytes) of header: magic `FPSJRNL` and a newline, format version (u32), zero (u32), number of
+the segment (u64), its size (u64), position of its first record (u64), when it was begun (i64, ns), the journal's name
+(16 bytes), the chain value before its first record (16), checksum of all that (16), zeros. Then batches, then zeros to
+the end of the file. All integers are little-endian. A segment is allocated, filled with zeros and synced before it is
+used, so that a sync while it is written has no metadata to write, and so that what a lost write leaves is known: zeros.
+A segment whose file is there and holds nothing is the next one.
 
 **Batch.** What one sync made durable: a mark, then records. The mark: `MRK` and 255, bytes of the records (u32),
 position of the first (u64), count (u32), checksum (12 bytes, over the journal's name, the rest of the mark, and the

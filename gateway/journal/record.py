@@ -26,7 +26,7 @@ FPID_BYTES_MAX = 255
 MAGIC = b"FPSJRNL\n"
 MARK = 0xFF4B524D
 """`MRK` and 255: where a record would have its length, and larger than any length."""
-_MARK_TEXT = MARK.to_bytes(4, "little")
+MARK_TEXT = MARK.to_bytes(4, "little")
 
 HEAD = struct.Struct("<IQqIBBH")
 """Length of the whole record, position, time (ns since the epoch), link, kind, bytes of the FPID, zero."""
@@ -119,7 +119,7 @@ def mark_bytes(journal: bytes, size: int, first: int, count: int, chain: bytes) 
 
 def mark_at(data: bytes, at: int, journal: bytes) -> Mark | None:
     """The mark at `at`, or None when none of this journal is there."""
-    if len(data) - at < MARK_BYTES or not data.startswith(_MARK_TEXT, at):
+    if len(data) - at < MARK_BYTES or not data.startswith(MARK_TEXT, at):
         return None
     head, chain = data[at : at + _MARK_HEAD.size], data[at + 32 : at + 48]
     if blake2b(journal + head + chain, digest_size=12).digest() != data[at + _MARK_HEAD.size : at + 32]:
@@ -130,9 +130,9 @@ def mark_at(data: bytes, at: int, journal: bytes) -> Mark | None:
 
 def find_mark(data: bytes, start: int, journal: bytes) -> int:
     """Where the next mark of this journal is at or after `start`, -1 for nowhere."""
-    at = data.find(_MARK_TEXT, start)
+    at = data.find(MARK_TEXT, start)
     while at >= 0 and mark_at(data, at, journal) is None:
-        at = data.find(_MARK_TEXT, at + 1)
+        at = data.find(MARK_TEXT, at + 1)
     return at
 
 

@@ -69,17 +69,19 @@ class Corrupt(JournalFault):
         self.what = what
 
 
-def shape_of(data: bytes, base: int, batch: int, bad: int, bad_end: int, batch_end: int) -> Shape:
+def shape_of(data: bytes, batch: int, bad: int, bad_end: int, batch_end: int, begins: bytes = b"") -> Shape:
     """What the bad bytes at [bad, bad_end) of the batch at [batch, batch_end) look like; all are offsets in the file.
 
-    `data` is the file from `base` to `batch_end` at least, as far as the file goes; what is not there counts as zeros.
+    `data` is the file from `batch` on, as far as it goes; what is not there counts as zeros. `begins` is what the bad
+    bytes would begin with if they were whole, as far as that is known.
     """
-    data = data[: batch_end - base].ljust(batch_end - base, b"\0")
+    data = data[: batch_end - batch].ljust(batch_end - batch, b"\0")
     at = bad - bad % SECTOR_BYTES
     while at < bad_end:
-        sector = data[max(at, batch) - base : min(at + SECTOR_BYTES, batch_end) - base]
+        sector = data[max(at - batch, 0) : at + SECTOR_BYTES - batch]
         if not any(sector):
             return Shape.LOST
         at += SECTOR_BYTES
-    written = len(data.rstrip(b"\0")) + base
-    return Shape.CUT if written < bad_end else Shape.CHANGED
+    written = data[bad - batch :].rstrip(b"\0")
+    begun = written.startswith(begins) or begins.startswith(written)
+    return Shape.CUT if begun and bad + len(written) < bad_end else Shape.CHANGED

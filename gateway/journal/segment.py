@@ -13,7 +13,9 @@ from gateway.journal.manifest import Manifest
 from gateway.journal.record import (
     BATCH_BYTES_MAX,
     HEADER_BYTES,
+    MAGIC,
     MARK_BYTES,
+    MARK_TEXT,
     Damage,
     Header,
     Mark,
@@ -237,14 +239,17 @@ class Walk:
         """Decide by the table: sets `torn`, or raises `Corrupt`."""
         journal = self._manifest.journal
         body = batch or HEADER_BYTES
+        begins = b"" if batch_end else MARK_TEXT if batch else MAGIC
         extent_end = batch_end or body + MARK_BYTES + BATCH_BYTES_MAX
-        if batch:
-            extent_end = min(extent_end, max(read_header(file.read(0, HEADER_BYTES)).size, damage.end))
+        if batch and (size := read_header(file.read(0, HEADER_BYTES)).size) < extent_end:
+            extent_end = size if batch + MARK_BYTES <= size else batch  # no batch begins where no mark fits
+        bad_end = min(damage.end, extent_end)
+        data = file.read(batch, extent_end - batch)
         facts = (
             last,
             mark_from(file, body + 1, journal) >= 0,
             any_from(file, extent_end),
-            shape_of(file.read(batch, extent_end - batch), batch, batch, damage.offset, damage.end, extent_end),
+            shape_of(data, batch, damage.offset, bad_end, extent_end, begins),
         )
         verdict, why = TABLE[facts]
         if not self.position and not batch:

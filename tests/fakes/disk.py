@@ -1,0 +1,263 @@
+"""A disk in memory that does what disks do at their worst, from one seed; and a task in place of the disk thread.
+
+What is written is in the page cache (`content`); `sync` makes it durable. `kill` leaves the page cache, `crash` (power
+lost) keeps of each sector written since the last sync the old or the new one, by chance, and of the directory, too.
+`tests/journal/test_disk.py` runs the same tests on this and on the real disk.
+"""
+
+import errno
+import os
+import random
+import threading
+from collections.abc import Callable, Sequence
+
+import trio
+
+from gateway.disk import SECTOR_BYTES, Directory, File
+from gateway.errors import Refusal
+from gateway.journal.committer import Committer
+from gateway.journal.thread import Failed, Job, Result, perform
+
+
+def error(number: int) -> OSError:
+    """The system's error of this number."""
+    return OSError(number, os.strerror(number))
+
+
+class Blob:
+    """What a file holds, now and after a power cut."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.durable = bytearray()
+        self.dirty: set[int] = set()
+        """Sectors written since the last sync."""
+
+    def settle(self, chance: random.Random | None) -> None:
+        """Power is lost: keep of each dirty sector the old or the new one; without `chance` all of the old ones."""
+        size = len(self.content) if chance is not None and chance.random() < 0.5 else len(self.durable)
+        kept = bytearray(self.durable[:size].ljust(size, b"\0"))
+        for sector in sorted(self.dirty):
+            at = sector * SECTOR_BYTES
+            if chance is not None and chance.random() < 0.5 and at < size:
+                kept[at : at + SECTOR_BYTES] = self.content[at : min(at + SECTOR_BYTES, size)]
+        self.content, self.durable = kept, bytearray(kept)
+        self.dirty.clear()
+
+
+class FakeFile:
+    """An open file."""
+
+    def __init__(self, disk: "FakeDisk", blob: Blob) -> None:
+        self._disk = disk
+        self._blob = blob
+        self._closed = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        assert not self._closed
+        self._disk.check("read")
+        return bytes(self._blob.content[offset : offset + size])
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        assert not self._closed
+        self._disk.check("write")
+        data = b"".join(pieces)
+        self._grow(offset + len(data))
+        self._blob.content[offset : offset + len(data)] = data
+        self._blob.dirty.update(range(offset // SECTOR_BYTES, (offset + len(data) - 1) // SECTOR_BYTES + 1))
+
+    def sync(self) -> None:
+        assert not self._closed
+        self._disk.syncs += 1
+        self._disk.check("sync")
+        self._disk.may_sync.wait()
+        blob = self._blob
+        blob.durable += bytes(max(0, len(blob.content) - len(blob.durable)))
+        del blob.durable[len(blob.content) :]
+        for sector in blob.dirty:
+            at = sector * SECTOR_BYTES
+            blob.durable[at : at + SECTOR_BYTES] = blob.content[at : at + SECTOR_BYTES]
+        blob.dirty.clear()
+
+    def allocate(self, size: int) -> None:
+        assert not self._closed
+        self._disk.check("allocate")
+        self._grow(size)
+
+    def truncate(self) -> None:
+        assert not self._closed
+        self._blob.content.clear()
+        self._blob.dirty.clear()
+
+    def size(self) -> int:
+        return len(self._blob.content)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._blob.content)
+        if more > 0:
+            if self._disk.used_bytes() + more > self._disk.capacity_bytes:
+                raise error(errno.ENOSPC)
+            self._blob.content += bytes(more)
+
+
+class FakeDirectory:
+    """The files of one directory."""
+
+    def __init__(self, disk: "FakeDisk", path: str) -> None:
+        self.path = path
+        self.files: dict[str, Blob] = {}
+        self.durable: dict[str, Blob] = {}
+        """The entries as the last sync left them."""
+        self._disk = disk
+
+    def names(self) -> list[str]:
+        return sorted(self.files)
+
+    def open(self, name: str, *, create: bool = False, write: bool = False) -> FakeFile:
+        if create:
+            if name in self.files:
+                raise error(errno.EEXIST)
+            self._disk.check("create")
+            self.files[name] = Blob()
+        elif name not in self.files:
+            raise error(errno.ENOENT)
+        return FakeFile(self._disk, self.files[name])
+
+    def replace(self, name: str, content: bytes) -> None:
+        self.files.pop(name + ".new", None)
+        file = self.open(name + ".new", create=True)
+        file.write(0, (content,))
+        file.sync()
+        self.files[name] = self.files.pop(name + ".new")
+        self.sync()
+
+    def remove(self, name: str) -> None:
+        if name not in self.files:
+            raise error(errno.ENOENT)
+        del self.files[name]
+
+    def sync(self) -> None:
+        self._disk.check("sync")
+        self.durable = dict(self.files)
+
+    def free_bytes(self) -> int:
+        return max(0, self._disk.capacity_bytes - self._disk.used_bytes())
+
+    def lock(self) -> None:
+        holder = self._disk.locks.setdefault(self.path, self._disk.process)
+        if holder != self._disk.process:
+            raise Refusal(f"{self.path} is in use by another process, pid {holder}")
+
+
+class FakeDisk:
+    """A disk in memory. `faults[what]` is raised by the next `what`: read, write, sync, create or allocate."""
+
+    def __init__(self, seed: int = 0, capacity_bytes: int = 1 << 40) -> None:
+        self.directories: dict[str, FakeDirectory] = {}
+        self.capacity_bytes = capacity_bytes
+        self.faults: dict[str, OSError] = {}
+        self.syncs = 0
+        self.may_sync = threading.Event()
+        """Clear it and the next sync hangs its thread until it is set. A simulation uses `latency_s` instead."""
+        self.may_sync.set()
+        self.latency_s: Callable[[], float] = lambda: 0.0
+        """How long the next batch takes, on trio's clock; `math.inf` hangs."""
+        self.process = 1
+        """The pid of whoever uses the disk now; `kill` and `crash` make the next one."""
+        self.locks: dict[str, int] = {}
+        self._random = random.Random(seed)  # noqa: S311  a seed that replays
+
+    def directory(self, path: str, *, create: bool = False) -> FakeDirectory:
+        if path not in self.directories:
+            if not create:
+                raise error(errno.ENOENT)
+            self.directories[path] = FakeDirectory(self, path)
+        return self.directories[path]
+
+    def check(self, what: str) -> None:
+        """Raise the fault that was ordered, once."""
+        if what in self.faults:
+            raise self.faults.pop(what)
+
+    def used_bytes(self) -> int:
+        """In all files."""
+        return sum(len(blob.content) for at in self.directories.values() for blob in at.files.values())
+
+    def kill(self) -> None:
+        """The process ends; the page cache stays."""
+        self.locks.clear()
+        self.process += 1
+
+    def crash(self, *, keep_nothing: bool = False) -> None:
+        """Power is lost. What was synced stays; the rest by chance, or nothing of it."""
+        chance = None if keep_nothing else self._random
+        for at in self.directories.values():
+            kept = dict(at.durable)
+            for name in sorted({*at.files, *at.durable}):
+                now = at.files.get(name)
+                if chance is not None and now is not at.durable.get(name) and chance.random() < 0.5:
+                    if now is None:
+                        kept.pop(name, None)
+                    else:
+                        kept[name] = now
+            for blob in [*kept.values()]:
+                blob.settle(chance)
+            at.files, at.durable = kept, dict(kept)
+        self.kill()
+
+
+class SimulatedThread:
+    """The driver of a simulation: a task on trio's clock. It waits as long as the disk says, then does the work."""
+
+    def __init__(self, nursery: trio.Nursery, disk: FakeDisk) -> None:
+        self._nursery = nursery
+        self._disk = disk
+        self._send, self._receive = trio.open_memory_channel[Job | None](1_000_000)
+
+    async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return read(offset, size)
+
+    def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
+        self._nursery.start_soon(self._run, committer, report, name="disk")
+
+    def submit(self, job: Job) -> None:
+        self._send.send_nowait(job)
+
+    def stop(self) -> None:
+        self._send.send_nowait(None)
+
+    async def _run(self, committer: Committer, report: Callable[[Result], None]) -> None:
+        while True:
+            while committer.wants(idle=self._receive.statistics().current_buffer_used == 0):
+                try:
+                    committer.prepare()
+                except OSError as fault:
+                    report(Failed(fault))
+                    return
+                await trio.lowlevel.checkpoint()
+            jobs: list[Job] = []
+            job = await self._receive.receive()
+            while job is not None:
+                jobs.append(job)
+                try:
+                    job = self._receive.receive_nowait()
+                except trio.WouldBlock:
+                    break
+            await trio.sleep(self._disk.latency_s())
+            try:
+                for result in perform(committer, jobs):
+                    report(result)
+            except Exception as fault:  # noqa: BLE001  the boundary of the thread that this stands for
+                report(Failed(fault))
+                return
+            if job is None:
+                return
+
+
+def held_to(disk: FakeDisk, directory: FakeDirectory, file: FakeFile) -> tuple[Directory, File]:
+    """For mypy: the fakes have the shape of the real ones."""
+    return disk.directory(directory.path), file

@@ -1,0 +1,455 @@
+"""What a start does about damage: every row of the table, and every fault by its name."""
+
+import itertools
+import random
+
+import msgspec
+import pytest
+import trio
+
+from gateway import log
+from gateway.errors import JournalFault, Refusal
+from gateway.journal.record import HEADER_BYTES, MARK_BYTES, VERSION, header_bytes, mark_at, read_header
+from gateway.journal.recovery import TABLE, Corrupt, Shape, Verdict, shape_of
+from gateway.journal.segment import name_of
+from gateway.steps import Kind
+from tests.fakes.disk import FakeDisk
+from tests.fakes.journal import DIR, ID, SETTINGS, bodies, build, fill, read, running
+
+SECTOR = 512
+FIRST = name_of(1)
+THREE = [[b"one", b"two"], [b"three"], [b"four", b"five"]]
+FIVE = [b"one", b"two", b"three", b"four", b"five"]
+
+
+def content(disk: FakeDisk, name: str = FIRST) -> bytearray:
+    """A file of the journal, to look at and to damage."""
+    return disk.directories[DIR].files[name].content
+
+
+def batches(disk: FakeDisk, name: str = FIRST) -> list[tuple[int, int]]:
+    """Where each batch of a segment begins and ends."""
+    data, at, found = bytes(content(disk, name)), HEADER_BYTES, []
+    while (mark := mark_at(data, at, ID)) is not None:
+        found.append((at, at + MARK_BYTES + mark.size))
+        at = found[-1][1]
+    return found
+
+
+def big(count: int, size: int = 3000) -> list[bytes]:
+    """Bodies that span sectors, with no zeros in them."""
+    return [bytes([65 + n % 26]) * size for n in range(count)]
+
+
+def evidence(disk: FakeDisk) -> list[bytes]:
+    """What starts have cut off."""
+    files = disk.directories[DIR].files
+    return [bytes(files[name].content) for name in sorted(files) if name.endswith(".torn")]
+
+
+# --- the table
+
+
+def test_the_table_is_whole() -> None:
+    """Every combination of facts has a verdict and a reason."""
+    every = set(itertools.product((False, True), (False, True), (False, True), Shape))
+    assert set(TABLE) == every
+    assert all(why for _, why in TABLE.values())
+
+
+@pytest.mark.parametrize(("facts", "verdict"), [(facts, verdict) for facts, (verdict, _) in TABLE.items()])
+def test_only_a_lost_write_at_the_very_end_is_torn(facts: tuple[bool, bool, bool, Shape], verdict: Verdict) -> None:
+    """Torn: the last segment, nothing after the batch, and bytes that a lost write explains. All else is corrupt."""
+    last, later, beyond, shape = facts
+    torn = last and not later and not beyond and shape is not Shape.CHANGED
+    assert verdict is (Verdict.TORN if torn else Verdict.CORRUPT)
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (b"x" * 2048, Shape.CHANGED),
+        (b"x" * 512 + bytes(512) + b"x" * 1024, Shape.LOST),
+        (b"x" * 700 + bytes(1348), Shape.LOST),
+        (b"x" * 2000 + bytes(48), Shape.CUT),
+        (bytes(2048), Shape.LOST),
+        (b"x" * 600, Shape.LOST),  # the file ends there
+        (b"x" * 600 + bytes(100) + b"x" * 1348, Shape.CHANGED),  # zeros, but no whole sector of them
+    ],
+)
+def test_the_shape_of_damage(data: bytes, shape: Shape) -> None:
+    """A whole sector of zeros was lost; zeros up to the end were cut; anything else was changed."""
+    assert shape_of(data, 4096, 4096, 6144, 6144) is shape
+
+
+# --- no damage
+
+
+def test_an_empty_journal_opens() -> None:
+    """A new journal has no records, and opening it again changes nothing."""
+    disk = build([])
+    assert read(disk) == []
+    assert read(disk) == []
+
+
+def test_a_zero_tail_is_the_end() -> None:
+    """A complete record followed by zeros is what a journal in use looks like."""
+    disk = build(THREE)
+    assert not any(content(disk)[batches(disk)[-1][1] :])
+    assert bodies(disk) == FIVE
+
+
+def test_a_segment_preallocated_but_unused_is_the_next() -> None:
+    """The segment after the current one is there, holds zeros, and is no gap."""
+    disk = build(THREE)
+    assert FIRST in disk.directories[DIR].files
+    assert not any(content(disk, name_of(2)))
+    assert bodies(disk) == FIVE
+
+
+def test_an_empty_segment_file_at_the_end_is_the_next() -> None:
+    """A crash while the next segment was made leaves an empty file; it is filled anew."""
+    disk = build(THREE)
+    content(disk, name_of(2)).clear()
+    assert bodies(disk) == FIVE
+
+
+def test_a_clean_stop_ends_with_an_empty_mark() -> None:
+    """After `aclose` a mark without records says that all before it was durable."""
+    disk = build(THREE, clean=True)
+    start, end = batches(disk)[-1]
+    assert end - start == MARK_BYTES
+    assert bodies(disk) == FIVE
+
+
+# --- torn: the very end, explained by a lost write
+
+
+@pytest.mark.parametrize("zeros", [True, False], ids=["zeros follow", "the file ends there"])
+def test_cut_at_every_byte_of_the_last_batch(zeros: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """Wherever a write stopped, what was durable is there, what was not is cut, and the journal goes on."""
+    whole = build(THREE)
+    start, end = batches(whole)[-1]
+    for cut in range(start, end):
+        disk = build(THREE)
+        data = content(disk)
+        kept = bytes(data[start:cut])
+        data[cut:] = bytes(len(data) - cut) if zeros else b""
+        assert bodies(disk) == FIVE[:3], cut
+        assert b"".join(evidence(disk)) == kept.rstrip(b"\0"), cut
+        assert not any(content(disk)[start:]), cut
+        assert len(content(disk)) == 65536
+        assert bodies(disk) == FIVE[:3], cut
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_a_lost_sector_in_the_middle_of_the_last_batch_is_torn(count: int) -> None:
+    """An unsynced batch may miss any sectors on disk while later ones are there: good records follow the bad one."""
+    start, end = batches(build([[b"before"], big(6)]))[-1]
+    inner = range(start - start % SECTOR + SECTOR, end - SECTOR, SECTOR)
+    chance = random.Random(count)  # noqa: S311  which sectors
+    for _ in range(20):
+        disk = build([[b"before"], big(6)])
+        for at in chance.sample(inner, count):
+            content(disk)[at : at + SECTOR] = bytes(SECTOR)
+        assert bodies(disk) == [b"before"]
+        assert len(evidence(disk)) == 1
+
+
+def test_a_lost_first_sector_of_the_last_batch_is_torn() -> None:
+    """Even when its mark is what was lost."""
+    disk = build([[b"before"], big(3)])
+    start = batches(disk)[-1][0]
+    content(disk)[start : start - start % SECTOR + SECTOR] = bytes(SECTOR - start % SECTOR)
+    assert bodies(disk) == [b"before"]
+
+
+def test_a_torn_first_write_of_a_segment_is_torn() -> None:
+    """The header and the first batch are one write: without the header the segment is as if it had not been begun."""
+    disk = build([big(19), big(3)])
+    assert batches(disk, name_of(2))
+    content(disk, name_of(2))[:SECTOR] = bytes(SECTOR)
+    assert bodies(disk) == big(19)
+    assert not any(content(disk, name_of(2)))
+    assert bodies(disk) == big(19)
+
+
+def test_a_torn_first_batch_behind_a_good_header_is_torn() -> None:
+    """The header of a segment survives the loss of its first batch."""
+    disk = build([big(19), big(3)])
+    content(disk, name_of(2))[HEADER_BYTES + 1024 : HEADER_BYTES + 2048] = bytes(1024)
+    assert bodies(disk) == big(19)
+    assert bodies(disk) == big(19)
+
+
+def test_a_torn_first_batch_of_a_journal_leaves_it_empty() -> None:
+    """Nothing was durable, nothing was promised."""
+    for lost in (0, 1024 + HEADER_BYTES):
+        disk = build([big(3)])
+        content(disk)[lost : lost + 512] = bytes(512)
+        assert bodies(disk) == []
+
+
+def test_the_log_says_what_was_cut() -> None:
+    """Where, how much, from which position on."""
+    lines: list[bytes] = []
+    log.configure(
+        "info", "json", type("W", (log.Writer,), {"__init__": lambda _: None, "write": lambda _, x: lines.append(x)})()
+    )
+    disk = build(THREE)
+    start = batches(disk)[-1][0]
+    content(disk)[start + 60 :] = bytes(65536 - start - 60)
+    read(disk)
+    line = next(line for line in lines if b"torn tail cut" in line)
+    assert b'"position":4' in line
+    assert f'"where":"offset {start}"'.encode() in line
+    assert b'"segment":"0000000001.segment"' in line
+
+
+def test_evidence_is_limited() -> None:
+    """A process that is started and dies again and again does not fill the disk with evidence."""
+    disk = build([[b"before"]])
+    end = batches(disk)[-1][1]
+    for turn in range(40):
+        content(disk)[end : end + 5] = b"MRK\xff" + bytes([turn + 1])
+        assert bodies(disk) == [b"before"]
+    assert len(evidence(disk)) == 16
+    assert evidence(disk)[-1] == b"MRK\xff\x28"
+
+
+# --- corrupt: refused, and said where
+
+
+def refused(disk: FakeDisk) -> Corrupt:
+    """The start refuses, twice the same, and changes nothing."""
+    before = {name: bytes(blob.content) for name, blob in disk.directories[DIR].files.items()}
+    with pytest.raises(Corrupt) as caught:
+        read(disk)
+    with pytest.raises(Corrupt) as again:
+        read(disk)
+    assert str(caught.value) == str(again.value)
+    assert {name: bytes(blob.content) for name, blob in disk.directories[DIR].files.items()} == before
+    assert caught.value.segment in str(caught.value)
+    return caught.value
+
+
+def test_a_bad_record_with_a_later_batch_behind_it_is_corrupt() -> None:
+    """The later batch was written after the sync of the one before: this record was durable."""
+    disk = build(THREE)
+    start, end = batches(disk)[1]
+    content(disk)[end - 20] ^= 1
+    fault = refused(disk)
+    assert (fault.segment, fault.offset, fault.position) == (FIRST, start + MARK_BYTES, 3)
+    assert "checksum" in fault.what
+    assert "later batch" in fault.what
+
+
+def test_zeros_with_a_later_batch_behind_them_are_corrupt() -> None:
+    """A durable sector that reads as zeros is not torn."""
+    disk = build([[b"before"], big(1), [b"after"]])
+    start, end = batches(disk)[1]
+    at = start - start % SECTOR + SECTOR
+    content(disk)[at : at + SECTOR] = bytes(SECTOR)
+    assert "later batch" in refused(disk).what
+    content(disk)[start:end] = bytes(end - start)
+    assert "later batch" in refused(disk).what
+
+
+def test_a_changed_byte_in_the_last_batch_is_corrupt() -> None:
+    """No lost write changes a byte and keeps its neighbours."""
+    disk = build([[b"before"], big(1)])
+    start, _ = batches(disk)[-1]
+    content(disk)[start + 1000] ^= 0x40
+    fault = refused(disk)
+    assert (fault.offset, fault.position) == (start + MARK_BYTES, 2)
+    assert "changed" in fault.what
+
+
+def test_after_a_clean_stop_nothing_is_torn() -> None:
+    """The empty mark at the end proves that the last batch was durable: lost sectors in it are corruption."""
+    disk = build([[b"before"], big(3)], clean=True)
+    start, _ = batches(disk)[-2]
+    at = start - start % SECTOR + SECTOR
+    content(disk)[at : at + SECTOR] = bytes(SECTOR)
+    assert "later batch" in refused(disk).what
+
+
+def test_damage_in_an_older_segment_is_corrupt() -> None:
+    """Damage where a later segment is in use says exactly where, whatever it looks like."""
+    for at in (0, 40, HEADER_BYTES, HEADER_BYTES + 600, HEADER_BYTES + 19 * 3000):
+        for size in (1, SECTOR):
+            disk = build([big(19), big(3)])
+            data = content(disk)
+            data[at : at + size] = bytes(b ^ 0xFF for b in data[at : at + size]) if size == 1 else bytes(size)
+            assert refused(disk).segment == FIRST
+
+
+def test_a_missing_segment_is_corrupt() -> None:
+    """The first, one in the middle: the file is named."""
+    for gone in (1, 2):
+        disk = build([big(19), big(19), big(19)])
+        del disk.directories[DIR].files[name_of(gone)]
+        fault = refused(disk)
+        assert fault.segment == name_of(gone)
+        assert "missing" in fault.what
+
+
+def test_an_empty_segment_in_the_middle_is_corrupt() -> None:
+    """Empty or all zeros: a later one is in use, so this one was."""
+    for keep in (0, 65536):
+        disk = build([big(19), big(19), big(19)])
+        content(disk, name_of(2))[:] = bytes(keep)
+        assert refused(disk).segment == name_of(2)
+
+
+def test_the_last_segment_lost_and_another_in_its_place() -> None:
+    """A segment of another journal, or of this one under another name, is recognised."""
+    disk, other = build([big(19), big(3)]), build([big(19), big(3)])
+    header = read_header(bytes(content(other, name_of(2))[:HEADER_BYTES]))
+    files = disk.directories[DIR].files
+    files[name_of(2)].content[:HEADER_BYTES] = header_bytes(type(header)(**{**fields(header), "journal": b"x" * 16}))
+    assert "another journal" in refused(disk).what
+    files[name_of(2)].content[:] = files[name_of(1)].content
+    assert "says that it is segment 1" in refused(disk).what
+
+
+def fields(header: object) -> dict[str, object]:
+    """A header's fields."""
+    return {name: getattr(header, name) for name in header.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def changed_header(disk: FakeDisk, number: int, **changes: object) -> None:
+    """Write a header that is right in itself, but for what it says."""
+    header = read_header(bytes(content(disk, name_of(number))[:HEADER_BYTES]))
+    content(disk, name_of(number))[:HEADER_BYTES] = header_bytes(type(header)(**{**fields(header), **changes}))
+
+
+def test_overlapping_segments_are_corrupt() -> None:
+    """Two segments that hold the same position."""
+    disk = build([big(19), big(3)])
+    changed_header(disk, 2, first=19)
+    assert "overlap" in refused(disk).what
+
+
+def test_missing_positions_between_segments_are_corrupt() -> None:
+    """The end of a segment is gone, cleanly: its successor shows it."""
+    disk = build([big(10), big(9), big(19)])
+    start, end = batches(disk)[-1]
+    content(disk)[start:end] = bytes(end - start)
+    assert "positions 11 to 19 are missing" in refused(disk).what
+
+
+def test_a_wrong_chain_between_segments_is_corrupt() -> None:
+    """A segment that was whole in another history."""
+    disk = build([big(19), big(3)])
+    changed_header(disk, 2, chain=b"x" * 16)
+    assert "does not continue the chain" in refused(disk).what
+
+
+def test_the_first_segment_begins_with_the_journal() -> None:
+    """Position 1, and the journal's name as chain value."""
+    disk = build(THREE)
+    changed_header(disk, 1, first=2)
+    assert "position 1" in refused(disk).what
+
+
+def test_a_newer_format_is_refused_clearly() -> None:
+    """Not as damage: as what it is."""
+    disk = build(THREE)
+    changed_header(disk, 1, version=VERSION + 1)
+    with pytest.raises(Refusal, match=r"segment 0000000001\.segment was written by a newer gateway: format version 2"):
+        read(disk)
+
+
+def test_garbage_behind_the_end_is_corrupt() -> None:
+    """Bytes after the last batch that no torn batch can be: no mark at its start, or too far away."""
+    disk = build(THREE)
+    end = batches(disk)[-1][1]
+    content(disk)[end : end + 3] = b"abc"
+    assert refused(disk).offset == end
+    large = msgspec.structs.replace(SETTINGS, segment_bytes=3 << 20)
+    disk = build(THREE, settings=large)
+    content(disk)[2 << 20] = 1
+    assert "more lies behind it" in refused(disk).what
+
+
+def test_garbage_at_the_end_of_a_full_segment_is_corrupt() -> None:
+    """Where no mark fits any more nothing can have been torn."""
+    room = 65536 - HEADER_BYTES - MARK_BYTES - 42 - 44
+    disk = build([[b"x" * (room - 20)]])
+    content(disk)[-10] = 1
+    assert refused(disk).offset == 65516
+
+
+def test_a_missing_or_damaged_manifest_is_refused() -> None:
+    """Without it nobody knows what must be there. One damaged copy of its two costs nothing."""
+    disk = build(THREE)
+    content(disk, "manifest")[10] ^= 1
+    assert bodies(disk) == FIVE
+    content(disk, "manifest")[4096 + 10] ^= 1
+    assert refused(disk).segment == "manifest"
+    del disk.directories[DIR].files["manifest"]
+    assert "missing" in refused(disk).what
+
+
+def test_an_interrupted_creation_is_done_again() -> None:
+    """An empty segment and no manifest yet: nothing was ever recorded."""
+    disk = build([])
+    del disk.directories[DIR].files["manifest"]
+    assert read(disk) == []
+
+
+def test_a_cursor_beyond_the_end_is_refused() -> None:
+    """A follower has settled what is not there: the volume was set back."""
+    files = build_followed().directories[DIR].files
+    with pytest.raises(JournalFault, match="follower f has settled up to 6, the journal ends before 1"):
+        read(emptied(files))
+
+
+def build_followed() -> FakeDisk:
+    """A journal whose follower has settled everything."""
+    disk = FakeDisk()
+
+    async def run() -> None:
+        async with running(disk) as journal:
+            follower = journal.follower("f", frozenset(Kind))
+            await fill(journal, THREE)
+            await follower.batch(100)
+            follower.settle(follower.position)
+
+    trio.run(run)
+    disk.kill()
+    return disk
+
+
+def emptied(files: dict[str, object]) -> FakeDisk:
+    """The same directory with its records gone."""
+    disk = FakeDisk()
+    disk.directory(DIR, create=True).files.update(files)  # type: ignore[arg-type]
+    content(disk)[:] = bytes(65536)
+    return disk
+
+
+# --- everything at once
+
+
+def test_every_flipped_bit_is_found_or_cut() -> None:
+    """Flip any bit of a small journal: the start refuses, or cuts the end; what it hands over is always true."""
+    whole = build([[b"one", b"two"], [b"three"]])
+    end = batches(whole)[-1][1]
+    original = bytes(content(whole))
+    outcomes = {"refused": 0, "cut": 0}
+    for at in [*range(96), *range(HEADER_BYTES, end + 64)]:
+        for bit in range(8):
+            disk = whole
+            content(disk)[:] = original
+            content(disk)[at] ^= 1 << bit
+            try:
+                found = bodies(disk)
+            except (JournalFault, Refusal):
+                outcomes["refused"] += 1
+            else:
+                outcomes["cut"] += 1
+                assert found == FIVE[: len(found)]
+                assert len(evidence(disk)) >= 1
+    assert outcomes["refused"] > 100 * outcomes["cut"]
