@@ -213,7 +213,10 @@ class Hub:
         self.requests: list[str] = []
         """DE24 of each 9804 that came."""
         self.messages: list[Message] = []
-        """All that came."""
+        """All management messages that came."""
+        self.bodies: list[bytes] = []
+        """What else came."""
+        self._sending = trio.Lock()
         self.closed = trio.Event()
         """We were closed by the gateway."""
         self.progress = trio.lowlevel.ParkingLot()
@@ -224,7 +227,10 @@ class Hub:
         try:
             async for chunk in self.stream:
                 for _, body in framer.feed(bytes(chunk), 0.0):
-                    await self._take(CODEC.decode(body))
+                    if body.startswith(b"98"):
+                        await self._take(CODEC.decode(body))
+                    else:
+                        self.bodies.append(body)
                 self.progress.unpark_all()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
@@ -245,7 +251,12 @@ class Hub:
 
     async def say(self, *messages: Message) -> None:
         """Send messages in one write."""
-        await self.stream.send_all(b"".join(self.framed(message) for message in messages))
+        await self.send(b"".join(self.framed(message) for message in messages))
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes; from any task."""
+        async with self._sending:
+            await self.stream.send_all(data)
 
     async def ask(self, function_code: str) -> str:
         """Send a 9804; returns its DE11."""
@@ -255,7 +266,11 @@ class Hub:
 
     def framed(self, message: Message) -> bytes:
         """A message as it goes over the wire."""
-        return frame(self.wire, join_mac(CODEC.encode(message), MAC))
+        return frame(self.wire, self.body(message))
+
+    def body(self, message: Message) -> bytes:
+        """A message with its MAC."""
+        return join_mac(CODEC.encode(message), MAC)
 
 
 class World:
@@ -360,3 +375,9 @@ def message() -> Callable[..., Message]:
 def moment() -> Callable[[float], Now]:
     """Make a `Now`: so many seconds after noon."""
     return at
+
+
+@pytest.fixture
+def hub_type() -> type[Hub]:
+    """The scripted hub, for streams that the test makes."""
+    return Hub

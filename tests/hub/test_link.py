@@ -470,24 +470,22 @@ async def test_a_hub_that_answers_echoes_is_kept(wired: Make, nursery: trio.Nurs
 
 
 async def test_what_came_while_the_process_was_held_up_counts(
-    wired: Make, nursery: trio.Nursery, mock_clock: Any
+    wired: Make, message: Make, nursery: trio.Nursery, mock_clock: Any
 ) -> None:
-    """The response to an echo lies in the socket when its time is over: it is read first."""
-    w = wired(receive=True)
+    """The response to an echo lies in the socket when its time is over: it is read first, whoever is woken first."""
+    w = wired(receive=True, echo_misses_max=1)
     w.hub.codes = {"891": "0000"}
     nursery.start_soon(w.link.run)
     nursery.start_soon(w.hub.run)
     await trio.testing.wait_all_tasks_blocked()
-    w.hub.codes["831"] = "0000"
-    for _ in range(5):
+    for count in range(10):
         mock_clock.jump(30)
-        await w.hub.until(lambda hub: hub.requests[-1] == "831")
-        # the response is under way, and now everything stands still for longer than it may take
+        await w.hub.until(lambda hub, count=count: len(hub.requests) == count + 2)
+        await w.hub.say(message("9814", "831", w.hub.messages[-1].message_id, "0000"))
+        # nothing has run since: now everything stands still for longer than a response may take
         mock_clock.jump(29)
         await trio.testing.wait_all_tasks_blocked()
-        assert w.link.open
         assert w.engine.of("down") == []
-        w.hub.requests.append("seen")
 
 
 async def test_finish_signs_off_and_closes(wired: Make, nursery: trio.Nursery, autojump_clock: object) -> None:

@@ -1,0 +1,269 @@
+"""The same over real sockets on loopback, plain and with TLS: what the streams in memory cannot show."""
+
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import gateway.hub.link as link_module
+from gateway import config
+from gateway.clock import system_clock
+from gateway.hub.dial import dial, tls_context
+from gateway.hub.pool import Links
+from gateway.hub.rules import Direction
+from gateway.wire.frame import frame
+
+WIRE = config.Wire()
+Serve = Callable[[trio.abc.Stream], Awaitable[None]]
+
+
+class Certificates:
+    """An authority, the hub's certificate and ours, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca = trustme.CA()
+        self.hub = self.ca.issue_cert("hub.example")
+        self.stranger = trustme.CA()
+        ours = self.ca.issue_cert("gateway.example")
+        self.ca_file, self.certificate_file, self.key_file = (str(folder / n) for n in ("ca.pem", "own.pem", "own.key"))
+        self.ca.cert_pem.write_to_path(self.ca_file)
+        ours.private_key_pem.write_to_path(self.key_file)
+        for blob in ours.cert_chain_pems:
+            blob.write_to_path(self.certificate_file, append=True)
+
+    def tls(self, **change: str) -> config.Tls:
+        """What the gateway is configured with."""
+        settings = {
+            "ca_file": self.ca_file,
+            "certificate_file": self.certificate_file,
+            "key_file": self.key_file,
+            "server_name": "hub.example",
+        }
+        return config.Tls(**{**settings, **change})
+
+    def server(self, **_: Any) -> ssl.SSLContext:
+        """The hub's side: demands a certificate of ours."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.hub.configure_cert(context)
+        self.ca.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """Fresh ones."""
+    return Certificates(tmp_path)
+
+
+@asynccontextmanager
+async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on a free port; it ends with the block."""
+
+    async def one(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
+        try:
+            await serve(tls or stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, one, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+def site(port: int, tls: config.Tls | None = None, **settings: Any) -> config.HubSite:
+    """A hub site on loopback."""
+    return config.HubSite(name="a", host="127.0.0.1", port=port, tls=tls, **settings)
+
+
+async def test_socket_options() -> None:
+    """Nagle off, keepalive on."""
+
+    async def wait(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+
+    async with listening(wait) as port:
+        stream = await dial(site(port))
+        assert isinstance(stream, trio.SocketStream)
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        await stream.aclose()
+
+
+async def test_nobody_listens() -> None:
+    """An OSError, as promised."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    with pytest.raises(OSError, match=r"127\.0\.0\.1|onnect"):
+        await dial(site(port))
+
+
+async def test_tls_with_certificates_of_both(certificates: Certificates) -> None:
+    """The hub sees our certificate, we check its name, and old versions are not offered."""
+    seen: list[tuple[str, str]] = []
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SSLStream)
+        await stream.do_handshake()
+        names = dict(stream.getpeercert()["subjectAltName"])
+        seen.append((names["DNS"], stream.version()))
+        await stream.send_all(b"hello")
+
+    async with listening(serve, certificates.server()) as port:
+        stream = await dial(site(port, certificates.tls()))
+        assert await stream.receive_some() == b"hello"
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+    assert seen == [("gateway.example", "TLSv1.3")]
+    assert tls_context(certificates.tls()).minimum_version is ssl.TLSVersion.TLSv1_2
+    assert tls_context(certificates.tls()).check_hostname
+
+
+@pytest.mark.parametrize("wrong", ["name", "host", "authority"])
+async def test_tls_with_the_wrong_hub(certificates: Certificates, tmp_path: Path, wrong: str) -> None:
+    """Another name, no name configured and an address that the certificate lacks, or another authority: no
+    connection.
+    """
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SSLStream)
+        await stream.do_handshake()
+        await stream.receive_some()
+
+    other = tmp_path / "stranger.pem"
+    certificates.stranger.cert_pem.write_to_path(str(other))
+    change = {
+        "name": {"server_name": "other.example"},
+        "host": {"server_name": ""},
+        "authority": {"ca_file": str(other)},
+    }
+    async with listening(serve, certificates.server()) as port:
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await dial(site(port, certificates.tls(**change[wrong])))
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_tls_files_that_are_missing(certificates: Certificates) -> None:
+    """An OSError: the pool tries again, and uses them as soon as they are there."""
+    with pytest.raises(OSError, match="No such file"):
+        await dial(site(1, certificates.tls(certificate_file="/nowhere/own.pem")))
+
+
+class Signing:
+    """A hub over sockets, one after the other, with the scripted hub of conftest."""
+
+    def __init__(self, hub_type: Any) -> None:
+        self.hub_type = hub_type
+        self.hubs: list[Any] = []
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection."""
+        hub = self.hub_type(stream, WIRE)
+        self.hubs.append(hub)
+        await hub.run()
+
+
+def world(engine: Any, port: int, tls: config.Tls | None, **settings: Any) -> Links:
+    """Links over sockets."""
+    seeded = random.Random(1)  # noqa: S311 - jitter
+    return Links((site(port, tls, **settings),), config.Pair(), engine, clock=system_clock, random=seeded)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_life_over_sockets(
+    certificates: Certificates, engine: Any, hub_type: Any, message: Any, *, secure: bool
+) -> None:
+    """Sign on, read bytes one at a time and all at once, write, lose the connection, come back, sign off."""
+    signing = Signing(hub_type)
+    tls, context = (certificates.tls(), certificates.server()) if secure else (None, None)
+    async with listening(signing.serve, context) as port, trio.open_nursery() as nursery:
+        links = world(engine, port, tls)
+        nursery.start_soon(links.run)
+        await engine.until("transmit", 2)
+        while not links.signed_on(Direction.SUBMIT) or not links.signed_on(Direction.RECEIVE):
+            await engine.progress.park()
+        hub = signing.hubs[0]
+        bodies = [b"9200" + bytes([n]) * 100 for n in range(200)]
+        stream = b"".join(frame(WIRE, body) for body in bodies)
+        for at in range(300):
+            await hub.send(stream[at : at + 1])
+        await hub.send(stream[300:])
+        while len(engine.bodies) < len(bodies):
+            await engine.progress.park()
+        assert engine.bodies == bodies
+
+        link = links.links[0]
+        link.send(hub.body(message("9824", "971", "500001")), "reply")
+        link.flush()
+        assert (await engine.until("sent"))[2] == ["reply"]
+        await hub.until(lambda hub: hub.messages[-1].mti == "9824")
+        await trio.aclose_forcefully(hub.stream)
+        reason = (await engine.until("down"))[2]
+        assert "closed by the hub" in reason or "broken" in reason
+
+        await engine.until("up", 2)
+        await engine.until("transmit", 4)
+        while not links.signed_on(Direction.SUBMIT) or not links.signed_on(Direction.RECEIVE):
+            await engine.progress.park()
+        await links.finish()
+        assert signing.hubs[1].requests[-2:] == ["892", "882"]
+        assert engine.of("down")[-1][2] == "signed off"
+
+
+async def test_a_hub_that_does_not_read_over_sockets(engine: Any) -> None:
+    """The kernel's buffers fill, then ours, then the link ends; every body has its fate."""
+
+    async def sleep(_stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    async with listening(sleep) as port, trio.open_nursery() as nursery:
+        links = world(engine, port, None, write_bytes_max=1_000_000, reconnect_s=100.0, reconnect_max_s=100.0)
+        nursery.start_soon(links.run)
+        link = (await engine.until("up"))[1]
+        number = 0
+        while link.send(bytes(8000), number):
+            number += 1
+            link.flush()
+            await trio.lowlevel.checkpoint()
+        assert (await engine.until("down"))[2].startswith("the hub does not read")
+        fates = [context for event in engine.events if event[0] in {"sent", "unsent"} for context in event[2]]
+        assert fates == list(range(number))
+        assert engine.of("unsent")[0][3] is False
+        await links.finish()
+
+
+async def test_last_words_arrive_over_sockets(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the hub has sent more than we ever read: closing does not reset the connection under our 9624."""
+    monkeypatch.setattr(link_module, "LAST_WORDS_S", 0.2)
+    heard: list[bytes] = []
+    over = trio.Event()
+
+    async def babble(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"\xff\xff\xff\xff" + bytes(200_000))
+        heard.extend([bytes(chunk) async for chunk in stream])
+        over.set()
+
+    async with listening(babble) as port, trio.open_nursery() as nursery:
+        links = world(engine, port, None, reconnect_s=100.0, reconnect_max_s=100.0)
+        nursery.start_soon(links.run)
+        _, link, _ = await engine.until("frame error")
+        link.send(b"9624 cannot parse", "advice")
+        link.flush()
+        await over.wait()
+        assert frame(WIRE, b"9624 cannot parse") in b"".join(heard)
+        await links.finish()

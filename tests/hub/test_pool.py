@@ -1,0 +1,316 @@
+"""The links to all sites: who is away disturbs no one, who turns us away is not hammered, and stopping is orderly."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.clock import system_clock
+from gateway.hub.pool import SETTLED_S
+from gateway.hub.rules import Direction, State
+
+Make = Callable[..., Any]
+
+
+async def settle() -> None:
+    """Until nothing happens without time passing."""
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def pauses(world: Any, site: str) -> list[float]:
+    """Seconds between the dials of a site."""
+    times = [time_s for name, time_s in world.dials if name == site]
+    return [b - a for a, b in itertools.pairwise(times)]
+
+
+async def test_a_link_to_each_site(make_world: Make, nursery: trio.Nursery) -> None:
+    """Dialled at once, signed on in both directions, each with an id of its own; DE11 is shared."""
+    world = make_world("a", "b")
+    assert world.links.ready() == "no link to the hub: a (not connected yet), b (not connected yet)"
+    nursery.start_soon(world.links.run)
+    await settle()
+    assert [link.site for link in world.links.links] == ["a", "b"]
+    assert {link.id for link in world.links.links} == {1, 2}
+    assert len(world.links.signed_on(Direction.RECEIVE)) == 2
+    assert len(world.links.signed_on(Direction.SUBMIT)) == 2
+    assert world.links.ready() == ""
+    ids = [message.message_id for hub in world.hubs for message in hub.messages]
+    assert sorted(ids) == ["000001", "000002", "000003", "000004"]
+    assert world.links.message_ids.take() == "000005"
+
+
+async def test_a_site_that_is_away_disturbs_no_other(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """One refuses, one hangs, one serves: for four hours."""
+    world = make_world("away", "hangs", "serves")
+    world.refuse.add("away")
+    world.hang.add("hangs")
+    nursery.start_soon(world.links.run)
+    await trio.sleep(14400)
+    assert [link.site for link in world.links.links] == ["serves"]
+    assert world.links.ready() == ""
+    away, hangs, serves = world.links.statistics()
+    assert away.last_end == "ConnectionRefusedError: Connection refused"
+    assert hangs.last_end == "no connection within 5 s"
+    assert (serves.attempts, serves.connects, serves.last_end) == (0, 1, "")
+    # full jitter: half of the limit on average, and never over it
+    assert 14400 / 15 < len(pauses(world, "away")) < 14400 / 15 * 3
+    assert max(pauses(world, "away")) <= 15
+    assert max(pauses(world, "hangs")) <= 20
+
+
+async def test_the_pause_doubles_up_to_its_limit(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """Uniform out of [0, limit], with limits of 0.2, 0.4, … 15 s."""
+    world = make_world("a")
+    world.refuse.add("a")
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high
+
+    world.links._random.uniform = uniform
+    nursery.start_soon(world.links.run)
+    await trio.sleep(100)
+    assert [high for _, high in drawn[:9]] == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15, 15])
+    assert {low for low, _ in drawn} == {0}
+    assert pauses(world, "a")[:9] == pytest.approx([high for _, high in drawn[:9]])
+
+
+async def test_a_hub_that_accepts_and_drops_is_not_hammered(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A connection alone is no success."""
+    world = make_world("a")
+
+    def drop(_site: str, hub: Any) -> None:
+        hub.stream.send_stream.close()
+        hub.stream.receive_stream.close()
+
+    world.prepare = drop
+    nursery.start_soon(world.links.run)
+    await trio.sleep(3600)
+    assert len(world.dials) < 3600 / 7.5 * 1.3
+    assert world.links.statistics()[0].attempts == len(world.dials)
+
+
+async def test_a_hub_that_refuses_every_sign_on_and_drops_is_not_hammered(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """Nor is a connection that lives long without being signed on."""
+    world = make_world("a")
+    world.prepare = lambda _site, hub: hub.codes.update({"891": "9909"})
+    nursery.start_soon(world.links.run)
+    for count in range(5):
+        await trio.sleep(40)
+        assert world.links.statistics()[0].attempts == count
+        assert "no link is signed on to receive" in world.links.ready()
+        await world.hubs[-1].stream.aclose()
+        await trio.sleep(20)
+
+
+async def test_a_link_that_did_well_is_dialled_again_soon(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """Signed on for `SETTLED_S`: its end is an accident."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    for _ in range(20):
+        await trio.sleep(SETTLED_S + 1)
+        await world.hubs[-1].stream.aclose()
+        await settle()
+        assert world.links.links == []
+        assert "closed by the hub" in world.links.ready()
+    assert len(world.hubs) == 20
+    assert max(pauses(world, "a")) <= SETTLED_S + 1 + 0.2
+
+
+async def test_what_was_queued_comes_back_before_the_link_is_gone(make_world: Make, nursery: trio.Nursery) -> None:
+    """And a new link is another one."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await settle()
+    link = world.links.links[0]
+    assert link.send(b"reply", "payment 1")
+    await world.hubs[0].stream.aclose()
+    await world.engine.until("down")
+    assert world.engine.of("unsent") == [("unsent", link, ["payment 1"], True)]
+    assert world.links.links == []
+
+
+# --- hold, drain, finish
+
+
+async def test_hold_and_resume_on_all_links(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
+    """Also those that come later; any number of times."""
+    world = make_world("a", "b")
+    world.refuse.add("b")
+    nursery.start_soon(world.links.run)
+    await settle()
+    world.links.hold()
+    world.links.hold()
+    await settle()
+    assert world.hubs[0].requests == ["891", "881", "892"]
+    assert world.links.ready() == "no link is signed on to receive (on hold)"
+    assert not world.links.receiving()
+    world.refuse.clear()
+    await world.engine.until("up", 2)
+    await settle()
+    assert world.hubs[1].requests == ["881"]
+    world.links.resume()
+    world.links.resume()
+    await settle()
+    assert world.hubs[0].requests == ["891", "881", "892", "891"]
+    assert world.hubs[1].requests == ["881", "891"]
+    assert world.links.ready() == ""
+
+
+async def test_drain_then_finish(make_world: Make, nursery: trio.Nursery) -> None:
+    """Off to receive, replies still leave; then off to submit, closed, and `run` ends."""
+    world = make_world("a", "b")
+    ended = trio.Event()
+
+    async def run() -> None:
+        await world.links.run()
+        ended.set()
+
+    nursery.start_soon(run)
+    await settle()
+    assert world.links.receiving()
+    world.links.drain()
+    world.links.drain()
+    await settle()
+    assert not world.links.receiving()
+    assert world.links.ready() == "draining: signed off to receive"
+    for number, link in enumerate(world.links.links):
+        assert link.session.state(Direction.RECEIVE) is State.OFF
+        assert link.session.signed_on(Direction.SUBMIT)
+        link.send(b"9210 reply", number)
+        link.flush()
+    await world.engine.until("sent", 2)
+    await settle()
+    assert [hub.bodies for hub in world.hubs] == [[b"9210 reply"]] * 2
+    world.links.resume()
+    await settle()
+    await world.links.finish()
+    await ended.wait()
+    assert [hub.requests for hub in world.hubs] == [["891", "881", "892", "882"]] * 2
+    assert [event[2] for event in world.engine.of("down")] == ["signed off"] * 2
+    assert world.links.links == []
+    await world.links.finish()
+
+
+async def test_finish_is_bounded(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
+    """A hub that has fallen silent is left after two times `respond_within_s` and the closing at the latest."""
+    world = make_world("a", "b")
+    nursery.start_soon(world.links.run)
+    await settle()
+    for hub in world.hubs:
+        hub.codes.clear()
+    start_s = trio.current_time()
+    await world.links.finish()
+    assert trio.current_time() - start_s == pytest.approx(5)
+
+
+@pytest.mark.parametrize("trouble", ["refuse", "hang"])
+async def test_finish_ends_dialling(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, trouble: str
+) -> None:
+    """In the middle of an attempt and in the pause between two."""
+    world = make_world("a")
+    getattr(world, trouble).add("a")
+    for wait_s in (0.0, 1.0, 7.77):
+        world = make_world("a")
+        getattr(world, trouble).add("a")
+        nursery.start_soon(world.links.run)
+        await trio.sleep(wait_s)
+        await settle()
+        start_s = trio.current_time()
+        await world.links.finish()
+        assert trio.current_time() == start_s
+        dials = len(world.dials)
+        await trio.sleep(60)
+        assert len(world.dials) == dials
+
+
+async def test_finish_at_the_moment_of_a_connection(make_world: Make, nursery: trio.Nursery) -> None:
+    """The stream that came too late is closed."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    while not world.dials:
+        await trio.lowlevel.checkpoint()
+    await world.links.finish()
+    for hub in world.hubs:
+        await hub.closed.wait()
+    assert world.engine.of("transmit") == [] or world.hubs[0].requests[-1] == "882"
+
+
+async def test_while_draining_only_a_submitter_dials(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A lost link is dialled again for what is still to be submitted; one that only receives is not."""
+    both, receiver = make_world("a"), make_world("a", submit=False)
+    nursery.start_soon(both.links.run)
+    nursery.start_soon(receiver.links.run)
+    await trio.sleep(20)
+    for world in (both, receiver):
+        world.links.drain()
+        await settle()
+        await world.hubs[0].stream.aclose()
+    await trio.sleep(60)
+    assert [hub.requests for hub in both.hubs] == [["891", "881", "892"], ["881", "831"]]
+    assert [hub.requests for hub in receiver.hubs] == [["891", "892"]]
+    await both.links.finish()
+    await receiver.links.finish()
+
+
+async def test_finish_before_run(make_world: Make) -> None:
+    """Nothing was dialled, nothing is; `run` ends at once."""
+    world = make_world("a")
+    await world.links.finish()
+    await world.links.run()
+    assert world.dials == []
+
+
+async def test_cancelled(make_world: Make) -> None:
+    """All links end at once, and are reported."""
+    world = make_world("a", "b")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.links.run)
+        await settle()
+        nursery.cancel_scope.cancel()
+    assert [event[2] for event in world.engine.of("down")] == ["stopped"] * 2
+    assert all(not link.open for link in world.links.links)
+
+
+async def test_a_usm_group_signs_on_for_nothing_and_is_ready(make_world: Make, nursery: trio.Nursery) -> None:
+    """A link that is up is all there is to want."""
+    world = make_world("a", receive=False, submit=False)
+    nursery.start_soon(world.links.run)
+    await settle()
+    assert world.links.ready() == ""
+    assert world.hubs[0].requests == []
+
+
+async def test_log_lines_hold_only_known_fields(make_world: Make, nursery: trio.Nursery, message: Make) -> None:
+    """Every report passes the strict log of the tests."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await settle()
+    hub = world.hubs[0]
+    for mti, function_code, code in (
+        ("9804", "811", ""), ("9804", "999", ""), ("9804", "892", ""), ("9814", "891", "0000"), ("9624", "650", ""),
+        ("9824", "971", ""),
+    ):  # fmt: skip
+        await hub.say(message(mti, function_code, "500001", code))
+    await settle()
+    link = world.links.links[0]
+    link.manage(message("9804", "831", "", fault=11), system_clock())
+    assert link.open
+    assert link.session.state(Direction.RECEIVE) is State.REFUSED
