@@ -61,7 +61,12 @@ def _check(where: layout.Layout) -> int:
 def _layout(options: argparse.Namespace) -> layout.Layout:
     if not 1 <= options.tokens <= 16 or not 0 <= options.remote <= options.tokens:
         raise Refusal("--tokens must be 1 to 16, --remote no more than that")
-    mac = Mac(algorithm=options.algorithm, hub_key=options.hub_key, own_key=options.own_key)
+    mac = Mac(
+        algorithm=options.algorithm,
+        hub_key=options.hub_key,
+        own_key=options.own_key,
+        seal_key=options.seal_key,
+    )
     return layout.Layout(
         dir=options.dir.absolute(),
         module=options.module or layout.find_module(),
@@ -69,7 +74,6 @@ def _layout(options: argparse.Namespace) -> layout.Layout:
         remote=options.remote,
         prefix=options.prefix,
         mac=mac,
-        seal_key=options.seal_key,
     )
 
 
@@ -112,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--own-key", default=defaults.own_key, metavar="LABEL", help="the key that we sign with")
         command.add_argument(
-            "--seal-key", default=layout.SEAL_KEY, metavar="LABEL", help="the key that seals the journal"
+            "--seal-key", default=defaults.seal_key, metavar="LABEL", help="the key that seals the journal"
         )
         command.add_argument("--module", metavar="PATH", help="the SoftHSM module; looked for when not given")
     return parser

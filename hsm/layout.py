@@ -11,8 +11,6 @@ from gateway.signer.worker import LEFT
 
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """Label → value in hex. It exists so that a mock hub can hold the other end of the keys; no production site has one."""
-SEAL_KEY = "fps-seal"
-"""The key that seals the journal's chain."""
 KEY_BYTES = {"aes-cmac": 16, "hmac-sha256": 32, "des3-retail": 16}
 """Lengths of the values: AES-128, as long as the digest, and two-key triple DES."""
 MODULES = (
@@ -36,12 +34,11 @@ class Layout:
     """So many of the tokens, the last ones, stand for those of the other data centre."""
     prefix: str
     mac: Mac
-    seal_key: str = SEAL_KEY
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Of the keys, each once."""
-        return tuple(dict.fromkeys([self.mac.hub_key, self.mac.own_key, self.seal_key]))
+        return tuple(dict.fromkeys([self.mac.hub_key, self.mac.own_key, self.mac.seal_key]))
 
     @property
     def names(self) -> tuple[str, ...]:

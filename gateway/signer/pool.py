@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import trio
@@ -231,9 +231,9 @@ class Signer:
         if waiting and self._serving:
             now_s = self._clock().mono_s
             late: list[Job] = []
+            share = min(max(SHARE_MIN, -(-len(waiting) // len(self._serving))), BATCH_JOBS_MAX)
             while waiting and (member := self._next_member()) is not None:
-                share = max(SHARE_MIN, -(-len(waiting) // len(self._serving)))
-                if jobs := self._take(min(share, BATCH_JOBS_MAX), now_s, late):
+                if jobs := self._take(share, now_s, late):
                     self._send(member, jobs, now_s)
             if late:
                 self._give_up(late)

@@ -30,8 +30,8 @@ class FakeToken:
         """How long a batch takes."""
         self.starts = 0
         """Workers that were started: logins."""
-        self.batches = 0
-        """Batches that were done."""
+        self.batches: list[int] = []
+        """How many jobs each batch had that was done."""
         self.workers: list[FakeWorker] = []
         """Those that run."""
         self._runs = trio.Event()
@@ -101,12 +101,9 @@ class FakeWorker:
         while True:
             while self._asked and not self._lost:
                 for kind, body in splitter.feed(self._asked.pop(0)):
+                    await trio.sleep(self._token.batch_s if kind == messages.BATCH else 0)
                     await self._token.ready()
                     self._do(kind, body)
-                    if kind == messages.BATCH:
-                        await trio.sleep(self._token.batch_s)
-                        await self._token.ready()
-                        self._token.batches += 1
                     self._said_something.set()
             self._asked_something = trio.Event()
             await self._asked_something.wait()
@@ -131,6 +128,7 @@ class FakeWorker:
         fault = self._token.fault or self._missing(self._start.keys)
         if kind == messages.BATCH:
             number, operations = messages.operations(body)
+            self._token.batches.append(len(operations))
             if fault:
                 self._say(messages.result_frame(number, [(FAILED, NO_MAC)] * len(operations)))
             else:

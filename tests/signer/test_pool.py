@@ -1,0 +1,269 @@
+"""The pool alone, on fake tokens and a mock clock: limits, sharing, judging, pauses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from gateway import config
+from gateway.clock import system_clock
+from gateway.signer import breaker, messages, pool
+from gateway.signer.pool import Signer
+from gateway.work import MacJob as Job
+from tests.fakes.token import FakeTokens
+
+KEYS = {"fps-hub": bytes(16), "fps-own": bytes(range(16))}
+
+
+class Rig:
+    """A signer on fake tokens and what it told."""
+
+    def __init__(self, count: int = 3) -> None:
+        self.names = [f"t{number}" for number in range(1, count + 1)]
+        self.tokens = FakeTokens(self.names, KEYS)
+        settings = tuple(config.Token(name=name, label=name, module="none", pin_file="none") for name in self.names)
+        self.signer = Signer(settings, config.Mac(), system_clock, open_worker=self.tokens.open, luck=lambda: 1.0)
+        self.done: list[Job] = []
+        self.told: list[int] = []
+        self.signer.on_done = self._on_done
+
+    def _on_done(self, jobs: list[Job]) -> None:
+        self.done += jobs
+        self.told.append(len(jobs))
+
+    def submit(self, count: int, within_s: float = 8.0, size: int = 10) -> list[Job]:
+        """That many jobs."""
+        deadline_s = trio.current_time() + within_s
+        jobs = [Job("fps-own", b"%*d" % (size, number), deadline_s=deadline_s) for number in range(count)]
+        self.signer.submit(jobs)
+        return jobs
+
+    def states(self) -> list[str]:
+        """Of all tokens, in order."""
+        return [health.state for health in self.signer.health().values()]
+
+
+@pytest.fixture
+async def rig(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> Callable[..., Any]:
+    async def start(count: int = 3, *, running: bool = True) -> Rig:
+        made = Rig(count)
+        if running:
+            await nursery.start(made.signer.run)
+        return made
+
+    return start
+
+
+async def test_one_queue_has_a_limit_and_says_so(autojump_clock: Any, rig: Any) -> None:
+    """Jobs beyond the limit are unavailable at once; those within it wait."""
+    made = await rig(running=False)
+    jobs = made.submit(pool.WAITING_MAX + 7)
+    assert [job.error for job in jobs[-8:]] == ["", *["unavailable"] * 7]
+    assert made.done == jobs[-7:]
+    assert made.signer.waiting == pool.WAITING_MAX
+
+
+async def test_jobs_that_waited_for_the_first_token_are_done(
+    autojump_clock: Any, rig: Any, nursery: trio.Nursery
+) -> None:
+    """What was submitted before any token served is done when one does."""
+    made = await rig(running=False)
+    jobs = made.submit(1000)
+    await nursery.start(made.signer.run)
+    await trio.sleep(1)
+    assert all(job.ok for job in jobs)
+
+
+async def test_a_few_jobs_go_to_one_token_and_many_to_all(autojump_clock: Any, rig: Any) -> None:
+    """A wake-up costs more than sharing a few jobs gains; many are shared evenly, and calls take turns."""
+    made = await rig()
+    made.submit(pool.SHARE_MIN)
+    await trio.sleep(1)
+    assert sorted(made.told) == [pool.SHARE_MIN]
+    made.told.clear()
+    made.submit(300)
+    await trio.sleep(1)
+    assert sorted(made.told) == [100, 100, 100]
+    for token in made.tokens.tokens.values():
+        token.batches.clear()
+    for _ in range(6):
+        made.submit(1)
+        await trio.sleep(0.1)
+    assert [token.batches for token in made.tokens.tokens.values()] == [[1, 1]] * 3
+
+
+async def test_a_batch_is_limited_in_jobs_and_bytes(autojump_clock: Any, rig: Any) -> None:
+    """So that its deadline means something, and two of them fit into a socket's buffer."""
+    made = await rig(1)
+    made.submit(1000)
+    await trio.sleep(1)
+    assert max(made.tokens["t1"].batches) == pool.BATCH_JOBS_MAX
+    made.tokens["t1"].batches.clear()
+    made.submit(100, size=4000)
+    await trio.sleep(1)
+    assert max(made.tokens["t1"].batches) == pool.BATCH_BYTES_MAX // 4000
+
+
+async def test_slow_is_not_hung(autojump_clock: Any, rig: Any) -> None:
+    """A batch's time counts from its turn: two slow ones in a row are within their limit, each."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.9
+    jobs = made.submit(4 * pool.BATCH_JOBS_MAX)
+    await trio.sleep(4)
+    assert all(job.ok for job in jobs)
+    assert made.tokens["t1"].starts == 1
+
+
+async def test_a_job_that_kills_workers_is_given_up(autojump_clock: Any, rig: Any) -> None:
+    """It is handed on a few times only: it must not take down every token for ever."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.5
+    jobs = made.submit(1, within_s=1000)
+    for attempt in range(pool.ATTEMPTS_MAX):
+        assert [(job.done, job.attempts) for job in jobs] == [(False, attempt)]
+        # the new worker comes up, gets the job, and crashes
+        while not made.signer.serving:
+            await made.signer.wait_changed()
+        await trio.sleep(0.1)
+        made.tokens["t1"].crash()
+        await made.signer.wait_changed()
+    assert [job.error for job in jobs] == ["unavailable"]
+
+
+async def test_each_job_is_told_once_also_when_its_answer_comes_late(autojump_clock: Any, rig: Any) -> None:
+    """An answer after the deadline changes nothing any more."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.9
+    jobs = made.submit(3, within_s=0.5)
+    await trio.sleep(0.6)
+    assert [job.error for job in jobs] == ["unavailable"] * 3
+    await trio.sleep(5)
+    assert made.done == jobs
+    assert [job.ok for job in jobs] == [False] * 3
+
+
+async def test_the_majority_may_change_sides(autojump_clock: Any, rig: Any) -> None:
+    """A token that served alone with the wrong keys is out as soon as two others agree against it."""
+    made = await rig(3, running=False)
+    made.tokens["t1"].keys["fps-own"] = bytes(16)
+    for name in ("t2", "t3"):
+        made.tokens[name].disappear()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.signer.run)
+        assert made.states() == ["serving", "no-token", "no-token"]
+        for name in ("t2", "t3"):
+            made.tokens[name].come_back()
+        await trio.sleep(pool.SETTLE_S)
+        assert made.states() == ["different-keys", "serving", "serving"]
+        made.tokens["t1"].keys["fps-own"] = KEYS["fps-own"]
+        await trio.sleep(breaker.PAUSE_MAX_S)
+        assert made.states() == ["serving"] * 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_token_that_does_not_come_up_delays_the_start_by_a_bounded_time(autojump_clock: Any, rig: Any) -> None:
+    """The others serve after the settling time; the hung one is called hung when its own limit is over."""
+    made = await rig(running=False)
+    made.tokens["t2"].hang()
+    async with trio.open_nursery() as nursery:
+        began_s = trio.current_time()
+        await nursery.start(made.signer.run)
+        assert trio.current_time() - began_s == pytest.approx(pool.SETTLE_S)
+        assert made.states() == ["serving", "starting", "serving"]
+        await trio.sleep(9)
+        assert made.states() == ["serving", "hung", "serving"]
+        assert made.signer.health()["t2"].why == "hung: not up within 10 s"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_token_that_stays_away_is_tried_ever_more_rarely(autojump_clock: Any, rig: Any, logged: Any) -> None:
+    """Growing pauses up to a limit, and one line in the log, however long it takes."""
+    made = await rig(2)
+    made.tokens["t1"].disappear()
+    starts = []
+    for _ in range(3):
+        before = made.tokens["t1"].starts
+        await trio.sleep(300)
+        starts.append(made.tokens["t1"].starts - before)
+    assert starts[0] > starts[1] == starts[2] == 300 / breaker.PAUSE_MAX_S
+    assert len([line for line in logged("token does not serve") if line["level"] == "error"]) <= 1
+    assert len([line for line in logged("token lost") if line["level"] == "error"]) == 1
+
+
+async def test_a_refused_pin_is_never_tried_again_while_its_file_is_the_same(autojump_clock: Any, rig: Any) -> None:
+    """Not after an hour either."""
+    made = await rig(2)
+    made.tokens["t1"].fail("wrong-pin", "wrong PIN")
+    await trio.sleep(60)
+    starts = made.tokens["t1"].starts
+    await trio.sleep(3600)
+    assert made.tokens["t1"].starts == starts
+    assert made.states() == ["wrong-pin", "serving"]
+
+
+async def test_cancelled_it_ends_every_worker(autojump_clock: Any, rig: Any) -> None:
+    """No worker is left behind."""
+    made = await rig(running=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.signer.run)
+        assert all(token.workers for token in made.tokens.tokens.values())
+        nursery.cancel_scope.cancel()
+    assert not any(token.workers for token in made.tokens.tokens.values())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        messages.result_frame(99, []),
+        messages.frame(messages.RESULT, b"123"),
+        messages.frame(messages.FAULT, b"{}"),
+        messages.frame(messages.HELLO, b"not JSON"),
+        messages.json_frame(messages.HELLO, {"fps-own": "00"}),
+        messages.frame(messages.PROBE),
+    ],
+)
+async def test_a_worker_that_makes_no_sense_is_replaced(autojump_clock: Any, rig: Any, said: bytes) -> None:
+    """Whatever a broken worker says, the pool takes it for crashed and starts another."""
+    made = await rig(2)
+    (worker,) = made.tokens["t1"].workers
+    worker._say(said)
+    worker._said_something.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert made.tokens["t1"].workers != [worker]
+    jobs = made.submit(100)
+    await trio.sleep(1)
+    assert all(job.ok for job in jobs)
+    assert made.states() == ["serving", "serving"]
+
+
+def test_pauses_double_up_to_a_limit_and_are_spread() -> None:
+    """With luck 1 a pause is whole, with luck 0 half of it."""
+    sick = breaker.Breaker()
+    pauses = [sick.failed(None, 1.0) for _ in range(12)]
+    assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
+    assert pauses[-1] == breaker.PAUSE_MAX_S
+    assert sick.failed(None, 0.0) == breaker.PAUSE_MAX_S / 2
+
+
+def test_a_well_token_is_started_again_at_once_and_a_flapping_one_is_not() -> None:
+    """Steady service wipes the slate; coming up and failing again does not."""
+    sick = breaker.Breaker()
+    assert sick.failed(1.0, 1.0) == 0.0
+    assert sick.failed(1.0, 1.0) == 0.4
+    assert sick.failed(1.0, 1.0) == 0.8
+    assert sick.failed(breaker.STEADY_S, 1.0) == 0.0
+
+
+def test_a_pin_file_that_is_written_anew_is_seen(tmp_path: Path) -> None:
+    """Also when it is as long as before; a file that is not there is something to see, too."""
+    path = tmp_path / "pin"
+    assert pool._seen(str(path)) is None
+    path.write_text("1234")
+    first = pool._seen(str(path))
+    other = tmp_path / "new"
+    other.write_text("4321")
+    other.replace(path)
+    assert pool._seen(str(path)) not in {first, None}
