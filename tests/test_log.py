@@ -291,7 +291,9 @@ print("ended", file=sys.stderr)
 def test_the_process_ends_in_order_when_its_pipe_is_full() -> None:
     """A full pipe that nobody reads neither hangs nor aborts the interpreter at its end."""
     command = [sys.executable, "-c", PROGRAM, "5000", "stuck"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    # as in production, where standard output has Python's buffer
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)  # noqa: S603
     assert process.stdout
     assert process.stderr
     with process:
