@@ -24,7 +24,10 @@ Responder = Callable[[Any, str, str], bytes]
 
 @cache
 def lengths(prefix: int, width: int) -> dict[str, int]:
-    """Every length prefix that a field may have, to its number: not digits and too long are both a miss."""
+    """Every length prefix that a field may have, to its number: not digits and too long are both a miss.
+
+    As many of these are kept as there are formats in field tables: a dozen.
+    """
     return {f"{length:0{prefix}}": length for length in range(width + 1)}
 
 
@@ -44,6 +47,66 @@ def _compile(source: str, name: str, namespace: dict[str, Any]) -> Any:
     return namespace[name]
 
 
+class _Reading:
+    """The source of one reader, field by field."""
+
+    def __init__(self, table: FieldTable, kind: type[Message]) -> None:
+        self._table = table
+        self._places = set(kind.__struct_fields__)
+        self.namespace: dict[str, Any] = {}
+        self.steps: list[str] = []
+        self.values: dict[str, str] = {}
+        """Attribute to the variable that holds its value."""
+        self.checks: list[str] = []
+        """Expressions that are true when a field may be in error."""
+        self.ascii_only: list[str] = []
+        """Values that hold nothing but ASCII, other than `digits`."""
+        self._runs: list[tuple[str, int, int]] = []
+        # where we are: behind the variable field that ends at `base` (none yet: ""), so many bytes on
+        self._base, self._offset = "", HEADER_END
+
+    def at(self, more: int = 0) -> str:
+        """Where we are, and so many bytes on."""
+        return _at(self._base, self._offset + more)
+
+    def add(self, field: Field) -> None:
+        number, here = field.number, self.at()
+        if field.prefix:
+            known = f"L{field.prefix}_{field.width}"
+            self.namespace[known] = lengths(field.prefix, field.width)
+            self.steps.append(f"s{number} = {self.at(field.prefix)}")
+            self.steps.append(f"e{number} = s{number} + {known}[text[{here}:s{number}]]")
+            value = f"text[s{number}:e{number}]"
+            self._base, self._offset = f"e{number}", 0
+        else:
+            value = f"text[{here}:{self.at(field.width)}]"
+            if _is_digits(field):
+                self._add_digits(field.width)
+            self._offset += field.width
+        if field.name in self._places:
+            padded = not field.prefix and not _is_digits(field)
+            self.steps.append(f"v{number} = {value}" + ('.rstrip(" ")' if padded else ""))
+            self.values[field.name] = value = f"v{number}"
+        if field.charset != "wide" and not _is_digits(field):
+            self.ascii_only.append(value)
+        if number in self._table.nested:
+            self.checks.append(f"({value} and not NESTS({value}))")
+        elif field.charset == "hex" or (field.prefix and field.charset == "digits"):
+            self.checks.append(f"({value} and FAULT(body))")  # the built-in table has none of these
+
+    def _add_digits(self, width: int) -> None:
+        """Fixed digits that touch are one run: one slice for all."""
+        start = self._offset
+        if self._runs and self._runs[-1][0] == self._base and self._runs[-1][2] == start:
+            start = self._runs.pop()[1]
+        self._runs.append((self._base, start, self._offset + width))
+
+    @property
+    def digits(self) -> str:
+        """Expression of all fixed digits in a row."""
+        return " + ".join(f"text[{_at(base, start)}:{_at(base, end)}]" for base, start, end in self._runs) or '"0"'
+
+
 def reader(
     table: FieldTable, mti: str, numbers: list[int], slowly: Callable[[bytes], Message], fault: Callable[[bytes], int]
 ) -> Reader:
@@ -51,73 +114,44 @@ def reader(
 
     `slowly` decodes, or raises for, a body that the plan cannot follow; `fault` finds the first field in error.
     """
-    kind = TYPES[mti]
-    names = {table.fields[number].name for number in numbers} & set(kind.__struct_fields__)
-    namespace: dict[str, Any] = {"KIND": kind, "SLOWLY": slowly, "FAULT": fault, "NESTS": nests, "TEXT_OF": text_of}
-    namespace |= {"TEXT": TEXT, "WIDE": WIDE, "HEX": HEX}
-    steps: list[str] = []
-    base, offset = "", HEADER_END  # where we are: after the variable field `base`, so many bytes on
-    digits: list[tuple[str, int, int]] = []  # runs of fixed digits: base, from, to
-    narrow: list[str] = []  # other values that hold ASCII only
-    checks: list[str] = []
+    kind, mandatory = TYPES[mti], table.layouts[mti].mandatory
+    reading = _Reading(table, kind)
     for number in numbers:
-        field = table.fields[number]
-        if number == MAC_FIELD:
-            break
-        here = _at(base, offset)
-        if field.prefix:
-            namespace[f"L{field.prefix}_{field.width}"] = lengths(field.prefix, field.width)
-            steps.append(f"s{number} = {_at(base, offset + field.prefix)}")
-            steps.append(f"e{number} = s{number} + L{field.prefix}_{field.width}[text[{here}:s{number}]]")
-            value = f"text[s{number}:e{number}]"
-            base, offset = f"e{number}", 0
-        else:
-            value = f"text[{here}:{_at(base, offset + field.width)}]"
-            if _is_digits(field):
-                if digits and digits[-1][0] == base and digits[-1][2] == offset:
-                    digits[-1] = (base, digits[-1][1], offset + field.width)
-                else:
-                    digits.append((base, offset, offset + field.width))
-            offset += field.width
-        if field.charset != "wide" and not _is_digits(field):
-            narrow.append(f"v{number}" if field.name in names else value)
-        checks += _checks(table, field, value, in_message=field.name in names)
-        if field.name in names:
-            strip = '.rstrip(" ")' if not field.prefix and field.charset != "digits" else ""
-            steps.append(f"v{number} = {value}{strip}")
-    mac, end = _at(base, offset), _at(base, offset + MAC_WIDTH)
-    whole = " + ".join(f"text[{_at(b, start)}:{_at(b, stop)}]" for b, start, stop in digits)
-    layout = table.layouts[mti]
-    missing = [number for number in layout.mandatory if number not in numbers]
-    empty = [f"v{number}" for number in layout.mandatory if number in numbers and not _is_digits(table.fields[number])]
-    ascii_only = " + ".join(filter(None, [whole, *narrow])) or '""'
-    doubts = ["odd", f"not ({whole}).isdigit()" if whole else "", *checks]
-    doubts += [f"not ({' and '.join(empty)})" if empty else ""]
-    doubt = "True" if missing else " or ".join(filter(None, doubts))
-    values = {table.fields[number].name: f"v{number}" for number in numbers if table.fields[number].name in names}
-    values |= {"mti": repr(mti), "body": "body", "fault": "fault", "mac": "mac"}
+        if number != MAC_FIELD:
+            reading.add(table.fields[number])
+    may_be_empty = [f"v{n}" for n in mandatory if n in numbers and not _is_digits(table.fields[n])]
+    doubts = ["odd", f"not ({reading.digits}).isdigit()", *reading.checks]
+    doubts += [f"not ({' and '.join(may_be_empty)})"] if may_be_empty else []
+    doubt = " or ".join(doubts) if set(mandatory) <= set(numbers) else "True"
+    ascii_only = " + ".join([reading.digits, *reading.ascii_only])
+    values = reading.values | {"mti": repr(mti), "body": "body", "fault": "fault", "mac": "mac"}
     arguments = ", ".join(values.get(name, '""') for name in kind.__struct_fields__)
     source = "\n    ".join(
         [
             "def read(body):",
             "text = TEXT_OF(body)",
             "try:",
-            *(f"    {step}" for step in steps),
-            "    pass",
+            *(f"    {step}" for step in ["pass", *reading.steps]),
             "except KeyError:",
             "    return SLOWLY(body)",
-            f"mac = text[{mac}:{end}]",
-            f"if {end} != len(body) or body[-{MAC_WIDTH}:].translate(None, HEX):",
+            f"mac = text[{reading.at()}:{reading.at(MAC_WIDTH)}]",
+            # slices never fail: whatever was cut short shows here
+            f"if {reading.at(MAC_WIDTH)} != len(body) or body[-{MAC_WIDTH}:].translate(None, HEX):",
             "    return SLOWLY(body)",
             "odd = body.translate(None, TEXT)",
             # an accent is odd, and right where it belongs
-            f'if odd and not body.translate(None, WIDE) and ({ascii_only}).isascii(): odd = b""',
+            f"if odd and not body.translate(None, WIDE) and ({ascii_only}).isascii():",
+            '    odd = b""',
             f"fault = FAULT(body) if {doubt} else 0",
             f"return KIND({arguments})",
         ]
     )
-    compiled: Reader = _compile(source, "read", namespace)
+    namespace = {"KIND": kind, "SLOWLY": slowly, "FAULT": fault, "NESTS": nests, "TEXT_OF": text_of}
+    compiled: Reader = _compile(source, "read", namespace | _CLASSES | reading.namespace)
     return compiled
+
+
+_CLASSES = {"TEXT": TEXT, "WIDE": WIDE, "HEX": HEX}
 
 
 def _is_digits(field: Field) -> bool:
@@ -128,16 +162,6 @@ def _at(base: str, offset: int) -> str:
     if not base:
         return str(offset)
     return f"{base} + {offset}" if offset else base
-
-
-def _checks(table: FieldTable, field: Field, value: str, *, in_message: bool) -> list[str]:
-    """The doubts that are this field's own."""
-    value = f"v{field.number}" if in_message else value
-    if field.number in table.nested:
-        return [f"({value} and not NESTS({value}))"]
-    if field.charset == "hex" or (field.prefix and field.charset == "digits"):
-        return [f"({value} and FAULT(body))"]  # not in the built-in table
-    return []
 
 
 def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writer:
@@ -228,7 +252,7 @@ def responder(table: FieldTable, mti: str, bad: Callable[[Any, str, str], bytes]
             "except IndexError:",
             "    return BAD(m, v26, v44)",
             f"if len(text) != {' + '.join([str(width), *varying])}: return BAD(m, v26, v44)",
-            f"if len(v26) != {fields[26].width} or not v26.isdigit(): return BAD(m, v26, v44)",
+            f"if len(v26) != {fields[26].width} or not (v26.isdigit() and v26.isascii()): return BAD(m, v26, v44)",
             'return text.encode("ascii") if text.isascii() else BYTES_OF(text)',
         ]
     )

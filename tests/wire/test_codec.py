@@ -226,7 +226,14 @@ def test_no_response_without_what_it_copies(missing: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("values", "code", "field"),
-    [({}, "83", ""), ({}, "00830", ""), ({}, "008X", ""), ({}, "0000", "1234"), ({"currency": "82"}, "0000", "")],
+    [
+        ({}, "83", ""),
+        ({}, "²²²²", ""),
+        ({}, "00830", ""),
+        ({}, "008X", ""),
+        ({}, "0000", "1234"),
+        ({"currency": "82"}, "0000", ""),
+    ],
 )
 def test_no_response_of_wrong_width(values: dict[str, str], code: str, field: str) -> None:
     """A code, a field or a built request of the wrong width is our mistake."""

@@ -192,6 +192,13 @@ def outcome(codec: Codec, body: bytes) -> object:
         return str(error), error.field, error.position
 
 
+def test_explanation_does_not_show_itself() -> None:
+    """A part of an explanation holds content in clear; its repr does not."""
+    part = Codec().explain(spoiled({}))[-2]
+    assert (part.name, part.value) == ("debtor_name", "A SENDER")
+    assert "SENDER" not in repr(part)
+
+
 @given(st.binary(max_size=200))
 @example(b"9200" + b"F" * 32)
 def test_any_bytes(body: bytes) -> None:
