@@ -120,7 +120,7 @@ class Incoming(MacJob):
 class Outgoing(MacJob):
     """A message that is to leave once its MAC is made and its record is durable."""
 
-    __slots__ = ("decides", "durable", "link", "payment")
+    __slots__ = ("authentic", "decides", "durable", "link", "payment")
 
     def __init__(self, key: str, covered: bytes, deadline_s: float, link: Link | None, payment: Payment | None,
                  *, decides: bool, durable: bool) -> None:  # fmt: skip
@@ -130,6 +130,8 @@ class Outgoing(MacJob):
         self.decides = decides
         """The reply of a decision: when complete, the story sends it on every leg."""
         self.durable = durable
+        self.authentic = False
+        """The signer brought its MAC. Not the same as `made`, which the signer fills in before it says so."""
 
 
 class Sealing(MacJob):
@@ -297,7 +299,7 @@ class Engine(Commands):
                 self.inbound.on_recorded(waiting)
             elif isinstance(waiting, Outgoing):
                 waiting.durable = True
-                if waiting.made:
+                if waiting.authentic:
                     self._complete(waiting, now)
             elif isinstance(waiting, Announced):
                 waiting.link.manage(waiting.message, now)
@@ -317,6 +319,7 @@ class Engine(Commands):
                 self._journal.append(Kind.SEALED, body, wall_ns=now.wall_ns)
         else:
             assert isinstance(job, Outgoing)
+            job.authentic = job.ok
             if not job.ok:
                 self._abandon(job, "no-mac", now)
             elif job.durable:

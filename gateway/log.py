@@ -57,8 +57,8 @@ def fpid_hash(fpid: str) -> str:
 
 def describe(error: BaseException) -> str:
     """An error in words that are safe: ours in full, the system's by its name, a library's by its class."""
-    if isinstance(error, GatewayError):
-        return str(error)
+    if isinstance(error, GatewayError | AssertionError):
+        return str(error) or error.__class__.__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.__class__.__name__}: {error.strerror}"
     if isinstance(error, BaseExceptionGroup):

@@ -216,6 +216,20 @@ def test_a_reply_leaves_when_it_is_durable_and_authentic_whichever_comes_first(o
     assert codes(world.link) == ["9210/0000"]
 
 
+def test_a_result_counts_when_the_signer_says_so_and_only_once() -> None:
+    """The signer fills a job in before it reports it; a sync in between must not make two replies of it."""
+    world = World()
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    jobs = world.signer.done()
+    world.sync()
+    world.engine.on_macs(jobs)
+    world.turn()
+    assert codes(world.link) == ["9210/0000"]
+
+
 def test_the_timer_stands_in_at_its_own_deadline_counted_from_the_first_byte(world: World) -> None:
     world.frames(payment())
     world.macs()

@@ -1,0 +1,94 @@
+"""`fps-gateway`: arguments → configuration → `trio.run` → exit code (gateway/exitcodes.py)."""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gateway
+from gateway.errors import ConfigurationError
+from gateway.exitcodes import ExitCode, exit_code
+
+if TYPE_CHECKING:
+    from gateway.config import Configuration
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    from gateway import config_command, decode
+    from gateway.journal import command as journal_command
+
+    parser = argparse.ArgumentParser(
+        prog="fps-gateway",
+        description="A gateway between a bank and the UK Faster Payments hub.",
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fps-gateway {gateway.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run",
+        help="run one gateway process",
+        description="Run one gateway process until SIGTERM (drains) or a second one (ends at once).",
+    )
+    run.add_argument("--config", required=True, metavar="FILE", help="the configuration, TOML")
+    run.set_defaults(run=_run)
+    for command in (config_command, journal_command, decode):
+        command.add_parser(commands)
+    chosen = parser.parse_args(arguments)
+    code: int = chosen.run(chosen)
+    return code
+
+
+def _exit_codes() -> str:
+    lines = ["exit codes:"]
+    lines += [f"  {code.value:3}  {code.name.lower()}" for code in ExitCode]
+    return "\n".join(lines)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from gateway import config, log
+
+    try:
+        configuration = config.load(arguments.config)
+    except ConfigurationError as error:
+        print(*error.mistakes, sep="\n", file=sys.stderr)
+        return ExitCode.CONFIGURATION
+    writer = log.configure(configuration.node.log.level, configuration.node.log.format)
+    try:
+        return _run_daemon(configuration)
+    finally:
+        writer.close()
+
+
+def _run_daemon(configuration: "Configuration") -> int:
+    """Run until stopped; whatever ends the process is said in one last line."""
+    import trio
+
+    from gateway import daemon, log
+
+    logger = log.get("main")
+    try:
+        finished = trio.run(daemon.run, configuration)
+    except BaseException as error:  # noqa: BLE001 - the boundary of the process: everything gets its exit code and its line
+        code = exit_code(error)
+        where = traceback_of(error) if code is ExitCode.BUG else ""
+        logger.critical("ended", error=log.describe(error), where=where, exit_code=int(code))
+        return code
+    code = ExitCode.ENDED if finished else ExitCode.INTERRUPTED
+    logger.info("ended", exit_code=int(code))
+    return code
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where a bug of ours is: files and lines, innermost last, and no values."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""The nursery tree of one gateway process: what runs, what outlives what, and what stopping means.
+
+    journal                                 opened before anything runs, closed after everything has ended
+    ├─ signer        worker processes       outlives the engine's last reply
+    ├─ engine        the one that acts
+    ├─ client        questions to the processor
+    ├─ forwarder     notices to the processor
+    ├─ ops           /live /ready /metrics /statistics
+    ├─ watch         unready: links on hold; ready again: resumed
+    ├─ seal          the HSM signs the journal's chain now and then
+    └─ links         to the hub's sites     start last, stop first
+
+Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything else
+because it is a bug. What is away or slow outside (hub, HSM, processor) is nobody's error here.
+
+Stopping (SIGTERM, SIGINT) is a drain: sign off to receive, so that the hub uses the other site; finish what is in flight,
+for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A second signal ends
+at once: the journal has what was promised, and a restart takes it up. So does a kill.
+"""
+
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+
+import gateway
+from gateway import config, disk, log, metrics, steps
+from gateway.clock import system_clock
+from gateway.engine import Engine
+from gateway.hub.pool import Links
+from gateway.journal.record import Record
+from gateway.journal.writer import Journal, open_journal
+from gateway.ops import server
+from gateway.outcomes import Outcomes, Replay
+from gateway.processor.client import Client
+from gateway.processor.forwarder import Forwarder
+from gateway.signer.pool import Signer
+from gateway.steps import Kind
+from gateway.wire import fields
+from gateway.wire.codec import Codec
+
+_log = log.get("daemon")
+
+WATCH_EVERY_S = 0.1
+"""How often readiness is judged: a disk that hangs is noticed so much later than `stall_after_s`."""
+SIGN_OFF_WITHIN_S = 10.0
+"""How long signing off and closing the links may take at the end."""
+CLOSE_WITHIN_S = 5.0
+"""How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
+SWITCH_INTERVAL_S = 0.0005
+"""How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
+
+
+class Stop:
+    """How this process is told to stop, and how far that is."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+        """Drain."""
+        self.at_once = trio.Event()
+        """End now."""
+        self.draining = False
+
+    async def on_signals(self, signals: AsyncIterator[int]) -> None:
+        """The first signal drains, the second ends at once."""
+        async for number in signals:
+            name = signal.Signals(number).name
+            if self.asked.is_set():
+                _log.warning("second signal: ending at once", signal=name)
+                self.at_once.set()
+                return
+            _log.info("signal: draining", signal=name)
+            self.asked.set()
+
+
+class Recorder:
+    """The link of what no link brought: records of the process itself."""
+
+    id = 0
+
+
+class Gateway:
+    """The parts of one process, joined."""
+
+    def __init__(
+        self,
+        configuration: config.Configuration,
+        codec: Codec,
+        journal: Journal,
+        replay: Replay,
+        client: Client,
+        forwarder: Forwarder,
+    ) -> None:
+        node, pair = configuration.node, configuration.pair
+        self.configuration = configuration
+        self.journal = journal
+        self.replay = replay
+        self.client = client
+        self.forwarder = forwarder
+        self.signer = Signer(node.token, pair.mac, system_clock, extra_keys=(pair.mac.seal_key,))
+        self.engine = Engine(
+            pair, node.payments_max, codec, replay.outcomes, journal, self.signer, self.client, system_clock
+        )
+        self.links = Links(node.hub, pair, self.engine, clock=system_clock, random=random.Random())  # noqa: S311 - jitter
+        journal.on_durable = self.engine.on_durable
+        self.signer.on_done = self.engine.on_macs
+        self.client.on_answers = self.engine.on_answers
+        metrics.REGISTRY.register(metrics.StepCounts(self.engine.counts))
+        self.stop = Stop()
+
+    # --- what it tells of itself
+
+    def unready(self) -> list[str]:
+        """Why payments should not come here; empty when they may. The processor is no reason: stand-in is for that."""
+        reasons = [self.journal.health(trio.current_time())]
+        if not self.signer.serving:
+            reasons.append("no HSM token serves")
+        return [reason for reason in reasons if reason]
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """For `/ready`."""
+        reasons = [*self.unready(), self.links.ready()]
+        if self.stop.draining:
+            reasons.append("draining")
+        reasons = [reason for reason in reasons if reason]
+        parts = {
+            "journal": self.journal.health(trio.current_time()) or "ok",
+            "signer": {name: health._asdict() for name, health in self.signer.health().items()},
+            "links": self.links.ready() or "ok",
+            "processor": self.client.health() or "ok",
+            "fingerprint": self.configuration.fingerprint(),
+            "version": gateway.__version__,
+        }
+        return not reasons, {"reasons": reasons, "parts": parts}
+
+    def statistics(self) -> dict[str, Any]:
+        """For `/statistics`."""
+        return {
+            "node": self.configuration.node.name,
+            "group": self.configuration.pair.group,
+            "engine": self.engine.statistics(),
+            "journal": {"position": self.journal.position, "durable": self.journal.durable},
+            "links": self.links.statistics(),
+            "signer": {name: health._asdict() for name, health in self.signer.health().items()},
+            "processor": self.client.statistics(),
+            "forwarder": self.forwarder.statistics(),
+        }
+
+    # --- its life
+
+    async def run(self, signals: AsyncIterator[int]) -> bool:
+        """Run until stopped. Returns whether everything in flight was finished."""
+        finished = False
+        async with trio.open_nursery() as tree:
+            tree.start_soon(self.stop.on_signals, signals)
+            tree.start_soon(self.journal.run)
+            self._begin()
+            await tree.start(self.signer.run)
+            tree.start_soon(self.engine.run)
+            await tree.start(self.client.run)
+            tree.start_soon(self.forwarder.run, self.journal)
+            await tree.start(self._serve)
+            tree.start_soon(self._watch)
+            tree.start_soon(self._seal)
+            tree.start_soon(self.links.run)
+            _log.info("started", node=self.configuration.node.name, group=self.configuration.pair.group)
+            async with trio.open_nursery() as ending:
+                ending.start_soon(self._cancel_at_once, ending)
+                await self.stop.asked.wait()
+                finished = await self._drain()
+                ending.cancel_scope.cancel()
+            tree.cancel_scope.cancel()
+        return finished
+
+    async def _cancel_at_once(self, ending: trio.Nursery) -> None:
+        await self.stop.at_once.wait()
+        ending.cancel_scope.cancel()
+
+    def _begin(self) -> None:
+        """Take up what the last process left, before anything new can come."""
+        node, pair = self.configuration.node, self.configuration
+        started = steps.Started(node.name, gateway.__version__, pair.fingerprint())
+        self.engine.record(Kind.STARTED, steps.pack(started), "", Recorder())
+        if not self.replay.clean:
+            _log.warning("the last process did not end in peace", count=len(self.replay.unfinished))
+        self.engine.take_up(self.replay, Recorder())
+
+    async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
+        await server.serve(
+            self.configuration.node.ops, ready=self.ready, statistics=self.statistics, task_status=task_status
+        )
+
+    async def _watch(self) -> None:
+        """Keep the hub away while we could not keep our promises."""
+        said: list[str] = []
+        while True:
+            reasons = self.unready()
+            if reasons:
+                self.links.hold()
+            else:
+                self.links.resume()
+            if bool(reasons) != bool(said):
+                say = _log.error if reasons else _log.info
+                say("unready" if reasons else "ready again", reason="; ".join(reasons))
+            said = reasons
+            metrics.READY.set(not reasons and not self.links.ready())
+            await trio.sleep(WATCH_EVERY_S)
+
+    async def _drain(self) -> bool:
+        """Finish what is in flight; say whether that was all of it."""
+        self.stop.draining = True
+        self.links.drain()
+        with trio.move_on_after(self.configuration.node.drain_s):
+            while self.links.receiving() or self.engine.in_flight:
+                await trio.sleep(WATCH_EVERY_S / 10)
+        left = self.engine.in_flight
+        with trio.move_on_after(SIGN_OFF_WITHIN_S):
+            await self.links.finish()
+        _log.info("drained", in_flight=left)
+        return not left
+
+    async def _seal(self) -> None:
+        """Have the HSM sign the journal's chain now and then: what was written cannot be rewritten unseen."""
+        sealed = 0
+        while True:
+            await trio.sleep(self.configuration.node.journal.seal_every_s)
+            if self.journal.durable > sealed:
+                self.engine.seal(self.journal.durable, self.journal.durable_chain)
+                sealed = self.journal.durable + 1  # the seal itself is no reason for the next one
+
+
+async def run(configuration: config.Configuration) -> bool:
+    """Run one gateway until it is told to stop. Returns whether all that was in flight was finished.
+
+    Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `JournalFault` when the journal
+    cannot be trusted any more; an ExceptionGroup around either, or around a bug of ours.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    node, pair = configuration.node, configuration.pair
+    codec = Codec(fields.load(pair.wire.field_table))
+    client = Client(node.processor)
+    forwarder = Forwarder(node.processor, node.name, client, codec, clock=system_clock)
+    replay = Replay(Outcomes(pair.business_days))
+
+    def on_record(record: Record) -> None:
+        replay.record(record.kind, record.time_ns, record.fpid, record.body)
+        forwarder.remember(record)
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        # blocks: nothing else is there yet that could wait for it
+        journal = open_journal(node.journal, disk.RealDisk(), on_record=on_record)
+        finished = await Gateway(configuration, codec, journal, replay, client, forwarder).run(signals)
+        if finished:
+            journal.append(Kind.STOPPED, wall_ns=system_clock().wall_ns)
+        with trio.move_on_after(CLOSE_WITHIN_S) as closing:
+            await journal.aclose()
+        return finished and not closing.cancelled_caught
