@@ -36,9 +36,13 @@ demo: $(READY) ## run a hub, a gateway and a processor on this machine, and judg
 	@$(BIN)/python -m loadtest demo $(ARGS)
 
 .PHONY: test
-test: lint types ## lint, types and every test
-	@echo "== tests"
-	$(PYTEST) $(ARGS)
+test: $(READY) ## lint, types and every test; goes on to the end and fails when any of them did
+	@failed=()
+	$(MAKE) --no-print-directory lint || failed+=(lint)
+	$(MAKE) --no-print-directory types || failed+=(types)
+	echo "== tests"
+	$(PYTEST) $(ARGS) || failed+=(tests)
+	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
 
 .PHONY: lint
 lint: $(READY) ## ruff: rules and format

@@ -94,7 +94,10 @@ SIGNER_KEYS_DIFFER = Gauge(
 
 LINK_UP = Gauge("fps_link_up", "1 while a connection to this hub site stands.", ["site"], registry=REGISTRY)
 LINK_SIGNED_ON = Gauge(
-    "fps_link_signed_on", "1 while the hub has us signed on in this direction.", ["site", "direction"], registry=REGISTRY
+    "fps_link_signed_on",
+    "1 while the hub has us signed on in this direction.",
+    ["site", "direction"],
+    registry=REGISTRY,
 )
 LINK_DIALS = Counter(
     "fps_link_dials", "Attempts to connect, by outcome: connected, failed.", ["site", "outcome"], registry=REGISTRY
