@@ -11,7 +11,7 @@ import trio
 from gateway import config
 
 Dial = Callable[[config.HubSite], Awaitable[trio.abc.Stream]]
-"""Connect to a hub site. Raises `OSError` or `trio.BrokenResourceError`; the caller limits the time."""
+"""Connect to a hub site. Raises `OSError`, `ValueError` or `trio.BrokenResourceError`; the caller limits the time."""
 
 KEEPALIVE_IDLE_S = 10
 """Echoes find a dead hub; keepalive finds what lies between (a firewall that forgot us) while echoes are far apart."""

@@ -16,9 +16,10 @@ came before it deserve their replies. So nothing more is understood, and `LAST_W
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import trio
+from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.clock import Clock, Now
@@ -75,7 +76,11 @@ class Inbox(Protocol):
         """What came next is no frame. Nothing more is read; what is sent within `LAST_WORDS_S` still leaves."""
 
     def transmit(self, link: "Link", message: Message) -> None:
-        """The session wants this to be sent: make the MAC, record it, and `link.send` it."""
+        """The session wants this to be sent: make the MAC, record it, and `link.send` it.
+
+        In the order of the calls, and within `respond_within_s` or not at all: after that the session says something
+        else, and a sign-off that comes late would undo the sign-on that followed it.
+        """
 
     def sent(self, link: "Link", contexts: list[Any]) -> None:
         """The bodies with these contexts (those that have one) were taken by the stream, in this order."""
@@ -84,7 +89,7 @@ class Inbox(Protocol):
         """The link has ended before these bodies were sent. Not surely: they were being written, and may have left."""
 
 
-class LinkStatistics(NamedTuple):
+class LinkStatistics(Struct, frozen=True):
     """One link, for people."""
 
     site: str

@@ -10,9 +10,9 @@ done, `finish`.
 
 import itertools
 import random as random_module
-from typing import NamedTuple
 
 import trio
+from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.clock import Clock
@@ -30,7 +30,7 @@ away.
 """
 
 
-class SiteStatistics(NamedTuple):
+class SiteStatistics(Struct, frozen=True):
     """One hub site, for people."""
 
     site: str
@@ -55,6 +55,10 @@ class _Site:
         self.dialling = trio.CancelScope()
         self.connected = metrics.LINK_DIALS.labels(settings.name, "connected")
         self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
+        # the series are there before the first connection, so that an alert sees a site that never came up
+        metrics.LINK_UP.labels(settings.name).set(0)
+        for direction in Direction:
+            metrics.LINK_SIGNED_ON.labels(settings.name, direction.value).set(0)
 
 
 class Links:
@@ -208,7 +212,8 @@ class Links:
                 stream = await self._dial(site.settings)
         except trio.TooSlowError:
             site.last_end = f"no connection within {within_s:g} s"
-        except (OSError, trio.BrokenResourceError) as error:
+        except (OSError, ValueError, trio.BrokenResourceError) as error:
+            # ValueError: a host that cannot be a name, which only the resolver or TLS can tell
             site.last_end = log.describe(error)
         else:
             site.connected.inc()

@@ -113,6 +113,18 @@ async def test_nobody_listens() -> None:
         await dial(site(port))
 
 
+async def test_a_host_that_cannot_be_a_name_is_no_end_of_the_process(engine: Any) -> None:
+    """It is tried for ever like any other that is away, and said."""
+    seeded = random.Random(1)  # noqa: S311 - jitter
+    bad = config.HubSite(name="a", host="hub..example", port=1, reconnect_s=100.0, reconnect_max_s=100.0)
+    links = Links((bad,), config.Pair(), engine, clock=system_clock, random=seeded)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run)
+        while "Error" not in links.ready():
+            await trio.lowlevel.checkpoint()
+        await links.finish()
+
+
 async def test_tls_with_certificates_of_both(certificates: Certificates) -> None:
     """The hub sees our certificate, we check its name, and old versions are not offered."""
     seen: list[tuple[str, str]] = []

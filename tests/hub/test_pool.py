@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from gateway import metrics
 from gateway.clock import system_clock
 from gateway.hub.pool import SETTLED_S
 from gateway.hub.rules import Direction, State
@@ -296,6 +298,39 @@ async def test_a_usm_group_signs_on_for_nothing_and_is_ready(make_world: Make, n
     await settle()
     assert world.links.ready() == ""
     assert world.hubs[0].requests == []
+
+
+async def test_metrics_follow_the_links(make_world: Make, nursery: trio.Nursery, message: Make) -> None:
+    """The series of a site are there before its first connection, and say what is so."""
+
+    def read(name: str, **labels: str) -> float | None:
+        return metrics.REGISTRY.get_sample_value(name, {"site": "metered", **labels})
+
+    world = make_world("metered")
+    assert read("fps_link_up") == 0
+    assert read("fps_link_signed_on", direction="receive") == 0
+    nursery.start_soon(world.links.run)
+    await settle()
+    assert read("fps_link_up") == 1
+    assert read("fps_link_signed_on", direction="receive") == 1
+    assert read("fps_link_dials_total", outcome="connected") == 1
+    assert read("fps_link_frames_in_total") == read("fps_link_frames_out_total") == 2
+    await world.hubs[0].say(message("9814", "831", "500001", "0000"))
+    await settle()
+    assert read("fps_link_reports_total", report="response unplaced") == 1
+    await world.hubs[0].stream.aclose()
+    await settle()
+    assert read("fps_link_up") == 0
+    assert read("fps_link_signed_on", direction="receive") == 0
+
+
+async def test_statistics_are_json_objects(make_world: Make, nursery: trio.Nursery) -> None:
+    """For `/statistics`."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await settle()
+    (said,) = msgspec.json.decode(msgspec.json.encode(world.links.statistics()))
+    assert (said["site"], said["connects"], said["link"]["receive"]) == ("a", 1, "on")
 
 
 async def test_log_lines_hold_only_known_fields(make_world: Make, nursery: trio.Nursery, message: Make) -> None:
