@@ -170,8 +170,8 @@ def _from_hex(data: bytes, header: str, codec: Codec) -> list[bytes]:
         if lines and (
             not more
             or _begins(_unhex(more), header)
-            # no message is as long as that: looking again with each line would take for ever
-            or (waiting <= 2 * _ANY and _whole(_unhex(b"".join(lines)), header, codec))
+            # a longer one is no message: looking again with each line would take for ever
+            or (waiting <= 2 * Wire().frame_bytes_max and _whole(_unhex(b"".join(lines)), header, codec))
         ):
             chunks.append(_unhex(b"".join(lines), strict=True))
             lines, waiting = [], 0
