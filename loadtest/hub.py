@@ -37,7 +37,8 @@ WRITE_BYTES_MAX = 64 * 1024 * 1024
 CONTROLS = """control socket (a JSON object a line; --control PORT, 0 picks a free one):
   {"do":"start","rate":100,"duration":30,"model":"poisson","seed":1}   begin to send; replaces what is being sent
   {"do":"stop"}                     send nothing more
-  {"do":"statistics"}               counts, latencies (all and since the last asking), links, faults
+  {"do":"statistics"}               counts, latencies, links, faults; with "recent":true also latencies since the
+                                    last such asking
   {"do":"reset"}                    latencies start anew (after a warm-up)
   {"do":"mischief","what":"garbage"}    misbehave once, on some connection
   {"do":"drop","site":"a"}          hang up on a site's connections
@@ -278,13 +279,13 @@ class Hub:
         elif do == "stop":
             self.stop()
         elif do == "statistics":
-            return self.statistics()
+            return self.statistics() if request.get("recent") else self.totals()
         elif do == "reset":
             self.scheme.reset()
             self._shown.clear()
         elif do == "finish":
             await self.finish()
-            return self.statistics()
+            return self.totals()
         elif do == "mischief":
             return {"done": self.misbehave_once(str(request.get("what")))}
         elif do in {"drop", "close", "open"}:

@@ -1,0 +1,29 @@
+"""`python -m loadtest COMMAND`: which commands there are. Each is explained by its own --help."""
+
+import argparse
+import sys
+
+import loadtest
+
+
+def _commands() -> argparse.ArgumentParser:
+    from loadtest import books, demo, hub, processor, run
+
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for part in (demo, run, hub, processor, books):
+        part.add_parser(commands)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 all well, 1 something did not hold, 2 could not be done as asked."""
+    options = _commands().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
