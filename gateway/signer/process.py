@@ -132,6 +132,7 @@ async def start(token: config.Token) -> Process:
                 env=_environment(token),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # our own output is the log; libraries talk where they like
+                start_new_session=True,  # no Ctrl-C either before it has begun to ignore it
             )
     except BaseException:
         ours.close()
