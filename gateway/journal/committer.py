@@ -245,10 +245,6 @@ class Committer:
             self._directory.remove(name_of(number))
         self._directory.sync()
 
-    def forget(self, follower: str) -> None:
-        """Stop waiting for a follower that is no more."""
-        self._write(replace(self.manifest, followers=tuple(f for f in self.manifest.followers if f != follower)))
-
     def _write(self, manifest: Manifest) -> None:
         manifest = replace(manifest, turn=manifest.turn + 1)
         write_manifest(self._directory, manifest)

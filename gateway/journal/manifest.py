@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.disk import SECTOR_BYTES, Directory
 from gateway.errors import Refusal
@@ -69,6 +70,12 @@ def write_manifest(directory: Directory, manifest: Manifest) -> None:
             file.sync()
     finally:
         file.close()
+
+
+def forget_follower(directory: Directory, manifest: Manifest, follower: str) -> None:
+    """Write a manifest that no longer waits for a follower that is gone. For a command that holds the lock."""
+    kept = tuple(name for name in manifest.followers if name != follower)
+    write_manifest(directory, replace(manifest, followers=kept, turn=manifest.turn + 1))
 
 
 def read_manifest(directory: Directory) -> Manifest | None:

@@ -86,6 +86,11 @@ class Scan:
         self._file = file
         self._journal = journal
 
+    def again(self) -> Iterator[list[Record]]:
+        """Read on from where it stopped, in a file that is being written to."""
+        self.damage, self.batch_end = None, 0
+        yield from self
+
     def __iter__(self) -> Iterator[list[Record]]:
         """The records of one batch after another, verified. An empty mark gives an empty list."""
         window, base = b"", self.offset

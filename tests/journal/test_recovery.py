@@ -2,10 +2,12 @@
 
 import itertools
 import random
+from typing import Any
 
 import msgspec
 import pytest
 import trio
+from msgspec.structs import replace
 
 from gateway import log
 from gateway.errors import JournalFault, Refusal
@@ -13,7 +15,7 @@ from gateway.journal.record import HEADER_BYTES, MARK_BYTES, VERSION, header_byt
 from gateway.journal.recovery import TABLE, Corrupt, Shape, Verdict, shape_of
 from gateway.journal.segment import name_of
 from gateway.steps import Kind
-from tests.fakes.disk import FakeDisk
+from tests.fakes.disk import Blob, FakeDisk
 from tests.fakes.journal import DIR, ID, SETTINGS, bodies, build, fill, read, running
 
 SECTOR = 512
@@ -307,21 +309,16 @@ def test_the_last_segment_lost_and_another_in_its_place() -> None:
     disk, other = build([big(19), big(3)]), build([big(19), big(3)])
     header = read_header(bytes(content(other, name_of(2))[:HEADER_BYTES]))
     files = disk.directories[DIR].files
-    files[name_of(2)].content[:HEADER_BYTES] = header_bytes(type(header)(**{**fields(header), "journal": b"x" * 16}))
+    files[name_of(2)].content[:HEADER_BYTES] = header_bytes(replace(header, journal=b"x" * 16))
     assert "another journal" in refused(disk).what
     files[name_of(2)].content[:] = files[name_of(1)].content
     assert "says that it is segment 1" in refused(disk).what
 
 
-def fields(header: object) -> dict[str, object]:
-    """A header's fields."""
-    return {name: getattr(header, name) for name in header.__struct_fields__}  # type: ignore[attr-defined]
-
-
-def changed_header(disk: FakeDisk, number: int, **changes: object) -> None:
+def changed_header(disk: FakeDisk, number: int, **changes: Any) -> None:
     """Write a header that is right in itself, but for what it says."""
     header = read_header(bytes(content(disk, name_of(number))[:HEADER_BYTES]))
-    content(disk, name_of(number))[:HEADER_BYTES] = header_bytes(type(header)(**{**fields(header), **changes}))
+    content(disk, name_of(number))[:HEADER_BYTES] = header_bytes(replace(header, **changes))
 
 
 def test_overlapping_segments_are_corrupt() -> None:
@@ -422,10 +419,10 @@ def build_followed() -> FakeDisk:
     return disk
 
 
-def emptied(files: dict[str, object]) -> FakeDisk:
+def emptied(files: dict[str, Blob]) -> FakeDisk:
     """The same directory with its records gone."""
     disk = FakeDisk()
-    disk.directory(DIR, create=True).files.update(files)  # type: ignore[arg-type]
+    disk.directory(DIR, create=True).files.update(files)
     content(disk)[:] = bytes(65536)
     return disk
 
