@@ -123,8 +123,8 @@ class Book:
     """The ledger: lines in the order in which things happened, in a file (an unnamed one unless told)."""
 
     def __init__(self, path: Path | None = None) -> None:
-        # closed by `close`: the book lives as long as the processor
-        self._file: IO[bytes] = path.open("ab+") if path is not None else tempfile.TemporaryFile()  # noqa: SIM115
+        # closed by `close`: the book lives as long as the processor; an unnamed file is made when there is too much
+        self._file: IO[bytes] | None = path.open("ab+") if path is not None else None
         self._lines: list[bytes] = []
         self._bytes = 0
 
@@ -150,13 +150,17 @@ class Book:
     def flush(self) -> None:
         """Write what waits."""
         if self._lines:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
             self._file.write(b"".join(self._lines))
             self._lines, self._bytes = [], 0
-        self._file.flush()
+            self._file.flush()
 
     def read(self, offset: int) -> bytes:
         """A piece of the book from there; empty at its end."""
         self.flush()
+        if self._file is None:
+            return b""
         self._file.seek(offset)
         piece = self._file.read(BOOK_BYTES)
         self._file.seek(0, 2)
@@ -165,7 +169,8 @@ class Book:
     def close(self) -> None:
         """Write what waits and close the file."""
         self.flush()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class _Asked(Struct, gc=False):

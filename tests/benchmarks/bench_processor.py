@@ -53,7 +53,8 @@ def request(number: int) -> tuple[str, PaymentRequest]:
         settlement_cycle="001", trn=trn, submitting_member="200000", creditor_account="12345678",
         debtor_agent="200000", debtor_account="87654321", charges="001003SHA", currency="826", payment_data="00100210",
         end_to_end="NOTPROVIDED", creditor_agent="300000", sender="200000", receiving_member="300000",
-        debtor_name="MR A N OTHER", debtor_address="1 HIGH STREET", creditor_name="MRS B ELSEWHERE", reference="INVOICE 1234",
+        debtor_name="MR A N OTHER", debtor_address="1 HIGH STREET", creditor_name="MRS B ELSEWHERE",
+        reference="INVOICE 1234",
     )  # fmt: skip
     return f"{trn}1020251122826200000     ", payment
 

@@ -1,0 +1,295 @@
+"""Asking over real loopback sockets, plain and TLS, the mock processor at the other end."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from gateway import config
+from gateway.errors import ConfigurationError
+from gateway.processor.client import Client
+from gateway.processor.pipe import SocketPipe, dial, tls_context
+from gateway.work import Answer
+from loadtest.processor import MockProcessor
+from tests.fakes.processor import Asking, Peer, Processor, payment, settings, until
+
+
+@asynccontextmanager
+async def asking(mock: MockProcessor, *, tls: config.Tls | None = None, **changes: object) -> AsyncIterator[Asking]:
+    """A running client over loopback to this mock, which runs, too."""
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(mock.run)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        client = Client(settings(url, tls=tls, **changes), luck=lambda: 1.0)
+        found = Asking(client, Processor(nursery, nobody))
+        await nursery.start(client.run)
+        with trio.fail_after(20):
+            yield found
+        nursery.cancel_scope.cancel()
+
+
+async def nobody(_peer: Peer) -> None:
+    """Nobody dials the scripted processor here."""
+    raise AssertionError
+
+
+async def test_many_questions() -> None:
+    """Many questions over real sockets: each is answered, each once, over a bounded number of connections."""
+    mock = MockProcessor("mix:fast=3,refusing:1114=1")
+    async with asking(mock, connections_max=16) as world:
+        for batch in range(10):
+            world.ask(*range(batch * 50, batch * 50 + 50))
+        answers = await world.answered(500)
+        assert sorted(number for number, _ in answers) == list(range(500))
+        assert {code for _, code in answers} == {"0000", "1114"}
+        assert mock.counts["asked"] == mock.counts["answered"] == 500
+        assert mock.counts["connections"] <= 16
+        assert mock.counts["bad"] == 0
+
+
+@pytest.mark.parametrize("mode", ["malformed", "huge", "half", "status:500"])
+async def test_what_is_no_answer(mode: str) -> None:
+    """A misbehaving processor gives no answer, and the next question is answered when it has come to its senses."""
+    mock = MockProcessor(mode)
+    async with asking(mock) as world:
+        world.ask(1, within_s=0.2)
+        outcome = {"half": "away", "status:500": "status"}.get(mode, "malformed")
+        await until(lambda: outcome in world.counts)
+        assert world.answers == []
+        mock.set_mode("fast")
+        world.ask(2)
+        assert await world.answered() == [(2, "0000")]
+
+
+async def test_away_and_back() -> None:
+    """A processor whose listening socket is closed is found again when it is back, by those who have time left."""
+    mock = MockProcessor("fast")
+    async with asking(mock) as world:
+        world.ask(1)
+        await world.answered(1)
+        mock.set_mode("away")
+        await until(lambda: not world.client.statistics()["connections"])
+        world.ask(2)
+        await until(world.client.health)
+        mock.set_mode("fast")
+        assert await world.answered(2) == [(1, "0000"), (2, "0000")]
+
+
+async def test_a_request_that_the_socket_does_not_take_at_once() -> None:
+    """What does not fit into the socket's buffer is written behind, whole and in order."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    data = bytes(range(256)) * 4000
+    pipe = SocketPipe(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pipe.pump)
+        pipe.write(data)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        got = b""
+        while len(got) < len(data):
+            got += await stream.receive_some()
+        assert got == data
+        pipe.write(b"more")
+        assert await stream.receive_some() == b"more"
+        await stream.aclose()
+        assert await pipe.read() == b""
+        pipe.write(b"nobody reads this")
+        await pipe.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reset() -> None:
+    """A connection that is reset ends, with the reason for the log."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    pipe = await dial("127.0.0.1", listener.socket.getsockname()[1], None, "", trio.open_tcp_stream)
+    accepted = await listener.accept()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    accepted.socket.close()
+    assert await pipe.read() == b""
+    assert pipe.end == "ConnectionResetError: Connection reset by peer"
+    await pipe.aclose()
+    await listener.aclose()
+
+
+# --- TLS
+
+
+class Papers(NamedTuple):
+    """Certificates for both ends, as files."""
+
+    server: ssl.SSLContext
+    """Wants a client certificate by `ca`."""
+    ca: str
+    client: str
+    stranger: str
+    """A client certificate by somebody else."""
+    other_ca: str
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Two authorities, and what they signed."""
+    place = tmp_path_factory.mktemp("tls")
+    authority, other = trustme.CA(), trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("processor.bank").configure_cert(server)
+    authority.configure_trust(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+
+    def written(name: str, blob: trustme.Blob) -> str:
+        blob.write_to_path(place / name)
+        return str(place / name)
+
+    return Papers(
+        server,
+        written("ca.pem", authority.cert_pem),
+        written("client.pem", authority.issue_cert("gateway").private_key_and_cert_chain_pem),
+        written("stranger.pem", other.issue_cert("gateway").private_key_and_cert_chain_pem),
+        written("other.pem", other.cert_pem),
+    )
+
+
+async def test_tls_with_a_client_certificate(papers: Papers) -> None:
+    """Both ends know each other: questions are answered, notices taken."""
+    mock = MockProcessor("fast", tls=papers.server)
+    tls = config.Tls(papers.ca, papers.client, server_name="processor.bank")
+    async with asking(mock, tls=tls) as world:
+        world.ask(*range(100))
+        assert len(await world.answered(100)) == 100
+        answer = await world.client.inquire(payment(1)[0])
+        assert isinstance(answer, Answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ca_file": "other_ca"}, "certificate verify failed"),
+        ({"server_name": "somebody.else"}, "certificate verify failed"),
+        ({"certificate_file": "stranger"}, "connection closed"),
+        ({"certificate_file": ""}, "connection closed"),
+    ],
+)
+async def test_the_wrong_certificate(papers: Papers, change: dict[str, str], reason: str) -> None:
+    """A stranger at either end is refused, and nothing is said to it."""
+    mock = MockProcessor("fast", tls=papers.server)
+    async with asking(mock, tls=changed(papers, change)) as world:
+        world.ask(1, within_s=0.3)
+        told = await world.client.tell("node/1", b"{}")
+        assert not told.acknowledged
+        assert reason in told.reason
+        await until(lambda: world.client.health() or world.counts)
+        assert mock.counts["asked"] == 0
+        assert world.answers == []
+
+
+def changed(papers: Papers, change: dict[str, str]) -> config.Tls:
+    """The right TLS settings, with changes."""
+    given = {"ca_file": papers.ca, "certificate_file": papers.client, "server_name": "processor.bank"}
+    return config.Tls(**(given | {key: getattr(papers, value, value) for key, value in change.items()}))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        ("stranger", "connection closed: TLS: TLSV1_ALERT_UNKNOWN_CA"),
+        ("", "connection closed: TLS: TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+    ],
+)
+async def test_the_server_says_what_it_has_against_us(papers: Papers, certificate: str, reason: str) -> None:
+    """A server's alert comes after our end of the handshake is over; the log can tell it all the same."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as accepted, pytest.raises(ssl.SSLError):
+            papers.server.wrap_socket(accepted, server_side=True).close()
+
+    client = Client(
+        settings(
+            f"https://127.0.0.1:{listener.getsockname()[1]}", tls=changed(papers, {"certificate_file": certificate})
+        )
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        async with trio.open_nursery() as beside:
+            beside.start_soon(trio.to_thread.run_sync, serve)
+            told = await client.tell("node/1", b"{}")
+        assert told.reason == reason
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_tls_handshake_that_never_ends() -> None:
+    """A port that accepts and says nothing is given up after `connect_within_s`, and the socket is closed."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
+    client = Client(settings(url, connect_within_s=0.05))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        told = await client.tell("node/1", b"{}")
+        assert told.reason == "no connection within 0.05 s"
+        accepted = await listener.accept()
+        with trio.fail_after(5):
+            while await accepted.receive_some():
+                pass
+        await accepted.aclose()
+        await listener.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("peer", ["hangs up", "speaks plain text"])
+async def test_no_tls_at_the_other_end(peer: str) -> None:
+    """What is no TLS is refused with a reason."""
+
+    async def script(stream: trio.SocketStream) -> None:
+        if peer == "speaks plain text":
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, script, 0)
+        url = f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        client = Client(settings(url))
+        await nursery.start(client.run)
+        told = await client.tell("node/1", b"{}")
+        assert told.status == 0
+        assert ("TLS handshake" if peer == "hangs up" else "SSLError") in told.reason
+        nursery.cancel_scope.cancel()
+
+
+async def test_tls_over_a_stream_that_is_no_socket(papers: Papers) -> None:
+    """TLS works over any stream, as a simulation has it."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def connect(_host: str, _port: int) -> trio.abc.Stream:
+        return theirs
+
+    tls = config.Tls(papers.ca, papers.client, server_name="processor.bank")
+    client = Client(settings("https://processor.bank", tls=tls), connect=connect)
+    async with trio.open_nursery() as nursery:
+        mock = MockProcessor("fast")
+        nursery.start_soon(mock.serve, trio.SSLStream(ours, papers.server, server_side=True))
+        await nursery.start(client.run)
+        assert (await client.tell("node/1", b'{"id":"node/1","kind":"ORPHANED","FPID":"F"}')).acknowledged
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("tls", "mistake"),
+    [
+        (config.Tls("nowhere/ca.pem"), "node.processor.tls.ca_file: FileNotFoundError: No such file or directory"),
+        (config.Tls("{ca}", "nowhere.pem"), "node.processor.tls.certificate_file: FileNotFoundError"),
+        (config.Tls("{ca}", "{ca}"), "node.processor.tls.certificate_file: "),
+    ],
+)
+def test_tls_files_that_are_no_good(papers: Papers, tls: config.Tls, mistake: str) -> None:
+    """A missing or wrong file is a mistake in the configuration, found before anything runs."""
+    given = config.Tls(tls.ca_file.format(ca=papers.ca), tls.certificate_file.format(ca=papers.ca))
+    with pytest.raises(ConfigurationError) as raised:
+        tls_context(given)
+    assert mistake in str(raised.value)
