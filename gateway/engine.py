@@ -165,6 +165,7 @@ class Engine(Commands):
         self.outcomes = outcomes
         self._mac = pair.mac
         self._deadlines = pair.deadlines
+        self._respond_within_s = pair.session.respond_within_s
         self._codec = codec
         self._journal = journal
         self._signer = signer
@@ -234,13 +235,15 @@ class Engine(Commands):
     def transmit(self, link: Link, message: Message) -> None:
         """A session wants this sent. It is recorded, but does not wait for the disk.
 
-        No money is in it, and a gateway whose disk hangs must still be able to sign off.
+        No money is in it, and a gateway whose disk hangs must still be able to sign off. It leaves in the time that the
+        session waits for its response, or never: a sign-off must not overtake the sign-on that replaced it.
         """
         now = self._now = self._clock()
         covered = self._codec.encode(message)
         self._journal.append(Kind.MANAGEMENT_OUT, covered, link=link.id, wall_ns=now.wall_ns)
-        self._authenticate(Outgoing(self._mac.own_key, covered, now.mono_s + self._deadlines.reply_within_s, link, None,
-                             decides=False, durable=True))  # fmt: skip
+        until_s = now.mono_s + self._respond_within_s
+        key = self._mac.own_key
+        self._authenticate(Outgoing(key, covered, until_s, link, None, decides=False, durable=True))
         self._wake.set()
 
     # --- the wake-up
