@@ -1,7 +1,10 @@
 """For every test: the log is strict and collected, and what runs real processes is marked so."""
 
 import os
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,28 @@ def logged() -> Iterator[Logged]:
     log.configure("debug", "json", collected)
     yield Logged(collected)
     log.configure("debug", "json", Collected())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Name a test that hangs, just before pytest's faulthandler_timeout ends the run with a traceback that does not."""
+    limit_s = float(item.config.getini("faulthandler_timeout") or 0)
+    if not limit_s:
+        return (yield)
+    naming = threading.Timer(limit_s * 0.95, _name, [item])
+    naming.daemon = True
+    naming.start()
+    try:
+        return (yield)
+    finally:
+        naming.cancel()
+
+
+def _name(item: pytest.Item) -> None:
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        sys.stderr.write(f"\nhangs: {item.nodeid}\n")
+        sys.stderr.flush()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
