@@ -4,8 +4,9 @@
 
 Starts a mock hub with two sites, a mock processor and one gateway with two SoftHSM tokens, all on loopback, and sends
 payments all the while. In the middle the processor is taken away (stand-in answers, nobody is rejected) and brought
-back (it is told everything); one hub site goes and comes; the gateway is killed with SIGKILL and started again (the hub
-takes back what was in the air). At the end everything was told and every payment is accounted for, exactly.
+back (it is told everything); one hub site goes and comes; the worker process of an HSM token is killed; the gateway is
+killed with SIGKILL and started again (the hub takes back what was in the air). At the end everything was told and every
+payment is accounted for, exactly.
 
 The stand-in deadline is 1.5 s here, so that stand-in shows within the minute; a bank would configure some seconds.
 Exit code 0: the ledger balances and every part ended as it should.
@@ -41,7 +42,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--rate", type=float, default=100.0, metavar="PER_S", help="payments per second (default: 100)")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of payments (default: 60, least: 20)")
-    parser.add_argument("--dir", type=Path, help="where to put everything (default: a temporary directory)")
+    parser.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")
     parser.add_argument("--keep", action="store_true", help="do not remove the temporary directory")
     parser.add_argument("--plain", action="store_true", help="lines rather than a live table, also on a terminal")
     parser.set_defaults(run=run)
@@ -84,10 +85,10 @@ async def _demo(options: argparse.Namespace) -> int:
                 watch = Watch(it, shown)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(watch.run)
-                    told, ended = await _play(it, shown, options.rate, options.seconds)
+                    told, ended, hub = await _play(it, shown, options.rate, options.seconds)
                     nursery.cancel_scope.cancel()
             verdict = await it.verdict()
-            print(report.verdict(verdict), report.latencies(watch.latency), sep="\n\n", end="\n\n")
+            print("", report.hub(hub), report.verdict(verdict), "", sep="\n\n")
             return _conclude(verdict.balances, told=told, exit_code=ended)
     except* WorldError as group:
         print(f"demo: {group.exceptions[0]}", file=sys.stderr)
@@ -106,8 +107,8 @@ def _conclude(balances: bool, *, told: bool, exit_code: int) -> int:  # noqa: FB
     return 1 if problems else 0
 
 
-async def _play(it: World, shown: Screen, rate: float, seconds: float) -> tuple[bool, int]:
-    """The play, and its end. Returns whether everything was told, and the gateway's exit code."""
+async def _play(it: World, shown: Screen, rate: float, seconds: float) -> tuple[bool, int, dict[str, Any]]:
+    """The play, and its end. Returns whether everything was told, the gateway's exit code, the hub's statistics."""
     start_s = trio.current_time()
     await it.hub("start", rate=rate, duration=seconds)
     shown.event(f"{rate:g} payments/s for {seconds:g} s")
@@ -121,10 +122,10 @@ async def _play(it: World, shown: Screen, rate: float, seconds: float) -> tuple[
     told = await it.told_everything(TOLD_WITHIN_S)
     shown.event("draining the gateway" if told else "not everything was told in time")
     code = await it.stop_gateway()
-    await it.finish_hub()
+    hub = await it.finish_hub()
     await it.stop_processor()
     shown.event(f"all parts have ended, the gateway with {code}")
-    return told, code
+    return told, code, hub
 
 
 async def _processor_away(it: World, shown: Screen) -> None:
@@ -147,9 +148,20 @@ async def _site_back(it: World, shown: Screen) -> None:
     shown.event("hub site a is back")
 
 
+async def _worker_away(it: World, shown: Screen) -> None:
+    shown.event("kill -9 of an HSM token's worker: the other token carries on, a new worker comes")
+    it.kill_token_worker()
+
+
+async def _processor_slow(it: World, shown: Screen) -> None:
+    await it.processor_mode("slow:0.5")
+    shown.event("the processor takes half a second for each answer: payments are in the air")
+
+
 async def _kill(it: World, shown: Screen) -> None:
     shown.event("kill -9 of the gateway")
     await it.kill_gateway()
+    await it.processor_mode("fast")
     await it.start_gateway()
     shown.event("the gateway is up again: it has read its journal; the hub takes back what was in the air")
 
@@ -159,7 +171,9 @@ SCRIPT: tuple[tuple[float, Callable[[World, Screen], Awaitable[None]]], ...] = (
     (0.40, _processor_back),
     (0.55, _site_away),
     (0.63, _site_back),
-    (0.75, _kill),
+    (0.68, _worker_away),
+    (0.74, _processor_slow),
+    (0.80, _kill),
 )
 """What happens, each at its share of the time."""
 
@@ -168,7 +182,6 @@ class Watch:
     """Looks at the world once a second and shows what it sees."""
 
     def __init__(self, it: World, shown: Screen) -> None:
-        self.latency: dict[str, Any] = {}
         self._it = it
         self._shown = shown
 
@@ -180,7 +193,6 @@ class Watch:
             with trio.CancelScope(shield=True):
                 hub = await self._it.hub("statistics", recent=True)
             waiting = backlog(await self._it.statistics())
-            self.latency = hub["latency"]
             self._shown.row(row(trio.current_time() - start_s, hub, waiting))
             await trio.sleep(1)
 
@@ -191,7 +203,7 @@ def row(elapsed_s: float, hub: dict[str, Any], waiting: int | None) -> Row:
     counts: dict[str, int] = hub["counts"]
     stood_in = sum(number for code, number in codes.items() if code.startswith("008"))
     answered = codes.get("0000", 0)
-    recent = hub["recent"]["written"]
+    recent = hub["recent"]["decided"]
     return Row(
         elapsed_s=elapsed_s,
         sent=counts.get("sent", 0),

@@ -311,7 +311,12 @@ class Hub:
 
     def _latency(self) -> dict[str, Histogram]:
         scheme = self.scheme
-        return {"intended": scheme.intended, "written": scheme.written, "lateness": scheme.lateness}
+        return {
+            "intended": scheme.intended,
+            "decided": scheme.decided,
+            "stood_in": scheme.stood_in,
+            "lateness": scheme.lateness,
+        }
 
     def totals(self) -> dict[str, Any]:
         """Everything that one wants to see, as JSON."""

@@ -10,8 +10,11 @@ from gateway.wire.fields import FieldTable
 from loadtest import iso
 from loadtest.keys import MAC_BYTES, Mac
 
-ACCEPTED = frozenset({"0000", "0080", "0081", "0082", "0083", "0084", "0085"})
-RECEIVER_CODES = ACCEPTED | frozenset({"1100", "1114", "1181", "1909", "1930", *map(str, range(1160, 1172))})
+QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
+"""Accepts with a qualification: stand-in's, and a processor's that says so itself."""
+RECEIVER_CODES = (
+    QUALIFIED | {"0000"} | frozenset({"1100", "1114", "1181", "1909", "1930", *map(str, range(1160, 1172))})
+)
 """What a receiver may say in DE26 of a 9210 (fps-protocol section 5)."""
 
 _PLAIN_BYTES = 104

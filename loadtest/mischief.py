@@ -111,7 +111,7 @@ def stray_advice(scene: Scene) -> None:
 
 
 def over_limit(scene: Scene) -> None:
-    """A header that announces more than any message holds: the connection ends."""
+    """A header that announces more than any message holds: the connection ends (a 9624/650 may come before)."""
     header_bytes = scene.scheme.framing.header_bytes
     announced = (9999 if scene.scheme.framing.form == "ascii" else 65000) if header_bytes == 4 else 65000
     _spoil(scene, scene.scheme.framing.header(announced))

@@ -8,7 +8,8 @@ from loadtest.ledger import Verdict
 
 _LATENCIES = {
     "intended": "from the intended time to the reply",
-    "written": "from the request's writing to the reply",
+    "decided": "from the request's writing to the reply",
+    "stood_in": "the same, where stand-in replied",
     "lateness": "how late the generator itself was",
 }
 
@@ -30,6 +31,8 @@ def latencies(latency: Mapping[str, Mapping[str, float]]) -> str:
     names = [f"p{share * 100:g}" for share in QUANTILES]
     rows = []
     for name, summary in latency.items():
+        if name == "stood_in" and not summary.get("count"):
+            continue
         figures = [summary.get(f"{column}_ms") for column in (*names, "max")]
         shown = ["–" if figure is None else f"{figure:.2f}" for figure in figures]
         rows.append([_LATENCIES.get(name, name), f"{summary.get('count', 0):.0f}", *shown])

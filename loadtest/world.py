@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import httptools
 import msgspec
 import trio
 from msgspec import Struct
@@ -29,6 +30,7 @@ READY_WITHIN_S = 30.0
 """How long a part may take until it says that it is ready."""
 END_WITHIN_S = 20.0
 """How long a part may take to end when told to; then it is killed."""
+HTTP_WITHIN_S = 5.0
 SITES = ("a", "b")
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """What `python -m hsm provision` writes for a mock hub."""
@@ -46,6 +48,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     patience_s: float = 10.0
     synchronous: bool = True
     processor_mode: str = "fast"
+    mischief: str = ""
+    """What the hub misbehaves with, as its `--mischief` takes it."""
     segment_bytes: int = 64 * 1024 * 1024
     gateway_cpu: int | None = None
     """Pins the gateway's own process; its token workers go with `workers_cpu`, or stay with it."""
@@ -181,7 +185,7 @@ class World:
         command = [
             PYTHON, "-m", "loadtest", "hub", "--keys", str(self.directory / "hsm" / KEYS_FILE),
             "--ledger", str(self.hub_book), "--patience", str(plan.patience_s),
-            *(["--asynchronous"] if not plan.synchronous else []),
+            *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief,
         ]  # fmt: skip
         for site in SITES:
             command += ["--site", site]
@@ -224,6 +228,21 @@ class World:
         """SIGKILL: it gets no chance to say anything."""
         assert self.gateway is not None
         await self.gateway.end(signal.SIGKILL)
+
+    def kill_token_worker(self) -> None:
+        """SIGKILL one of the gateway's token workers."""
+        assert self.gateway is not None
+        os.kill(children_of(self.gateway.process.pid)[0], signal.SIGKILL)
+
+    async def processor_mode(self, mode: str) -> None:
+        """Have the processor behave like this. Raises `WorldError`."""
+        body = msgspec.json.encode({"mode": mode})
+        try:
+            status, said = await http(self.processor_control_port, "POST", "/control", body)
+        except OSError as error:
+            raise WorldError("the processor is away") from error
+        if status != 200:
+            raise WorldError(f"the processor refuses {mode}: {said.decode(errors='replace')}")
 
     async def stop_gateway(self) -> int:
         """SIGTERM: it drains. Returns its exit code."""
@@ -323,15 +342,14 @@ def backlog(statistics: dict[str, Any]) -> int | None:
 
 @asynccontextmanager
 async def world(plan: Plan, directory: Path | None, *, keep: bool) -> AsyncIterator[World]:
-    """A world in this directory, or in one that is made for it and removed unless `keep`."""
+    """A world in a new directory below this one; without one in a temporary directory, removed unless `keep`."""
     made = directory is None
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="fps-world-"))
     else:
         directory = directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        if (directory / "journal").exists():
-            raise WorldError(f"{directory} holds the journal of an earlier world: take another directory")
+        directory = Path(tempfile.mkdtemp(prefix="world-", dir=directory))
     it = World(directory, plan)
     try:
         yield it
@@ -371,38 +389,39 @@ def _spent_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class _Response:
+    """Collects what the parser calls it with."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
 async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """One HTTP exchange with loopback. Raises OSError when there is none."""
+    """One HTTP exchange with loopback: status and body. Raises OSError when there is none within `HTTP_WITHIN_S`."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    answer = b""
-    with trio.move_on_after(5) as scope:
+    response = _Response()
+    parser = httptools.HttpResponseParser(response)
+    with trio.move_on_after(HTTP_WITHIN_S):
         try:
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 await stream.send_all(head.encode() + body)
-                async for chunk in stream:
-                    answer += chunk
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                while not response.complete and (chunk := await stream.receive_some()):
+                    parser.feed_data(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError) as error:
             raise ConnectionError("broken off") from error
-    top, found, rest = answer.partition(b"\r\n\r\n")
-    if scope.cancelled_caught or not found:
+    if not response.complete:
         raise ConnectionError("no answer")
-    if b"transfer-encoding: chunked" in top.lower():
-        rest = _unchunk(rest)
-    return int(top.split()[1]), rest
-
-
-def _unchunk(body: bytes) -> bytes:
-    whole = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.partition(b";")[0], 16)
-        whole, body = whole + body[:length], body[length + 2 :]
-        if not length:
-            break
-    return whole
+    return parser.get_status_code(), response.body
 
 
 async def _json_of(port: int, path: str) -> dict[str, Any]:
@@ -427,7 +446,7 @@ reply_within_s = {plan.patience_s - 1.0}
 hub_patience_s = {plan.patience_s}
 
 [node]
-name = "{it.directory.name[:40].strip("._-") or "world"}"
+name = "sip-a"
 
 [node.journal]
 dir = {msgspec.json.encode(str(it.journal)).decode()}

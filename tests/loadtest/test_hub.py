@@ -80,8 +80,8 @@ async def test_payments_are_dealt_out_in_turn_and_answered(autojump_clock: objec
     replied = scene.said("replied")
     assert {event.fpid for event in replied} == {event.fpid for event in scene.said("sent")} == fpids
     assert {(event.code, event.late) for event in replied} == {("0083", False)}
-    assert scene.scheme.written.count == 10
-    assert scene.scheme.written.quantile_s(0.5) == pytest.approx(0.01, abs=0.002)
+    assert (scene.scheme.stood_in.count, scene.scheme.decided.count) == (10, 0)
+    assert scene.scheme.stood_in.quantile_s(0.5) == pytest.approx(0.01, abs=0.002)
     assert scene.events[-1].event == "end"
     assert not scene.scheme.faults
 
@@ -96,7 +96,7 @@ async def test_latency_counts_from_the_intended_time_however_late_it_was_sent(
     await participant.respond(await participant.payment())
     await trio.sleep(0.1)
     assert scene.scheme.intended.quantile_s(1) == pytest.approx(3, rel=0.01)
-    assert scene.scheme.written.quantile_s(1) < 0.2
+    assert scene.scheme.decided.quantile_s(1) < 0.2
     assert scene.scheme.lateness.quantile_s(1) == pytest.approx(3, rel=0.01)
 
 
@@ -318,6 +318,17 @@ async def test_mischief_that_is_not_answered_is_missed(autojump_clock: object, m
     scene = make_scene(echo_after_s=1000)
     await misbehave(scene, what, "")
     assert [event.event for event in scene.said("mischief-answered", "mischief-missed")] == ["mischief-missed"]
+
+
+async def test_before_hanging_up_a_participant_may_say_why(autojump_clock: object, scene: Any) -> None:
+    """A 9624/650 and then the end of the connection is as good an answer to an impossible header as the end alone."""
+    participant = await scene.dial()
+    scene.hub.misbehave_once("over-limit")
+    await participant.send(participant.codec.encode(_advice("650")))
+    await participant.hang_up()
+    await scene.hub.finish()
+    assert not scene.scheme.faults
+    assert scene.scheme.counts["mischief answered"] == 1
 
 
 async def test_mischief_answered_wrongly_is_missed(autojump_clock: object, scene: Any) -> None:
