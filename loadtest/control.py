@@ -24,10 +24,15 @@ async def serve(stream: trio.abc.Stream, handler: Handler) -> None:
     """Answer the requests of one connection until it ends. What the handler raises as ValueError is told."""
     async with stream:
         try:
-            async for line in _lines(stream):
-                await stream.send_all(msgspec.json.encode(await _answer(line, handler)) + b"\n")
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ControlError):
-            return  # the asker left, or speaks another language: the hub goes on
+            rest = b""
+            async for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    await stream.send_all(msgspec.json.encode(await _answer(line, handler)) + b"\n")
+                if len(rest) > LINE_BYTES_MAX:
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the asker left: the hub goes on
 
 
 async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
@@ -36,16 +41,6 @@ async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
         return {"ok": True, **await handler(request)}
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         return {"ok": False, "error": str(error)}
-
-
-async def _lines(stream: trio.abc.ReceiveStream) -> Any:
-    rest = b""
-    async for chunk in stream:
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LINE_BYTES_MAX:
-            raise ControlError("an endless line")
-        for line in lines:
-            yield line
 
 
 class Control:
