@@ -64,8 +64,16 @@ system: $(READY) ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## measure: the pieces, and the whole path beside its floor
-	@$(BIN)/python -m loadtest bench $(ARGS)
+bench: $(READY) ## measure: the pieces one by one, then the whole path, the gateway on a core of its own
+	@for piece in tests/benchmarks/bench_*.py; do
+		echo "== $$piece"
+		$(BIN)/python "$$piece"
+	done
+	cores=(); [ "$$(nproc)" -lt 2 ] || cores=(--gateway-cpu 0 --others-cpu 1)
+	echo "== the whole path at a rate"
+	$(BIN)/python -m loadtest run --rate 1500 $${cores[@]+"$${cores[@]}"} $(ARGS)
+	echo "== the highest rate that is kept up"
+	$(BIN)/python -m loadtest run --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
 
 .PHONY: clean
 clean: ## remove .venv and everything that was made (not var/: a journal may lie there)
