@@ -145,6 +145,9 @@ class Follower:
         if self._offset == before:
             raise self._fault(before)
         if found:
+            if self._settled > self._delivered:
+                # all that was handed out is settled, and what lies between was of no interest
+                self._settled = max(self._settled, found[0].position)
             self._delivered = found[-1].position
         return found
 
