@@ -220,9 +220,9 @@ _MALFORMED = (
     _http(200, b'{"TxSts":"MAYBE"}'),
     _http(200, b"[]"),
     _http(200, b"\xff\xfe\x00"),
-    b"ICY 200 OK\r\n\r\n",
 )
-"""What no gateway may take for an answer; the last is not even HTTP."""
+"""What no gateway may take for an answer."""
+_NO_HTTP = Reply(b"ICY 200 OK\r\n\r\n", close=True)
 
 
 class MockProcessor:
@@ -391,7 +391,8 @@ class MockProcessor:
         if useless or (behaviour.kind == "status" and not behaviour.code.startswith("2")):
             self.counts["unacknowledged"] += 1
             self.book.noticed(name, node, position, acknowledged=False)
-            return self._useless(behaviour, notice.id)
+            # any 2xx acknowledges a notice: only what is not even HTTP is malformed here
+            return _NO_HTTP if behaviour.kind == "malformed" else self._useless(behaviour, notice.id)
 
         def leaves() -> None:
             if notice.id in self._noticed:
@@ -437,8 +438,8 @@ class MockProcessor:
         if behaviour.kind == "status":
             return Reply(_http(int(behaviour.code), b"{}"))
         if behaviour.kind == "malformed":
-            data = _MALFORMED[self._luck(name) % len(_MALFORMED)]
-            return Reply(data, close=data is _MALFORMED[-1])
+            which = self._luck(name) % (len(_MALFORMED) + 1)
+            return Reply(_MALFORMED[which]) if which < len(_MALFORMED) else _NO_HTTP
         if behaviour.kind == "half":
             return Reply(self._answer("0000")[:-5], close=True)
         if behaviour.kind == "huge":

@@ -209,7 +209,7 @@ def main() -> None:
             arguments = ["--certificate", f"{place}/server.pem", "--client-ca", f"{place}/ca.pem"]
             tls = config.Tls(f"{place}/ca.pem", f"{place}/client.pem", server_name="localhost")
         command = [sys.executable, "-c", MOCK, "processor", *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as mock:  # noqa: S603 - our own command
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as mock:
             assert mock.stdout is not None
             url = f"{'https' if tls else 'http'}://127.0.0.1:{json.loads(mock.stdout.readline())['port']}"
             for in_flight in options.in_flight:

@@ -215,13 +215,21 @@ class Journal:
     cursor: int = 1
     room: bool = True
     commits: int = 0
+    done: dict[int, str] = field(default_factory=dict)
+    """The positions that are told or parked, in the order of it."""
     _news: trio.Event = field(default_factory=trio.Event)
 
     def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int = WALL_NS) -> int:
         """Append a record."""
         position = len(self.records) + 1
         self.records.append(Record(position, wall_ns, kind, fpid, body))
+        if kind in (Kind.TOLD, Kind.PARKED):
+            about = steps.unpack(kind, body)
+            assert isinstance(about, steps.Told | steps.Parked)
+            assert about.position not in self.done, "told twice"
+            self.done[about.position] = kind.name
         self._news.set()
+        self._news = trio.Event()
         return position
 
     def commit(self) -> None:
@@ -238,7 +246,6 @@ class Journal:
 
     async def news(self) -> None:
         """Wait for the next record."""
-        self._news = trio.Event()
         await self._news.wait()
 
     def stand_in(self, number: int = 1) -> int:
@@ -246,16 +253,6 @@ class Journal:
         fpid, request = payment(number)
         body = steps.Decision("0083", "", bytes(8), b"", CODEC.encode(request) + b"0" * 16)
         return self.append(Kind.STOOD_IN, steps.pack(body), fpid=fpid)
-
-    def done(self) -> dict[int, str]:
-        """The positions that are told or parked, in the order of it."""
-        found = {}
-        for record in self.records:
-            if record.kind in (Kind.TOLD, Kind.PARKED):
-                body = steps.unpack(record.kind, record.body)
-                assert isinstance(body, steps.Told | steps.Parked)
-                found[body.position] = record.kind.name
-        return found
 
 
 class Follower:
@@ -285,6 +282,7 @@ class Follower:
     def settle(self, position: int) -> None:
         """Move the cursor."""
         assert position <= self.position
-        assert all(record.position in self._journal.done() for record in self._journal.records[: position - 1]
-                   if record.kind in TOLD_KINDS), "settled past a notice that is not done"  # fmt: skip
-        self._journal.cursor = max(self._journal.cursor, position)
+        journal = self._journal
+        for record in journal.records[journal.cursor - 1 : position - 1]:
+            assert record.kind not in TOLD_KINDS or record.position in journal.done, "settled past what is not done"
+        journal.cursor = max(journal.cursor, position)

@@ -1,0 +1,436 @@
+"""Telling, on a mock clock: a journal in memory, and a processor that does to each notice what the test says."""
+
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from random import Random
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from gateway import config, steps
+from gateway.clock import Now
+from gateway.processor.client import Client, Told
+from gateway.processor.forwarder import BURST_S, WINDOW_MAX, Forwarder
+from gateway.processor.messages import Notice
+from gateway.steps import Kind
+from loadtest.processor import MockProcessor
+from tests.conftest import Logged
+from tests.fakes.processor import CODEC, WALL_NS, Journal, Peer, asking, payment, settings
+
+Clock = trio.testing.MockClock
+OK = Told(204, 0.0, "status 204")
+BUSY = Told(503, 0.0, "status 503")
+GONE = Told(0, 0.0, "ConnectionRefusedError: Connection refused")
+WRONG = Told(422, 0.0, "status 422")
+
+
+class Teller:
+    """Takes notices as the test says, and remembers when which came."""
+
+    def __init__(self, verdict: Callable[[int], Told] = lambda _: OK, *, takes_s: float = 0.0) -> None:
+        self.verdict = verdict
+        self.takes_s = takes_s
+        self.log: list[tuple[float, int]] = []
+        self.taken: list[int] = []
+        self.notices: list[Notice] = []
+        self.under_way = self.under_way_peak = 0
+        self.fpids: Counter[str] = Counter()
+
+    async def tell(self, key: str, body: bytes) -> Told:
+        """One notice."""
+        notice = msgspec.json.decode(body, type=Notice)
+        assert notice.id == key
+        position = int(key.rpartition("/")[2])
+        self.fpids[notice.FPID] += 1
+        assert self.fpids[notice.FPID] == 1, "two notices about a payment at once"
+        self.under_way += 1
+        self.under_way_peak = max(self.under_way, self.under_way_peak)
+        self.log.append((trio.current_time(), position))
+        try:
+            await trio.sleep(self.takes_s)
+        finally:
+            self.under_way -= 1
+            self.fpids[notice.FPID] -= 1
+        told = self.verdict(position)
+        if told.acknowledged:
+            self.taken.append(position)
+            self.notices.append(notice)
+        return told
+
+    def times(self, position: int) -> list[float]:
+        """When this notice was told."""
+        return [at for at, told in self.log if told == position]
+
+
+def clock() -> Now:
+    """The mock clock, and a wall that stands still."""
+    return Now(trio.current_time(), WALL_NS)
+
+
+def forwarder(teller: Teller | Client, given: config.Processor | None = None) -> Forwarder:
+    """A forwarder without luck: pauses are as long as they get."""
+    return Forwarder(given or settings(), "node", teller, CODEC, clock=clock, luck=lambda: 1.0)
+
+
+@asynccontextmanager
+async def telling(journal: Journal, teller: Teller, **changes: object) -> AsyncIterator[Forwarder]:
+    """A running forwarder, which remembers what the journal holds."""
+    found = forwarder(teller, settings(**changes))  # type: ignore[arg-type]
+    for record in journal.records:
+        found.remember(record)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.run, journal)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+async def all_done(journal: Journal, count: int) -> None:
+    """Wait until so many notices are told or parked."""
+    while len(journal.done) < count:
+        await journal.news()
+
+
+# --- the straight line
+
+
+async def test_a_stand_in_is_told(autojump_clock: Clock) -> None:
+    """What stand-in decided is told as the journal has it, the TOLD record names it, and the cursor moves past both."""
+    journal, teller = Journal(), Teller()
+    async with telling(journal, teller) as found:
+        await trio.sleep(1)
+        position = journal.stand_in()
+        await all_done(journal, 1)
+        assert journal.records[-1].fpid == payment()[0]
+        await trio.sleep(1)
+        assert journal.done == {position: "TOLD"}
+        assert journal.cursor > position
+        assert journal.commits > 0
+        statistics = found.statistics()
+        assert (statistics["acknowledged"], statistics["in_window"], statistics["health"]) == (1, 0, "")
+    notice = teller.notices[0]
+    assert (notice.id, notice.kind, notice.FPID) == ("node/1", "STOOD_IN", payment()[0])
+    assert notice.recorded == "2025-11-22T20:55:01.123456Z"
+
+
+async def test_only_what_is_to_be_told(autojump_clock: Clock) -> None:
+    """Steps that nobody must hear of are passed over."""
+    journal, teller = Journal(), Teller()
+    for kind in Kind:
+        if kind not in steps.TOLD_KINDS | {Kind.TOLD, Kind.PARKED}:
+            journal.append(kind, b"", fpid="F" * 42)
+    position = journal.stand_in()
+    async with telling(journal, teller):
+        await all_done(journal, 1)
+    assert teller.taken == [position]
+
+
+# --- order, per payment
+
+
+async def test_order_per_payment(autojump_clock: Clock) -> None:
+    """The second notice of a payment waits for the first; those of other payments pass."""
+    journal = Journal()
+    teller = Teller(lambda position: BUSY if position == 1 and trio.current_time() < 2 else OK)
+    for number in (1, 2, 1, 2, 3, 1):
+        journal.stand_in(number)
+    async with telling(journal, teller):
+        await all_done(journal, 6)
+    assert [position for position in teller.taken if position in (1, 3, 6)] == [1, 3, 6]
+    assert [position for position in teller.taken if position in (2, 4)] == [2, 4]
+    assert sorted(teller.taken[:3]) == [2, 4, 5]
+
+
+async def test_what_waits_for_a_parked_notice_goes_on(autojump_clock: Clock) -> None:
+    """Parked is done, too."""
+    journal = Journal()
+    teller = Teller(lambda position: WRONG if position == 1 else OK)
+    journal.stand_in(1)
+    journal.stand_in(1)
+    async with telling(journal, teller):
+        await all_done(journal, 2)
+    assert journal.done == {1: "PARKED", 2: "TOLD"}
+
+
+async def test_order_whatever_happens(autojump_clock: Clock) -> None:
+    """Under random failures every notice is told, each payment's in the journal's order (the teller checks: one at a
+    time).
+    """
+    luck = Random(7)  # noqa: S311 - a test
+    journal = Journal()
+    teller = Teller(lambda _: luck.choice([OK, OK, OK, BUSY, GONE, WRONG]), takes_s=0.01)
+    for _ in range(300):
+        journal.stand_in(luck.randrange(20))
+    async with telling(journal, teller, tell_pause_max_s=2.0):
+        await all_done(journal, 300)
+        await trio.sleep(1)
+        assert journal.cursor == 301
+    order = list(journal.done)
+    for number in range(20):
+        fpid = payment(number)[0]
+        mine = [position for position in order if journal.records[position - 1].fpid == fpid]
+        assert mine == sorted(mine)
+
+
+# --- what is not acknowledged
+
+
+async def test_growing_pauses(autojump_clock: Clock) -> None:
+    """A notice that the processor cannot take now is told again after pauses that double up to the longest."""
+    journal, teller = Journal(), Teller(lambda position: BUSY if position == 1 else OK)
+    journal.stand_in(1)
+    async with telling(journal, teller, tell_pause_s=0.5, tell_pause_max_s=4.0):
+        for number in range(2, 80):
+            await trio.sleep(0.25)
+            journal.stand_in(number)
+    pauses = [later - earlier for earlier, later in pairwise(teller.times(1))][:6]
+    assert pauses == pytest.approx([0.5, 1, 2, 4, 4, 4], abs=0.06)
+
+
+async def test_retry_after(autojump_clock: Clock) -> None:
+    """The processor may ask for a longer pause, up to the longest of ours."""
+    journal = Journal()
+    teller = Teller(lambda position: Told(503, 3.0 if position == 1 else 3600.0, "") if position < 3 else OK)
+    journal.stand_in(1)
+    journal.stand_in(2)
+    async with telling(journal, teller, tell_pause_s=0.5, tell_pause_max_s=5.0):
+        for number in range(3, 60):
+            journal.stand_in(number)
+            await trio.sleep(0.2)
+    assert teller.times(1)[1] - teller.times(1)[0] == pytest.approx(3, abs=0.06)
+    assert teller.times(2)[1] - teller.times(2)[0] == pytest.approx(5, abs=0.06)
+
+
+async def test_a_notice_that_is_refused_is_parked(autojump_clock: Clock, logged: Logged) -> None:
+    """Parked is written down with its status and seen by people; it is told no more, and no payment is in the line."""
+    journal, teller = Journal(), Teller(lambda _: WRONG)
+    position = journal.stand_in(1)
+    async with telling(journal, teller) as found:
+        await all_done(journal, 1)
+        assert found.statistics()["parked_positions"] == [position]
+        assert found.statistics()["parked"] == 1
+        await trio.sleep(1000)
+    assert len(teller.log) == 1
+    assert steps.unpack(Kind.PARKED, journal.records[-1].body) == steps.Parked(position, 422)
+    line = logged("notice refused by the processor and parked")[0]
+    assert (line["position"], line["status"], line["step"], line["level"]) == (position, 422, "STOOD_IN", "warning")
+    assert "SECRET" not in str(logged())
+    assert payment(1)[0] not in str(logged())
+
+
+async def test_one_notice_that_is_never_taken_holds_nobody_up(autojump_clock: Clock) -> None:
+    """The others go past it at full pace, many more than fit into the window; only the cursor stays."""
+    journal, teller = Journal(), Teller(lambda position: BUSY if position == 3 else OK)
+    for number in range(WINDOW_MAX + 1000):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_pause_max_s=5.0) as found:
+        await all_done(journal, WINDOW_MAX + 999)
+        await trio.sleep(1)
+        assert trio.current_time() < 6
+        assert journal.cursor == 3
+        assert found.statistics()["lowest_position"] == 3
+        assert found.statistics()["in_window"] == 1
+
+
+# --- a processor that is away
+
+
+async def test_one_probe_at_a_time(autojump_clock: Clock, logged: Logged) -> None:
+    """When nobody answers one notice at a time is tried, with growing pauses; when one is taken all go at full pace."""
+    journal = Journal()
+    teller = Teller(lambda _: GONE if trio.current_time() < 100 else OK, takes_s=0.01)
+    for number in range(500):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_pause_s=0.5, tell_pause_max_s=30.0) as found:
+        await trio.sleep(100)
+        probes = [at for at, _ in teller.log if at > 0.1]
+        pauses = [later - earlier for earlier, later in pairwise(probes)]
+        assert pauses[:6] == pytest.approx([1, 2, 4, 8, 16, 30], abs=0.1)
+        assert len(teller.log) < 20
+        assert found.health() == "processor takes no notices"
+        assert 0 < found.statistics()["pause_s"] <= 30
+        back_s = trio.current_time()
+        await all_done(journal, 500)
+        first_s = min(at for at, _ in teller.log if at > back_s)
+        assert trio.current_time() - first_s < 2
+        assert found.health() == ""
+    assert len(logged("processor takes no notices")) == 1
+    assert len(logged("processor takes notices again")) == 1
+
+
+async def test_refusals_do_not_mean_away(autojump_clock: Clock) -> None:
+    """A processor that refuses one notice after the other is there."""
+    journal, teller = Journal(), Teller(lambda _: WRONG)
+    for number in range(100):
+        journal.stand_in(number)
+    async with telling(journal, teller) as found:
+        await all_done(journal, 100)
+        assert found.health() == ""
+        assert trio.current_time() < 1
+
+
+# --- pace and bounds
+
+
+async def test_the_pace(autojump_clock: Clock) -> None:
+    """No second sees more notices than allowed, but for a small burst; and the pace is reached."""
+    journal, teller = Journal(), Teller()
+    for number in range(1000):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_per_s=100.0):
+        await all_done(journal, 1000)
+        assert trio.current_time() == pytest.approx(10, rel=0.05)
+    times = [at for at, _ in teller.log]
+    for start in range(10):
+        assert sum(start <= at < start + 1 for at in times) <= 100 + 100 * BURST_S + 1
+
+
+async def test_a_pace_finer_than_timers(autojump_clock: Clock) -> None:
+    """A high pace is reached though no timer is so fine."""
+    journal, teller = Journal(), Teller()
+    for number in range(5000):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_per_s=5000.0):
+        await all_done(journal, 5000)
+        assert trio.current_time() == pytest.approx(1, rel=0.1)
+
+
+async def test_connections(autojump_clock: Clock) -> None:
+    """No more notices are under way than there are connections for them."""
+    journal, teller = Journal(), Teller(takes_s=0.1)
+    for number in range(100):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_connections=4):
+        await all_done(journal, 100)
+    assert teller.under_way_peak == 4
+
+
+async def test_the_window_is_bounded(autojump_clock: Clock) -> None:
+    """With a long backlog on disk memory holds a window of it."""
+    journal, teller = Journal(), Teller(lambda _: GONE)
+    for number in range(3 * WINDOW_MAX):
+        journal.stand_in(number)
+    async with telling(journal, teller) as found:
+        await trio.sleep(1000)
+        assert found.statistics()["in_window"] == WINDOW_MAX
+        assert found.statistics()["backlog_at_least"] == 3 * WINDOW_MAX
+        teller.verdict = lambda _: OK
+        await all_done(journal, 3 * WINDOW_MAX)
+        assert found.statistics()["backlog_at_least"] == 0
+
+
+async def test_payments_first(autojump_clock: Clock) -> None:
+    """While the journal has no room, nothing is told: what is told must be written down."""
+    journal, teller = Journal(room=False), Teller()
+    journal.stand_in()
+    async with telling(journal, teller):
+        await trio.sleep(10)
+        assert teller.log == []
+        journal.room = True
+        await all_done(journal, 1)
+
+
+# --- restarts
+
+
+async def test_a_restart(autojump_clock: Clock) -> None:
+    """What has a TOLD or PARKED record is not told again, wherever the cursor was; what has none, is."""
+    journal = Journal()
+    teller = Teller(lambda position: BUSY if position == 2 else WRONG if position == 5 else OK)
+    for number in range(8):
+        journal.stand_in(number)
+    async with telling(journal, teller):
+        await all_done(journal, 7)
+        await trio.sleep(1)
+    assert journal.cursor == 2
+    again = Teller()
+    async with telling(journal, again) as found:
+        assert found.statistics()["parked_positions"] == [5]
+        await all_done(journal, 8)
+        new = journal.stand_in(9)
+        await all_done(journal, 9)
+    assert [position for _, position in again.log] == [2, new]
+
+
+async def test_killed_between_acknowledged_and_written(autojump_clock: Clock) -> None:
+    """A notice whose TOLD record was lost is told again, under the same id."""
+    journal, teller = Journal(), Teller()
+    journal.stand_in()
+    async with telling(journal, teller):
+        await all_done(journal, 1)
+    assert journal.records.pop().kind is Kind.TOLD
+    journal.done.clear()
+    journal.cursor = 1
+    again = Teller()
+    async with telling(journal, again):
+        await all_done(journal, 1)
+    assert [notice.id for notice in again.notices] == [notice.id for notice in teller.notices] == ["node/1"]
+
+
+async def test_stopped_while_telling(autojump_clock: Clock) -> None:
+    """What is in flight when the forwarder is cancelled stays to be told; what was told is written down first."""
+    journal, teller = Journal(), Teller(takes_s=0.0)
+    journal.stand_in(1)
+    async with telling(journal, teller):
+        await all_done(journal, 1)
+        commits = journal.commits
+        teller.takes_s = 5.0
+        journal.stand_in(2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert teller.under_way == 1
+    assert journal.commits == commits + 1
+    assert journal.done == {1: "TOLD"}
+    assert journal.cursor == 2 + 1
+    again = Teller()
+    async with telling(journal, again):
+        await all_done(journal, 2)
+    assert again.taken == [3]
+
+
+async def test_quiet_times_move_the_cursor(autojump_clock: Clock) -> None:
+    """The cursor is written soon after, not with each notice; and the alarm is not set when there is nothing to do."""
+    journal, teller = Journal(), Teller()
+    for number in range(200):
+        journal.stand_in(number)
+    async with telling(journal, teller) as found:
+        await all_done(journal, 200)
+        await trio.sleep(1)
+        assert journal.commits <= 10
+        assert journal.cursor == 201
+        assert found._timer.deadline == math.inf
+
+
+# --- with the real client
+
+
+async def test_over_the_client(autojump_clock: Clock) -> None:
+    """A backlog goes out through the client to a processor that fails now and then; each notice counts once."""
+    journal = Journal()
+    mock = MockProcessor("mix:fast=6,status:503=1,half=1,malformed=1")
+    for number in range(200):
+        journal.stand_in(number % 50)
+
+    async def script(peer: Peer) -> None:
+        await mock.serve(peer._stream)
+
+    async with asking(script) as world:
+        found = forwarder(world.client)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.run, journal)
+            await trio.sleep(20)
+            mock.set_mode("fast")
+            await all_done(journal, 200)
+            nursery.cancel_scope.cancel()
+    assert mock.counts["noticed"] == 200
+    assert set(journal.done.values()) == {"TOLD"}
+    by_payment: dict[str, list[int]] = {}
+    for event in mock.events():
+        if event.acknowledged:
+            by_payment.setdefault(event.fpid, []).append(event.position)
+    assert all(positions == sorted(positions) for positions in by_payment.values())
+    assert len(by_payment) == 50
+    mock.book.close()
