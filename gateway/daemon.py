@@ -46,8 +46,8 @@ _log = log.get("daemon")
 
 WATCH_EVERY_S = 0.1
 """How often readiness is judged: a disk that hangs is noticed so much later than `stall_after_s`."""
-SIGN_OFF_WITHIN_S = 10.0
-"""How long signing off and closing the links may take at the end."""
+CLOSE_LINKS_WITHIN_S = 1.0
+"""How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
 SWITCH_INTERVAL_S = 0.0005
@@ -217,7 +217,7 @@ class Gateway:
             while self.links.receiving() or self.engine.in_flight:
                 await trio.sleep(WATCH_EVERY_S / 10)
         left = self.engine.in_flight
-        with trio.move_on_after(SIGN_OFF_WITHIN_S):
+        with trio.move_on_after(self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S):
             await self.links.finish()
         _log.info("drained", in_flight=left)
         return not left

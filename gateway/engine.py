@@ -120,16 +120,18 @@ class Incoming(MacJob):
 class Outgoing(MacJob):
     """A message that is to leave once its MAC is made and its record is durable."""
 
-    __slots__ = ("authentic", "decides", "durable", "link", "payment")
+    __slots__ = ("authentic", "decides", "durable", "link", "owed", "payment")
 
     def __init__(self, key: str, covered: bytes, deadline_s: float, link: Link | None, payment: Payment | None,
-                 *, decides: bool, durable: bool) -> None:  # fmt: skip
+                 *, decides: bool, durable: bool, owed: bool = True) -> None:  # fmt: skip
         super().__init__(key, covered, deadline_s=deadline_s)
         self.link = link
         self.payment = payment
         self.decides = decides
         """The reply of a decision: when complete, the story sends it on every leg."""
         self.durable = durable
+        self.owed = owed
+        """Whether a drain waits for it: replies are owed, what a session says is not."""
         self.authentic = False
         """The signer brought its MAC. Not the same as `made`, which the signer fills in before it says so."""
 
@@ -243,7 +245,7 @@ class Engine(Commands):
         self._journal.append(Kind.MANAGEMENT_OUT, covered, link=link.id, wall_ns=now.wall_ns)
         until_s = now.mono_s + self._respond_within_s
         key = self._mac.own_key
-        self._authenticate(Outgoing(key, covered, until_s, link, None, decides=False, durable=True))
+        self._authenticate(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
         self._wake.set()
 
     # --- the wake-up
@@ -404,12 +406,12 @@ class Engine(Commands):
     # --- messages that leave
 
     def _authenticate(self, outgoing: Outgoing) -> None:
-        self._leaving += 1
+        self._leaving += outgoing.owed
         self._jobs.append(outgoing)
 
     def _complete(self, outgoing: Outgoing, now: Now) -> None:
         """Durable and authenticated."""
-        self._leaving -= 1
+        self._leaving -= outgoing.owed
         body = join_mac(outgoing.data, outgoing.made)
         payment = outgoing.payment
         if outgoing.decides:
@@ -429,7 +431,7 @@ class Engine(Commands):
 
     def _abandon(self, outgoing: Outgoing, reason: str, now: Now) -> None:
         """Its MAC cannot be made in time."""
-        self._leaving -= 1
+        self._leaving -= outgoing.owed
         self._lost(outgoing, reason, now)
 
     def _lost(self, outgoing: Outgoing, reason: str, now: Now) -> None:

@@ -117,6 +117,8 @@ class Child:
             if self.running:
                 self.process.kill()
             code: int = await self.process.wait()
+            if self.process.stdout is not None:
+                await self.process.stdout.aclose()
         return code
 
 
@@ -268,8 +270,10 @@ class World:
         """End everything that is still there."""
         with trio.CancelScope(shield=True):
             for child in (self.gateway, self._hub, self.processor):
-                if child is not None and child.running:
+                if child is not None:
                     await child.end(within_s=5)
+            if self._hub is not None and hasattr(self, "hub"):
+                await self.hub.aclose()
 
     # --- looking at it
 
