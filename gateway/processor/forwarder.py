@@ -47,6 +47,8 @@ COMMIT_S = 0.05
 PARKED_SHOWN_MAX = 1000
 """Positions of parked notices that are listed; the latest. All are in the journal."""
 
+_TO_TELL = sum(1 << kind for kind in TOLD_KINDS)
+_DONE = 1 << Kind.TOLD | 1 << Kind.PARKED
 _log = log.get("forwarder")
 
 
@@ -108,9 +110,9 @@ class Backlog:
     def take(self, record: Record) -> None:
         """Take in one record."""
         kind = record.kind
-        if kind in TOLD_KINDS:
+        if _TO_TELL >> kind & 1:  # bits, as this runs for every record of weeks
             self.untold.add(record.position)
-        elif kind in (Kind.TOLD, Kind.PARKED):
+        elif _DONE >> kind & 1:
             done = steps.unpack(kind, record.body)
             assert isinstance(done, (steps.Told, steps.Parked))
             self.untold.discard(done.position)
@@ -169,7 +171,7 @@ class Forwarder:
         """
         self._backlog.take(record)
 
-    async def run(self, journal: Journal) -> None:
+    async def run(self, journal: Journal, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tell for ever. Cancelled, what is in flight will be told again. Raises `JournalFault`."""
         self._journal = journal
         self._follower = journal.follower(FOLLOWER, TOLD_KINDS)
@@ -178,6 +180,7 @@ class Forwarder:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._read, self._follower)
+                task_status.started()
                 while True:
                     with self._timer:
                         await trio.sleep_forever()
