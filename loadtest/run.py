@@ -109,6 +109,7 @@ async def _main(options: argparse.Namespace) -> int:
             figures["load"] = await _measure(it, options)
         figures["gateway"] = await _gateway(it)
         await it.settled()
+        await it.processor_mode("fast")  # whatever it was like: it must be possible to tell it everything now
         figures["told"] = await it.told_everything(TOLD_WITHIN_S)
         if options.no_gateway:
             _say("end your gateway now: its journal is judged then")

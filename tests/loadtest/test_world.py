@@ -19,7 +19,7 @@ WITHIN_S = 120
 
 def loadtest(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a command of loadtest, whose temporary directories lie in this one."""
-    return subprocess.Popen(  # noqa: S603 - our own command
+    return subprocess.Popen(
         [sys.executable, "-m", "loadtest", *arguments],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"},
