@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         configuration = config.load(arguments.config)
     except ConfigurationError as error:
-        print(*error.mistakes, sep="\n", file=sys.stderr)
+        sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
         return ExitCode.CONFIGURATION
     writer = log.configure(configuration.node.log.level, configuration.node.log.format)
     try:

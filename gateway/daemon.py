@@ -10,12 +10,12 @@
     ├─ seal          the HSM signs the journal's chain now and then
     └─ links         to the hub's sites     start last, stop first
 
-Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything else
-because it is a bug. What is away or slow outside (hub, HSM, processor) is nobody's error here.
+Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything
+else because it is a bug. What is away or slow outside (hub, HSM, processor) is nobody's error here.
 
-Stopping (SIGTERM, SIGINT) is a drain: sign off to receive, so that the hub uses the other site; finish what is in flight,
-for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A second signal ends
-at once: the journal has what was promised, and a restart takes it up. So does a kill.
+Stopping (SIGTERM, SIGINT) is a drain: sign off to receive, so that the hub uses the other site; finish what is in
+flight, for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A second
+signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
 """
 
 import random
@@ -46,6 +46,8 @@ _log = log.get("daemon")
 
 WATCH_EVERY_S = 0.1
 """How often readiness is judged: a disk that hangs is noticed so much later than `stall_after_s`."""
+DRAIN_LOOK_S = 0.01
+"""How often a drain looks whether it is done."""
 CLOSE_LINKS_WITHIN_S = 1.0
 """How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
 CLOSE_WITHIN_S = 5.0
@@ -214,8 +216,8 @@ class Gateway:
         self.stop.draining = True
         self.links.drain()
         with trio.move_on_after(self.configuration.node.drain_s):
-            while self.links.receiving() or self.engine.in_flight:
-                await trio.sleep(WATCH_EVERY_S / 10)
+            while self.links.receiving() or self.engine.in_flight:  # noqa: ASYNC110 - two parts, once in a life
+                await trio.sleep(DRAIN_LOOK_S)
         left = self.engine.in_flight
         with trio.move_on_after(self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S):
             await self.links.finish()

@@ -130,7 +130,7 @@ PROCESSOR_CONNECTIONS = Gauge("fps_processor_connections", "Connections for aski
 PROCESSOR_CONNECT_FAILURES = Counter(
     "fps_processor_connect_failures", "Connections that could not be made.", registry=REGISTRY
 )
-NOTICE_OUTCOMES = ("acknowledged", "parked", "again")
+NOTICE_OUTCOMES = ("told", "parked", "again")
 _notices = Counter("fps_notices", "Notices told, by what came of it.", ["outcome"], registry=REGISTRY)
 NOTICES = {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES}
 NOTICES_WAITING = Gauge(

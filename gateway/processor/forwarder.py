@@ -41,7 +41,7 @@ BATCH_MAX = 512
 AWAY_AFTER = 3
 """So many notices in a row without an answer mean that the processor is away; fewer, that it cannot take these."""
 BURST_S = 0.02
-"""Up to so much of the pace may go at once: timers are not finer than some milliseconds."""
+"""Up to so much of the pace may go at once, half of it waits for its turn together: a timer for each costs too much."""
 COMMIT_S = 0.05
 """TOLD records go to the disk together after so long; what they say can be learnt again."""
 PARKED_SHOWN_MAX = 1000
@@ -198,7 +198,8 @@ class Forwarder:
     async def _read(self, follower: Follower) -> None:
         while True:
             room = WINDOW_MAX - len(self._window)
-            if room <= 0:
+            if room <= 0 or (room < BATCH_MAX and self._ready):
+                # not one by one: it goes on when there is room for many, or nothing else to do
                 self._room = trio.Event()
                 await self._room.wait()
                 continue
@@ -235,9 +236,11 @@ class Forwarder:
         while self._paused and self._paused[0][0] <= now_s:
             self._ready.append(heapq.heappop(self._paused)[2])
         while self._ready and self._telling < self._settings.tell_connections:
-            at_s = self._breaker.until_s if not self._breaker.allows(now_s) else self._next_s
-            if at_s > now_s:
-                self._alarm(at_s)
+            if not self._breaker.allows(now_s):
+                self._alarm(self._breaker.until_s)
+                break
+            if self._next_s > now_s:
+                self._alarm(max(self._next_s, now_s + BURST_S / 2))
                 break
             if not journal.has_room():
                 self._alarm(now_s + COMMIT_S)  # payments first
@@ -259,7 +262,7 @@ class Forwarder:
         now_s = trio.current_time()
         if told.acknowledged:
             self._answered()
-            self._counted("acknowledged")
+            self._counted("told")
             self._done(item, Kind.TOLD, steps.pack(steps.Told(record.position)))
         elif told.refused:
             self._answered()
