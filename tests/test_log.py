@@ -293,7 +293,7 @@ def test_the_process_ends_in_order_when_its_pipe_is_full() -> None:
     command = [sys.executable, "-c", PROGRAM, "5000", "stuck"]
     # as in production, where standard output has Python's buffer
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     assert process.stdout
     assert process.stderr
     with process:
@@ -307,7 +307,7 @@ def test_an_output_that_is_non_blocking_loses_nothing() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     command = [sys.executable, "-c", PROGRAM, "3000", "all"]
-    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.DEVNULL)
     os.close(writing)
     with process, open(reading, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
         lines = [msgspec.json.decode(line) for line in stream]

@@ -94,14 +94,14 @@ def main() -> None:
         layout = Layout(Path(folder), find_module(), 2, 0, "fps", config.Mac(algorithm=options.algorithm))
         command = [sys.executable, "-m", "hsm", "provision", "--tokens", "2", "--algorithm", options.algorithm]
         root = Path(__file__).parents[2]
-        subprocess.run([*command, "--dir", folder], check=True, stdout=subprocess.DEVNULL, cwd=root)  # noqa: S603 (ours)
+        subprocess.run([*command, "--dir", folder], check=True, stdout=subprocess.DEVNULL, cwd=root)
         start = {
             "module": layout.module, "label": "fps-1", "pin_file": str(layout.pin_file("fps-1")),
             "algorithm": options.algorithm, "retail_mechanism": 0, "keys": ["fps-own"],
             "start_within_s": 10, "batch_within_s": 1,
         }  # fmt: skip
         environment = {**os.environ, "SOFTHSM2_CONF": str(layout.conf), "PYTHONPATH": str(root)}
-        floor = subprocess.run(  # noqa: S603 (ours)
+        floor = subprocess.run(
             [sys.executable, "-c", FLOOR, json.dumps(start), str(options.operations), str(options.bytes)],
             check=True, capture_output=True, text=True, env=environment,
         )  # fmt: skip

@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(tmp_path: Path) -> Run:
     def run(command: str, *options: str, folder: str = "dev", tokens: int = 2) -> subprocess.CompletedProcess[str]:
         base = [sys.executable, "-m", "hsm", command, "--dir", str(tmp_path / folder), "--tokens", str(tokens)]
-        return subprocess.run([*base, *options], capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+        return subprocess.run([*base, *options], capture_output=True, text=True, check=False)
 
     return run
 
@@ -117,7 +117,7 @@ def test_a_run_killed_anywhere_is_completed(run: Run, tmp_path: Path) -> None:
     for steps in range(1, 14, 2):
         shutil.rmtree(folder, ignore_errors=True)
         options = ["provision", "--dir", str(folder), "--tokens", "1"]
-        killed = subprocess.run([sys.executable, "-c", program, str(steps), *options], check=False)  # noqa: S603 (ours)
+        killed = subprocess.run([sys.executable, "-c", program, str(steps), *options], check=False)
         assert killed.returncode == (9 if steps <= 12 else 0)
         assert run("provision", tokens=1).returncode == 0
         assert run("check", tokens=1).stdout.splitlines()[-1] == "all 1 tokens agree"

@@ -71,7 +71,7 @@ class Running:
         ours, theirs = socket.socketpair()
         self.channel = ours
         self.channel.settimeout(20)
-        self.process = subprocess.Popen(  # noqa: S603 (our own program)
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway.signer.worker", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             env={**os.environ, "SOFTHSM2_CONF": str(folder / "softhsm2.conf")},
@@ -169,7 +169,7 @@ def test_a_vendors_mechanism_is_asked_for_by_its_number(provisioned: Callable[[s
     layout.conf.write_text(layout.conf_text())
     value = os.urandom(24)
     command = [sys.executable, "-c", VENDOR, layout.module, str(layout.pin_file("fps-1")), value.hex()]
-    subprocess.run(command, check=True, env={**os.environ, "SOFTHSM2_CONF": str(layout.conf)})  # noqa: S603 (ours)
+    subprocess.run(command, check=True, env={**os.environ, "SOFTHSM2_CONF": str(layout.conf)})
     worker = Running(layout.dir)
     start = _start("fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x138, keys=("sign-only",))
     kind, body = worker.ask(messages.json_frame(messages.START, start))
