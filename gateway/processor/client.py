@@ -14,7 +14,6 @@ listeners hold at most half of the pool when payments wait that are not late yet
 import heapq
 import math
 import random
-import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
 from gateway.processor.link import End, Link, Response
 from gateway.processor.messages import Decided, NotAnAnswer, decided, encode, key_of, payment_of
-from gateway.processor.pipe import Connect, dial, tls_context
+from gateway.processor.pipe import Connect, Papers, dial
 from gateway.work import Answer, Ask
 
 CONNECTING_MAX = 8
@@ -101,7 +100,7 @@ class Client:
         """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._settings = settings
         self._directory = directory or FixedDirectory(endpoint(settings))
-        self._tls: ssl.SSLContext | None = tls_context(settings.tls) if self._directory.primary().tls else None
+        self._papers = Papers(settings.tls) if settings.tls is not None or self._any_tls() else None
         self._connect = connect
         self._luck = luck
         self.on_answers: Callable[[list[Answer]], None] = lambda _: None
@@ -136,6 +135,9 @@ class Client:
                 await self._watch()
             finally:
                 self._nursery = None
+
+    def _any_tls(self) -> bool:
+        return self._directory.primary().tls or any(place.tls for place in self._directory.inquiries())
 
     # --- asking
 
@@ -343,7 +345,9 @@ class Client:
         name = tls.server_name if tls is not None and tls.server_name else place.host
         with trio.move_on_after(within_s):
             try:
-                pipe = await dial(place.host, place.port, self._tls if place.tls else None, name, self._connect)
+                assert self._papers is not None or not place.tls
+                context = self._papers.context() if self._papers is not None and place.tls else None
+                pipe = await dial(place.host, place.port, context, name, self._connect)
             except (OSError, trio.BrokenResourceError) as error:
                 raise Unavailable(log.describe(error)) from error
             return Link(pipe, self._settings.answer_bytes_max, responded)

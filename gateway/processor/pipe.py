@@ -8,11 +8,12 @@ one before the answer came.
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from gateway import config
+from gateway import config, log
 from gateway.errors import ConfigurationError
 from gateway.log import describe
 
@@ -23,6 +24,9 @@ UNACKNOWLEDGED_MS = 10_000
 
 Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """How a TCP connection is made: host and port in, a stream out. Raises OSError."""
+
+
+_log = log.get("processor")
 
 
 class Pipe(Protocol):
@@ -239,6 +243,41 @@ async def dial(host: str, port: int, context: ssl.SSLContext | None, server_name
         await raw.aclose()
         raise
     return pipe
+
+
+class Papers:
+    """The TLS context, made anew when its files change: a gateway outlives its certificates."""
+
+    def __init__(self, settings: config.Tls | None) -> None:
+        """Raises `ConfigurationError`."""
+        self._settings = settings
+        self._stamps = self._look()
+        self._context = tls_context(settings)
+
+    def context(self) -> ssl.SSLContext:
+        """For the next connection. Files that are no good (half written, expired) leave it at the one before."""
+        stamps = self._look()
+        if stamps != self._stamps:
+            self._stamps = stamps
+            try:
+                self._context = tls_context(self._settings)
+            except ConfigurationError as error:
+                _log.warning("changed TLS files are not used", reason=str(error))
+            else:
+                _log.info("changed TLS files are used from now on")
+        return self._context
+
+    def _look(self) -> list[int]:
+        given = self._settings
+        paths = [given.ca_file, given.certificate_file, given.key_file] if given is not None else []
+        return [_changed_ns(path) for path in paths if path]
+
+
+def _changed_ns(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def tls_context(settings: config.Tls | None) -> ssl.SSLContext:

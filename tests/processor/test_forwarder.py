@@ -111,7 +111,7 @@ async def test_a_stand_in_is_told(autojump_clock: Clock) -> None:
         assert journal.cursor > position
         assert journal.commits > 0
         statistics = found.statistics()
-        assert (statistics["acknowledged"], statistics["in_window"], statistics["health"]) == (1, 0, "")
+        assert (statistics["told"], statistics["in_window"], statistics["health"]) == (1, 0, "")
     notice = teller.notices[0]
     assert (notice.id, notice.kind, notice.FPID) == ("node/1", "STOOD_IN", payment()[0])
     assert notice.recorded == "2025-11-22T20:55:01.123456Z"

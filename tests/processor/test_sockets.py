@@ -1,9 +1,11 @@
 """Asking over real loopback sockets, plain and TLS, the mock processor at the other end."""
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +19,7 @@ from gateway.processor.client import Client
 from gateway.processor.pipe import SocketPipe, dial, tls_context
 from gateway.work import Answer
 from loadtest.processor import MockProcessor
+from tests.conftest import Logged
 from tests.fakes.processor import Asking, Peer, Processor, payment, settings, until
 
 
@@ -121,7 +124,7 @@ async def test_a_reset() -> None:
 # --- TLS
 
 
-class Papers(NamedTuple):
+class Files(NamedTuple):
     """Certificates for both ends, as files."""
 
     server: ssl.SSLContext
@@ -134,7 +137,7 @@ class Papers(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Two authorities, and what they signed."""
     place = tmp_path_factory.mktemp("tls")
     authority, other = trustme.CA(), trustme.CA()
@@ -147,7 +150,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
         blob.write_to_path(place / name)
         return str(place / name)
 
-    return Papers(
+    return Files(
         server,
         written("ca.pem", authority.cert_pem),
         written("client.pem", authority.issue_cert("gateway").private_key_and_cert_chain_pem),
@@ -156,7 +159,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     )
 
 
-async def test_tls_with_a_client_certificate(papers: Papers) -> None:
+async def test_tls_with_a_client_certificate(papers: Files) -> None:
     """Both ends know each other: questions are answered, notices taken."""
     mock = MockProcessor("fast", tls=papers.server)
     tls = config.Tls(papers.ca, papers.client, server_name="processor.bank")
@@ -176,7 +179,7 @@ async def test_tls_with_a_client_certificate(papers: Papers) -> None:
         ({"certificate_file": ""}, "connection closed"),
     ],
 )
-async def test_the_wrong_certificate(papers: Papers, change: dict[str, str], reason: str) -> None:
+async def test_the_wrong_certificate(papers: Files, change: dict[str, str], reason: str) -> None:
     """A stranger at either end is refused, and nothing is said to it."""
     mock = MockProcessor("fast", tls=papers.server)
     async with asking(mock, tls=changed(papers, change)) as world:
@@ -189,7 +192,7 @@ async def test_the_wrong_certificate(papers: Papers, change: dict[str, str], rea
         assert world.answers == []
 
 
-def changed(papers: Papers, change: dict[str, str]) -> config.Tls:
+def changed(papers: Files, change: dict[str, str]) -> config.Tls:
     """The right TLS settings, with changes."""
     given = {"ca_file": papers.ca, "certificate_file": papers.client, "server_name": "processor.bank"}
     return config.Tls(**(given | {key: getattr(papers, value, value) for key, value in change.items()}))
@@ -202,7 +205,7 @@ def changed(papers: Papers, change: dict[str, str]) -> config.Tls:
         ("", "connection closed: TLS: TLSV13_ALERT_CERTIFICATE_REQUIRED"),
     ],
 )
-async def test_the_server_says_what_it_has_against_us(papers: Papers, certificate: str, reason: str) -> None:
+async def test_the_server_says_what_it_has_against_us(papers: Files, certificate: str, reason: str) -> None:
     """A server's alert comes after our end of the handshake is over; the log can tell it all the same."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -242,6 +245,25 @@ async def test_a_tls_handshake_that_never_ends() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_certificates_are_renewed(papers: Files, tmp_path: Path, logged: Logged) -> None:
+    """A new certificate on disk is used by the next connection; one that is no good is said, and not used."""
+    own = tmp_path / "client.pem"
+    own.write_bytes(Path(papers.stranger).read_bytes())
+    mock = MockProcessor("fast", tls=papers.server)
+    async with asking(mock, tls=changed(papers, {"certificate_file": str(own)})) as world:
+        notice = b'{"id":"a/1","kind":"ORPHANED","FPID":"F"}'
+        assert not (await world.client.tell("a/1", notice)).acknowledged
+        own.write_bytes(Path(papers.client).read_bytes())
+        os.utime(own, ns=(1, 1))
+        assert (await world.client.tell("a/1", notice)).acknowledged
+        own.write_bytes(b"half a cert")
+        os.utime(own, ns=(2, 2))
+        world.ask(1)
+        assert await world.answered() == [(1, "0000")]
+    assert len(logged("changed TLS files are used from now on")) == 1
+    assert "certificate_file" in logged("changed TLS files are not used")[0]["reason"]
+
+
 @pytest.mark.parametrize("peer", ["hangs up", "speaks plain text"])
 async def test_no_tls_at_the_other_end(peer: str) -> None:
     """What is no TLS is refused with a reason."""
@@ -262,7 +284,7 @@ async def test_no_tls_at_the_other_end(peer: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_tls_over_a_stream_that_is_no_socket(papers: Papers) -> None:
+async def test_tls_over_a_stream_that_is_no_socket(papers: Files) -> None:
     """TLS works over any stream, as a simulation has it."""
     ours, theirs = trio.testing.memory_stream_pair()
 
@@ -287,7 +309,7 @@ async def test_tls_over_a_stream_that_is_no_socket(papers: Papers) -> None:
         (config.Tls("{ca}", "{ca}"), "node.processor.tls.certificate_file: "),
     ],
 )
-def test_tls_files_that_are_no_good(papers: Papers, tls: config.Tls, mistake: str) -> None:
+def test_tls_files_that_are_no_good(papers: Files, tls: config.Tls, mistake: str) -> None:
     """A missing or wrong file is a mistake in the configuration, found before anything runs."""
     given = config.Tls(tls.ca_file.format(ca=papers.ca), tls.certificate_file.format(ca=papers.ca))
     with pytest.raises(ConfigurationError) as raised:
