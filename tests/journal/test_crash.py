@@ -11,7 +11,7 @@ from gateway.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies
 
-SEEDS = 40
+SEEDS = 25
 LIVES = 12
 
 
@@ -63,6 +63,7 @@ class TearingDisk(FakeDisk):
         super().__init__(seed)
         self.chance = random.Random(seed)  # noqa: S311  a seed that replays
         self.armed = False
+        self.cuts = 0
 
     def check(self, what: str) -> None:
         """Lose power here?"""
@@ -86,8 +87,8 @@ def test_what_was_durable_survives(seed: int) -> None:
         disk.armed = True
         try:
             trio.run(life.run, lives, clock=trio.testing.MockClock(autojump_threshold=0))
-        except (PowerLostError, BaseExceptionGroup) as lost:
-            assert not isinstance(lost, BaseExceptionGroup) or lost.split(PowerLostError)[1] is None
+        except* PowerLostError:
+            disk.cuts += 1
         disk.armed = False
         disk.crash()
         after = bodies(disk)

@@ -44,7 +44,7 @@ trio.run(main)
 def writer(path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A process that writes a journal as fast as it can, and prints what is durable."""
     command = [sys.executable, "-c", WRITER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own program
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = process.stdout
         while (line := lines.readline()) and "open" not in line.split():
@@ -98,11 +98,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "small"
     path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", str(path)]
-    mounted = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  fixed words
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S603, S607  what was mounted above
+    subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 async def test_a_file_system_that_is_really_full(small: Path) -> None:

@@ -280,9 +280,9 @@ async def test_a_full_disk_at_the_first_start(fake: FakeDisk) -> None:
 
 async def test_an_error_while_the_next_segment_is_made_is_fatal(fake: FakeDisk) -> None:
     """Only a full disk is waited for; a disk that fails anywhere is not trusted anywhere."""
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  a journal's life, which ends so
+    fake.faults["allocate"] = OSError(errno.EIO, os.strerror(errno.EIO))
+    with pytest.raises(ExceptionGroup) as caught:
         async with running(fake, clean=False):
-            fake.faults["allocate"] = OSError(errno.EIO, os.strerror(errno.EIO))
             await trio.sleep_forever()
     assert caught.group_contains(JournalFault, match="Input/output error")
 
