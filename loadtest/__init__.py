@@ -16,12 +16,15 @@ Who knows what:
     judge       is this reply what the scheme asks for                            pure
     scheme      the hub's side of a payment: patience, reversal, repeats          pure
     mischief    what a hub should never send, and the answer that it must get     pure
-    hub         the mock hub: sites, connections, sign-on, sending                trio
+    iso         messages and frames, written and read by other code               pure
+    hub         the mock hub: sites, connections, sending                         trio
+    control     the hub's control socket, both ends                               trio
     processor   the mock processor                                                trio
     books       reading the three books from files and from the journal's command
     report      verdicts and latencies as text
     world       a gateway, its tokens, a hub and a processor as processes on loopback
     demo, run   what one does with a world
+    screen      what a demo shows while it runs
 
 It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,
 MACs, FPIDs and their hashes are restated here, so that one mistake cannot hide in both.

@@ -13,9 +13,9 @@ Exit code 0: the ledger balances and every part ended as it should.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import trio
 
 from loadtest import report
 from loadtest.screen import Row, Screen, screen
-from loadtest.world import Plan, World, WorldError, backlog, world
+from loadtest.world import Plan, World, WorldError, backlog, interruptible, said, world
 
 STAND_IN_AFTER_S = 1.5
 TOLD_WITHIN_S = 60.0
@@ -53,24 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.seconds < SECONDS_MIN or not options.rate > 0:
         print(f"demo: at least {SECONDS_MIN:g} seconds and a rate above 0 are needed", file=sys.stderr)
         return 2
-    return trio.run(_interruptible, options)
-
-
-async def _interruptible(options: argparse.Namespace) -> int:
-    """Everything is cleaned up when a signal comes, too."""
-    code = 130
-    async with trio.open_nursery() as nursery:
-
-        async def on_signal() -> None:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _ in signals:
-                    print("interrupted: cleaning up", file=sys.stderr)
-                    nursery.cancel_scope.cancel()
-
-        nursery.start_soon(on_signal)
-        code = await _demo(options)
-        nursery.cancel_scope.cancel()
-    return code
+    return trio.run(interruptible, partial(_demo, options))
 
 
 async def _demo(options: argparse.Namespace) -> int:
@@ -91,7 +74,7 @@ async def _demo(options: argparse.Namespace) -> int:
             print("", report.hub(hub), report.verdict(verdict), "", sep="\n\n")
             return _conclude(verdict.balances, told=told, exit_code=ended)
     except* WorldError as group:
-        print(f"demo: {group.exceptions[0]}", file=sys.stderr)
+        print(f"demo: {said(group)}", file=sys.stderr)
     return 1
 
 

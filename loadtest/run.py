@@ -16,6 +16,7 @@ import argparse
 import platform
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import trio
 from loadtest import report
 from loadtest.hub import add_load_arguments
 from loadtest.ledger import Verdict
-from loadtest.world import Plan, World, WorldError, world
+from loadtest.world import Plan, World, WorldError, interruptible, said, world
 
 TOLD_WITHIN_S = 120.0
 REFINEMENTS = 2
@@ -77,11 +78,9 @@ def run(options: argparse.Namespace) -> int:
     if options.rate is None:
         options.rate = 500.0 if options.saturate else 100.0
     try:
-        return trio.run(_main, options)
+        return trio.run(interruptible, partial(_main, options))
     except* WorldError as group:
-        print(f"run: {group.exceptions[0]}", file=sys.stderr)
-    except* KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(f"run: {said(group)}", file=sys.stderr)
     return 2
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -361,6 +361,31 @@ async def world(plan: Plan, directory: Path | None, *, keep: bool) -> AsyncItera
         await it.aclose()
         if made and not keep:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def said(error: BaseException) -> str:
+    """What the first error of a group says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
+async def interruptible(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main`; a signal cancels it, so that it cleans up, and makes the exit code 130."""
+    code = 130
+    async with trio.open_nursery() as nursery:
+
+        async def on_signal() -> None:
+            # the parts have sessions of their own: closing the terminal ends them only through us
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                async for _ in signals:
+                    print("interrupted: cleaning up", file=sys.stderr)
+                    nursery.cancel_scope.cancel()
+
+        nursery.start_soon(on_signal)
+        code = await main()
+        nursery.cancel_scope.cancel()
+    return code
 
 
 # --- small things

@@ -54,7 +54,7 @@ def test_the_demo_balances_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(processes_of(tmp_path)) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_demo_that_is_interrupted_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C in the middle leaves no process and no file."""
     with loadtest(tmp_path, "demo", "--seconds", "20", "--rate", "50") as demo:
