@@ -391,6 +391,10 @@ def _check_both(configuration: Configuration) -> Iterator[Mistake]:
     if drain_s < stand_in_after_s:
         large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
         yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
+    segment_bytes, frame_bytes_max = configuration.node.journal.segment_bytes, configuration.pair.wire.frame_bytes_max
+    if segment_bytes < 4 * frame_bytes_max:
+        what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
+        yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
 
 
 def _check_tls(place: str, tls: Tls | None) -> Iterator[Mistake]:

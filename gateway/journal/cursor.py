@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from gateway import log
 from gateway.disk import Directory, File
 from gateway.errors import JournalFault
 from gateway.journal.record import (
@@ -175,7 +176,11 @@ class Follower:
         if self._file is None:
             self._file = self._directory.open(name_of(info.number))
         start = self._offset - CHAIN_BYTES
-        window = await self._reads(self._file.read, start, min(size, info.end - start))
+        try:
+            window = await self._reads(self._file.read, start, min(size, info.end - start))
+        except OSError as error:
+            where = f"segment {name_of(info.number)}, offset {start}"
+            raise JournalFault(f"follower {self.name} cannot read {where}: {log.describe(error)}") from error
         self._window, self._base = window, start
 
     def _take(self, max_records: int) -> list[Record]:

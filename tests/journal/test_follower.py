@@ -1,5 +1,6 @@
 """Followers: what they read, what they remember, and what is kept for them."""
 
+import errno
 from typing import Any
 
 import msgspec
@@ -227,6 +228,16 @@ async def test_what_a_follower_reads_is_verified(fake: FakeDisk) -> None:
         await write(journal, [Kind.RECEIVED] * 3)
         fake.directories[DIR].files[name_of(1)].content[HEADER_BYTES + 100] ^= 1
         with pytest.raises(JournalFault, match=r"segment 0000000001.segment, offset 4144, position 1"):
+            await follower.batch(10)
+
+
+async def test_a_follower_that_cannot_read_says_where(fake: FakeDisk) -> None:
+    """A disk that fails is no news to wait for."""
+    async with running(fake, clean=False) as journal:
+        follower = journal.follower("f", ALL)
+        await write(journal, [Kind.RECEIVED])
+        fake.faults["read"] = OSError(errno.EIO, "Input/output error")
+        with pytest.raises(JournalFault, match=r"cannot read segment 0000000001\.segment, offset 4080: OSError: Input"):
             await follower.batch(10)
 
 

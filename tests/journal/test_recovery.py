@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from gateway import log
 from gateway.errors import JournalFault, Refusal
+from gateway.journal.manifest import Manifest, create_manifest, read_manifest
 from gateway.journal.record import HEADER_BYTES, MARK_BYTES, VERSION, header_bytes, mark_at, read_header
 from gateway.journal.recovery import TABLE, Corrupt, Shape, Verdict, shape_of
 from gateway.journal.segment import name_of
@@ -387,6 +388,27 @@ def test_a_missing_or_damaged_manifest_is_refused() -> None:
     assert refused(disk).segment == "manifest"
     del disk.directories[DIR].files["manifest"]
     assert "missing" in refused(disk).what
+
+
+def test_half_a_manifest_is_the_one_before() -> None:
+    """Both copies are written in turn: a crash in between leaves the new one and the old one, or one of them torn."""
+    disk = build_followed()
+    whole = bytes(content(disk, "manifest"))
+    assert whole[:4096] == whole[4096:]
+    content(disk, "manifest")[4096:] = build(THREE).directories[DIR].files["manifest"].content[:4096]
+    manifest = read_manifest(disk.directory(DIR))
+    assert manifest is not None
+    assert manifest.followers == ("f",)
+    content(disk, "manifest")[:2000] = bytes(2000)
+    assert bodies(disk) == FIVE
+
+
+def test_a_newer_manifest_is_refused_clearly() -> None:
+    """Not as damage: as what it is."""
+    disk = build(THREE)
+    create_manifest(disk.directory(DIR), Manifest(journal=ID, format=2))
+    with pytest.raises(Refusal, match="written by a newer gateway: format version 2"):
+        read(disk)
 
 
 def test_an_interrupted_creation_is_done_again() -> None:

@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from gateway import metrics
-from gateway.config import JournalSettings
+from gateway.config import JournalSettings, load
 from gateway.disk import RealDisk
-from gateway.errors import JournalFault
+from gateway.errors import ConfigurationError, JournalFault
 from gateway.journal.writer import Journal, open_journal
 from gateway.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
@@ -104,6 +104,16 @@ async def test_a_record_that_no_batch_holds_is_a_bug(fake: FakeDisk) -> None:
     async with running(fake) as journal:
         with pytest.raises(AssertionError, match="fits"):
             journal.append(Kind.RECEIVED, b"x" * 65536, wall_ns=WALL_NS)
+
+
+def test_every_message_fits_into_a_record(tmp_path: Path) -> None:
+    """The configuration says so: no frame of the hub's may be more than the journal can hold."""
+    node = 'node.name="n"\nnode.journal={dir="d",segment_bytes=131072}\nnode.processor.url="http://p"\n'
+    hub = '[[node.hub]]\nname="h"\nhost="h"\nport=1\n[[node.token]]\nname="t"\nlabel="t"\nmodule="m"\npin_file="p"\n'
+    path = tmp_path / "c.toml"
+    path.write_text(f"pair.wire.frame_bytes_max=40000\n{node}{hub}")
+    with pytest.raises(ConfigurationError, match="131072 must be at least four times"):
+        load(path)
 
 
 async def test_what_waits_is_limited(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
