@@ -53,7 +53,7 @@ lint: $(READY) ## ruff: rules and format
 .PHONY: types
 types: $(READY) ## mypy, strict
 	@echo "== types"
-	$(BIN)/mypy --explicit-package-bases
+	$(BIN)/mypy
 
 .PHONY: unit
 unit: $(READY) ## the tests that need no other process
