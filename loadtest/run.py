@@ -29,6 +29,8 @@ from loadtest.ledger import Verdict
 from loadtest.world import Plan, World, WorldError, interruptible, said, world
 
 TOLD_WITHIN_S = 120.0
+LATE_MS = 5.0
+"""A generator that is later than this at p99 does not have the processor when it needs it."""
 REFINEMENTS = 2
 """How often the last step of --saturate is halved."""
 
@@ -189,10 +191,9 @@ async def _saturate(it: World, options: argparse.Namespace) -> dict[str, Any]:
         if bad:
             break
     for _ in range(REFINEMENTS):
-        if good:
-            rate = (good + bad) / 2
-            kept = await _kept_up(it, options, rate, steps)
-            good, bad = (rate, bad) if kept else (good, rate)
+        rate = (good + bad) / 2
+        kept = await _kept_up(it, options, rate, steps)
+        good, bad = (rate, bad) if kept else (good, rate)
     return {"sustained_per_s": round(good), "p99_limit_ms": options.p99_limit, "steps": steps}
 
 
@@ -247,6 +248,11 @@ def _sections(figures: dict[str, Any], verdict: Verdict) -> Iterator[str]:
         shown = {name: f"{value:,}" for name, value in load.items() if isinstance(value, int | float)}
         yield report.table(["the load", ""], list(shown.items()))
         yield report.latencies(load["latency"])
+        if (late_ms := load["latency"]["lateness"].get("p99_ms", 0.0)) > LATE_MS:
+            yield (
+                f"The generator itself was {late_ms:g} ms late at p99: this machine was busy with something else, and "
+                "the figures hold that too."
+            )
     else:
         yield _saturation(figures["saturation"])
     gateway = figures["gateway"]
