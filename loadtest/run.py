@@ -5,7 +5,8 @@
 
 The hub's latency counts from the intended time of each payment and so holds the generator's own lateness and the way
 through the loopback, both shown: it is an upper bound of what the gateway adds. The gateway's own histogram is shown
-beside it, in its buckets.
+beside it, in its buckets. Processor use is in cores; where "machine" is much more than the parts together, something
+else was running, and only ratios can be trusted.
 
 With --saturate the rate rises step by step until the gateway no longer keeps up, then the last step is halved twice.
 Keeping up means: everything sent in a step was answered, p99 from the intended time stayed below --p99-limit, and no
@@ -270,10 +271,23 @@ def _saturation(found: dict[str, Any]) -> str:
             f"{step['rate']:,.0f}/s", f"{step['replied_per_s']:,.0f}/s",
             *(f"{step['recent']['intended'].get(name, float('nan')):,.1f}" for name in ("p50_ms", "p99_ms", "max_ms")),
             f"{step['outstanding']:,}", step.get("gateway_cpu", "–"), step.get("workers_cpu", "–"),
-            step.get("hub_cpu", "–"), step.get("processor_cpu", "–"), "yes" if step["kept_up"] else "no",
+            step.get("hub_cpu", "–"), step.get("processor_cpu", "–"), step["machine_cpu"],
+            "yes" if step["kept_up"] else "no",
         ]
         for step in found["steps"]
     ]  # fmt: skip
-    head = ["offered", "replied", "p50 ms", "p99 ms", "max ms", "left", "gateway CPU", "workers", "hub", "processor"]
+    head = [
+        "offered",
+        "replied",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "left",
+        "gateway CPU",
+        "workers",
+        "hub",
+        "processor",
+        "machine",
+    ]
     sustained = f"sustained: {found['sustained_per_s']:,}/s with p99 below {found['p99_limit_ms']:g} ms"
     return report.table([*head, "kept up"], rows) + "\n\n" + sustained

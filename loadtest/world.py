@@ -312,12 +312,13 @@ class World:
             await trio.sleep(0.2)
 
     def spent_s(self) -> dict[str, float]:
-        """Processor time that each part has used, seconds; the gateway's token workers together."""
+        """Processor time that each part has used, seconds; the token workers together; `machine`: all that is on it."""
         parts = {"gateway": self.gateway, "hub": self._hub, "processor": self.processor}
         running = {name: child.process.pid for name, child in parts.items() if child is not None and child.running}
         spent = {name: _spent_s(pid) for name, pid in running.items()}
         if "gateway" in running:
             spent["workers"] = sum(map(_spent_s, children_of(running["gateway"])))
+        spent["machine"] = _machine_spent_s()
         return spent
 
     def gateway_rss_bytes(self) -> int | None:
@@ -416,6 +417,13 @@ def _spent_s(pid: int) -> float:
     """User and system time of a process, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_spent_s() -> float:
+    """Time that all processors of this machine were not idle, seconds."""
+    times = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = times[3] + times[4]
+    return (sum(times) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 class _Response:
