@@ -1,5 +1,6 @@
 """The lock, a kill and a full file system, for real: processes, signals, a small tmpfs."""
 
+import argparse
 import contextlib
 import os
 import signal
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from gateway.disk import RealDisk
 from gateway.errors import JournalFault, Refusal
+from gateway.journal import command
 from gateway.journal.writer import open_journal
 from tests.fakes.journal import SETTINGS, bodies, fill, running
 
@@ -88,6 +90,23 @@ def test_what_a_killed_process_said_was_durable_is_there(tmp_path: Path) -> None
         disk.release()
         assert len(found) >= known
         assert found == [b"%d" % position for position in range(1, len(found) + 1)]
+
+
+def test_verify_beside_a_process_that_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records that are being written are no damage, however often one looks."""
+    path = tmp_path / "journal"
+    with writer(path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) % 100 == 0:
+                args = argparse.Namespace(dir=str(path), journal_action=command._verify)
+                code = command.run(args)
+                out, err = capsys.readouterr()
+                assert code == 0, err
+                found = int(out.split(" records")[0].split()[-1])
+                assert found >= int(line)
+            if int(line) >= 3000:
+                break
 
 
 @pytest.fixture

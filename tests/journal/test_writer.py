@@ -99,6 +99,15 @@ async def test_a_batch_is_limited(fake: FakeDisk) -> None:
     assert len(read(fake)) == 30
 
 
+async def test_the_zeros_of_a_segment_are_durable_before_it_is_used(fake: FakeDisk) -> None:
+    """What a lost write leaves in it is known; and a sync of records has nothing else to write."""
+    async with running(fake) as journal:
+        await fill(journal, [[b"first"]])
+        await trio.testing.wait_all_tasks_blocked()
+        segment = fake.directories[SETTINGS.dir].files["0000000002.segment"]
+        assert (len(segment.durable), len(segment.dirty)) == (65536, 0)
+
+
 async def test_a_record_that_no_batch_holds_is_a_bug(fake: FakeDisk) -> None:
     """It would never become durable."""
     async with running(fake) as journal:
