@@ -78,7 +78,9 @@ def test_figures_with_every_mischief_as_json(tmp_path: Path) -> None:
     assert figures.returncode == 0, said
     shown = msgspec.json.decode(said)
     assert shown["ledger"]["balances"]
-    assert shown["load"]["latency"]["intended"]["count"] == shown["load"]["replied"] > 0
+    load = shown["load"]
+    # latencies also hold what was still outstanding when the time was over
+    assert 0 < load["replied"] <= load["latency"]["intended"]["count"] <= load["replied"] + load["outstanding"]
     assert shown["hub"]["counts"]["mischief answered"] >= 10
     assert shown["gateway"]["rss_mib"] > 0
     (kept,) = (tmp_path / "kept").iterdir()
