@@ -35,9 +35,13 @@ from gateway.steps import TOLD_KINDS, Kind
 
 FOLLOWER = "processor"
 WINDOW_MAX = 4096
-"""Notices in memory: some megabytes, and two seconds' worth at the default pace."""
+"""Notices in memory: some megabytes, and two seconds' worth at the default pace. Only so many that the processor neither
+takes nor refuses hold the others up.
+"""
 BATCH_MAX = 512
 """Records read from the journal at once."""
+GATHER_S = 0.01
+"""With a full window, so long is waited for room to gather: records are not read one by one."""
 AWAY_AFTER = 3
 """So many notices in a row without an answer mean that the processor is away; fewer, that it cannot take these."""
 BURST_S = 0.02
@@ -197,13 +201,12 @@ class Forwarder:
 
     async def _read(self, follower: Follower) -> None:
         while True:
-            room = WINDOW_MAX - len(self._window)
-            if room <= 0 or (room < BATCH_MAX and self._ready):
-                # not one by one: it goes on when there is room for many, or nothing else to do
+            while len(self._window) >= WINDOW_MAX:
                 self._room = trio.Event()
                 await self._room.wait()
-                continue
-            for record in await follower.batch(min(room, BATCH_MAX)):
+            if len(self._window) > WINDOW_MAX - BATCH_MAX:
+                await trio.sleep(GATHER_S)
+            for record in await follower.batch(min(WINDOW_MAX - len(self._window), BATCH_MAX)):
                 self._take(record)
             self._read_to = follower.position
             metrics.NOTICES_WAITING.set(len(self._window))

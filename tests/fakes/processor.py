@@ -19,6 +19,8 @@ ACCEPTED = b'{"TxSts":"ACSP"}'
 REFUSED = b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1114"}}}'
 WALL_NS = 1_763_844_901_123_456_789
 CODEC = Codec()
+PATIENCE_S = 100_000
+"""On a mock clock: when a test that waits for what never comes fails."""
 
 
 def payment(number: int = 1) -> tuple[str, PaymentRequest]:
@@ -186,7 +188,8 @@ async def asking(script: Script = answering, **changes: object) -> AsyncIterator
         client = Client(settings(**changes), connect=processor.connect, luck=lambda: 1.0)  # type: ignore[arg-type]
         found = Asking(client, processor)
         await nursery.start(client.run)
-        yield found
+        with trio.fail_after(PATIENCE_S):
+            yield found
         nursery.cancel_scope.cancel()
 
 

@@ -114,6 +114,47 @@ async def test_an_answer_after_the_deadline(autojump_clock: Clock) -> None:
         assert world.counts == {"late": 1}
 
 
+async def test_a_late_answer_ends_the_listening(autojump_clock: Clock) -> None:
+    """A connection that answered late is one like any other again."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            await trio.sleep(7 if "TEST00000000000001" in question.headers["idempotency-key"] else 0)
+            await peer.respond()
+
+    async with asking(script, connections_max=1) as world:
+        world.ask(1)
+        await trio.sleep(6)
+        assert world.client.statistics()["late_listeners"] == 1
+        await world.answered(1)
+        assert world.client.statistics()["late_listeners"] == 0
+        world.ask(2)
+        await world.answered(2)
+        assert len(world.processor.dials) == 1
+
+
+async def test_an_ask_that_expires_while_all_connections_are_busy(autojump_clock: Clock) -> None:
+    """What waited for too long is not sent when a connection becomes free at last."""
+    asked = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            asked.append(int(question.headers["idempotency-key"][4:18]))
+            await trio.sleep(6)
+            await peer.respond()
+
+    async with asking(script, connections_max=2) as world:
+        world.ask(1, within_s=5.0)
+        world.ask(1, within_s=6.5)
+        world.ask(2, within_s=5.5)
+        world.ask(3, within_s=20.0)
+        await world.answered(3)
+        assert asked == [1, 1, 3]
+        assert world.counts == {"late": 1, "answered": 2, "expired": 1}
+
+
 async def test_silence(autojump_clock: Clock, logged: Logged) -> None:
     """After `late_answer_s` more the connection is closed, and nobody hears of it but the log."""
     closed = []
@@ -224,6 +265,25 @@ async def test_nobody_behind_the_load_balancer(status: int, autojump_clock: Cloc
         assert world.counts == {"answered": 1, "again": 3}
 
 
+async def test_each_is_asked_again_in_its_time(autojump_clock: Clock) -> None:
+    """Pauses of several asks run beside each other."""
+    times: dict[int, list[float]] = {}
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            mine = times.setdefault(int(question.headers["idempotency-key"][4:18]), [])
+            mine.append(round(trio.current_time(), 2))
+            await (peer.respond() if len(mine) > 1 else peer.respond(503, b""))
+
+    async with asking(script) as world:
+        world.ask(1)
+        await trio.sleep(0.03)
+        world.ask(2)
+        await world.answered(2)
+    assert times == {1: [0, 0.05], 2: [0.03, 0.08]}
+
+
 async def test_asking_again_ends_at_the_deadline(autojump_clock: Clock) -> None:
     """When the next try would be too late there is none: stand-in answers."""
     times = []
@@ -329,12 +389,15 @@ async def test_connections_refused(autojump_clock: Clock, logged: Logged) -> Non
     """While nobody listens, one connection is tried at a time with growing pauses; asks wait as long as they can."""
     async with asking() as world:
         world.processor.away = True
-        for number in range(10):
+        world.ask(0, 1, within_s=20.0)
+        await trio.sleep(2)
+        for number in range(2, 10):
             world.ask(number, within_s=20.0)
             await trio.sleep(1)
         dials = world.processor.dials
         pauses = [later - earlier for earlier, later in pairwise(dials)]
-        assert pauses[:4] == pytest.approx([0.05, 0.1, 0.2, 0.4], abs=0.02)
+        assert pauses[:4] == pytest.approx([0, 0.05, 0.1, 0.2], abs=0.02)
+        assert min(pauses[1:]) >= 0.05
         assert max(pauses) <= AWAY_PAUSE_MAX_S + 0.02
         assert world.client.health() == "processor cannot be reached"
         world.processor.away = False
@@ -733,6 +796,34 @@ async def test_a_notice_on_a_connection_that_was_closing(autojump_clock: Clock) 
         assert (await world.client.tell("node/1", b"{}")).acknowledged
         assert (await world.client.tell("node/2", b"{}")).acknowledged
         assert len(world.processor.dials) == 2
+
+
+async def test_a_notice_after_an_idle_connection_ended(autojump_clock: Clock) -> None:
+    """A kept connection that ended while idle is forgotten, not used."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.respond(204, b"")
+
+    async with asking(script) as world:
+        for number in range(3):
+            assert (await world.client.tell(f"node/{number}", b"{}")).acknowledged
+            await idle()
+        assert len(world.processor.dials) == 3
+        assert world.client._spare == []
+
+
+async def test_a_notice_goes_to_the_primary(autojump_clock: Clock) -> None:
+    """Also when a connection to the one before is still there."""
+    async with asking() as world:
+        directory = TwoHosts()
+        world.client._directory = directory
+        assert (await world.client.tell("node/1", b"{}")).acknowledged
+        directory.first = directory.second
+        assert (await world.client.tell("node/2", b"{}")).acknowledged
+        await idle()
+        assert world.processor.places == [("one", 1), ("two", 2)]
+        assert world.processor.open == 1
 
 
 @pytest.mark.parametrize(("header", "seconds"), [(b"7", 7.0), (b"Wed, 21 Oct 2026 07:28:00 GMT", 0.0), (b"-1", 0.0)])

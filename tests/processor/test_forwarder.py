@@ -20,7 +20,7 @@ from gateway.processor.messages import Notice
 from gateway.steps import Kind
 from loadtest.processor import MockProcessor
 from tests.conftest import Logged
-from tests.fakes.processor import CODEC, WALL_NS, Journal, Peer, asking, payment, settings
+from tests.fakes.processor import CODEC, PATIENCE_S, WALL_NS, Journal, Peer, asking, payment, settings
 
 Clock = trio.testing.MockClock
 OK = Told(204, 0.0, "status 204")
@@ -85,7 +85,8 @@ async def telling(journal: Journal, teller: Teller, **changes: object) -> AsyncI
         found.remember(record)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(found.run, journal)
-        yield found
+        with trio.fail_after(PATIENCE_S):
+            yield found
         nursery.cancel_scope.cancel()
 
 
@@ -234,6 +235,18 @@ async def test_one_notice_that_is_never_taken_holds_nobody_up(autojump_clock: Cl
         assert journal.cursor == 3
         assert found.statistics()["lowest_position"] == 3
         assert found.statistics()["in_window"] == 1
+
+
+async def test_many_notices_that_are_never_taken(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when they fill nearly all of the window, those behind them are read and told."""
+    monkeypatch.setattr("gateway.processor.forwarder.WINDOW_MAX", 64)
+    monkeypatch.setattr("gateway.processor.forwarder.BATCH_MAX", 16)
+    stuck = 60
+    journal, teller = Journal(), Teller(lambda position: BUSY if position <= stuck else OK)
+    for number in range(stuck + 100):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_pause_s=0.001, tell_pause_max_s=0.002, tell_per_s=1e6):
+        await all_done(journal, 100)
 
 
 # --- a processor that is away

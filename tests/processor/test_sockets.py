@@ -227,6 +227,27 @@ async def test_the_server_says_what_it_has_against_us(papers: Files, certificate
         nursery.cancel_scope.cancel()
 
 
+async def test_we_say_what_we_have_against_the_server(papers: Files) -> None:
+    """A server whose certificate is not trusted hears why."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    said = []
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as accepted, pytest.raises(ssl.SSLError) as raised:
+            papers.server.wrap_socket(accepted, server_side=True).close()
+        said.append(raised.value.reason)
+
+    tls = changed(papers, {"ca_file": "other_ca"})
+    client = Client(settings(f"https://127.0.0.1:{listener.getsockname()[1]}", tls=tls))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        async with trio.open_nursery() as beside:
+            beside.start_soon(trio.to_thread.run_sync, serve)
+            await client.tell("node/1", b"{}")
+        nursery.cancel_scope.cancel()
+    assert said == ["TLSV1_ALERT_UNKNOWN_CA"]
+
+
 async def test_a_tls_handshake_that_never_ends() -> None:
     """A port that accepts and says nothing is given up after `connect_within_s`, and the socket is closed."""
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
