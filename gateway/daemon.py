@@ -78,12 +78,6 @@ class Stop:
             self.asked.set()
 
 
-class Recorder:
-    """The link of what no link brought: records of the process itself."""
-
-    id = 0
-
-
 class Gateway:
     """The parts of one process, joined."""
 
@@ -185,10 +179,9 @@ class Gateway:
         """Take up what the last process left, before anything new can come."""
         node, pair = self.configuration.node, self.configuration
         started = steps.Started(node.name, gateway.__version__, pair.fingerprint())
-        self.engine.record(Kind.STARTED, steps.pack(started), "", Recorder())
         if not self.replay.clean:
             _log.warning("the last process did not end in peace", count=len(self.replay.unfinished))
-        self.engine.take_up(self.replay, Recorder())
+        self.engine.begin(started, self.replay)
 
     async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
         await server.serve(

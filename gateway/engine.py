@@ -13,6 +13,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 import trio
@@ -38,6 +39,10 @@ from gateway.wire.message import (
 from gateway.work import Answer, Ask, MacJob
 
 _log = log.get("engine")
+
+COMMIT_WITHIN_S = 0.02
+"""How long a record may wait for the next batch when nobody waits for it (REPLIED, a late answer): a sync less for most
+payments. What a kill takes of these is made good at the restart, where a decision without REPLIED is UNDELIVERED."""
 
 _NOTES: dict[Note, tuple[str | None, str]] = {
     Note.RECEIVED: (None, ""),
@@ -146,6 +151,15 @@ class Sealing(MacJob):
         self.position = position
 
 
+class _Recorder:
+    """The link of what no link brought: records of the process itself."""
+
+    id = 0
+
+
+RECORDER = _Recorder()
+
+
 class Announced:
     """A 9824 that waits for its record: it is acknowledged once it cannot be lost."""
 
@@ -183,6 +197,8 @@ class Engine(Commands):
         # what waits for the disk, by position; what waits for its time
         self._pending: deque[tuple[int, Payment | Outgoing | Announced]] = deque()
         self._timers: list[tuple[float, str]] = []
+        self._commit_by_s = inf
+        """When what was appended goes to the disk; inf: nothing was."""
         # what leaves at the end of this wake-up
         self._jobs: list[MacJob] = []
         self._asks: list[Ask] = []
@@ -242,7 +258,7 @@ class Engine(Commands):
         """
         now = self._now = self._clock()
         covered = self._codec.encode(message)
-        self._journal.append(Kind.MANAGEMENT_OUT, covered, link=link.id, wall_ns=now.wall_ns)
+        self.record(Kind.MANAGEMENT_OUT, covered, "", link)
         until_s = now.mono_s + self._respond_within_s
         key = self._mac.own_key
         self._authenticate(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
@@ -256,8 +272,8 @@ class Engine(Commands):
         Raises JournalFault when a record cannot be written.
         """
         while True:
-            timeout_at = self._timers[0][0] if self._timers else float("inf")
-            with trio.move_on_at(timeout_at):
+            timer_s = self._timers[0][0] if self._timers else inf
+            with trio.move_on_at(min(timer_s, self._commit_by_s)):
                 await self._wake.wait()
             self._wake = trio.Event()
             self.turn(self._clock())
@@ -284,17 +300,25 @@ class Engine(Commands):
         self._flush()
 
     def _flush(self) -> None:
-        self._journal.commit()
+        """The token first, because it works beside us; the disk last, because its thread wants the interpreter."""
         if self._jobs:
             jobs, self._jobs = self._jobs, []
             self._signer.submit(jobs)
-        if self._asks:
-            asks, self._asks = self._asks, []
-            self._processor.ask(asks)
         if self._touched:
             for link in self._touched:
                 link.flush()
             self._touched.clear()
+        if self._asks:
+            asks, self._asks = self._asks, []
+            self._processor.ask(asks)
+        if self._commit_by_s <= self._now.mono_s:
+            self._commit_by_s = inf
+            self._journal.commit()
+
+    def _wait_for_disk(self, position: int, waiting: Payment | Outgoing | Announced) -> None:
+        """Somebody waits for this record: it goes to the disk at the end of this wake-up."""
+        self._pending.append((position, waiting))
+        self._commit_by_s = self._now.mono_s
 
     def _take_durable(self, now: Now) -> None:
         durable, pending = self._journal.durable, self._pending
@@ -321,7 +345,7 @@ class Engine(Commands):
         elif isinstance(job, Sealing):
             if job.ok:
                 body = steps.pack(steps.Seal(job.position, job.data, job.key, job.made))
-                self._journal.append(Kind.SEALED, body, wall_ns=now.wall_ns)
+                self.record(Kind.SEALED, body, "", RECORDER)
         else:
             assert isinstance(job, Outgoing)
             job.authentic = job.ok
@@ -381,7 +405,7 @@ class Engine(Commands):
         else:
             position = self.record(Kind.MANAGEMENT_IN, message.body, "", link)
             if isinstance(message, Usm):
-                self._pending.append((position, Announced(link, message)))
+                self._wait_for_disk(position, Announced(link, message))
             else:
                 link.manage(message, now)
 
@@ -445,11 +469,12 @@ class Engine(Commands):
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
         """See `Commands`."""
+        self._commit_by_s = min(self._commit_by_s, self._now.mono_s + COMMIT_WITHIN_S)
         return self._journal.append(kind, body, fpid=fpid, link=link.id, wall_ns=self._now.wall_ns)
 
     def when_recorded(self, position: int, payment: Payment) -> None:
         """See `Commands`."""
-        self._pending.append((position, payment))
+        self._wait_for_disk(position, payment)
 
     def ask(self, payment: Payment, deadline_s: float) -> None:
         """See `Commands`."""
@@ -463,7 +488,7 @@ class Engine(Commands):
     def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         """See `Commands`."""
         outgoing = Outgoing(self._mac.own_key, covered, until_s, None, payment, decides=True, durable=False)
-        self._pending.append((position, outgoing))
+        self._wait_for_disk(position, outgoing)
         self._authenticate(outgoing)
 
     def send(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
@@ -477,7 +502,7 @@ class Engine(Commands):
         """See `Commands`."""
         going: Link = link  # type: ignore[assignment]  # as in `send`
         outgoing = Outgoing(self._mac.own_key, covered, until_s, going, payment, decides=False, durable=False)
-        self._pending.append((position, outgoing))
+        self._wait_for_disk(position, outgoing)
         self._authenticate(outgoing)
 
     def advise(self, link: StoryLink, body: bytes, function_code: str, where: str) -> None:
@@ -534,10 +559,11 @@ class Engine(Commands):
             "remembered": len(self.outcomes),
         }
 
-    def take_up(self, replay: Replay, link: StoryLink) -> None:
+    def begin(self, started: steps.Started, replay: Replay) -> None:
         """Before anything else: what the last process left unfinished is orphaned or undelivered, and told."""
         self._now = self._clock()
-        self.inbound.on_restart(replay.unfinished, link, self._now)
+        self.record(Kind.STARTED, steps.pack(started), "", RECORDER)
+        self.inbound.on_restart(replay.unfinished, RECORDER, self._now)
         replay.unfinished.clear()
         self._journal.commit()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway import config, steps
 from gateway.clock import Now
-from gateway.engine import Engine
+from gateway.engine import COMMIT_WITHIN_S, Engine
 from gateway.errors import HubFault
 from gateway.outcomes import Outcomes
 from gateway.steps import Kind
@@ -228,6 +228,23 @@ def test_a_result_counts_when_the_signer_says_so_and_only_once() -> None:
     world.engine.on_macs(jobs)
     world.turn()
     assert codes(world.link) == ["9210/0000"]
+
+
+def test_a_record_that_nobody_waits_for_shares_the_next_batch_or_goes_soon(world: World) -> None:
+    """REPLIED costs no sync of its own while there is other work, and does not lie about for long when there is none."""
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    world.macs()
+    world.sync()
+    commits = world.journal.commits
+    world.written()
+    assert world.journal.kinds()[-1] == "REPLIED"
+    assert world.journal.commits == commits
+    world.now_s += COMMIT_WITHIN_S
+    world.turn()
+    assert world.journal.commits == commits + 1
 
 
 def test_the_timer_stands_in_at_its_own_deadline_counted_from_the_first_byte(world: World) -> None:
