@@ -35,8 +35,8 @@ from gateway.steps import TOLD_KINDS, Kind
 
 FOLLOWER = "processor"
 WINDOW_MAX = 4096
-"""Notices in memory: some megabytes, and two seconds' worth at the default pace. Only so many that the processor neither
-takes nor refuses hold the others up.
+"""Notices in memory: some megabytes, two seconds' worth at the default pace. Only when so many are neither taken nor
+refused do they hold up the others.
 """
 BATCH_MAX = 512
 """Records read from the journal at once."""
