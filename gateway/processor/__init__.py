@@ -7,7 +7,7 @@
 * `notices`: a record of the journal as the notice that is told.
 * `pipe`: bytes over TCP or TLS; `link`: one HTTP connection over a pipe; `client`: the pool, and what is repeated.
 * `forwarder`: tells what was done in the processor's absence, in order per payment, until it is acknowledged.
-* `breaker`: when to leave the processor alone; `directory`: which host it is; `positions`: millions of untold notices in
+* `breaker`: when to leave the processor alone; `directory`: which host it is; `positions`: a set of millions in
   little memory.
 
 A question that gets no answer is no error here: the payment's stand-in timer decides, in the engine. A notice is never
