@@ -91,8 +91,8 @@ class Journal:
 
     @property
     def oldest(self) -> int:
-        """Position of the oldest record that is kept (or of the next, in a new journal)."""
-        return self._segments[0].first if self._segments else self._position
+        """Position of the oldest record that is kept; in a new journal, of the first that will be."""
+        return self._segments[0].first if self._segments else self.durable + 1
 
     # --- writing
 

@@ -170,6 +170,15 @@ async def test_a_follower_that_comes_later_reads_from_the_oldest(fake: FakeDisk)
         assert await take(journal.follower("late", ALL), 5) == [1, 2, 3, 4, 5]
 
 
+async def test_a_new_journals_follower_misses_nothing_that_was_appended_before_it(fake: FakeDisk) -> None:
+    """What is on its way to the disk is read, too."""
+    async with running(fake) as journal:
+        journal.append(Kind.STOOD_IN, b"early", fpid="F" * 42, wall_ns=WALL_NS)
+        follower = journal.follower("f", ALL)
+        journal.commit()
+        assert await take(follower, 1) == [1]
+
+
 async def test_a_follower_waits_in_an_empty_journal(fake: FakeDisk) -> None:
     """Until there is something; also with a cursor behind kinds that are not its own."""
     got: list[int] = []
