@@ -48,6 +48,9 @@ INQUIRIES_MAX = 8
 
 _AGAIN = frozenset({429, 502, 503, 504})
 """What a busy processor, or a load balancer with nobody behind it, says: asking again soon may help."""
+REFUSING = frozenset({400, 409, 410, 413, 422})
+"""What judges the notice itself. Every other status may come from whoever stands in front of the processor (no route
+yet, a credential that has run out) and speak of no notice at all."""
 
 _log = log.get("processor")
 
@@ -70,7 +73,7 @@ class Told(NamedTuple):
     @property
     def refused(self) -> bool:
         """For good: telling it again would get the same."""
-        return 400 <= self.status < 500 and self.status not in {408, 425, 429}
+        return self.status in REFUSING
 
 
 @dataclass(slots=True, eq=False)

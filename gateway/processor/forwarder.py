@@ -1,9 +1,9 @@
 """Telling the processor what was done in its absence, until it acknowledges: nothing is forgotten.
 
-It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a 4xx that will not change
-refuses it for good (`PARKED`: people must look), anything else (408, 425, 429, 3xx, 5xx, a broken connection, silence)
-is no answer and it is told again after a pause that grows. Order is kept per payment: the second notice about an FPID
-waits until the first is acknowledged or parked. Notices about other payments go past it.
+It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a status that judges the
+notice itself (`client.REFUSING`) refuses it for good (`PARKED`: people must look), anything else (any other status, a
+broken connection, silence) is no answer and it is told again after a pause that grows. Order is kept per payment: the
+second notice about an FPID waits until the first is acknowledged or parked. Notices about other payments go past it.
 
 When nobody answers at all, one probe at a time is told, with growing pauses; when it is acknowledged, everything goes
 at full pace again. Memory holds a window of the backlog, whatever lies on the disk.

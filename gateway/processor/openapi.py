@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 import gateway
+from gateway.processor.client import REFUSING
 from gateway.processor.messages import (
     Account,
     Agent,
@@ -54,6 +55,8 @@ NOTICE = Notice(
     decided=Status("ACTC", ReasonInformation(Reason("0083"))),
     payment=PAYMENT,
 )
+
+_REFUSING = ", ".join(str(status) for status in sorted(REFUSING))
 
 DESCRIPTION = """\
 What a payment processor serves for the gateway. HTTP/1.1 with keep-alive, TLS with client certificates in production.
@@ -125,12 +128,14 @@ def document() -> dict[str, Any]:
                 "post": {
                     "operationId": "notice",
                     "summary": "Something was done in the processor's absence",
-                    "description": "Told until it is acknowledged, for days if need be; in order for each FPID. A 4xx "
-                    "other than 408, 425 and 429 refuses it for good: it is parked, and people are alarmed.",
+                    "description": "Told until it is acknowledged, for days if need be; in order for each FPID. Any "
+                    f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and people are alarmed. "
+                    "Anything else means that you are away, 401, 403 and 404 too: it is told again.",
                     "parameters": [_header("Idempotency-Key", "The notice's id.")],
                     "requestBody": _content(notice, {"stood in": NOTICE}),
                     "responses": {
                         "204": {"description": "Acknowledged: you have it on disk. Any 2xx will do."},
+                        "422": {"description": f"Refused for good, as by each of {_REFUSING}."},
                         "503": {"description": "Not now. Retry-After is honoured, within limits."},
                     },
                 }

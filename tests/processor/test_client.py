@@ -705,9 +705,11 @@ async def test_another_primary(autojump_clock: Clock) -> None:
     ("status", "acknowledged", "refused"),
     [
         (200, True, False), (202, True, False), (204, True, False), (299, True, False), (301, False, False),
-        (307, False, False), (400, False, True), (403, False, True), (404, False, True), (408, False, False),
-        (409, False, True), (422, False, True), (425, False, False), (429, False, False), (499, False, True),
-        (500, False, False), (501, False, False), (503, False, False), (599, False, False), (0, False, False),
+        (307, False, False), (400, False, True), (401, False, False), (403, False, False), (404, False, False),
+        (405, False, False), (407, False, False), (408, False, False), (409, False, True), (410, False, True),
+        (411, False, False), (413, False, True), (421, False, False), (422, False, True), (425, False, False),
+        (429, False, False), (499, False, False), (500, False, False), (501, False, False), (503, False, False),
+        (599, False, False), (0, False, False),
     ],
 )  # fmt: skip
 def test_what_a_status_means_for_a_notice(status: int, *, acknowledged: bool, refused: bool) -> None:

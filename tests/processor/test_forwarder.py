@@ -286,6 +286,21 @@ async def test_refusals_do_not_mean_away(autojump_clock: Clock) -> None:
         assert trio.current_time() < 1
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_whoever_stands_in_front_refuses_no_notice(autojump_clock: Clock, status: int) -> None:
+    """An ingress without its route, or a credential that is wrong for a while, parks nothing: all is told later."""
+    journal = Journal()
+    teller = Teller(lambda _: Told(status, 0.0, f"status {status}") if trio.current_time() < 60 else OK, takes_s=0.01)
+    for number in range(500):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_pause_max_s=5.0) as found:
+        await trio.sleep(59)
+        assert len(teller.log) < 40
+        assert found.health() == "processor takes no notices"
+        await all_done(journal, 500)
+        assert set(journal.done.values()) == {"TOLD"}
+
+
 # --- pace and bounds
 
 
