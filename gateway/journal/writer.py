@@ -206,9 +206,12 @@ class Journal:
     async def aclose(self) -> None:
         """Make everything durable, save the cursors, mark the end as clean. The lock stays until the process ends.
 
-        Returns at once when the journal has failed. Cancelled, it leaves what a kill leaves.
+        Raises `JournalFault` when the journal has failed, before or now: not everything is durable. Cancelled, it
+        leaves what a kill leaves.
         """
-        if self.failed is not None or self._closing:
+        if self.failed is not None:
+            raise self.failed
+        if self._closing:
             return
         self.commit()
         self._closing = True
@@ -227,6 +230,9 @@ class Journal:
         await self._over.wait()
         for follower in self._followers.values():
             follower.close()
+        # `run` may be over by now: then nobody else says it
+        if self.failed is not None:
+            raise self.failed
 
     def _report(self, result: Result) -> None:
         """In the trio thread: what the driver has done."""

@@ -15,6 +15,7 @@ from gateway import metrics
 from gateway.config import JournalSettings, load
 from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, JournalFault
+from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.writer import Journal, open_journal
 from gateway.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
@@ -204,6 +205,23 @@ async def test_a_disk_that_fails_is_fatal(place: Place, what: str, monkeypatch: 
     assert not journal.has_room()
     with pytest.raises(JournalFault, match="Input/output error"):
         journal.append(Kind.RECEIVED, b"x", wall_ns=WALL_NS)
+
+
+async def test_a_last_sync_that_fails_is_no_clean_end(fake: FakeDisk) -> None:
+    """The process has nobody but `aclose` left to tell it: it raises, and again for whoever calls it again."""
+    async with trio.open_nursery() as nursery:
+        journal = open_journal(SETTINGS, fake, driver=SimulatedThread(nursery, fake), journal_id=ID)
+        async with trio.open_nursery() as tree:
+            await tree.start(journal.run)
+            await fill(journal, [[b"durable"]])
+            tree.cancel_scope.cancel()
+        fake.faults["sync"] = OSError(errno.EIO, os.strerror(errno.EIO))
+        journal.append(Kind.STOPPED, wall_ns=WALL_NS)
+        for _ in range(2):
+            with pytest.raises(JournalFault, match="the disk failed: OSError: Input/output error") as caught:
+                await journal.aclose()
+            assert exit_code(caught.value) is ExitCode.JOURNAL
+        assert journal.durable == 1
 
 
 def break_disk(disk: FakeDisk | RealDisk, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
