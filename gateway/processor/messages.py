@@ -86,7 +86,11 @@ class ReasonInformation(Struct, frozen=True, gc=False, omit_defaults=True):
     Rsn: Reason
     FldInErr: (
         Annotated[
-            str, Meta(pattern="^[0-9]{1,3}$", description="With RJCT: the number of the first field in error (DE44).")
+            str,
+            Meta(
+                pattern="^(0{0,2}[1-9]|0?[1-9][0-9]|1[01][0-9]|12[0-8])$",
+                description="With RJCT: the number of the first field in error (DE44), 1 to 128.",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -298,6 +302,8 @@ class NotAnAnswer(ValueError):
 
 QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
 """The qualified accepts (fps-protocol section 5)."""
+FIELD_MAX = 128
+"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning to the hub."""
 _ACCEPTED = Decided("0000", "")
 
 
@@ -332,7 +338,7 @@ def decided(body: bytes) -> Decided:
     if status == "RJCT":
         if len(code) != 4 or code[0] != "1" or not (code.isascii() and code.isdigit()):
             raise NotAnAnswer("RJCT without a code of 1xxx")
-        if field and not (len(field) <= 3 and field.isascii() and field.isdigit()):
+        if field and not (len(field) <= 3 and field.isascii() and field.isdigit() and 1 <= int(field) <= FIELD_MAX):
             raise NotAnAnswer("FldInErr is no field number")
         return Decided(code, field.zfill(3) if field else "")
     if field:

@@ -11,6 +11,7 @@ from gateway.processor.messages import (
     Decided,
     NotAnAnswer,
     Payment,
+    Status,
     decided,
     encode,
     key_of,
@@ -123,6 +124,8 @@ def test_a_moment() -> None:
         ('{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1114"}}}', "1114", ""),
         ('{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"120"}}', "1930", "120"),
         ('{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"6"}}', "1930", "006"),
+        ('{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"01"}}', "1930", "001"),
+        ('{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"128"}}', "1930", "128"),
         ('{"Other":[{}],"TxSts":"ACSP"}', "0000", ""),
     ],
 )
@@ -150,6 +153,9 @@ def test_answers(body: str, code: str, field: str) -> None:
         b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1\xc2\xb214"}}}',
         b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"1200"}}',
         b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"x"}}',
+        b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"0"}}',
+        b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"000"}}',
+        b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1930"},"FldInErr":"129"}}',
         b'{"x":' + b"[" * 60_000,
     ],
 )  # fmt: skip
@@ -178,6 +184,23 @@ def test_any_bytes(body: bytes) -> None:
 def test_a_status_says_what_it_was_made_of(code: str) -> None:
     """Every code that a payment can be decided with can be told, and is read back as itself."""
     assert decided(encode(status_of(code))) == Decided(code, "")
+
+
+@pytest.mark.parametrize("field", [*map(str, range(200)), "01", "001", "00", "000", "010", "0010", "x", " 1"])
+def test_the_schema_of_a_field_in_error_is_what_is_read(field: str) -> None:
+    """The pattern that the teams at the other end are given lets through exactly what is taken for an answer."""
+    status = msgspec.json.encode({"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1930"}, "FldInErr": field}})
+    try:
+        msgspec.json.decode(status, type=Status)
+        fits = True
+    except msgspec.ValidationError:
+        fits = False
+    try:
+        decided(status)
+        taken = True
+    except NotAnAnswer:
+        taken = False
+    assert fits == taken
 
 
 def test_what_is_written_can_be_read() -> None:
