@@ -4,7 +4,8 @@ Three tasks live and die together: a reader, a writer, a timekeeper.
 
 * The reader hands all frames of a chunk to the `Inbox` at once and reads on: it waits for nothing but the hub.
 * The writer joins all that is queued into one write per wake-up. *Sent* means that the stream took it: a reply that was
-  sent may still be lost with the connection, and only the hub's repeat or reversal will tell.
+  sent may still be lost with the connection, and only the hub's repeat or reversal will tell. What the stream does not
+  take in time ends the link: a reply that leaves late meets a hub that has given up, and would count as sent.
 * The timekeeper wakes the session, ends a link whose hub stops in the middle of a frame, and bounds each closing.
 
 When the link ends, for whatever reason, every body that was queued and not sent comes back through `Inbox.unsent`, and
@@ -135,6 +136,8 @@ class Link:
         """Why it ended or is about to; empty while all is well."""
         self._limit = site.write_bytes_max
         self._half_frame_s = pair.session.half_frame_s
+        # what a reply is left with when the processor kept silent and stand-in decided
+        self._write_within_s = pair.deadlines.reply_within_s - pair.deadlines.stand_in_after_s
         self._stream = stream
         self._inbox = inbox
         self._clock = clock
@@ -144,6 +147,7 @@ class Link:
         self._frame: Callable[[bytes], bytes] = framer_of(pair.wire)
         self._queue: list[bytes] = []
         self._contexts: list[Any] = []
+        self._queued_s = 0.0
         self._writing: list[Any] = []
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
@@ -169,6 +173,8 @@ class Link:
         if self._waiting_bytes + len(frame) > self._limit:
             self._break(f"the hub does not read: {self._waiting_bytes} bytes wait to be written")
             return False
+        if not self._queue:
+            self._queued_s = self._clock().mono_s
         self._queue.append(frame)
         self._contexts.append(context)
         self._waiting_bytes += len(frame)
@@ -324,10 +330,15 @@ class Link:
             self._writing, self._contexts = self._contexts, []
             if frames:
                 data = b"".join(frames)
-                try:
-                    await self._stream.send_all(data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    self._break(f"connection broken: {log.describe(error)}")
+                # counted from when the first of them was queued: they may have waited for a slow write before this one
+                with trio.CancelScope(deadline=self._queued_s + self._write_within_s) as scope:
+                    try:
+                        await self._stream.send_all(data)
+                    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                        self._break(f"connection broken: {log.describe(error)}")
+                        return
+                if scope.cancelled_caught:
+                    self._break(f"the hub does not read: a write took more than {self._write_within_s:g} s")
                     return
                 self._written(len(frames), len(data))
             if not self.open and not self._queue:

@@ -305,6 +305,46 @@ async def test_close_writes_what_is_queued(wired: Make, nursery: trio.Nursery) -
     assert await w.stream.receive_some() == b""
 
 
+async def test_a_write_that_the_hub_does_not_take_in_time_ends_the_link(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A hub that goes on writing but does not read gets no late reply: nothing leaves after the limit, nor counts as
+    sent. What is being written may have left, what waits behind it has not.
+    """
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    w = wired((ours, theirs))
+    nursery.start_soon(w.link.run)
+    await trio.testing.wait_all_tasks_blocked()
+    start_s = trio.current_time()
+    put(w, "a")
+    for _ in range(3):
+        await w.stream.send_all(together(w.wire, [b"9200"]))
+        await trio.sleep(1)
+    put(w, "b")
+    assert (await w.engine.until("down"))[2] == "the hub does not read: a write took more than 4 s"
+    assert trio.current_time() - start_s == pytest.approx(4)
+    assert w.engine.of("sent") == []
+    assert w.engine.of("unsent") == [("unsent", w.link, ["a"], False), ("unsent", w.link, ["b"], True)]
+
+
+async def test_the_wait_for_a_slow_write_counts(wired: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
+    """A body's time begins when it is queued, not when its own write does: two slow writes are no way to be late."""
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    w = wired((ours, theirs))
+    nursery.start_soon(w.link.run)
+    await trio.testing.wait_all_tasks_blocked()
+    start_s = trio.current_time()
+    put(w, "a")
+    await trio.sleep(1)
+    put(w, "b")
+    await trio.sleep(2)
+    assert await w.stream.receive_some() == frame(w.wire, b"a")
+    assert (await w.engine.until("sent"))[2] == ["a"]
+    await w.engine.until("down")
+    assert trio.current_time() - start_s == pytest.approx(5)
+    assert w.engine.of("unsent") == [("unsent", w.link, ["b"], False)]
+
+
 async def test_close_does_not_wait_for_a_hub_that_does_not_read(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
