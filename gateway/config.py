@@ -181,8 +181,9 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Size of a segment file, allocated and zero-filled ahead."""
     stall_after_s: Seconds = 1.0
     """A sync that takes longer makes the gateway unready, so that the hub uses the other site."""
-    waiting_bytes_max: Count = 64 * 1024 * 1024
-    """What may wait for the disk. Beyond it nothing is taken in any more."""
+    waiting_bytes_max: Annotated[int, Meta(ge=1 << 20)] = 64 * 1024 * 1024
+    """What may wait for the disk. From a quarter of it on no payments are taken in: the rest is for the outcomes of
+    those that were. Beyond all of it the process ends."""
     retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
     """A segment is deleted when every follower is past it and it is older than this."""
     seal_every_s: Seconds = 60.0

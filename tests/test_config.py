@@ -110,6 +110,11 @@ def test_it_cannot_be_changed(load: Load) -> None:
         ("drain_s", "drain", "3: node.drain: is not known here; drain_s?"),
         ("[pair.deadlines]", "[pair.deadline]", "30: pair.deadline: is not known here; deadlines?"),
         ("[pair]", "[xyz]", "27: xyz: is not known here"),
+        (
+            '"journal"',
+            '"journal"\nwaiting_bytes_max = 1048575',
+            "23: node.journal.waiting_bytes_max: Expected `int` >= 1048576",
+        ),
         # a table
         ("[pair.deadlines]\nstand_in_after_s", "deadlines", "30: pair.deadlines: must be a table"),
         ("[[node.token]]", "[node.token]", "15: node.token: must be one or more [[node.token]] tables"),

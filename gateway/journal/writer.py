@@ -29,10 +29,13 @@ RETENTION_EVERY_S = 60.0
 """How often segments are looked for that may go."""
 RETIRED_MAX = 100
 """Segments deleted at once; the disk thread does nothing else meanwhile."""
-ROOM_PART = 0.75
-"""Of `waiting_bytes_max`: beyond it no new payments are taken in; those in flight find room for their outcome."""
+GROWTH_MAX = 4
+"""What must find room for each byte that waits, so that no more is taken in than can be finished. When a hung disk goes
+on, a payment's RECEIVED (the request) gives way to STOOD_IN (the request and the reply, which is no longer) and, when
+the reply is too late, UNDELIVERED (the request again): three times its bytes. The fourth is for payments whose RECEIVED
+was durable before the disk hung, and for what the HSM is verifying while we say that there is no room."""
 RESERVE_PART = 0.125
-"""Of a segment: kept for what is in flight when there is no next segment."""
+"""Of a segment: kept beside that when there is no next segment, for payments in flight of which nothing waits."""
 DAY_NS = 86_400_000_000_000
 
 _log = log.get("journal")
@@ -142,10 +145,13 @@ class Journal:
         """Whether new payments may be taken in: those that are in flight must find room for their outcome."""
         if self.failed is not None or self._closing:
             return False
-        if self._waiting_bytes > ROOM_PART * self._settings.waiting_bytes_max:
+        needed_bytes = GROWTH_MAX * self._waiting_bytes
+        if needed_bytes > self._settings.waiting_bytes_max:
             return False
         committer = self._committer
-        return not committer.no_next or committer.room_bytes > RESERVE_PART * self._settings.segment_bytes
+        if not committer.no_next:
+            return True
+        return committer.room_bytes - needed_bytes > RESERVE_PART * self._settings.segment_bytes
 
     def health(self, now_s: float) -> str:
         """Why no new payments should come, or empty. `now_s` is on trio's clock."""

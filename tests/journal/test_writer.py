@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway import metrics
+from gateway import metrics, steps
 from gateway.config import JournalSettings, load
 from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, JournalFault
@@ -132,19 +132,52 @@ async def test_what_waits_is_limited(fake: FakeDisk, autojump_clock: trio.abc.Cl
     async with running(fake, settings) as journal:
         await fill(journal, [[b"first"]])
         fake.latency_s = lambda: 5.0
-        for _ in range(7):
+        for _ in range(3):
             assert journal.has_room()
             journal.append(Kind.RECEIVED, b"x" * 11_000, wall_ns=WALL_NS)
         assert not journal.has_room()
         assert "wait for the disk" in journal.health(trio.current_time())
-        journal.append(Kind.RECEIVED, b"x" * 11_000, wall_ns=WALL_NS)
-        journal.append(Kind.RECEIVED, b"x" * 11_000, wall_ns=WALL_NS)
+        for _ in range(6):
+            journal.append(Kind.RECEIVED, b"x" * 11_000, wall_ns=WALL_NS)
         with pytest.raises(JournalFault, match="the journal is full: 99396 bytes wait for the disk, of at most 100000"):
             journal.append(Kind.RECEIVED, b"x" * 11_000, wall_ns=WALL_NS)
         await durable(journal)
         assert journal.has_room()
         assert journal.health(trio.current_time()) == ""
         assert journal.append(Kind.RECEIVED, b"x", wall_ns=WALL_NS) == 11
+
+
+@pytest.mark.parametrize("size", [150, 400, 8000])
+async def test_what_was_taken_in_finds_room_for_its_outcome(
+    fake: FakeDisk, autojump_clock: trio.abc.Clock, size: int
+) -> None:
+    """However much waits while a disk hangs: each payment's decision and an undelivered reply fit when it goes on."""
+    settings = replace(SETTINGS, waiting_bytes_max=1 << 20)
+    request, reply = b"x" * size, b"y" * size
+    stood_in = steps.pack(steps.Decision("0083", "120", bytes(8), reply, request))
+    undelivered = steps.pack(steps.Undelivered("link-lost-writing", "0083", request))
+    async with running(fake, settings) as journal:
+        await fill(journal, [[b"first"]])
+        fake.latency_s = lambda: 60.0
+        undecided = journal.position
+
+        def decide(upto: int) -> None:
+            """As the engine does when a record is durable: one batch at a time, while all others still wait."""
+            nonlocal undecided
+            for _ in range(undecided, min(upto, received) + 1):
+                journal.append(Kind.STOOD_IN, stood_in, fpid="F" * 42, wall_ns=WALL_NS)
+                journal.append(Kind.UNDELIVERED, undelivered, fpid="F" * 42, wall_ns=WALL_NS)
+            undecided = max(undecided, min(upto, received) + 1)
+
+        while journal.has_room():
+            journal.append(Kind.RECEIVED, request, fpid="F" * 42, wall_ns=WALL_NS)
+            journal.commit()
+        received = journal.position - 1
+        journal.on_durable = decide
+        await durable(journal)
+        assert undecided == received + 1
+        await durable(journal)
+        assert journal.position - 1 == 1 + 3 * (received - 1)
 
 
 async def test_a_sync_that_hangs_is_said(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
