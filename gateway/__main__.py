@@ -85,7 +85,7 @@ def _run_daemon(configuration: "Configuration") -> int:
 def traceback_of(error: BaseException) -> str:
     """Where a bug of ours is: files and lines, innermost last, and no values."""
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = next(inner for inner in error.exceptions if exit_code(inner) is ExitCode.BUG)
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
 

@@ -211,9 +211,9 @@ class Gateway:
         with trio.move_on_after(self.configuration.node.drain_s):
             while self.links.receiving() or self.engine.in_flight:  # noqa: ASYNC110 - two parts, once in a life
                 await trio.sleep(DRAIN_LOOK_S)
-        left = self.engine.in_flight
         with trio.move_on_after(self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S):
             await self.links.finish()
+        left = self.engine.in_flight
         _log.info("drained", in_flight=left)
         return not left
 

@@ -44,6 +44,9 @@ COMMIT_WITHIN_S = 0.02
 """How long a record may wait for the next batch when nobody waits for it (REPLIED, a late answer): a sync less for most
 payments. What a kill takes of these is made good at the restart, where a decision without REPLIED is UNDELIVERED."""
 
+PAYMENT_CLASSES = (b"92", b"94")
+"""How the MTI of a message begins that is about a payment."""
+
 _NOTES: dict[Note, tuple[str | None, str]] = {
     Note.RECEIVED: (None, ""),
     Note.ANSWERED: (None, ""),
@@ -204,6 +207,7 @@ class Engine(Commands):
         self._asks: list[Ask] = []
         self._touched: set[Link] = set()
         self._leaving = 0
+        self._verifying = 0
         self._message_id = 0
         self.counts: dict[str, int] = {}
 
@@ -335,6 +339,7 @@ class Engine(Commands):
 
     def _take_mac(self, job: MacJob, now: Now) -> None:
         if isinstance(job, Incoming):
+            self._verifying -= 1
             if job.ok:
                 self._dispatch(job, now)
             elif job.error == "wrong-mac":
@@ -365,10 +370,7 @@ class Engine(Commands):
 
     def _take_frames(self, link: Link, frames: list[tuple[float, bytes]]) -> None:
         if not self._journal.has_room():
-            # the disk does not keep up: no promise is made, the hub will repeat or reverse
-            self._count("not_taken_in", len(frames))
-            _log.error("frames not taken in: too much waits for the disk", link=link.site, count=len(frames))
-            return
+            frames = self._without_payments(link, frames)
         decode, key, patience = self._codec.decode, self._mac.hub_key, self._deadlines.reply_within_s
         for first_byte_s, body in frames:
             try:
@@ -379,6 +381,19 @@ class Engine(Commands):
                 self._reject(link, body, fault.function_code, str(fault))
             else:
                 self._jobs.append(Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s))
+                self._verifying += 1
+
+    def _without_payments(self, link: Link, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        """The disk does not keep up: no promise is made about payments, the hub will repeat or reverse.
+
+        Management goes on: it needs little room, and a gateway in trouble must be able to sign off.
+        """
+        kept = [frame for frame in frames if frame[1][:2] not in PAYMENT_CLASSES]
+        if len(kept) < len(frames):
+            count = len(frames) - len(kept)
+            self._count("not_taken_in", count)
+            _log.error("payments not taken in: too much waits for the disk", link=link.site, count=count)
+        return kept
 
     def _take_timers(self, now: Now) -> None:
         timers, in_flight = self._timers, self.inbound.in_flight
@@ -444,7 +459,9 @@ class Engine(Commands):
             return
         assert outgoing.link is not None
         reason = ""
-        if now.mono_s > outgoing.deadline_s:
+        if payment is not None and not self.inbound.may_repeat(payment):
+            reason = "reversed"
+        elif now.mono_s > outgoing.deadline_s:
             reason = "too-late"
         elif not outgoing.link.send(body, payment):
             reason = "link-lost"
@@ -479,7 +496,13 @@ class Engine(Commands):
     def ask(self, payment: Payment, deadline_s: float) -> None:
         """See `Commands`."""
         assert payment.request is not None
-        self._asks.append(Ask(payment.fpid, payment.request, deadline_s, payment))
+        payment.question = Ask(payment.fpid, payment.request, deadline_s, payment)
+        self._asks.append(payment.question)
+
+    def unask(self, payment: Payment) -> None:
+        """See `Commands`."""
+        if payment.question is not None:
+            payment.question.void = True
 
     def set_timer(self, payment: Payment, at_s: float) -> None:
         """See `Commands`."""
@@ -546,8 +569,9 @@ class Engine(Commands):
 
     @property
     def in_flight(self) -> int:
-        """Payments being decided or replied to, and other messages that are about to leave."""
-        return len(self.inbound.in_flight) + self._leaving
+        """What a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
+        unread = sum(len(frames) for _, frames in self._frames)
+        return unread + self._verifying + len(self.inbound.in_flight) + self._leaving
 
     def statistics(self) -> dict[str, object]:
         """Counts since the start, and what is under way."""

@@ -17,13 +17,15 @@ from typing import Protocol
 
 from gateway import config, steps
 from gateway.clock import Now
+from gateway.errors import HubFault
 from gateway.lifecycle import FINAL, Act, Event, Row, State, step
-from gateway.outcomes import Outcome, Outcomes, Unfinished, unseen
+from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.standin import StandIn
 from gateway.steps import Kind
 from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, judge
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import PaymentRequest, ReversalRequest
+from gateway.work import Ask
 
 ACCEPTED = "0000"
 
@@ -80,6 +82,8 @@ class Payment:
     code: str = ""
     field_in_error: str = ""
     stood_in: bool = False
+    question: Ask | None = None
+    """What the engine asks the processor about it."""
 
 
 class Commands(Protocol):
@@ -93,6 +97,9 @@ class Commands(Protocol):
 
     def ask(self, payment: Payment, deadline_s: float) -> None:
         """Ask the processor; bring ANSWER, whenever it comes."""
+
+    def unask(self, payment: Payment) -> None:
+        """A question that has not left yet shall not: no answer is wanted any more."""
 
     def set_timer(self, payment: Payment, at_s: float) -> None:
         """Bring DEADLINE at that time."""
@@ -145,6 +152,7 @@ class Inbound:
                 self._receive(payment, request, content, Leg(link, first_byte_s))
             case Act.JOIN:
                 payment.legs.append(Leg(link, first_byte_s))
+                self._do.record(Kind.REPEATED, request.body, fpid, link)
                 self._do.note(Note.JOINED, fpid)
             case Act.REPEAT:
                 self._repeat(payment, request, link, first_byte_s)
@@ -164,9 +172,10 @@ class Inbound:
         found = payment.state
         act = self._step(payment, Event.REVERSAL)
         if act is Act.REVERSE:
-            content = payment.content or b"\0" * 8
+            content = payment.content or NO_CONTENT
             body = steps.pack(steps.Reversal(reversal.body, found.name, payment.code, content))
             position = self._do.record(Kind.REVERSED, body, fpid, link)
+            self._do.unask(payment)
             self._settle(payment, now)
             self._do.note(Note.REVERSED, fpid, found.name)
         else:
@@ -186,10 +195,7 @@ class Inbound:
 
     def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
         """The processor answered: the first answer wins, whatever comes later is only recorded."""
-        if payment.state in FINAL:
-            # it may have been reversed since it was settled, under another Payment
-            outcome = self._outcomes.get(payment.fpid)
-            payment.state = outcome.state if outcome is not None else payment.state
+        self._refresh(payment)
         act = self._step(payment, Event.ANSWER)
         if act is Act.ANSWER:
             self._do.note(Note.ANSWERED, payment.fpid, code)
@@ -216,9 +222,15 @@ class Inbound:
         if not payment.legs_out:
             self._undelivered(payment, reason, now)
 
+    def may_repeat(self, payment: Payment) -> bool:
+        """Whether the reply to a repeat, now complete, may still leave: not when a reversal came meanwhile."""
+        self._refresh(payment)
+        return payment.state is not State.REVERSED
+
     def on_sent(self, payment: Payment, link: Link, now: Now) -> None:
         """A reply was written to its link."""
         payment.legs_out -= 1
+        self._refresh(payment)
         if self._step(payment, Event.SENT) is Act.REPLIED:
             self._do.record(Kind.REPLIED, b"", payment.fpid, link)
             self._settle(payment, now)
@@ -234,7 +246,7 @@ class Inbound:
         """Take up what the last process left between two steps. Nothing leaves: those connections are gone."""
         for fpid, (raw, decided) in unfinished.items():
             if decided is None:
-                content = self._codec.content_digest(self._codec.decode(raw))
+                content = self._content_of(raw)
                 outcome = Outcome(State.ORPHANED, "", "", stood_in=False, content=content)
                 self._do.record(Kind.ORPHANED, steps.pack(steps.Orphan(raw, content)), fpid, link)
                 self._do.note(Note.ORPHANED, fpid)
@@ -244,6 +256,13 @@ class Inbound:
                 self._do.record(Kind.UNDELIVERED, body, fpid, link)
                 self._do.note(Note.UNDELIVERED, fpid, "restart")
             self._outcomes.put(fpid, outcome, now.wall_ns)
+
+    def _content_of(self, raw: bytes) -> bytes:
+        """The content's digest; zeros when the field table has changed so that the message is none any more."""
+        try:
+            return self._codec.content_digest(self._codec.decode(raw))
+        except HubFault:
+            return NO_CONTENT
 
     # --- acts
 
@@ -292,6 +311,7 @@ class Inbound:
         self._do.note(note, payment.fpid, code)
 
     def _undelivered(self, payment: Payment, reason: str, now: Now) -> None:
+        self._refresh(payment)
         if self._step(payment, Event.UNSENT) is not Act.UNDELIVERED:
             return
         request = payment.request
@@ -346,6 +366,12 @@ class Inbound:
             field_in_error=outcome.field,
             stood_in=outcome.stood_in,
         )
+
+    def _refresh(self, payment: Payment) -> None:
+        """What is over may have been reversed since, under another `Payment`: the outcome knows."""
+        if payment.state in FINAL:
+            outcome = self._outcomes.get(payment.fpid)
+            payment.state = outcome.state if outcome is not None else payment.state
 
     def _settle(self, payment: Payment, now: Now) -> None:
         """Nothing of ours is under way any more: remember the outcome, forget the payment."""

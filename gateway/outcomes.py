@@ -5,7 +5,6 @@ decision, so that forgetting a day is dropping a dictionary. A reply is not kept
 request (fps-protocol section 3), and a repeat carries the same content, so the same reply is made from the repeat.
 """
 
-from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from gateway import steps
@@ -13,7 +12,8 @@ from gateway.lifecycle import State
 from gateway.steps import Kind
 
 _DAY_NS = 86_400 * 10**9
-_NO_CONTENT = b"\0" * 8
+NO_CONTENT = b"\0" * 8
+"""The content digest of a request that was never seen, or cannot be read any more."""
 
 
 class Outcome(NamedTuple):
@@ -31,12 +31,12 @@ class Outcome(NamedTuple):
     @property
     def seen(self) -> bool:
         """Whether the request itself was ever here (a reversal may come alone)."""
-        return self.content != _NO_CONTENT
+        return self.content != NO_CONTENT
 
 
 def unseen(state: State) -> Outcome:
     """The outcome of a payment of which only a reversal came."""
-    return Outcome(state, "", "", stood_in=False, content=_NO_CONTENT)
+    return Outcome(state, "", "", stood_in=False, content=NO_CONTENT)
 
 
 def _pack(outcome: Outcome) -> int:
@@ -57,24 +57,19 @@ def _unpack(packed: int) -> Outcome:
     )
 
 
-def business_days_before(day: date, count: int) -> date:
-    """The day `count` business days before `day`.
+def days_spanned(business_days: int) -> int:
+    """The most calendar days that so many business days and today can span: weekends do not count as business days.
 
-    Saturdays and Sundays do not count. Bank holidays do, so around one an FPID is remembered a day less: the
-    configuration has the number of days.
+    Bank holidays do, so around one an FPID may be remembered a day less: the configuration has the number.
     """
-    while count:
-        day -= timedelta(days=1)
-        if day.weekday() < 5:
-            count -= 1
-    return day
+    return business_days + 2 * (business_days // 5 + 1) + 1
 
 
 class Outcomes:
-    """FPID → outcome, for so many business days."""
+    """FPID → outcome, for at least so many business days."""
 
     def __init__(self, business_days: int) -> None:
-        self._business_days = business_days
+        self._days_max = days_spanned(business_days)
         self._days: dict[int, dict[str, int]] = {}
         self._today: dict[str, int] = {}
         self._today_number = -1
@@ -104,14 +99,15 @@ class Outcomes:
         self._today[fpid] = packed
 
     def _turn_to(self, number: int) -> None:
-        """A new day (or an older one, when a clock stepped back or a journal is read): forget what is too old."""
+        """Another day. Days are counted, never compared, so that no step of the clock makes us forget.
+
+        One that runs ahead for a moment, or that ran slow since the machine was switched on, only adds a day.
+        """
         self._today_number = number
         self._today = self._days.setdefault(number, {})
-        newest = datetime.fromtimestamp(max(self._days) * 86_400, UTC).date()
-        oldest = business_days_before(newest, self._business_days)
-        oldest_number = (oldest - date(1970, 1, 1)).days
-        for old in [day for day in self._days if day < oldest_number and day != number]:
-            del self._days[old]
+        while len(self._days) > self._days_max:
+            # dictionaries keep their order: the day that came first goes first, but never the one that is written to
+            del self._days[next(day for day in self._days if day != number)]
 
 
 class Unfinished(NamedTuple):

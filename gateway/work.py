@@ -40,7 +40,7 @@ class MacJob:
 class Ask:
     """A payment to ask the processor about."""
 
-    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request")
+    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request", "void")
 
     def __init__(self, fpid: str, request: PaymentRequest, deadline_s: float, context: Any = None) -> None:
         self.fpid = fpid
@@ -51,6 +51,8 @@ class Ask:
         """The asker's."""
         self.asked_s = 0.0
         self.attempts = 0
+        self.void = False
+        """Set by the asker when no answer is wanted any more: a question that has not left yet is not sent."""
 
 
 class Answer:

@@ -13,7 +13,7 @@ from gateway import config, steps
 from gateway.clock import Now
 from gateway.engine import COMMIT_WITHIN_S, Engine
 from gateway.errors import HubFault
-from gateway.outcomes import Outcomes
+from gateway.outcomes import Outcomes, Replay
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.message import (
@@ -23,6 +23,7 @@ from gateway.wire.message import (
     PaymentRequest,
     PaymentResponse,
     ReversalRequest,
+    ReversalResponse,
     Usm,
 )
 from gateway.work import Answer, Ask, MacError, MacJob
@@ -231,7 +232,7 @@ def test_a_result_counts_when_the_signer_says_so_and_only_once() -> None:
 
 
 def test_a_record_that_nobody_waits_for_shares_the_next_batch_or_goes_soon(world: World) -> None:
-    """REPLIED costs no sync of its own while there is other work, and does not lie about for long when there is none."""
+    """REPLIED costs no sync of its own while there is other work, and does not lie about for long without."""
     world.frames(payment())
     world.macs()
     world.sync()
@@ -321,11 +322,37 @@ def test_a_reply_that_no_hsm_makes_a_mac_for_is_undelivered(world: World) -> Non
     assert world.engine.in_flight == 0
 
 
-def test_when_the_disk_does_not_keep_up_nothing_is_taken_in(world: World) -> None:
+def test_when_the_disk_does_not_keep_up_no_payment_is_taken_in_but_management_goes_on(world: World) -> None:
+    """A gateway in trouble must be able to sign off, and to hear that it is."""
+    echo = NetworkRequest(mti="9804", transmission_time="1122120000", message_id="000001", function_code="831")
     world.journal.room = False
-    world.frames(payment())
-    assert not world.signer.batches
+    world.frames(payment(), sealed(echo))
+    world.macs()
+    assert [message.mti for message in world.link.managed] == ["9804"]
+    assert world.journal.kinds() == ["MANAGEMENT_IN"]
     assert world.engine.counts["not_taken_in"] == 1
+
+
+def test_a_drain_waits_for_what_is_being_verified(world: World) -> None:
+    """A payment that the hub sent before it took our sign-off is in flight, wherever it is."""
+    world.engine.frames(world.link, [(world.now_s, payment())], world.now_s)
+    assert world.engine.in_flight == 1
+    world.turn()
+    assert world.engine.in_flight == 1
+    world.macs()
+    assert world.engine.in_flight == 1
+    world.engine.frames(world.link, [(world.now_s, b"garbage")], world.now_s)
+    assert world.engine.in_flight == 2
+
+
+def test_a_question_about_a_payment_that_is_reversed_is_void(world: World) -> None:
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    assert not world.processor.asked[0].void
+    Ledger(world).do_reversal("TRN1")
+    world.macs()
+    assert world.processor.asked[0].void
 
 
 def test_a_usm_is_acknowledged_only_when_it_is_durable_and_other_management_at_once(world: World) -> None:
@@ -410,26 +437,16 @@ def test_statistics_name_what_was_counted(world: World) -> None:
 
 
 EVENTS = [
-    "payment",
-    "repeat",
-    "conflict",
-    "reversal",
-    "macs",
-    "no-hsm",
-    "sync",
-    "answer",
-    "refuse",
-    "later",
-    "written",
-    "lost",
-]
+    "payment", "repeat", "conflict", "reversal", "macs", "no-hsm", "sync", "answer", "refuse", "later", "written",
+    "lost", "restart",
+]  # fmt: skip
 
 
 class Ledger:
     """Drives a world at random and holds it to promises 1, 2 and 3 after every event."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
         self.links: list[FakeLink] = [self.world.link]
 
     def run(self, events: Iterator[str]) -> None:
@@ -444,9 +461,28 @@ class Ledger:
             self.do_written()
         self.check()
         assert not self.world.engine.inbound.in_flight, "every payment ends"
+        assert self.world.engine.in_flight == 0
+        self.check_memory()
+
+    def check_memory(self) -> None:
+        """What memory holds is what the journal says."""
+        outcomes, engine = Outcomes(7), self.world.engine
+        replay = Replay(outcomes)
+        for kind, body, fpid in self.world.journal.records:
+            replay.record(kind, self.world.now.wall_ns, fpid, body)
+        assert not replay.unfinished
+        for fpid in {fpid for _, _, fpid in self.world.journal.records if fpid}:
+            assert engine.outcomes.get(fpid) == outcomes.get(fpid)
 
     def check(self) -> None:
         journal = self.world.journal
+        for link in self.links:
+            reversed_ = set[str]()
+            for message in link.sent:
+                if isinstance(message, ReversalResponse):
+                    reversed_.add(message.trn)
+                elif isinstance(message, PaymentResponse) and message.trn in reversed_:
+                    assert message.action_code in ("1100", "1181"), "a reversal is never forgotten"
         durable = journal.records[: journal.durable]
         codes_recorded = {
             steps.unpack(kind, body).code  # type: ignore[attr-defined]
@@ -472,11 +508,11 @@ class Ledger:
     def do_conflict(self) -> None:
         self.world.frames(payment("TRN0", amount="00000000007777"))
 
-    def do_reversal(self) -> None:
+    def do_reversal(self, trn: str = "TRN0") -> None:
         self.world.frames(
             sealed(
                 ReversalRequest(
-                    mti="9420", processing_code="100000", amount="00000000001000", date_sent="20261122", trn="TRN0",
+                    mti="9420", processing_code="100000", amount="00000000001000", date_sent="20261122", trn=trn,
                     currency="826", sender="040004", action_code="4021",
                 )
             )
@@ -511,6 +547,22 @@ class Ledger:
                 self.world.link, current = link, self.world.link
                 self.world.written()
                 self.world.link = current
+
+    def do_restart(self) -> None:
+        """Killed: what is durable is all there is, and every connection is new."""
+        old, new = self.world, World()
+        new.now_s = old.now_s
+        new.journal.records = old.journal.records[: old.journal.durable]
+        new.journal.durable = new.journal.handed_over = old.journal.durable
+        replay = Replay(new.engine.outcomes)
+        for kind, body, fpid in new.journal.records:
+            replay.record(kind, new.now.wall_ns, fpid, body)
+        new.engine.begin(steps.Started("node", "0", "0"), replay)
+        for link in self.links:
+            link.open = False
+        new.link = FakeLink(id=self.links[-1].id + 1)
+        self.links.append(new.link)
+        self.world = new
 
     def do_lost(self) -> None:
         """The connection breaks and another one is made."""

@@ -65,6 +65,8 @@ class Stage:
     notes: list[Note] = field(default_factory=list)
     bodies: list[tuple[Kind, str, bytes]] = field(default_factory=list)
     asked: list[Payment] = field(default_factory=list)
+    left: list[Payment | None] = field(default_factory=list)
+    unasked: list[Payment] = field(default_factory=list)
     waiting: list[Payment] = field(default_factory=list)
     decided: list[tuple[Payment, bytes]] = field(default_factory=list)
     now_s: float = 100.0
@@ -94,6 +96,9 @@ class Stage:
         self.asked.append(payment)
         self.said.append("ask")
 
+    def unask(self, payment: Payment) -> None:
+        self.unasked.append(payment)
+
     def set_timer(self, payment: Payment, at_s: float) -> None:
         self.said.append(f"timer +{at_s - payment.first_byte_s:g}")
 
@@ -113,6 +118,7 @@ class Stage:
         return link.open
 
     def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+        self.left.append(payment)
         self.said.append(f"leave {code_of(covered)} on {link.id} after {self.bodies[position - 1][0].name}")
 
     def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
@@ -247,7 +253,7 @@ def test_a_repeat_gets_the_stored_answer_on_its_own_link(stage: Stage, again: st
 def test_a_repeat_during_the_decision_waits_for_it(stage: Stage) -> None:
     payment = stage.received()
     stage.came(request("9201"), Wire(2))
-    assert stage.heard() == []
+    assert stage.heard() == ["record REPEATED"]
     stage.answers(payment, "0000")
     stage.heard()
     stage.ready()
@@ -360,6 +366,7 @@ def test_a_reversal_is_answered_positively_always(stage: Stage, when: str) -> No
     assert stage.heard() == ["record REVERSED", "leave 9430/0000 on 1 after REVERSED"]
     assert stage.state() is State.REVERSED
     assert stage.told()[-1] is Kind.REVERSED
+    assert len(stage.unasked) == 1, "a question that has not left need not"
     stage.came(reversal("9421"))
     assert stage.heard() == ["record REPEATED", "leave 9430/0000 on 1 after REPEATED"]
     assert stage.told().count(Kind.REVERSED) == 1
@@ -389,6 +396,24 @@ def test_an_answer_after_the_reversal_is_recorded(stage: Stage) -> None:
     stage.heard()
     stage.answers(payment, "0000")
     assert stage.heard() == ["record LATE_ANSWER"]
+
+
+def test_a_reversal_is_not_forgotten_for_a_repeat_that_was_being_replied_to(stage: Stage) -> None:
+    """Undelivered, repeated, reversed, and only then is the repeat's reply written: it stays reversed."""
+    link = Wire(1, open=False)
+    payment = stage.received(link)
+    stage.answers(payment, "0000")
+    stage.ready()
+    stage.came(request("9201"), Wire(2))
+    repeated = stage.left[-1]
+    assert repeated is not None
+    stage.came(reversal(), Wire(2))
+    assert not stage.story.may_repeat(repeated), "and what is not written yet is withheld"
+    stage.story.on_sent(repeated, Wire(2), stage.now)
+    assert stage.state() is State.REVERSED
+    stage.heard()
+    stage.came(request("9201"), Wire(2))
+    assert stage.heard() == ["record REFUSED", "leave 9210/1100 on 2 after REFUSED"]
 
 
 def test_a_late_refusal_of_a_settled_and_then_reversed_payment_is_still_told(stage: Stage) -> None:

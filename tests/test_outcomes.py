@@ -1,13 +1,14 @@
 """The memory of what was decided: packed, forgotten by the business day, and rebuilt from the journal."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import steps
 from gateway.lifecycle import State
-from gateway.outcomes import Outcome, Outcomes, Replay, business_days_before, unseen
+from gateway.outcomes import Outcome, Outcomes, Replay, days_spanned, unseen
 from gateway.steps import Kind
 
 DAY_NS = 86_400 * 10**9
@@ -37,20 +38,26 @@ def test_what_is_put_is_got(outcome: Outcome) -> None:
 
 
 def test_an_outcome_is_kept_for_its_business_days_and_then_forgotten() -> None:
-    """Seven business days from a Monday is the Wednesday of the next week; a weekend does not count."""
+    """Seven business days and the weekends in them: twelve days with today; on the thirteenth the first one goes."""
     memory = Outcomes(7)
-    monday = date(2026, 11, 2)
-    memory.put("old", unseen(State.REVERSED), ns(monday))
-    memory.put("a", unseen(State.REVERSED), ns(date(2026, 11, 11)))
-    assert memory.get("old") is not None
-    memory.put("b", unseen(State.REVERSED), ns(date(2026, 11, 12)))
-    assert memory.get("old") is None
-    assert len(memory) == 2
+    first = date(2026, 11, 2)
+    for number in range(12):
+        memory.put(f"day {number}", unseen(State.REVERSED), ns(first + timedelta(days=number)))
+    assert memory.get("day 0") is not None
+    memory.put("day 12", unseen(State.REVERSED), ns(first + timedelta(days=12)))
+    assert memory.get("day 0") is None
+    assert memory.get("day 1") is not None
 
 
-def test_weekends_do_not_count() -> None:
-    assert business_days_before(date(2026, 11, 23), 1) == date(2026, 11, 20)
-    assert business_days_before(date(2026, 11, 22), 7) == date(2026, 11, 12)
+@pytest.mark.parametrize("business_days", range(1, 30))
+def test_the_days_spanned_are_enough_whatever_the_weekday(business_days: int) -> None:
+    for weekday in range(7):
+        day = today = date(2026, 11, 2) + timedelta(days=weekday)
+        left = business_days
+        while left:
+            day -= timedelta(days=1)
+            left -= day.weekday() < 5
+        assert (today - day).days + 1 <= days_spanned(business_days)
 
 
 def test_an_outcome_that_changes_on_another_day_is_one_outcome_still() -> None:
@@ -64,12 +71,12 @@ def test_an_outcome_that_changes_on_another_day_is_one_outcome_still() -> None:
     assert len(memory) == 2
 
 
-def test_a_clock_that_steps_back_forgets_nothing() -> None:
+def test_a_clock_that_steps_forgets_nothing() -> None:
+    """Neither back, nor ahead and back, nor ahead for good after the machine was switched on with an old date."""
     memory = Outcomes(7)
-    memory.put("f", unseen(State.REVERSED), ns(date(2026, 11, 20)))
-    memory.put("g", unseen(State.REVERSED), ns(date(2026, 1, 1)))
-    assert memory.get("f")
-    assert memory.get("g")
+    for fpid, day in (("now", 20), ("back", 1), ("ahead", 30), ("again", 20), ("later", 21)):
+        memory.put(fpid, unseen(State.REVERSED), ns(date(2026, 1 if fpid == "back" else 11, day)))
+    assert all(memory.get(fpid) for fpid in ("now", "back", "ahead", "again", "later"))
 
 
 def decision(code: str = "0000") -> bytes:
