@@ -118,7 +118,7 @@ PROCESSOR_ASK_OUTCOMES = (
     "malformed", "status", "away", "silent",  # no answer: of no use, refused, nobody met, nothing came
     "again",  # asked once more: no end of its own
 )  # fmt: skip
-"""Each ask ends in exactly one of these but the last."""
+"""Each ask ends in exactly one of these but the last; in none when it is made void before it is sent (again)."""
 _processor_asks = Counter(
     "fps_processor_asks", "Payments asked about, by what came of it.", ["outcome"], registry=REGISTRY
 )

@@ -5,8 +5,9 @@ nothing: the payment's own timer stands in for it. So whatever goes wrong (refus
 wrong code) is counted, logged by the FPID's hash and, where asking again can help, asked again while the deadline
 allows. The processor knows a question by its FPID: asking twice is safe.
 
-An ask in flight at its deadline is listened to for `late_answer_s` more, since a late refusal must be known; but late
-listeners hold at most half of the pool when payments wait that are not late yet.
+An ask that its asker made `void` is not sent, nor sent again: what was asked stays asked. An ask in flight at its
+deadline is listened to for `late_answer_s` more, since a late refusal must be known; but late listeners hold at most
+half of the pool when payments wait that are not late yet.
 
 `tell` and `inquire` have a few connections of their own: notices and questions never wait for each other.
 """
@@ -166,7 +167,7 @@ class Client:
             if not self._asks.allows(now_s):
                 self._alarm(self._asks.until_s, now_s)
                 return
-            if waiting[0].deadline_s <= now_s:
+            if waiting[0].void or waiting[0].deadline_s <= now_s:
                 self._expired(waiting.popleft())
                 continue
             if not idle:
@@ -271,10 +272,14 @@ class Client:
         self._asks.succeeded()
 
     def _not_answered(self, ask: Ask, outcome: str, reason: str) -> None:
+        """Also a void one, when it was sent: that says something about the processor."""
         self._counted(outcome)
         _log.warning("payment not answered", fpid=log.fpid_hash(ask.fpid), reason=reason, attempt=ask.attempts)
 
     def _expired(self, ask: Ask) -> None:
+        """It is not sent (again). Nobody misses a void one."""
+        if ask.void:
+            return
         self._counted("expired")
         if ask.attempts:
             _log.warning(
@@ -284,7 +289,7 @@ class Client:
     def _drop_expired(self, now_s: float) -> None:
         """Deadlines are in the order of asking, nearly: whatever waits behind a fresh one is not far behind."""
         waiting = self._waiting
-        while waiting and waiting[0].deadline_s <= now_s:
+        while waiting and (waiting[0].void or waiting[0].deadline_s <= now_s):
             self._expired(waiting.popleft())
 
     def _counted(self, outcome: str, times: int = 1) -> None:

@@ -155,6 +155,54 @@ async def test_an_ask_that_expires_while_all_connections_are_busy(autojump_clock
         assert world.counts == {"late": 1, "answered": 2, "expired": 1}
 
 
+async def test_a_void_ask_is_not_sent(autojump_clock: Clock, logged: Logged) -> None:
+    """A question that waits when its payment is reversed never leaves; what waits behind it does."""
+    asked = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            asked.append(int(unquote(question.headers["idempotency-key"])[4:18]))
+            await trio.sleep(1)
+            await peer.respond()
+
+    async with asking(script, connections_max=1) as world:
+        asks = [Ask(*payment(number), trio.current_time() + 5, number) for number in range(4)]
+        world.client.ask(asks)
+        await idle()
+        for number in (0, 1, 2):
+            asks[number].void = True
+        assert await world.answered(2) == [(0, "0000"), (3, "0000")]
+        await trio.sleep(20)
+        assert asked == [0, 3]
+        assert world.counts == {"answered": 2}
+        assert world.client.statistics()["waiting"] == 0
+    assert logged("payment not answered") == []
+
+
+async def test_a_void_ask_is_not_sent_again(autojump_clock: Clock, logged: Logged) -> None:
+    """A question that nobody took before its payment was reversed is not repeated afterwards."""
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        while True:
+            await peer.request()
+            asked += 1
+            await peer.respond(503, b"")
+
+    async with asking(script) as world:
+        ask = Ask(*payment(1), trio.current_time() + 5, 1)
+        world.client.ask([ask])
+        await idle()
+        assert asked == 1
+        ask.void = True
+        await trio.sleep(20)
+        assert asked == 1
+        assert world.client.statistics()["waiting"] == 0
+    assert logged("payment not answered") == []
+
+
 async def test_silence(autojump_clock: Clock, logged: Logged) -> None:
     """After `late_answer_s` more the connection is closed, and nobody hears of it but the log."""
     closed = []
