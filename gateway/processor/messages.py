@@ -174,7 +174,8 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
         Meta(
             description="STOOD_IN: the gateway accepted in the processor's stead. UNDELIVERED: the reply did not reach "
             "the hub, or may not have. LATE_REFUSAL: refused by the processor after stand-in had accepted. REVERSED: "
-            "the hub took the payment back. ORPHANED: received, perhaps asked about, and never decided."
+            "the hub took the payment back. ORPHANED: received, perhaps asked about, and not decided "
+            "when it was recorded: do not undo a payment because of it alone."
         ),
     ]
     FPID: str
@@ -183,7 +184,13 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
     answered: (
         Annotated[Status, Meta(description="LATE_REFUSAL: what the processor answered, too late.")] | UnsetType
     ) = UNSET
-    reason: Annotated[str, Meta(description="UNDELIVERED: link-lost, too-late, no-mac or restart.")] = ""
+    reason: Annotated[
+        str,
+        Meta(
+            description="UNDELIVERED: link-lost, too-late or no-mac, and the reply did not leave; link-lost-writing or "
+            "restart, and it may have left all the same."
+        ),
+    ] = ""
     payment: Payment | UnsetType = UNSET
     reversal: Reversal | UnsetType = UNSET
 

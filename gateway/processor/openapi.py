@@ -130,7 +130,11 @@ def document() -> dict[str, Any]:
                     "summary": "Something was done in the processor's absence",
                     "description": "Told until it is acknowledged, for days if need be; in order for each FPID. Any "
                     f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and people are alarmed. "
-                    "Anything else means that you are away, 401, 403 and 404 too: it is told again.",
+                    "Anything else means that you are away, 401, 403 and 404 too: it is told again.\n\n"
+                    "ORPHANED and UNDELIVERED are statements about the moment `recorded` and about nothing after it. A "
+                    "question (POST /payments) for the same FPID that arrives after that moment, or its answer, "
+                    "stands. Do not undo a payment because of an ORPHANED alone: the hub repeats it, or "
+                    "reverses it, and you are told REVERSED.",
                     "parameters": [_header("Idempotency-Key", "The notice's id.")],
                     "requestBody": _content(notice, {"stood in": NOTICE}),
                     "responses": {

@@ -150,6 +150,20 @@ def test_the_validator_finds_faults(name: str, value: Any) -> None:
     assert list(faults(value, {"$ref": f"#/components/schemas/{name}"}))
 
 
+@pytest.mark.parametrize("reason", ["link-lost", "link-lost-writing", "too-late", "no-mac", "restart"])
+def test_every_reason_is_described(reason: str) -> None:
+    """What `steps.Undelivered` may say is in the document."""
+    described = DOCUMENT["components"]["schemas"]["Notice"]["properties"]["reason"]["description"]
+    assert reason in re.split("[ ,;]+", described)
+
+
+def test_it_is_said_what_a_notice_about_a_moment_is_not() -> None:
+    """Whoever reads the document learns that an ORPHANED undoes nothing, and which statuses park a notice."""
+    description = DOCUMENT["paths"]["/notices"]["post"]["description"]
+    assert "Do not undo a payment because of an ORPHANED alone" in description
+    assert "400, 409, 410, 413, 422 refuse it for good" in description
+
+
 def test_it_can_be_printed() -> None:
     """`python -m gateway.processor.openapi` prints the document."""
     command = [sys.executable, "-m", "gateway.processor.openapi"]
