@@ -6,7 +6,7 @@
     ├─ client        questions to the processor
     ├─ forwarder     notices to the processor
     ├─ ops           /live /ready /metrics /statistics
-    ├─ watch         unready: links on hold; ready again: resumed
+    ├─ watch         unready: links on hold, without a token closed; ready again: resumed
     ├─ seal          the HSM signs the journal's chain now and then
     └─ links         to the hub's sites     start last, stop first
 
@@ -22,6 +22,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 import trio
@@ -159,6 +160,8 @@ class Gateway:
             await tree.start(self.client.run)
             tree.start_soon(self.forwarder.run, self.journal)
             await tree.start(self._serve)
+            if not self.signer.serving:
+                self.links.hold(mute=True)  # dial none until one serves
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
             tree.start_soon(self.links.run)
@@ -191,10 +194,14 @@ class Gateway:
     async def _watch(self) -> None:
         """Keep the hub away while we could not keep our promises."""
         said: list[str] = []
+        served_s = -inf
         while True:
+            now_s = trio.current_time()
+            served_s = now_s if self.signer.serving else served_s
             reasons = self.unready()
             if reasons:
-                self.links.hold()
+                # by then a sign-off has got its MAC, or never will
+                self.links.hold(mute=now_s - served_s > self.configuration.pair.session.respond_within_s)
             else:
                 self.links.resume()
             if bool(reasons) != bool(said):

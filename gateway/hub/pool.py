@@ -6,6 +6,9 @@ that doubles from `reconnect_s` up to `reconnect_max_s`. It starts anew only aft
 
 `hold`, `resume` and `drain` hold for the links of now and of later. `drain` first, then, when what is in flight is
 done, `finish`.
+
+A sign-off needs a MAC. Without a key there is one sign-off left that the hub understands: a closed connection. So
+`hold(mute=True)` closes every link, and none is dialled until there is a voice again.
 """
 
 import itertools
@@ -28,6 +31,9 @@ SETTLED_S = 10.0
 """How long a link must have been as we want it before its end counts as an accident and not as a hub that turns us
 away.
 """
+
+MUTE = "closed: mute, no MAC can be made, not even for a sign-off"
+"""Why the links end when we are `mute`."""
 
 
 class SiteStatistics(Struct, frozen=True):
@@ -76,6 +82,9 @@ class Links:
         self._sites = [_Site(settings) for settings in sites]
         self._connections = itertools.count(1)
         self._held = False
+        self._voice = trio.Event()
+        self._voice.set()
+        self._mutes = 0
         self._draining = False
         self._finishing = False
         self._running = False
@@ -103,6 +112,8 @@ class Links:
         """
         if self._draining or self._finishing:
             return "draining: signed off to receive"
+        if self.mute:
+            return "no link to the hub: mute, none is dialled until a MAC can be made"
         if not self.links:
             ends = (f"{site.settings.name} ({site.last_end or 'not connected yet'})" for site in self._sites)
             return "no link to the hub: " + ", ".join(ends)
@@ -128,16 +139,41 @@ class Links:
 
     # --- what we want
 
-    def hold(self) -> None:
-        """Not ready: sign off to receive, on every link of now and later, until `resume`. Idempotent."""
+    @property
+    def mute(self) -> bool:
+        """Whether every link is closed, and none dialled, for want of a MAC."""
+        return not self._voice.is_set()
+
+    def hold(self, *, mute: bool = False) -> None:
+        """Not ready: sign off to receive, on every link of now and later, until `resume`. Idempotent.
+
+        Mute: no MAC can be made, so close every link instead, and dial none until `resume`, or `hold` without it. What
+        is queued still leaves: it has its MAC.
+        """
         if not self._held:
             self._held = True
             _log.warning("links on hold: signing off to receive")
             for link in self.links:
                 link.hold(self._clock())
+        if not mute:
+            self._speak()
+        elif not self.mute:
+            _log.error("mute: closing every link, dialling none")
+            self._voice = trio.Event()
+            self._mutes += 1
+            for site in self._sites:
+                if site.link is not None:
+                    site.link.close(MUTE)
+                site.dialling.cancel()
+
+    def _speak(self) -> None:
+        if self.mute:
+            _log.info("no longer mute: dialling")
+            self._voice.set()
 
     def resume(self) -> None:
-        """Ready again: sign on again, unless draining. Idempotent."""
+        """Ready again: sign on again, unless draining; dial at once if we were mute. Idempotent."""
+        self._speak()
         if self._held:
             self._held = False
             _log.info("links resumed")
@@ -189,13 +225,20 @@ class Links:
 
     async def _keep(self, site: _Site) -> None:
         while self._dials():
-            stream = None
+            if self.mute:
+                with trio.CancelScope() as site.dialling:
+                    await self._voice.wait()
+                continue
+            mutes, stream = self._mutes, None
             with trio.CancelScope() as site.dialling:
                 stream = await self._connect(site)
-            if stream is not None and self._dials():
+            if stream is not None and self._dials() and not self.mute:
                 await self._live(site, stream)
             elif stream is not None:
                 await trio.aclose_forcefully(stream)
+            if self._mutes != mutes:
+                # our doing, not the hub's: no pause once there is a voice again, which there may be already
+                continue
             if not self._dials():
                 return
             limit_s = min(site.settings.reconnect_max_s, site.settings.reconnect_s * 2 ** min(site.attempts, 30))
@@ -224,7 +267,7 @@ class Links:
         return None
 
     async def _live(self, site: _Site, stream: trio.abc.Stream) -> None:
-        # no wait between `_dials` and here: hold, drain and finish find either no link, or this one
+        # no wait between `_dials`, `mute` and here: hold, drain and finish find either no link, or this one
         session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
         link = Link(
             next(self._connections), site.settings, stream, session, self._inbox, pair=self._pair, clock=self._clock

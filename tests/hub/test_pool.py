@@ -11,7 +11,7 @@ import trio.testing
 
 from gateway import metrics
 from gateway.clock import system_clock
-from gateway.hub.pool import SETTLED_S
+from gateway.hub.pool import MUTE, SETTLED_S
 from gateway.hub.rules import Direction, State
 
 Make = Callable[..., Any]
@@ -171,6 +171,155 @@ async def test_hold_and_resume_on_all_links(make_world: Make, nursery: trio.Nurs
     assert world.hubs[0].requests == ["891", "881", "892", "891"]
     assert world.hubs[1].requests == ["881", "891"]
     assert world.links.ready() == ""
+
+
+async def test_mute_closes_every_link_and_dials_none(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """The one sign-off without a MAC: a hub that keeps its connection would go on sending. With a voice again, the
+    links are dialled at once and sign on.
+    """
+    world = make_world("a", "b")
+    nursery.start_soon(world.links.run)
+    await trio.sleep(1)
+    world.engine.transmitting = False
+    world.links.hold()
+    await trio.sleep(5)
+    assert world.links.receiving(), "a sign-off that nobody could make"
+    for link in world.links.links:
+        link.send(b"9210 reply", link.site)
+    world.links.hold(mute=True)
+    world.links.hold(mute=True)
+    assert world.links.mute
+    assert not world.links.receiving()
+    await world.engine.until("down", 2)
+    assert [event[2] for event in world.engine.of("down")] == [MUTE, MUTE]
+    await settle()
+    assert [hub.bodies for hub in world.hubs] == [[b"9210 reply"]] * 2, "what has its MAC still leaves"
+    assert all(hub.closed.is_set() for hub in world.hubs)
+    await trio.sleep(3600)
+    assert len(world.dials) == 2
+    assert world.links.ready() == "no link to the hub: mute, none is dialled until a MAC can be made"
+    world.engine.transmitting = True
+    start_s = trio.current_time()
+    world.links.resume()
+    world.links.resume()
+    await settle()
+    assert trio.current_time() == start_s
+    assert [hub.requests for hub in world.hubs[2:]] == [["891", "881"]] * 2
+    assert world.links.ready() == ""
+
+
+async def test_mute_from_the_start_dials_nobody(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """Until there is a voice; still on hold, it signs on to submit only."""
+    world = make_world("a")
+    world.links.hold(mute=True)
+    nursery.start_soon(world.links.run)
+    await trio.sleep(3600)
+    assert world.dials == []
+    world.links.hold()
+    await settle()
+    assert world.hubs[0].requests == ["881"]
+    assert world.links.ready() == "no link is signed on to receive (on hold)"
+    world.links.resume()
+    await settle()
+    assert world.links.ready() == ""
+
+
+@pytest.mark.parametrize("trouble", ["refuse", "hang"])
+@pytest.mark.parametrize("wait_s", [0.0, 1.0, 7.77])
+async def test_mute_and_resume_while_dialling(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, trouble: str, wait_s: float
+) -> None:
+    """In the middle of an attempt and in the pause between two; also when nothing happened between both."""
+    world = make_world("a")
+    getattr(world, trouble).add("a")
+    nursery.start_soon(world.links.run)
+    await trio.sleep(wait_s)
+    await settle()
+    dials = len(world.dials)
+    world.links.hold(mute=True)
+    await trio.sleep(600)
+    assert len(world.dials) == dials
+    for blink in (False, True):
+        world.links.resume()
+        if blink:
+            world.links.hold(mute=True)
+            world.links.resume()
+        await settle()
+        dials += 1
+        assert world.dials[dials - 1 :] == [("a", trio.current_time())]
+
+
+async def test_mute_and_resume_while_a_link_lives(make_world: Make, nursery: trio.Nursery) -> None:
+    """Without time between both, the link that was closed is followed by another at once."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await settle()
+    world.links.hold(mute=True)
+    world.links.resume()
+    await settle()
+    assert [event[2] for event in world.engine.of("down")] == [MUTE]
+    assert world.hubs[1].requests == ["891", "881"]
+    assert world.links.ready() == ""
+
+
+async def test_mute_at_the_moment_of_a_connection(make_world: Make, nursery: trio.Nursery) -> None:
+    """The stream that came too late is closed, and nothing was said on it."""
+    world = make_world("a")
+    world.prepare = lambda _site, _hub: world.links.hold(mute=True)
+    nursery.start_soon(world.links.run)
+    await settle()
+    assert world.hubs[0].closed.is_set()
+    assert world.hubs[0].requests == []
+    assert world.engine.of("up") == []
+    assert len(world.dials) == 1
+
+
+@pytest.mark.parametrize("drain_first", [False, True])
+async def test_drain_and_finish_while_mute(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, *, drain_first: bool
+) -> None:
+    """There is nobody to sign off from: it takes no time."""
+    world = make_world("a", "b")
+    ended = trio.Event()
+
+    async def run() -> None:
+        await world.links.run()
+        ended.set()
+
+    nursery.start_soon(run)
+    await trio.sleep(20)
+    if drain_first:
+        world.links.drain()
+    world.links.hold(mute=True)
+    await trio.sleep(20)
+    start_s = trio.current_time()
+    world.links.drain()
+    assert not world.links.receiving()
+    await world.links.finish()
+    await ended.wait()
+    assert trio.current_time() == start_s
+    world.links.resume()
+    await trio.sleep(60)
+    assert len(world.dials) == 2
+
+
+async def test_finish_and_mute_at_once(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
+    """A finish that waits for a sign-off nobody can make ends when we are mute."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await trio.sleep(1)
+    world.engine.transmitting = False
+    start_s = trio.current_time()
+    nursery.start_soon(world.links.finish)
+    await settle()
+    world.links.hold(mute=True)
+    await world.links.finish()
+    assert trio.current_time() == start_s
+    assert len(world.dials) == 1
 
 
 async def test_drain_then_finish(make_world: Make, nursery: trio.Nursery) -> None:
