@@ -3,12 +3,14 @@
 Knows deadlines, batches and which token is well; not what a job is for, nor PKCS#11, nor (but for `process.start`,
 which is an argument) processes. Everything happens in the trio thread.
 
-One queue for all tokens, because then a sick token holds up only what it already has. A token takes what waits as soon
-as it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Only when
-no local token serves are remote ones used.
+Both queues are for all tokens, because then a sick token holds up only what it already has. MACs to make are of what we
+say: above all, replies to payments that are decided already. They go ahead of MACs to verify, which are of requests
+that nobody has promised anything about, and which may fill only a part of the room. A token takes what waits as soon as
+it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Only when no
+local token serves are remote ones used.
 
 A batch that its worker does not answer within `Token.batch_within_s` (counted from when its turn came) means a hung
-token. Its worker is killed, what it left undone goes to the head of the queue at once, and the token is tried again
+token. Its worker is killed, what it left undone goes to the head of its queue at once, and the token is tried again
 after the breaker's pause. The same when the worker ends or says that its token failed. A job that `ATTEMPTS_MAX` tokens
 were lost by is given up, so that one that kills workers cannot kill them all for ever; and so is one past its deadline.
 """
@@ -33,6 +35,8 @@ from gateway.work import MacJob as Job
 WAITING_MAX = 20_000
 """Jobs that may wait for a token; beyond it a job is unavailable at once. Some seconds' worth of one SoftHSM token, and
 less than the deadlines of payments allow for."""
+VERIFICATIONS_MAX = WAITING_MAX * 3 // 4
+"""Verifications that may wait: however many requests come, there is room for the replies of decided payments."""
 BATCH_JOBS_MAX = 256
 """A batch takes some 10 ms then, far below any `batch_within_s`, and larger ones gain nothing."""
 BATCH_BYTES_MAX = 128 * 1024
@@ -164,7 +168,8 @@ class Signer:
         """Those that are used now: the local ones that serve, or, without any, the remote ones that do."""
         self._turn = 0
         self._number = 0
-        self._waiting: deque[Job] = deque()
+        self._to_make: deque[Job] = deque()
+        self._to_verify: deque[Job] = deque()
         self._expiry_s = inf
         """No job that waits or is under way has an earlier deadline."""
         self._settled = False
@@ -176,13 +181,22 @@ class Signer:
     # --- for the engine
 
     def submit(self, jobs: list[Job]) -> None:
-        """Take jobs; never blocks. Those beyond `WAITING_MAX` are unavailable at once."""
-        room = WAITING_MAX - len(self._waiting)
-        refused = jobs[room:] if len(jobs) > room else []
-        taken = jobs[:room] if refused else jobs
-        if taken:
-            self._waiting.extend(taken)
-            self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in taken])
+        """Take jobs; never blocks. Those beyond `WAITING_MAX` or `VERIFICATIONS_MAX` are unavailable at once."""
+        if not jobs:
+            return
+        make = [job for job in jobs if not job.mac]
+        verify = [job for job in jobs if job.mac] if make else jobs
+        refused: list[Job] = []
+        room = max(WAITING_MAX - self.waiting, 0)
+        if len(make) > room:
+            make, refused = make[:room], make[room:]
+        room = max(min(room - len(make), VERIFICATIONS_MAX - len(self._to_verify)), 0)
+        if len(verify) > room:
+            verify, refused = verify[:room], refused + verify[room:]
+        if make or verify:
+            self._to_make.extend(make)
+            self._to_verify.extend(verify)
+            self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in jobs])
             self._dispatch()
         if refused:
             self._give_up(refused)
@@ -195,7 +209,7 @@ class Signer:
     @property
     def waiting(self) -> int:
         """How many jobs wait for a token."""
-        return len(self._waiting)
+        return len(self._to_make) + len(self._to_verify)
 
     def health(self) -> dict[str, TokenHealth]:
         """By name: how each token is."""
@@ -227,17 +241,17 @@ class Signer:
 
     def _dispatch(self) -> None:
         """Give what waits to tokens that have room."""
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting and self._serving:
             now_s = self._clock().mono_s
             late: list[Job] = []
-            share = min(max(SHARE_MIN, -(-len(waiting) // len(self._serving))), BATCH_JOBS_MAX)
-            while waiting and (member := self._next_member()) is not None:
+            share = min(max(SHARE_MIN, -(-waiting // len(self._serving))), BATCH_JOBS_MAX)
+            while (self._to_make or self._to_verify) and (member := self._next_member()) is not None:
                 if jobs := self._take(share, now_s, late):
                     self._send(member, jobs, now_s)
             if late:
                 self._give_up(late)
-        metrics.SIGNER_WAITING.set(len(waiting))
+        metrics.SIGNER_WAITING.set(self.waiting)
         self._set_alarm(self._expiry_s)
 
     def _next_member(self) -> _Member | None:
@@ -253,18 +267,19 @@ class Signer:
         return best
 
     def _take(self, count: int, now_s: float, late: list[Job]) -> list[Job]:
-        """At most `count` jobs off the queue; those past their deadline go to `late`."""
-        waiting, taken, size = self._waiting, list[Job](), 0
-        while waiting and len(taken) < count:
-            job = waiting[0]
-            size += len(job.data)
-            if size > BATCH_BYTES_MAX and taken:
-                break
-            waiting.popleft()
-            if job.deadline_s <= now_s:
-                late.append(job)
-            else:
-                taken.append(job)
+        """At most `count` jobs off the queues, those to make first; those past their deadline go to `late`."""
+        taken, size = list[Job](), 0
+        for waiting in (self._to_make, self._to_verify):
+            while waiting and len(taken) < count:
+                job = waiting[0]
+                size += len(job.data)
+                if size > BATCH_BYTES_MAX and taken:
+                    return taken
+                waiting.popleft()
+                if job.deadline_s <= now_s:
+                    late.append(job)
+                else:
+                    taken.append(job)
         return taken
 
     def _send(self, member: _Member, jobs: list[Job], now_s: float) -> None:
@@ -334,7 +349,7 @@ class Signer:
         return batch
 
     def _hand_on(self, jobs: list[Job]) -> None:
-        """Back to the head of the queue, in their order, what a token left undone."""
+        """Back to the head of their queues, in their order, what a token left undone. It had room before: no limit."""
         given_up = []
         for job in reversed(jobs):
             if job.done:
@@ -343,7 +358,7 @@ class Signer:
             if job.attempts >= ATTEMPTS_MAX:
                 given_up.append(job)
             else:
-                self._waiting.appendleft(job)
+                (self._to_verify if job.mac else self._to_make).appendleft(job)
                 metrics.SIGNER_HANDED_ON.inc()
         if given_up:
             self._give_up(given_up)
@@ -385,9 +400,11 @@ class Signer:
     def _expire(self, now_s: float) -> None:
         """Give up every job past its deadline, wherever it is. An answer that still comes for it is ignored."""
         under_way = [job for m in self._members for batch in m.under_way for job in batch.jobs if not job.done]
-        late = [job for job in [*self._waiting, *under_way] if job.deadline_s <= now_s]
-        self._waiting = deque(job for job in self._waiting if job.deadline_s > now_s)
-        left = [job.deadline_s for job in [*self._waiting, *under_way] if job.deadline_s > now_s]
+        everything = [*self._to_make, *self._to_verify, *under_way]
+        late = [job for job in everything if job.deadline_s <= now_s]
+        self._to_make = deque(job for job in self._to_make if job.deadline_s > now_s)
+        self._to_verify = deque(job for job in self._to_verify if job.deadline_s > now_s)
+        left = [job.deadline_s for job in everything if job.deadline_s > now_s]
         self._expiry_s = min(left, default=inf)
         if late:
             self._give_up(late)

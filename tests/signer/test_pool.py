@@ -35,11 +35,22 @@ class Rig:
         self.told.append(len(jobs))
 
     def submit(self, count: int, within_s: float = 8.0, size: int = 10) -> list[Job]:
-        """That many jobs."""
-        deadline_s = trio.current_time() + within_s
-        jobs = [Job("fps-own", b"%*d" % (size, number), deadline_s=deadline_s) for number in range(count)]
+        """That many jobs, to make."""
+        jobs = self.jobs(count, within_s, size)
         self.signer.submit(jobs)
         return jobs
+
+    def verify(self, count: int) -> list[Job]:
+        """That many jobs, to verify; each MAC is wrong."""
+        jobs = self.jobs(count, mac=b"no right")
+        self.signer.submit(jobs)
+        return jobs
+
+    @staticmethod
+    def jobs(count: int, within_s: float = 8.0, size: int = 10, mac: bytes = b"") -> list[Job]:
+        """That many, not submitted."""
+        deadline_s = trio.current_time() + within_s
+        return [Job("fps-own", b"%*d" % (size, number), deadline_s=deadline_s, mac=mac) for number in range(count)]
 
     def states(self) -> list[str]:
         """Of all tokens, in order."""
@@ -64,6 +75,72 @@ async def test_one_queue_has_a_limit_and_says_so(autojump_clock: Any, rig: Any) 
     assert [job.error for job in jobs[-8:]] == ["", *["unavailable"] * 7]
     assert made.done == jobs[-7:]
     assert made.signer.waiting == pool.WAITING_MAX
+
+
+async def test_requests_leave_room_for_replies(autojump_clock: Any, rig: Any) -> None:
+    """Verifications fill their part of the room only; a reply's MAC still waits for its turn, up to the whole room."""
+    made = await rig(running=False)
+    requests = made.verify(pool.VERIFICATIONS_MAX + 7)
+    assert made.done == requests[-7:]
+    assert {job.error for job in made.done} == {"unavailable"}
+    room = pool.WAITING_MAX - pool.VERIFICATIONS_MAX
+    replies = made.submit(room + 7)
+    assert made.done[7:] == replies[-7:]
+    assert made.signer.waiting == pool.WAITING_MAX
+    mixed = made.jobs(2) + made.jobs(2, mac=b"no right")
+    made.signer.submit(mixed)
+    assert made.done[14:] == mixed
+
+
+async def test_replies_leave_no_more_room_for_requests_than_there_is(autojump_clock: Any, rig: Any) -> None:
+    """Of a list with both kinds the MACs to make are taken first, wherever in it they are."""
+    made = await rig(running=False)
+    made.submit(pool.WAITING_MAX - 3)
+    requests, replies = made.jobs(4, mac=b"no right"), made.jobs(2)
+    made.signer.submit([requests[0], replies[0], *requests[1:], replies[1]])
+    assert made.done == requests[1:]
+    assert made.signer.waiting == pool.WAITING_MAX
+
+
+async def test_replies_go_ahead_of_requests_that_wait(autojump_clock: Any, rig: Any) -> None:
+    """What came first stays first within its kind; a MAC to make waits for no verification but those under way."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.1
+    requests = made.verify(5 * pool.BATCH_JOBS_MAX)
+    replies = made.submit(10)
+    await trio.sleep(2)
+    under_way = pool.BATCHES_MAX * pool.BATCH_JOBS_MAX
+    assert made.done == requests[:under_way] + replies + requests[under_way:]
+    assert all(job.ok for job in replies)
+    assert {job.error for job in requests} == {"wrong-mac"}
+
+
+async def test_what_a_lost_token_left_goes_to_the_head_of_its_kind(autojump_clock: Any, rig: Any) -> None:
+    """In its order, and no verification of it gets ahead of a reply."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.1
+    requests = made.verify(3 * pool.BATCH_JOBS_MAX)
+    replies = made.submit(10)
+    made.tokens["t1"].crash()
+    await trio.sleep(4)
+    assert made.done == replies + requests
+    assert [requests[0].attempts, requests[-1].attempts, replies[0].attempts] == [1, 0, 0]
+
+
+async def test_jobs_past_their_deadline_are_given_up_in_both_queues(autojump_clock: Any, rig: Any) -> None:
+    """Without any token, too; what has time left stays."""
+    made = await rig(1)
+    made.tokens["t1"].disappear()
+    made.tokens["t1"].crash()
+    await trio.sleep(1)
+    late = made.jobs(3, within_s=1) + made.jobs(3, within_s=1, mac=b"no right")
+    made.signer.submit(late)
+    kept = made.submit(1) + made.verify(1)
+    await trio.sleep(2)
+    assert made.done == late
+    assert made.signer.waiting == 2
+    await trio.sleep(7)
+    assert made.done == late + kept
 
 
 async def test_jobs_that_waited_for_the_first_token_are_done(
