@@ -14,7 +14,7 @@ import trio
 from msgspec.structs import replace
 
 from gateway.exitcodes import ExitCode
-from loadtest.world import PYTHON, Child, World
+from loadtest.world import PYTHON, Child, World, children_of
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system
@@ -130,8 +130,37 @@ async def test_without_any_usable_token_it_runs_unready_and_says_why(
         said = await ready(it)
         assert not said["ready"]
         assert "no HSM token serves" in said["reasons"]
-        assert not [link for link in (await it.hub("statistics"))["links"] if link["receive"]]
+        assert not [line for line in log_of(it) if line["event"] == "link up"], "what cannot sign off is not dialled"
         assert await it.stop_gateway() == 0
+
+
+async def test_without_any_token_left_it_closes_its_links_until_one_serves_again(worlds: Worlds) -> None:
+    """A sign-off needs a MAC, a closed connection none: the hub must not go on sending what nobody can reply to."""
+    async with worlds(gateway=False) as it:
+        change(it, r"\[pair\.deadlines\]", "[pair.session]\nrespond_within_s = 0.5\n[pair.deadlines]")
+        await it.start_gateway()
+        assert it.gateway is not None
+        pins = {path: path.read_text() for path in (it.directory / "hsm" / "pins").glob("*.pin")}
+        for pin in pins:
+            pin.write_text("000000")
+        for worker in children_of(it.gateway.process.pid):
+            os.kill(worker, signal.SIGKILL)
+
+        async def links() -> int:
+            return len((await it.hub("statistics"))["links"])
+
+        async def mute() -> bool:
+            return not await links()
+
+        await until(mute)
+        said = await ready(it)
+        assert "no HSM token serves" in said["reasons"]
+        assert "mute" in said["parts"]["links"]
+        for pin, right in pins.items():
+            pin.write_text(right)
+        await it.signed_on()
+        await load(it, 50, 1)
+        await end(it)
 
 
 async def test_contradictory_deadlines_are_refused_naming_both(worlds: Worlds, tmp_path: Path) -> None:
