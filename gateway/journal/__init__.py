@@ -28,7 +28,8 @@ before and the record, lies in one piece, on disk and in memory. The first chain
 random bytes. Positions count from 1 without gaps. Times may step back; nothing is ordered by them.
 
 **Deletion.** A segment goes when every follower that was ever known has settled it, its newest record (or any before: a
-clock that stepped back ages nothing) is older than the retention, and it is not the current one. The manifest says
+clock that stepped back ages nothing) is older than the retention, and it is not the current one. `age` says which clock
+is believed: none that steps while the gateway runs, and no time of a record that is still to come. The manifest says
 first from which segment on the journal is kept, so that a missing one shows. A follower is in the manifest before it
 has a cursor: a cursor file that disappears makes its follower read from the oldest record again (followers may see a
 record twice), and until then nothing is deleted. A follower that is really gone is forgotten by hand: `fps-gateway
@@ -43,6 +44,7 @@ refused, too: a record that we do not understand is not one that we may skip.
     segment    reading: which segments there are, batch by batch through them all
     opening    a start: verify, cut a torn tail, hand every record over
     committer  writing: what is done to the disk, one thing after another
+    age        how old a segment is, by which clock                 pure
     thread     the disk thread, which drives it
     writer     `Journal`: append, commit, durable
     cursor     `Follower`: read behind what is durable

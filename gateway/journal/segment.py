@@ -55,7 +55,7 @@ class SegmentInfo(Struct, gc=False):
     end: int
     """Offset behind its last batch."""
     newest_ns: int
-    """The newest time of any record up to its end, so that a wall clock that stepped back ages nothing."""
+    """When its newest record was written, at the latest (`age`). While it is being read: the newest time in it."""
     size: int = 0
     """Bytes of the file, as allocated."""
 
@@ -151,7 +151,6 @@ class Walk:
         self.chain = manifest.journal
         self._directory = directory
         self._manifest = manifest
-        self._newest_ns = 0
 
     def __iter__(self) -> Iterator[list[Record]]:
         """The records of one batch after another."""
@@ -191,16 +190,16 @@ class Walk:
             header = self._header(file, number, last=last)
             if header is None:
                 return
-            info = SegmentInfo(number, header.first, header.first - 1, HEADER_BYTES, self._newest_ns, header.size)
+            info = SegmentInfo(number, header.first, header.first - 1, HEADER_BYTES, 0, header.size)
             scan = Scan(file, self._manifest.journal, HEADER_BYTES, header.first, header.chain)
             try:
                 for batch in scan:
                     if batch:
-                        self._newest_ns = max(self._newest_ns, batch[0].time_ns, batch[-1].time_ns)
+                        info.newest_ns = max(info.newest_ns, batch[0].time_ns, batch[-1].time_ns)
                     yield batch
             except Unknown as unknown:
                 raise self._newer(number, str(unknown)) from unknown
-            info.end, info.last, info.newest_ns = scan.offset, scan.position - 1, self._newest_ns
+            info.end, info.last = scan.offset, scan.position - 1
             self.position, self.chain = scan.position, scan.chain or header.chain
             if scan.damage is None and any_from(file, scan.offset):
                 what = "there is no mark of a batch"

@@ -15,6 +15,7 @@ from gateway import log, metrics
 from gateway.config import JournalSettings
 from gateway.disk import Directory, Disk
 from gateway.errors import JournalFault
+from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle_ages
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
 from gateway.journal.opening import OnRecord, Opened, open_directory
@@ -66,6 +67,7 @@ class Journal:
         self._wall_ns = wall_ns
         self._committer = Committer(directory, opened.manifest, settings.segment_bytes, opened.current, opened.unused)
         self._chunk_bytes_max = self._committer.batch_bytes_max
+        settle_ages(opened.segments, wall_ns())
         self._segments = opened.segments
         self._cursors = opened.cursors
         self._followers: dict[str, Follower] = {}
@@ -81,7 +83,9 @@ class Journal:
         self._waiting_bytes = 0
         self._waiting_since: float | None = None
         self._handed_over = self.durable
+        self._anchor: Anchor | None = None
         self._retention_at = 0.0
+        self._stepped = False
         self._started = False
         self._closing = False
         self._over = trio.Event()
@@ -198,8 +202,7 @@ class Journal:
 
         Cancelled, it stops saving cursors and deleting segments; what was handed over is written, `aclose` still works.
         """
-        self._started = True
-        self._driver.start(self._committer, self._report)
+        self._start()
         task_status.started()
         while not self._over.is_set():
             with trio.move_on_after(HOUSEKEEPING_S):
@@ -231,7 +234,7 @@ class Journal:
 
         self._driver.submit(close)
         if not self._started:
-            self._driver.start(self._committer, self._report)
+            self._start()
         self._driver.stop()
         await self._over.wait()
         for follower in self._followers.values():
@@ -239,6 +242,13 @@ class Journal:
         # `run` may be over by now: then nobody else says it
         if self.failed is not None:
             raise self.failed
+
+    def _start(self) -> None:
+        now_s = trio.current_time()
+        self._anchor = Anchor(self._wall_ns(), now_s)
+        self._retention_at = now_s + BELIEVED_AFTER_S
+        self._started = True
+        self._driver.start(self._committer, self._report)
 
     def _report(self, result: Result) -> None:
         """In the trio thread: what the driver has done."""
@@ -262,13 +272,16 @@ class Journal:
         self.durable, self.durable_chain = synced.last, synced.chain
         self._waiting_bytes -= synced.bytes
         self._waiting_since = now_s if self._handed_over > synced.last else None
+        assert self._anchor is not None, "it was started"
+        # what was written by now was not written later, whatever a record's time says
+        newest_ns = min(synced.newest_ns, self._anchor.now_ns(now_s))
         info = self._segments[-1] if self._segments else None
         if info is None or info.number != synced.segment:
-            info = SegmentInfo(synced.segment, synced.first, synced.last, synced.end, synced.newest_ns)
+            info = SegmentInfo(synced.segment, synced.first, synced.last, synced.end, newest_ns)
             self._segments.append(info)
             metrics.JOURNAL_SEGMENTS.set(len(self._segments))
         else:
-            info.last, info.end, info.newest_ns = synced.last, synced.end, synced.newest_ns
+            info.last, info.end, info.newest_ns = synced.last, synced.end, newest_ns
         for follower in self._followers.values():
             follower.synced(info, synced.kinds)
         self.on_durable(synced.last)
@@ -286,7 +299,8 @@ class Journal:
         now_s = trio.current_time()
         if now_s >= self._retention_at:
             self._retention_at = now_s + RETENTION_EVERY_S
-            self._retire()
+            if self._clocks_agree():
+                self._retire()
 
     def _save(self, follower: Follower) -> None:
         """Have the cursor written, when it moved and no writing of it is under way."""
@@ -306,12 +320,25 @@ class Journal:
 
         self._driver.submit(save)
 
+    def _clocks_agree(self) -> bool:
+        """Whether the wall clock says what it should by the monotonic one. Logs each change."""
+        assert self._anchor is not None, "it was started"
+        step_s = self._anchor.step_s(self._wall_ns(), trio.current_time())
+        stepped = abs(step_s) > DISAGREE_MAX_S
+        if stepped and not self._stepped:
+            _log.error("the wall clock stepped: no segment is deleted until it is back or a restart", elapsed_s=step_s)
+        elif self._stepped and not stepped:
+            _log.info("the wall clock is back: segments are deleted again")
+        self._stepped = stepped
+        return not stepped
+
     def _retire(self) -> None:
         """Delete the oldest segments, as far as every follower ever known is past them and their retention is over."""
         saved = dict(self._cursors)
         saved.update((name, follower.saved) for name, follower in self._followers.items())
         floor = min(saved.values(), default=self._position)
-        cutoff_ns = self._wall_ns() - int(self._settings.retention_days * DAY_NS)
+        assert self._anchor is not None, "it was started"
+        cutoff_ns = self._anchor.now_ns(trio.current_time()) - int(self._settings.retention_days * DAY_NS)
         gone = 0
         for info in self._segments[:-1][:RETIRED_MAX]:
             if info.last >= floor or info.newest_ns >= cutoff_ns:

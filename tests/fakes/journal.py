@@ -1,6 +1,6 @@
 """Journals for tests: run one for a while, make small ones to damage, read back what is in them."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import trio
@@ -21,12 +21,25 @@ WALL_NS = 1_700_000_000_000_000_000
 
 @asynccontextmanager
 async def running(
-    disk: Disk, settings: JournalSettings = SETTINGS, *, clean: bool = True, wall_ns: int = WALL_NS
+    disk: Disk,
+    settings: JournalSettings = SETTINGS,
+    *,
+    clean: bool = True,
+    wall_ns: int = WALL_NS,
+    step_ns: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Journal]:
-    """Open a journal and run it; at the end close it, or (not `clean`) leave it as a killed process does."""
+    """Open a journal and run it; at the end close it, or (not `clean`) leave it as a killed process does.
+
+    The wall clock is at `wall_ns` then, goes on with trio's clock, and is wrong by `step_ns`.
+    """
+    start_s = trio.current_time()
+
+    def wall() -> int:
+        return wall_ns + int((trio.current_time() - start_s) * 1e9) + step_ns()
+
     async with trio.open_nursery() as nursery:
         driver: Driver = SimulatedThread(nursery, disk) if isinstance(disk, FakeDisk) else DiskThread()
-        journal = open_journal(settings, disk, driver=driver, journal_id=ID, wall_ns=lambda: wall_ns)
+        journal = open_journal(settings, disk, driver=driver, journal_id=ID, wall_ns=wall)
         await nursery.start(journal.run)
         yield journal
         if clean:

@@ -15,9 +15,11 @@ from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.errors import JournalFault
 from gateway.journal import cursor as cursor_module
+from gateway.journal import writer
+from gateway.journal.age import BELIEVED_AFTER_S, settle_ages
 from gateway.journal.manifest import cursor_name
 from gateway.journal.record import HEADER_BYTES, Record
-from gateway.journal.segment import name_of
+from gateway.journal.segment import SegmentInfo, name_of
 from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal
 from gateway.steps import Kind
 from tests.fakes.disk import FakeDisk
@@ -332,7 +334,7 @@ async def age(disk: FakeDisk | RealDisk, settings: JournalSettings, settle: dict
             while follower.position < position:
                 await follower.batch(position - follower.position)
             follower.settle(max(position, 1))
-        await trio.sleep(RETENTION_EVERY_S + 5)
+        await trio.sleep(BELIEVED_AFTER_S + 5)
     return kept(disk, settings)
 
 
@@ -383,7 +385,7 @@ async def test_a_follower_in_memory_does_not_count_before_its_cursor_is_on_disk(
         follower.settle(34)
         journal._retire()
         assert len(journal._segments) == 3
-        await trio.sleep(RETENTION_EVERY_S + 5)
+        await trio.sleep(BELIEVED_AFTER_S + 5)
         assert len(journal._segments) == 1
 
 
@@ -396,6 +398,74 @@ async def test_a_clock_that_steps_back_ages_nothing(fake: FakeDisk, autojump_clo
         await durable(journal)
     whole = kept(fake, SHORT)
     assert await age(fake, SHORT, {}, LATER_NS) == whole
+
+
+async def test_a_clock_that_steps_deletes_nothing(
+    fake: FakeDisk, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ahead or back, for however long: age is by the clock that never steps. It is said once; then all goes on."""
+    said: list[str] = []
+    monkeypatch.setattr(writer._log, "error", lambda event, **_: said.append(event))
+    hour_long = replace(SETTINGS, retention_days=1 / 24)
+    step_ns = 0
+    async with running(fake, hour_long, step_ns=lambda: step_ns) as journal:
+        await fill(journal, [[b"x" * 5000] * 11] * 3)
+        for step_ns in (15 * DAY_NS, -15 * DAY_NS):  # noqa: B007  the clock reads it
+            await trio.sleep(BELIEVED_AFTER_S + 2 * RETENTION_EVERY_S)
+            assert len(journal._segments) == 3
+        await trio.sleep(3600)
+        assert len(journal._segments) == 3
+        assert said == ["the wall clock stepped: no segment is deleted until it is back or a restart"]
+        step_ns = 0
+        await trio.sleep(2 * RETENTION_EVERY_S)
+        assert len(journal._segments) == 1
+
+
+async def test_nothing_is_deleted_right_after_a_start(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
+    """A machine that boots with a wrong clock has time to set it right."""
+    await three_segments(fake, SHORT)
+    step_ns = 15 * DAY_NS
+    async with running(fake, SHORT, step_ns=lambda: step_ns) as journal:
+        await trio.sleep(BELIEVED_AFTER_S - 5)
+        step_ns = 0
+        await trio.sleep(BELIEVED_AFTER_S)
+        assert len(journal._segments) == 3
+
+
+async def test_a_time_still_to_come_keeps_nothing_for_ever(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
+    """One record from the future: what is written with it and after it goes when it is old, after a restart, too."""
+    async with running(fake, SHORT) as journal:
+        journal.append(Kind.STARTED, b"", wall_ns=WALL_NS + 3650 * DAY_NS)
+        await fill(journal, [[b"x" * 5000] * 11] * 4)
+        assert [info.newest_ns for info in journal._segments] == [WALL_NS] * 4
+    assert (await age(fake, SHORT, {}, LATER_NS))[0] == name_of(4)
+
+
+def segments_of(times_ns: list[int]) -> list[SegmentInfo]:
+    """Segments whose newest records have these times."""
+    return [SegmentInfo(number, 1, 1, 1, time_ns) for number, time_ns in enumerate(times_ns, 1)]
+
+
+@pytest.mark.parametrize(
+    ("times_ns", "settled_ns"),
+    [
+        ([], []),
+        ([10, 20, 30], [10, 20, 30]),
+        ([10, 5, 30], [10, 10, 30]),  # stepped back: no younger than before
+        ([10, 999, 30, 40], [10, 30, 30, 40]),  # from the future: no later than the next
+        ([10, 999, 5, 40], [10, 10, 10, 40]),
+        ([10, 999, 999, 40], [10, 40, 40, 40]),
+        ([10, 20, 999], [10, 20, 100]),  # nothing after it: now
+        ([999, 998], [100, 100]),
+        ([100, 101], [100, 100]),
+        ([-5, 0], [0, 0]),
+    ],
+)
+def test_ages(times_ns: list[int], settled_ns: list[int]) -> None:
+    """At 100: each segment's newest time, alone, becomes when it was written at the latest."""
+    segments = segments_of(times_ns)
+    settle_ages(segments, 100)
+    assert [info.newest_ns for info in segments] == settled_ns
 
 
 async def test_an_interrupted_deletion_is_finished(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
