@@ -376,6 +376,7 @@ class Inbound:
     def _settle(self, payment: Payment, now: Now) -> None:
         """Nothing of ours is under way any more: remember the outcome, forget the payment."""
         self.in_flight.pop(payment.fpid, None)
+        payment.question = None  # which points back here: what is over must not wait for the garbage collector
         if payment.content:
             content = payment.content
             outcome = Outcome(payment.state, payment.code, payment.field_in_error, payment.stood_in, content)
