@@ -102,6 +102,7 @@ class Gateway:
             pair, node.payments_max, codec, replay.outcomes, journal, self.signer, self.client, system_clock
         )
         self.links = Links(node.hub, pair, self.engine, clock=system_clock, random=random.Random())  # noqa: S311 - jitter
+        self.engine.message_ids = self.links.message_ids
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
         self.client.on_answers = self.engine.on_answers

@@ -10,7 +10,6 @@ that leaves: its record is durable, its MAC is made.
 """
 
 import heapq
-import time
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -21,6 +20,7 @@ import trio
 from gateway import config, log, metrics, steps
 from gateway.clock import Clock, Now
 from gateway.errors import HubFault
+from gateway.hub.session import MessageIds, transmission_time
 from gateway.inbound import Commands, Inbound, Note, Payment
 from gateway.inbound import Link as StoryLink
 from gateway.outcomes import Outcomes, Replay
@@ -208,7 +208,8 @@ class Engine(Commands):
         self._touched: set[Link] = set()
         self._leaving = 0
         self._verifying = 0
-        self._message_id = 0
+        self.message_ids = MessageIds()
+        """DE11 of what we send; the sessions' too, once the daemon has joined them."""
         self.counts: dict[str, int] = {}
 
     # --- what shells call: noted, nothing more
@@ -534,9 +535,7 @@ class Engine(Commands):
             self.record(Kind.REJECTED, steps.pack(steps.Rejected(function_code, where, body, b"")), "", link)
             return
         now = self._now
-        self._message_id = self._message_id % 999_999 + 1
-        stamp = transmission_time(now.wall_ns)
-        message_id = f"{self._message_id:06}"
+        stamp, message_id = transmission_time(now), self.message_ids.take()
         covered = self._codec.encode(
             Advice(mti="9624", transmission_time=stamp, message_id=message_id, function_code=function_code)
         )
@@ -590,8 +589,3 @@ class Engine(Commands):
         self.inbound.on_restart(replay.unfinished, RECORDER, self._now)
         replay.unfinished.clear()
         self._journal.commit()
-
-
-def transmission_time(wall_ns: int) -> str:
-    """DE7: MMDDhhmmss, UTC."""
-    return time.strftime("%m%d%H%M%S", time.gmtime(wall_ns // 10**9))
