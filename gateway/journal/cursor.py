@@ -6,12 +6,13 @@ without its kinds are passed over unread.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import trio
 
 from gateway import log
-from gateway.disk import Directory, File
+from gateway.disk import Directory
 from gateway.errors import JournalFault
 from gateway.journal.record import (
     BATCH_BYTES_MAX,
@@ -69,7 +70,6 @@ class Follower:
         self._reads = reads
         self._number = 0
         self._offset = 0
-        self._file: File | None = None
         self._window = b""
         self._base = 0
         self._settled = cursor
@@ -117,11 +117,7 @@ class Follower:
             self._news.set()
         else:
             self._number, self._offset, self.position = info.number, info.end, info.last + 1
-            self._drop_window()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._drop_window()
+            self._window = b""
 
     def _seek(self) -> None:
         """Find the segment that holds our position, or its end when we have read everything."""
@@ -164,7 +160,7 @@ class Follower:
             if info.number == self._number and self._offset >= info.end and info is not segments[-1]:
                 info = segments[self._number + 1 - segments[0].number]
             if info.number != self._number:
-                self._drop_window()
+                self._window = b""
                 self._number, self._offset = info.number, HEADER_BYTES
             if self._offset < info.end:
                 return info
@@ -173,11 +169,10 @@ class Follower:
         return None
 
     async def _fill(self, info: SegmentInfo, size: int) -> None:
-        if self._file is None:
-            self._file = self._directory.open(name_of(info.number))
         start = self._offset - CHAIN_BYTES
+        read = partial(_read, self._directory, name_of(info.number))
         try:
-            window = await self._reads(self._file.read, start, min(size, info.end - start))
+            window = await self._reads(read, start, min(size, info.end - start))
         except OSError as error:
             where = f"segment {name_of(info.number)}, offset {start}"
             raise JournalFault(f"follower {self.name} cannot read {where}: {log.describe(error)}") from error
@@ -221,8 +216,11 @@ class Follower:
         where = f"segment {name_of(self._number)}, offset {offset}, position {self.position}"
         return JournalFault(f"follower {self.name} reads what was not written: {where}")
 
-    def _drop_window(self) -> None:
-        self._window = b""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+
+def _read(directory: Directory, name: str, offset: int, size: int) -> bytes:
+    """Open, read and close: a file that is held open could be closed under a read that was given up."""
+    file = directory.open(name)
+    try:
+        return file.read(offset, size)
+    finally:
+        file.close()

@@ -57,7 +57,7 @@ class Driver(Protocol):
     """Drives a committer, somewhere where it blocks nobody."""
 
     async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
-        """Run a blocking read where it blocks nobody."""
+        """Run a blocking read where it blocks nobody. Cancelled, it returns at once; the read may go on by itself."""
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
         """Begin; `report` is called in the trio thread, in order. After a `Failed` nothing more comes."""
@@ -76,8 +76,11 @@ class DiskThread:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
 
     async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
-        """Read in one of trio's threads, so that a follower far behind never delays a commit."""
-        return await trio.to_thread.run_sync(read, offset, size)
+        """Read in one of trio's threads, so that a follower far behind never delays a commit.
+
+        A read that hangs is given up when it is cancelled: it must not keep the process from ending.
+        """
+        return await trio.to_thread.run_sync(read, offset, size, abandon_on_cancel=True)
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
         """Start the thread. Inside `trio.run`. It does not keep the process from ending: a hung sync must not."""

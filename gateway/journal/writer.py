@@ -237,8 +237,6 @@ class Journal:
             self._start()
         self._driver.stop()
         await self._over.wait()
-        for follower in self._followers.values():
-            follower.close()
         # `run` may be over by now: then nobody else says it
         if self.failed is not None:
             raise self.failed
@@ -294,8 +292,7 @@ class Journal:
             metrics.JOURNAL_LAG.labels(follower.name).set(self.durable + 1 - follower.cursor)
         metrics.JOURNAL_WAITING_BYTES.set(self._waiting_bytes)
         if self._committer.no_next:
-            _log.warning("no next segment", reason=self._committer.no_next, free_bytes=self._directory.free_bytes())
-            self._driver.submit(_retry)
+            self._driver.submit(_retry(self._directory))
         now_s = trio.current_time()
         if now_s >= self._retention_at:
             self._retention_at = now_s + RETENTION_EVERY_S
@@ -355,9 +352,13 @@ def _nothing() -> None:
     """Nothing follows."""
 
 
-def _retry(committer: Committer) -> Callable[[], None]:
-    committer.retry()
-    return _nothing
+def _retry(directory: Directory) -> Callable[[Committer], Callable[[], None]]:
+    def retry(committer: Committer) -> Callable[[], None]:
+        reason, free_bytes = committer.no_next, directory.free_bytes()
+        committer.retry()
+        return lambda: _log.warning("no next segment", reason=reason, free_bytes=free_bytes)
+
+    return retry
 
 
 def _remember(follower: str) -> Callable[[Committer], Callable[[], None]]:

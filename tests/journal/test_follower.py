@@ -1,6 +1,7 @@
 """Followers: what they read, what they remember, and what is kept for them."""
 
 import errno
+import threading
 from typing import Any
 
 import msgspec
@@ -20,10 +21,10 @@ from gateway.journal.age import BELIEVED_AFTER_S, settle_ages
 from gateway.journal.manifest import cursor_name
 from gateway.journal.record import HEADER_BYTES, Record
 from gateway.journal.segment import SegmentInfo, name_of
-from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal
+from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal, open_journal
 from gateway.steps import Kind
-from tests.fakes.disk import FakeDisk
-from tests.fakes.journal import DIR, SETTINGS, WALL_NS, durable, fill, running
+from tests.fakes.disk import FakeDirectory, FakeDisk, FakeFile
+from tests.fakes.journal import DIR, ID, SETTINGS, WALL_NS, durable, fill, running
 from tests.journal.conftest import Place
 
 ALL = frozenset(Kind)
@@ -250,6 +251,64 @@ async def test_a_follower_that_cannot_read_says_where(fake: FakeDisk) -> None:
         fake.faults["read"] = OSError(errno.EIO, "Input/output error")
         with pytest.raises(JournalFault, match=r"cannot read segment 0000000001\.segment, offset 4080: OSError: Input"):
             await follower.batch(10)
+
+
+async def test_a_read_that_hangs_can_be_given_up(fake: FakeDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps nobody from ending, no file is closed under it, and the follower has lost nothing."""
+    token = trio.lowlevel.current_trio_token()
+    scope, goes_on, over = trio.CancelScope(), threading.Event(), trio.Event()
+    read = FakeFile.read
+    got: list[bytes] = []
+
+    def hung(file: FakeFile, offset: int, size: int) -> bytes:
+        token.run_sync_soon(scope.cancel)
+        assert goes_on.wait(10), "the read was waited for"
+        got.append(read(file, offset, size))
+        token.run_sync_soon(over.set)
+        return got[0]
+
+    async with trio.open_nursery() as nursery:
+        journal = open_journal(SETTINGS, fake, journal_id=ID)
+        await nursery.start(journal.run)
+        follower = journal.follower("f", ALL)
+        await write(journal, [Kind.RECEIVED])
+        monkeypatch.setattr(FakeFile, "read", hung)
+        with scope:
+            await follower.batch(10)
+        assert scope.cancelled_caught
+        monkeypatch.undo()
+        assert await take(follower, 1) == [1]
+        goes_on.set()
+        await over.wait()
+        assert len(got) == 1
+        await journal.aclose()
+
+
+async def test_the_trio_thread_touches_no_disk(fake: FakeDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a segment and asking for free space hang on a suspended volume, too: both are done elsewhere."""
+    loop = threading.get_ident()
+    threads: set[int] = set()
+
+    def noted(what: Any) -> Any:
+        def noting(*args: Any, **named: Any) -> Any:
+            threads.add(threading.get_ident())
+            return what(*args, **named)
+
+        return noting
+
+    async with trio.open_nursery() as nursery:
+        journal = open_journal(SETTINGS, fake, journal_id=ID)
+        monkeypatch.setattr(FakeDirectory, "open", noted(FakeDirectory.open))
+        monkeypatch.setattr(FakeDirectory, "free_bytes", noted(FakeDirectory.free_bytes))
+        await nursery.start(journal.run)
+        follower = journal.follower("f", ALL)
+        await write(journal, [Kind.RECEIVED])
+        assert await take(follower, 1) == [1]
+        journal._committer.no_next = "full"
+        journal._keep_house()
+        await journal.aclose()
+    assert threads
+    assert loop not in threads
 
 
 @pytest.mark.parametrize("window", [4000, 4096, 5000, 65536])
