@@ -136,6 +136,11 @@ NOTICES = {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES}
 NOTICES_WAITING = Gauge(
     "fps_notices_waiting", "Notices read from the journal and not acknowledged yet.", registry=REGISTRY
 )
+NOTICE_OLDEST_AGE_S = Gauge(
+    "fps_notice_oldest_age_seconds",
+    "Since the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
+    registry=REGISTRY,
+)
 
 # --- payments
 

@@ -10,7 +10,8 @@ at full pace again. Memory holds a window of the backlog, whatever lies on the d
 
 The cursor rests at the lowest notice that is not done. After a restart everything from there is read again; `Backlog`,
 fed with the records that the journal finds when it is opened, knows which of it was told. What was in flight, or whose
-TOLD was not on disk yet, is told twice, under the same id.
+TOLD was not on disk yet, is told twice, under the same id. A notice that is never taken holds the cursor for ever, and
+with it the journal's segments: its age can be read, and above `OLD_S` it is said.
 """
 
 import heapq
@@ -48,6 +49,10 @@ BURST_S = 0.02
 """Up to so much of the pace may go at once, half of it waits for its turn together: a timer for each costs too much."""
 COMMIT_S = 0.05
 """TOLD records go to the disk together after so long; what they say can be learnt again."""
+OLD_S = 3600.0
+"""A notice that is not done for so long after its record is no matter of waiting any more: people must look."""
+LOOK_EVERY_S = 60.0
+"""How often the age of the lowest notice is looked at: at most one line in so long, whatever the backlog."""
 PARKED_SHOWN_MAX = 1000
 """Positions of parked notices that are listed; the latest. All are in the journal."""
 
@@ -166,6 +171,10 @@ class Forwarder:
         self._write_s = math.inf
         """When what is done is to be written down; inf: nothing is."""
         self._read_to = 0
+        self._look_s = -math.inf
+        """When to look next how old the lowest notice is."""
+        self._said_old = 0
+        """The highest position that was said to be old. The lowest notice only ever moves up: each is said once."""
         self._counts = dict.fromkeys(metrics.NOTICE_OUTCOMES, 0)
 
     def remember(self, record: Record) -> None:
@@ -180,6 +189,7 @@ class Forwarder:
         self._journal = journal
         self._follower = journal.follower(FOLLOWER, TOLD_KINDS)
         self._read_to = self._follower.position
+        metrics.NOTICE_OLDEST_AGE_S.set_function(self._oldest_age_s)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -192,9 +202,12 @@ class Forwarder:
                     now_s = trio.current_time()
                     if now_s >= self._write_s:
                         self._write_down()
+                    if now_s >= self._look_s:
+                        self._look(now_s)
                     self._keep_up(now_s)
         finally:
             self._nursery = None
+            metrics.NOTICE_OLDEST_AGE_S.set_function(lambda: 0.0)
             self._write_down()
 
     # --- reading
@@ -254,6 +267,8 @@ class Forwarder:
             nursery.start_soon(self._tell, self._ready.popleft())
         if self._paused:
             self._alarm(self._paused[0][0])
+        if self._window:
+            self._alarm(self._look_s)
         self._alarm(self._write_s)
 
     async def _tell(self, item: _Item) -> None:
@@ -321,6 +336,26 @@ class Forwarder:
     def _lowest(self) -> int:
         return next(iter(self._window), self._read_to)
 
+    def _oldest_age_s(self) -> float:
+        """Of the lowest notice that is not done, by the wall clock; 0 when there is none."""
+        item = next(iter(self._window.values()), None)
+        return max(0.0, (self._clock().wall_ns - item.record.time_ns) / 1e9) if item is not None else 0.0
+
+    def _look(self, now_s: float) -> None:
+        """Say, once for each, that the lowest notice is old: nothing else shows one that alone is never taken."""
+        self._look_s = now_s + LOOK_EVERY_S
+        age_s = self._oldest_age_s()
+        if age_s <= OLD_S or self._lowest() <= self._said_old:
+            return
+        item = next(iter(self._window.values()))
+        record = item.record
+        self._said_old = record.position
+        _log.warning(
+            "notice not acknowledged for long",
+            position=record.position, step=record.kind.name, fpid=log.fpid_hash(record.fpid), age_s=round(age_s),
+            attempt=item.attempts,
+        )  # fmt: skip
+
     def _counted(self, outcome: str) -> None:
         self._counts[outcome] += 1
         metrics.NOTICES[outcome].inc()
@@ -343,6 +378,7 @@ class Forwarder:
             "in_window": len(self._window),
             "in_flight": self._telling,
             "lowest_position": self._lowest(),
+            "oldest_age_s": round(self._oldest_age_s(), 3),
             "read_to_position": self._read_to,
             "pause_s": round(max(0.0, self._breaker.until_s - trio.current_time()), 3) if open_ else 0.0,
             "parked_positions": list(self._backlog.parked),

@@ -12,10 +12,10 @@ import pytest
 import trio
 import trio.testing
 
-from gateway import config, steps
+from gateway import config, metrics, steps
 from gateway.clock import Now
 from gateway.processor.client import Client, Told
-from gateway.processor.forwarder import BURST_S, WINDOW_MAX, Forwarder
+from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder
 from gateway.processor.messages import Notice
 from gateway.steps import Kind
 from loadtest.processor import MockProcessor
@@ -70,6 +70,11 @@ class Teller:
 def clock() -> Now:
     """The mock clock, and a wall that stands still."""
     return Now(trio.current_time(), WALL_NS)
+
+
+def moving() -> Now:
+    """The mock clock, and a wall that goes with it."""
+    return Now(trio.current_time(), WALL_NS + round(trio.current_time() * 1e9))
 
 
 def forwarder(teller: Teller | Client, given: config.Processor | None = None) -> Forwarder:
@@ -235,6 +240,56 @@ async def test_one_notice_that_is_never_taken_holds_nobody_up(autojump_clock: Cl
         assert journal.cursor == 3
         assert found.statistics()["lowest_position"] == 3
         assert found.statistics()["in_window"] == 1
+
+
+async def test_a_notice_that_is_never_taken_is_seen(autojump_clock: Clock, logged: Logged) -> None:
+    """Its age can be read while the others go past it; it is said once that it is old, and not before the limit."""
+    said = "notice not acknowledged for long"
+
+    def oldest_s() -> float | None:
+        return metrics.REGISTRY.get_sample_value("fps_notice_oldest_age_seconds")
+
+    journal, teller = Journal(), Teller(lambda position: BUSY if position in {1, 3} else OK)
+    found = Forwarder(settings(), "node", teller, CODEC, clock=moving, luck=lambda: 1.0)
+    for number in range(10):
+        journal.stand_in(number)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.run, journal)
+        await trio.sleep(OLD_S - 1)
+        assert len(journal.done) == 8
+        assert oldest_s() == pytest.approx(OLD_S - 1)
+        assert found.statistics()["oldest_age_s"] == oldest_s()
+        assert logged(said) == []
+        await trio.sleep(1000 * LOOK_EVERY_S)
+        line = logged(said)[0]
+        assert len(logged(said)) == 1
+        assert (line["position"], line["step"], line["level"]) == (1, "STOOD_IN", "warning")
+        assert OLD_S < line["age_s"] <= OLD_S + LOOK_EVERY_S
+        assert payment(0)[0] not in str(logged())
+
+        teller.verdict = lambda position: BUSY if position == 3 else OK
+        await trio.sleep(10 * LOOK_EVERY_S)
+        assert [line["position"] for line in logged(said)] == [1, 3]
+
+        teller.verdict = lambda _: OK
+        await trio.sleep(60)
+        assert (oldest_s(), found.statistics()["oldest_age_s"]) == (0, 0)
+        assert found._timer.deadline == math.inf
+        nursery.cancel_scope.cancel()
+    assert oldest_s() == 0
+
+
+async def test_an_old_backlog_is_no_flood_of_lines(autojump_clock: Clock, logged: Logged) -> None:
+    """After hours without a processor one line says so, and telling what has gathered adds none for each."""
+    journal, teller = Journal(), Teller(lambda _: GONE if trio.current_time() < 3 * OLD_S else OK)
+    found = Forwarder(settings(), "node", teller, CODEC, clock=moving, luck=lambda: 1.0)
+    for number in range(2000):
+        journal.stand_in(number)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.run, journal)
+        await all_done(journal, 2000)
+        nursery.cancel_scope.cancel()
+    assert len(logged("notice not acknowledged for long")) <= 2
 
 
 async def test_many_notices_that_are_never_taken(autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
