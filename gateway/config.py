@@ -185,7 +185,8 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What may wait for the disk. From a quarter of it on no payments are taken in: the rest is for the outcomes of
     those that were. Beyond all of it the process ends."""
     retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
-    """A segment is deleted when every follower is past it and it is older than this."""
+    """A segment is deleted when every follower is past it and it is older than this. A restart learns from the journal
+    which FPIDs were used: so no less than what `pair.business_days` can span."""
     seal_every_s: Seconds = 60.0
     """How often the HSM signs the journal's chain, when something was written since."""
 
@@ -396,6 +397,18 @@ def _check_both(configuration: Configuration) -> Iterator[Mistake]:
     if segment_bytes < 4 * frame_bytes_max:
         what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
         yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
+    retention_days, business_days = configuration.node.journal.retention_days, configuration.pair.business_days
+    if retention_days < (least := days_spanned(business_days)):
+        what = f"{retention_days:g} must be at least {least} for pair.business_days, which is {business_days}"
+        yield "node.journal.retention_days", f"{what}: a restart would forget FPIDs"
+
+
+def days_spanned(business_days: int) -> int:
+    """The most calendar days that so many business days and today can span: weekends do not count as business days.
+
+    Bank holidays do, so around one an FPID may be remembered a day less: the configuration has the number.
+    """
+    return business_days + 2 * (business_days // 5 + 1) + 1
 
 
 def _check_tls(place: str, tls: Tls | None) -> Iterator[Mistake]:

@@ -8,6 +8,7 @@ request (fps-protocol section 3), and a repeat carries the same content, so the 
 from typing import NamedTuple
 
 from gateway import steps
+from gateway.config import days_spanned
 from gateway.lifecycle import State
 from gateway.steps import Kind
 
@@ -55,14 +56,6 @@ def _unpack(packed: int) -> Outcome:
         bool(head >> 24 & 1),
         (packed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big"),
     )
-
-
-def days_spanned(business_days: int) -> int:
-    """The most calendar days that so many business days and today can span: weekends do not count as business days.
-
-    Bank holidays do, so around one an FPID may be remembered a day less: the configuration has the number.
-    """
-    return business_days + 2 * (business_days // 5 + 1) + 1
 
 
 class Outcomes:

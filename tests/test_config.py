@@ -131,6 +131,14 @@ def test_it_cannot_be_changed(load: Load) -> None:
             "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
         ),
         ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
+        (
+            '"journal"',
+            '"journal"\nretention_days = 11.9',
+            (
+                "23: node.journal.retention_days: 11.9 must be at least 12 for pair.business_days, which is 7:"
+                " a restart would forget FPIDs"
+            ),
+        ),
         ('"hub-2"', '"hub-1"', "11: node.hub[1].name: names another one already"),
         (
             "port = 8302",

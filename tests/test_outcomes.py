@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import steps
+from gateway.config import days_spanned
 from gateway.lifecycle import State
-from gateway.outcomes import Outcome, Outcomes, Replay, days_spanned, unseen
+from gateway.outcomes import Outcome, Outcomes, Replay, unseen
 from gateway.steps import Kind
 
 DAY_NS = 86_400 * 10**9
