@@ -18,6 +18,7 @@ flight, for at most `drain_s`; sign off to submit, close the links; then everyth
 signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
 """
 
+import gc
 import random
 import signal
 import sys
@@ -53,6 +54,9 @@ CLOSE_LINKS_WITHIN_S = 1.0
 """How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
+GC_THRESHOLDS = (50_000, 20, 50)
+"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory of
+a million payments would hold up every payment in flight for a tenth of a second."""
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
 
@@ -255,6 +259,8 @@ async def run(configuration: config.Configuration) -> bool:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # blocks: nothing else is there yet that could wait for it
         journal = open_journal(node.journal, disk.RealDisk(), on_record=on_record)
+        gc.freeze()  # what the journal remembers is no garbage: do not look at it again
+        gc.set_threshold(*GC_THRESHOLDS)
         finished = await Gateway(configuration, codec, journal, replay, client, forwarder).run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=system_clock().wall_ns)
