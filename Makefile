@@ -69,7 +69,7 @@ bench: $(READY) ## measure: the pieces one by one, then the whole path, the gate
 		echo "== $$piece"
 		$(BIN)/python "$$piece"
 	done
-	cores=(); [ "$$(nproc)" -lt 2 ] || cores=(--gateway-cpu 0 --others-cpu 1)
+	cores=(); [ "$$(nproc)" -lt 2 ] || cores=(--gateway-cpu 0 --workers-cpu 1 --others-cpu 1)
 	echo "== the whole path at a rate"
 	$(BIN)/python -m loadtest run --rate 1500 $${cores[@]+"$${cores[@]}"} $(ARGS)
 	echo "== the highest rate that is kept up"

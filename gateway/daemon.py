@@ -55,8 +55,8 @@ CLOSE_LINKS_WITHIN_S = 1.0
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
 GC_THRESHOLDS = (50_000, 20, 50)
-"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory of
-a million payments would hold up every payment in flight for a tenth of a second."""
+"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory
+of a million payments would hold up every payment in flight for a tenth of a second."""
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
 
