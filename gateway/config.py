@@ -181,7 +181,7 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Size of a segment file, allocated and zero-filled ahead."""
     stall_after_s: Seconds = 1.0
     """A sync that takes longer makes the gateway unready, so that the hub uses the other site."""
-    waiting_bytes_max: Annotated[int, Meta(ge=1 << 20)] = 64 * 1024 * 1024
+    waiting_bytes_max: Annotated[int, Meta(ge=1 << 20)] = 128 * 1024 * 1024
     """What may wait for the disk. From a quarter of it on no payments are taken in: the rest is for the outcomes of
     those that were. Beyond all of it the process ends."""
     retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
@@ -397,10 +397,18 @@ def _check_both(configuration: Configuration) -> Iterator[Mistake]:
     if segment_bytes < 4 * frame_bytes_max:
         what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
         yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
+    waiting_bytes_max, payments_max = configuration.node.journal.waiting_bytes_max, configuration.node.payments_max
+    if waiting_bytes_max < payments_max * PAYMENT_WAITING_BYTES:
+        what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max"
+        yield "node.journal.waiting_bytes_max", f"{what}, which is {payments_max}: a disk that hangs must not end us"
     retention_days, business_days = configuration.node.journal.retention_days, configuration.pair.business_days
     if retention_days < (least := days_spanned(business_days)):
         what = f"{retention_days:g} must be at least {least} for pair.business_days, which is {business_days}"
         yield "node.journal.retention_days", f"{what}: a restart would forget FPIDs"
+
+
+PAYMENT_WAITING_BYTES = 2048
+"""What a payment in flight may still have to write: a stand-in with request and reply, and an undelivered reply."""
 
 
 def days_spanned(business_days: int) -> int:

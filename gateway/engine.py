@@ -381,7 +381,9 @@ class Engine(Commands):
                 self._count("unreadable")
                 self._reject(link, body, fault.function_code, str(fault))
             else:
-                self._jobs.append(Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s))
+                incoming = Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s)
+                incoming.urgent = body[:2] not in PAYMENT_CLASSES  # a sign-off must not wait behind a flood of payments
+                self._jobs.append(incoming)
                 self._verifying += 1
 
     def _without_payments(self, link: Link, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:

@@ -17,6 +17,10 @@ NO_CONTENT = b"\0" * 8
 """The content digest of a request that was never seen, or cannot be read any more."""
 
 
+SPARE_DAYS = 7
+"""Days kept beyond those that are needed: so many wrong dates may a clock show without costing a day of memory."""
+
+
 class Outcome(NamedTuple):
     """What is known of a payment that is no longer in flight."""
 
@@ -62,7 +66,7 @@ class Outcomes:
     """FPID → outcome, for at least so many business days."""
 
     def __init__(self, business_days: int) -> None:
-        self._days_max = days_spanned(business_days)
+        self._days_max = days_spanned(business_days) + SPARE_DAYS
         self._days: dict[int, dict[str, int]] = {}
         self._today: dict[str, int] = {}
         self._today_number = -1
@@ -92,12 +96,12 @@ class Outcomes:
         self._today[fpid] = packed
 
     def _turn_to(self, number: int) -> None:
-        """Another day. Days are counted, never compared, so that no step of the clock makes us forget.
+        """Another day. Days are counted, never compared, so that a step of the clock does not make us forget.
 
         One that runs ahead for a moment, or that ran slow since the machine was switched on, only adds a day.
         """
         self._today_number = number
-        self._today = self._days.setdefault(number, {})
+        self._today = self._days[number] = self._days.pop(number, {})  # it is the latest now, whatever its number
         while len(self._days) > self._days_max:
             # dictionaries keep their order: the day that came first goes first, but never the one that is written to
             del self._days[next(day for day in self._days if day != number)]

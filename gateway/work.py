@@ -13,7 +13,7 @@ MacError = Literal["", "wrong-mac", "unavailable"]
 class MacJob:
     """One MAC, in a token: to make, or, when `mac` is given, to verify."""
 
-    __slots__ = ("attempts", "context", "data", "deadline_s", "done", "error", "key", "mac", "made", "ok")
+    __slots__ = ("attempts", "context", "data", "deadline_s", "done", "error", "key", "mac", "made", "ok", "urgent")
 
     def __init__(self, key: str, data: bytes, *, deadline_s: float, mac: bytes = b"", context: Any = None) -> None:
         self.key = key
@@ -35,6 +35,8 @@ class MacJob:
         """The asker was told."""
         self.attempts = 0
         """Tokens that were lost with it."""
+        self.urgent = not mac
+        """Goes before what is not: replies that are owed before new payments."""
 
 
 class Ask:

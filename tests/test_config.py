@@ -139,6 +139,14 @@ def test_it_cannot_be_changed(load: Load) -> None:
                 " a restart would forget FPIDs"
             ),
         ),
+        (
+            '"journal"',
+            '"journal"\nwaiting_bytes_max = 2000000',
+            (
+                "23: node.journal.waiting_bytes_max: 2000000 must be at least 2048 for each of node.payments_max,"
+                " which is 50000: a disk that hangs must not end us"
+            ),
+        ),
         ('"hub-2"', '"hub-1"', "11: node.hub[1].name: names another one already"),
         (
             "port = 8302",

@@ -333,6 +333,17 @@ def test_when_the_disk_does_not_keep_up_no_payment_is_taken_in_but_management_go
     assert world.engine.counts["not_taken_in"] == 1
 
 
+def test_replies_and_management_are_urgent_and_new_payments_are_not(world: World) -> None:
+    """Under a flood of payments a reply that is owed, and a sign-off, must not stand behind it."""
+    echo = NetworkRequest(mti="9804", transmission_time="1122120000", message_id="000001", function_code="831")
+    world.frames(payment(), sealed(echo))
+    assert [job.urgent for job in world.signer.batches[0]] == [False, True]
+    world.macs()
+    world.sync()
+    world.answer()
+    assert [job.urgent for job in world.signer.batches[0]] == [True]
+
+
 def test_a_drain_waits_for_what_is_being_verified(world: World) -> None:
     """A payment that the hub sent before it took our sign-off is in flight, wherever it is."""
     world.engine.frames(world.link, [(world.now_s, payment())], world.now_s)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway import steps
 from gateway.config import days_spanned
 from gateway.lifecycle import State
-from gateway.outcomes import Outcome, Outcomes, Replay, unseen
+from gateway.outcomes import SPARE_DAYS, Outcome, Outcomes, Replay, unseen
 from gateway.steps import Kind
 
 DAY_NS = 86_400 * 10**9
@@ -39,13 +39,13 @@ def test_what_is_put_is_got(outcome: Outcome) -> None:
 
 
 def test_an_outcome_is_kept_for_its_business_days_and_then_forgotten() -> None:
-    """Seven business days and the weekends in them: twelve days with today; on the thirteenth the first one goes."""
+    """Seven business days and the weekends in them, twelve days with today, some to spare; then the first one goes."""
     memory = Outcomes(7)
-    first = date(2026, 11, 2)
-    for number in range(12):
+    first, kept = date(2026, 11, 2), 12 + SPARE_DAYS
+    for number in range(kept):
         memory.put(f"day {number}", unseen(State.REVERSED), ns(first + timedelta(days=number)))
     assert memory.get("day 0") is not None
-    memory.put("day 12", unseen(State.REVERSED), ns(first + timedelta(days=12)))
+    memory.put(f"day {kept}", unseen(State.REVERSED), ns(first + timedelta(days=kept)))
     assert memory.get("day 0") is None
     assert memory.get("day 1") is not None
 
@@ -78,6 +78,19 @@ def test_a_clock_that_steps_forgets_nothing() -> None:
     for fpid, day in (("now", 20), ("back", 1), ("ahead", 30), ("again", 20), ("later", 21)):
         memory.put(fpid, unseen(State.REVERSED), ns(date(2026, 1 if fpid == "back" else 11, day)))
     assert all(memory.get(fpid) for fpid in ("now", "back", "ahead", "again", "later"))
+
+
+def test_what_is_decided_while_the_clock_is_wrong_is_kept_as_long_as_anything_else() -> None:
+    """Back to a day that is still known, and right again: what was decided meanwhile does not go with the old day."""
+    memory = Outcomes(7)
+    first, kept = date(2026, 11, 2), 12 + SPARE_DAYS
+    for number in range(kept):
+        memory.put(f"day {number}", unseen(State.REVERSED), ns(first + timedelta(days=number)))
+    memory.put("meanwhile", unseen(State.REVERSED), ns(first))
+    memory.put("right again", unseen(State.REVERSED), ns(first + timedelta(days=kept - 1)))
+    for number in range(kept, kept + 5):
+        memory.put(f"day {number}", unseen(State.REVERSED), ns(first + timedelta(days=number)))
+    assert memory.get("meanwhile") is not None
 
 
 def decision(code: str = "0000") -> bytes:

@@ -37,6 +37,8 @@ LAST_WORDS_S = 2.0
 """How long a link may still write after a frame that cannot be right: the time of most replies, less than a reconnect
 hurts.
 """
+WRITE_AT_LEAST_S = 0.5
+"""How long a write may take even when what it writes has waited for too long already."""
 CLOSE_WITHIN_S = 2.0
 """How long the writing of what is queued may take when we close."""
 
@@ -137,7 +139,7 @@ class Link:
         self._limit = site.write_bytes_max
         self._half_frame_s = pair.session.half_frame_s
         # what a reply is left with when the processor kept silent and stand-in decided
-        self._write_within_s = pair.deadlines.reply_within_s - pair.deadlines.stand_in_after_s
+        self._write_within_s = max(1.0, pair.deadlines.reply_within_s - pair.deadlines.stand_in_after_s)
         self._stream = stream
         self._inbox = inbox
         self._clock = clock
@@ -331,7 +333,9 @@ class Link:
             if frames:
                 data = b"".join(frames)
                 # counted from when the first of them was queued: they may have waited for a slow write before this one
-                with trio.CancelScope(deadline=self._queued_s + self._write_within_s) as scope:
+                # …but when it was this process that was held up, the hub gets its chance all the same
+                until_s = max(self._queued_s + self._write_within_s, self._clock().mono_s + WRITE_AT_LEAST_S)
+                with trio.CancelScope(deadline=until_s) as scope:
                     try:
                         await self._stream.send_all(data)
                     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

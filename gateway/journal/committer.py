@@ -78,6 +78,7 @@ class Committer:
         self.no_next = ""
         """Why the next segment could not be prepared, or empty. Read by the trio thread."""
         self.next_ready = False
+        self._trying = False
         """Whether the next segment is filled. Read by the trio thread."""
         self.room_bytes = 0
         """Left in the current segment. Read by the trio thread."""
@@ -147,7 +148,7 @@ class Committer:
 
     def wants(self, *, idle: bool) -> bool:
         """Whether a piece of the next segment should be prepared now: when idle, or when it falls behind."""
-        if self.next_ready or self.no_next:
+        if self.next_ready or self._given_up:
             return False
         # From half full on the next segment fills twice as fast as this one, and is ready before it is needed.
         return idle or self._filled < 2 * self._offset - self._size
@@ -163,15 +164,21 @@ class Committer:
                 self._next.sync()
                 self._filled += size
                 self.next_ready = self._filled == self._next_bytes
+                if self.next_ready:
+                    self.no_next, self._trying = "", False
         except OSError as error:
             if error.errno not in FULL_ERRORS:
                 raise
-            self.no_next = error.strerror or "the disk is full"
+            self.no_next, self._trying = error.strerror or "the disk is full", False
             self._drop_next()
 
     def retry(self) -> None:
-        """Try again to prepare the next segment."""
-        self.no_next = ""
+        """Try again to prepare the next segment. `no_next` stays until there is one: readiness must not flap."""
+        self._trying = True
+
+    @property
+    def _given_up(self) -> bool:
+        return bool(self.no_next) and not self._trying
 
     def _begin_next(self) -> None:
         name = name_of(self._number + 1)
@@ -195,11 +202,11 @@ class Committer:
 
     def _switch(self) -> None:
         """Go on in the next segment, preparing what is missing of it now."""
-        while not self.next_ready and not self.no_next:
+        while not self.next_ready and not self._given_up:
             self.prepare()
         if not self.next_ready:
             self.retry()
-            while not self.next_ready and not self.no_next:
+            while not self.next_ready and not self._given_up:
                 self.prepare()
         if not self.next_ready:
             raise JournalFault(f"journal {self._directory.path} is full: no next segment: {self.no_next}")

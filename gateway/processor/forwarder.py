@@ -160,6 +160,8 @@ class Forwarder:
         self._payments: dict[str, list[_Item]] = {}
         """For each FPID in the window: what waits for the notice before it."""
         self._ready: deque[_Item] = deque()
+        self._again_ready: deque[_Item] = deque()
+        """Those whose pause is over."""
         self._paused: list[tuple[float, int, _Item]] = []
         self._turn = count()
         self._telling = 0
@@ -250,8 +252,8 @@ class Forwarder:
         if nursery is None or journal is None:
             return
         while self._paused and self._paused[0][0] <= now_s:
-            self._ready.append(heapq.heappop(self._paused)[2])
-        while self._ready and self._telling < self._settings.tell_connections:
+            self._again_ready.append(heapq.heappop(self._paused)[2])
+        while (self._ready or self._again_ready) and self._telling < self._settings.tell_connections:
             if not self._breaker.allows(now_s):
                 self._alarm(self._breaker.until_s)
                 break
@@ -264,7 +266,8 @@ class Forwarder:
             self._next_s = max(self._next_s, now_s - BURST_S) + 1 / self._settings.tell_per_s
             self._telling += 1
             self._breaker.started(now_s)
-            nursery.start_soon(self._tell, self._ready.popleft())
+            # what was never told first: notices that nobody will ever take must not use up every probe
+            nursery.start_soon(self._tell, (self._ready or self._again_ready).popleft())
         if self._paused:
             self._alarm(self._paused[0][0])
         if self._window:

@@ -168,8 +168,8 @@ class Signer:
         """Those that are used now: the local ones that serve, or, without any, the remote ones that do."""
         self._turn = 0
         self._number = 0
-        self._to_make: deque[Job] = deque()
-        self._to_verify: deque[Job] = deque()
+        self._urgent: deque[Job] = deque()
+        self._others: deque[Job] = deque()
         self._expiry_s = inf
         """No job that waits or is under way has an earlier deadline."""
         self._settled = False
@@ -184,18 +184,18 @@ class Signer:
         """Take jobs; never blocks. Those beyond `WAITING_MAX` or `VERIFICATIONS_MAX` are unavailable at once."""
         if not jobs:
             return
-        make = [job for job in jobs if not job.mac]
-        verify = [job for job in jobs if job.mac] if make else jobs
+        urgent = [job for job in jobs if job.urgent]
+        others = [job for job in jobs if not job.urgent] if urgent else jobs
         refused: list[Job] = []
         room = max(WAITING_MAX - self.waiting, 0)
-        if len(make) > room:
-            make, refused = make[:room], make[room:]
-        room = max(min(room - len(make), VERIFICATIONS_MAX - len(self._to_verify)), 0)
-        if len(verify) > room:
-            verify, refused = verify[:room], refused + verify[room:]
-        if make or verify:
-            self._to_make.extend(make)
-            self._to_verify.extend(verify)
+        if len(urgent) > room:
+            urgent, refused = urgent[:room], urgent[room:]
+        room = max(min(room - len(urgent), VERIFICATIONS_MAX - len(self._others)), 0)
+        if len(others) > room:
+            others, refused = others[:room], refused + others[room:]
+        if urgent or others:
+            self._urgent.extend(urgent)
+            self._others.extend(others)
             self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in jobs])
             self._dispatch()
         if refused:
@@ -209,7 +209,7 @@ class Signer:
     @property
     def waiting(self) -> int:
         """How many jobs wait for a token."""
-        return len(self._to_make) + len(self._to_verify)
+        return len(self._urgent) + len(self._others)
 
     def health(self) -> dict[str, TokenHealth]:
         """By name: how each token is."""
@@ -246,7 +246,7 @@ class Signer:
             now_s = self._clock().mono_s
             late: list[Job] = []
             share = min(max(SHARE_MIN, -(-waiting // len(self._serving))), BATCH_JOBS_MAX)
-            while (self._to_make or self._to_verify) and (member := self._next_member()) is not None:
+            while (self._urgent or self._others) and (member := self._next_member()) is not None:
                 if jobs := self._take(share, now_s, late):
                     self._send(member, jobs, now_s)
             if late:
@@ -269,7 +269,7 @@ class Signer:
     def _take(self, count: int, now_s: float, late: list[Job]) -> list[Job]:
         """At most `count` jobs off the queues, those to make first; those past their deadline go to `late`."""
         taken, size = list[Job](), 0
-        for waiting in (self._to_make, self._to_verify):
+        for waiting in (self._urgent, self._others):
             while waiting and len(taken) < count:
                 job = waiting[0]
                 size += len(job.data)
@@ -358,7 +358,7 @@ class Signer:
             if job.attempts >= ATTEMPTS_MAX:
                 given_up.append(job)
             else:
-                (self._to_verify if job.mac else self._to_make).appendleft(job)
+                (self._urgent if job.urgent else self._others).appendleft(job)
                 metrics.SIGNER_HANDED_ON.inc()
         if given_up:
             self._give_up(given_up)
@@ -400,10 +400,10 @@ class Signer:
     def _expire(self, now_s: float) -> None:
         """Give up every job past its deadline, wherever it is. An answer that still comes for it is ignored."""
         under_way = [job for m in self._members for batch in m.under_way for job in batch.jobs if not job.done]
-        everything = [*self._to_make, *self._to_verify, *under_way]
+        everything = [*self._urgent, *self._others, *under_way]
         late = [job for job in everything if job.deadline_s <= now_s]
-        self._to_make = deque(job for job in self._to_make if job.deadline_s > now_s)
-        self._to_verify = deque(job for job in self._to_verify if job.deadline_s > now_s)
+        self._urgent = deque(job for job in self._urgent if job.deadline_s > now_s)
+        self._others = deque(job for job in self._others if job.deadline_s > now_s)
         left = [job.deadline_s for job in everything if job.deadline_s > now_s]
         self._expiry_s = min(left, default=inf)
         if late:

@@ -356,6 +356,20 @@ async def test_whoever_stands_in_front_refuses_no_notice(autojump_clock: Clock, 
         assert set(journal.done.values()) == {"TOLD"}
 
 
+async def test_notices_that_are_never_taken_do_not_use_up_every_probe(autojump_clock: Clock) -> None:
+    """Fifty that get a 404 for ever open the breaker again and again; a new one is told at the next probe."""
+    journal = Journal()
+    teller = Teller(lambda position: Told(404, 0.0, "status 404") if position <= 50 else OK)
+    for number in range(50):
+        journal.stand_in(number)
+    async with telling(journal, teller, tell_pause_max_s=5.0):
+        await trio.sleep(300)
+        for number in range(50, 60):
+            journal.stand_in(number)
+        await trio.sleep(11)
+        assert sorted(teller.taken) == list(range(51, 61))
+
+
 # --- pace and bounds
 
 
