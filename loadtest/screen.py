@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +15,8 @@ from rich.text import Text
 LINES_EVERY_S = 5.0
 """Without a terminal, a line so often and at each event."""
 EVENTS_SHOWN = 12
+COLUMNS = 6
+"""In a row: two rows fit into a terminal of 80 columns, with numbers of seven digits."""
 
 
 class Row(NamedTuple):
@@ -102,12 +105,7 @@ class Board:
     def _show(self) -> None:
         parts: list[Table | Text] = []
         if self._row is not None:
-            cells = self._row.cells()
-            table = Table()
-            for title, _ in cells:
-                table.add_column(title, justify="right")
-            table.add_row(*(text for _, text in cells))
-            parts.append(table)
+            parts += [_table(self._row.cells()[:COLUMNS]), _table(self._row.cells()[COLUMNS:])]
         self._live.update(Group(*parts, *(Text(event) for event in self._events)), refresh=True)
 
 
@@ -119,3 +117,11 @@ def screen(*, plain: bool) -> Iterator[Screen]:
         return
     with Live(console=Console(), auto_refresh=False) as live:
         yield Board(live)
+
+
+def _table(cells: list[tuple[str, str]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for title, _ in cells:
+        table.add_column(title, justify="right", no_wrap=True, min_width=9)
+    table.add_row(*(text for _, text in cells))
+    return table
