@@ -1,19 +1,24 @@
 """The main job on real parts, and everything outside it taken away once: the ledger judges each run."""
 
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 import trio
 
+from gateway import steps
 from gateway.disk import RealDisk
 from gateway.journal.manifest import read_manifest
+from gateway.journal.record import Record
 from gateway.journal.segment import Walk
 from gateway.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
-from loadtest.world import World
-from tests.system.worlds import FAST, Worlds, end, load, log_of, ready, until
+from loadtest.keys import mac_of
+from loadtest.world import KEYS_FILE, World
+from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system
 
@@ -233,19 +238,46 @@ async def test_the_log_the_metrics_and_the_statistics_hold_nothing_of_a_customer
             assert not [secret for secret in secrets if secret in text], place
 
 
-def secrets_of(it: World) -> set[str]:
-    """What the journal's payments hold that nothing else may."""
+async def test_the_hsm_seals_the_chain_of_the_journal(worlds: Worlds) -> None:
+    """Each seal is the right MAC, by the sealing key, over the chain value of the record that it names."""
+    async with worlds(gateway=False) as it:
+        change(it, r"\[node\.journal\]", "[node.journal]\nseal_every_s = 0.2")
+        await it.start_gateway()
+        await load(it, 50, 2)
+        await end(it)
+        keys = msgspec.json.decode((it.directory / "hsm" / KEYS_FILE).read_bytes(), type=dict[str, Any])
+        mac = mac_of("aes-cmac", bytes.fromhex(keys["fps-seal"]))
+        chains, seals = dict[int, bytes](), list[steps.Seal]()
+        for record in records_of(it):
+            chains[record.position] = record.chain
+            if record.kind is Kind.SEALED:
+                seal = steps.unpack(record.kind, record.body)
+                assert isinstance(seal, steps.Seal)
+                seals.append(seal)
+        assert len(seals) >= 3
+        assert [(seal.chain, seal.mac.hex().upper().encode()) for seal in seals] == [
+            (chains[seal.position], mac(chains[seal.position])) for seal in seals
+        ]
+
+
+def records_of(it: World) -> Iterator[Record]:
+    """The journal, verified, record by record."""
     directory = RealDisk().directory(str(it.journal))
     manifest = read_manifest(directory)
     assert manifest is not None
-    codec, secrets = Codec(), set[str]()
     for batch in Walk(directory, manifest):
-        for record in batch:
-            if record.kind is Kind.RECEIVED:
-                payment = codec.decode(record.body)
-                assert isinstance(payment, PaymentRequest)
-                secrets |= {
-                    record.fpid, payment.trn, payment.amount, payment.debtor_account, payment.creditor_account,
-                    payment.debtor_name, payment.creditor_name, payment.reference, payment.mac,
-                }  # fmt: skip
+        yield from batch
+
+
+def secrets_of(it: World) -> set[str]:
+    """What the journal's payments hold that nothing else may."""
+    codec, secrets = Codec(), set[str]()
+    for record in records_of(it):
+        if record.kind is Kind.RECEIVED:
+            payment = codec.decode(record.body)
+            assert isinstance(payment, PaymentRequest)
+            secrets |= {
+                record.fpid, payment.trn, payment.amount, payment.debtor_account, payment.creditor_account,
+                payment.debtor_name, payment.creditor_name, payment.reference, payment.mac,
+            }  # fmt: skip
     return {secret.strip() for secret in secrets if len(secret.strip()) >= 6}
