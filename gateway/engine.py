@@ -519,7 +519,6 @@ class Engine(Commands):
 
     def send(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
         """See `Commands`."""
-        assert isinstance(link, object)
         going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
         self._touched.add(going)
         return going.send(body, payment)
@@ -552,7 +551,7 @@ class Engine(Commands):
         if level is None:
             return
         elapsed_ms = round((self._now.mono_s - since_s) * 1000, 3) if since_s else 0.0
-        if note is Note.REPLIED:
+        if note is Note.REPLIED and since_s:  # a repeat of what an earlier process decided has no first byte here
             metrics.PAYMENT_REPLY_S.observe(elapsed_ms / 1000)
         say: Callable[..., None] = getattr(_log, level)
         say(text, fpid=log.fpid_hash(fpid), detail=detail, elapsed_ms=elapsed_ms)
