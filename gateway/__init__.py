@@ -15,8 +15,10 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     errors clock
     log metrics config disk exitcodes
     wire                                                                      pure from here: no I/O, no clock, no log
-    lifecycle steps work
-    outcomes standin verify inbound hub.session hub.rules journal.record journal.recovery
+    lifecycle
+    steps work
+    outcomes submissions permits keyring news standin verify inbound outbound
+        hub.session hub.rules journal.record journal.recovery
     hub journal signer processor ops engine                                   shells: they meet in daemon
     daemon
     decode config_command                                                     what a person types

@@ -77,6 +77,24 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     """The qualified accept that stand-in gives."""
 
 
+class Submit(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a payment of ours is repeated until the hub has said what became of it."""
+
+    answer_within_s: Seconds = 16.0
+    """When no answer has come by then, the payment is repeated (9201). The hub owes one after `sender_answer_s`."""
+    pause_s: Seconds = 0.2
+    """The pause before the first repeat after a link was lost or the hub said nothing of use; it doubles, up to:"""
+    pause_max_s: Seconds = 5.0
+    """The longest pause before a repeat."""
+    repeats_max: Annotated[int, Meta(ge=0, le=100)] = 3
+    """Repeats before a payment that may have left is UNKNOWN."""
+    repeat_for_s: Seconds = 120.0
+    """Nothing is sent for a payment that was submitted longer ago, also after a restart, until the processor submits it
+    again."""
+    inconclusive_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")], ...] = ("9909", "9913")
+    """Answers of the hub that do not say what became of the payment: it malfunctioned, or knows the FPID already."""
+
+
 class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """Management of a link (sign-on, echo, sign-off)."""
 
@@ -111,6 +129,7 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     mac: Mac = Mac()
     deadlines: Deadlines = Deadlines()
     stand_in: StandIn = StandIn()
+    submit: Submit = Submit()
     session: Session = Session()
 
 
@@ -249,7 +268,8 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     ops: Ops = Ops()
     log: Log = Log()
     payments_max: Count = 50000
-    """Payments being decided at once; beyond it a payment is not asked about and stand-in answers at once."""
+    """Payments being decided at once; beyond it a payment is not asked about and stand-in answers at once. Of ours: so
+    many may be under way; beyond it submitting is refused as unavailable."""
     drain_s: Seconds = 12.0
     """How long what is in flight may take to finish after SIGTERM."""
 
@@ -363,6 +383,8 @@ def _check_pair(pair: Pair) -> Iterator[Mistake]:
     yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
     yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
     yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
+    yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
+    yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
     wire = pair.wire
     longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
     if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:

@@ -1,11 +1,14 @@
-"""The law: which step may follow which in the life of an inbound payment, as a table.
+"""The law: which step may follow which in the life of a payment, inbound and outbound, as one table.
 
 Rows are (state, event) → (next state, act). A pair is either a row or an impossibility with its reason; meeting an
-impossibility is a bug of ours and ends the process. Nobody else holds an opinion: `inbound` looks its acts up here and
-knows how each is done, tests run every pair, and the simulation drives the very same table.
+impossibility is a bug of ours and ends the process. Nobody else holds an opinion: `inbound` and `outbound` look their
+acts up here and know how each is done, tests run every pair, and the simulation drives the very same table.
 
-A payment has one decision and one or more legs: the link that its request came by, and those of repeats that came while
-it was being decided. Each leg ends in SENT or UNSENT.
+An inbound payment has one decision and one or more legs: the link that its request came by, and those of repeats that
+came while it was being decided. Each leg ends in SENT or UNSENT.
+
+An outbound payment is one request, and so many repeats of it as it takes to learn what became of it. What may have left
+is never given up as failed: it is settled by the hub's answer, or UNKNOWN until that comes.
 """
 
 from enum import IntEnum
@@ -34,34 +37,72 @@ class State(IntEnum):
     REVERSED = 8
     """The hub reversed it. It stays so."""
     ORPHANED = 9
-    """Received, undecided, and the process that asked is gone. A repeat is decided like a new payment."""
+    """Received, undecided, and nobody will decide it: the process that asked is gone, or the rules forbid an answer in
+    the processor's stead. A repeat is decided like a new payment."""
+    # outbound
+    UNSUBMITTED = 10
+    """Never submitted under this key."""
+    SUBMITTING = 11
+    """Its SUBMITTED record is on its way to the disk and its request to the HSM, at the same time."""
+    WAITING = 12
+    """The request was handed to a link; the answer must come by it."""
+    PAUSING = 13
+    """This attempt is over without a conclusive answer; the next one has its time."""
+    REPEATING = 14
+    """The next attempt's record is on its way to the disk and its request to the HSM."""
+    SETTLING = 15
+    """Its outcome is known, and on its way to the disk."""
+    SETTLED = 16
+    """Accepted, qualified or refused, by someone who may say so, for good."""
+    UNKNOWN = 17
+    """It may have left, and every attempt went without a conclusive answer. Whatever comes later settles it."""
+    UNSENT = 18
+    """No request of it ever left, and none will unless it is submitted again."""
 
 
 class Event(IntEnum):
-    """What can happen to a payment."""
+    """What can happen to a payment. Where both directions have it, the outbound meaning follows the semicolon."""
 
     REQUEST = 0
     """A 9200 or 9201, authentic and well-formed, with the content known for this FPID, or the first with it."""
     CONFLICT = 1
-    """The same FPID with other content."""
+    """The same FPID with other content; the same key, or the FPID of another key, with other content."""
     REVERSAL = 2
     """A 9420 or 9421."""
     RECORDED = 3
-    """The RECEIVED record is durable."""
+    """The RECEIVED record is durable; the SETTLED record is."""
     ANSWER = 4
-    """The processor answered."""
+    """The processor answered; the hub did, conclusively, on a connection that carried a request of this payment."""
     DEADLINE = 5
-    """The stand-in timer fired."""
+    """The stand-in timer fired, and stand-in may accept; the answer did not come in time, or the pause is over."""
     READY = 6
-    """The decision is durable and its reply has its MAC."""
+    """The decision is durable and its reply has its MAC; the attempt is durable and its request has its MAC."""
     SENT = 7
     """A leg's reply was written to its link."""
     UNSENT = 8
-    """A leg's reply cannot be sent: link lost, too late, no HSM."""
+    """A leg's reply cannot be sent: link lost, too late, no HSM; this attempt's request surely did not leave."""
+    FORBIDDEN = 9
+    """The stand-in timer fired, and the rules do not let stand-in accept this payment."""
+    TURNED_AWAY = 10
+    """The last moment for an answer has come after FORBIDDEN, and the rules say: 1909."""
+    SILENCED = 11
+    """The same, and the rules say: no answer at all."""
+    SUBMIT = 12
+    """The processor submits it: for the first time, or again with the same key and content."""
+    DECLINE = 13
+    """The processor submits it for the first time, and the scheme has told us that it would refuse it."""
+    INCONCLUSIVE = 14
+    """The hub answered with what settles nothing, or advised that it could not read or trust this request."""
+    LOST = 15
+    """The connection of this attempt is gone, and the request may have left by it."""
+    EXHAUSTED = 16
+    """No attempt is left, and one may have left."""
+    NEVER_LEFT = 17
+    """No attempt is left, and surely none of them left."""
 
 
 class Act(IntEnum):
-    """What `inbound` then does."""
+    """What `inbound` or `outbound` then does."""
 
     NOTHING = 0
     RECEIVE = 1
@@ -92,6 +133,38 @@ class Act(IntEnum):
     """Answer a reversal's repeat positively."""
     REFUSE_REVERSED = 14
     """Refuse a payment that turns up after its reversal."""
+    EXTEND = 15
+    """Wait for the processor until the last moment."""
+    TURN_AWAY = 16
+    """Decide 1909 in the processor's stead; told."""
+    ABANDON = 17
+    """Answer nothing: record that; told."""
+    SUBMIT = 18
+    """Record the submission, make the request's MAC."""
+    DECLINE = 19
+    """Record the submission together with the scheme's refusal, which we give in its stead."""
+    AWAIT = 20
+    """Let this submission wait for what the first one waits for."""
+    CLASH = 21
+    """Refuse this submission; the payment itself is not touched."""
+    TRANSMIT = 22
+    """Hand the request to a link, start the timer for its answer."""
+    PAUSE = 23
+    """Give the next attempt its time."""
+    SEND_AGAIN = 24
+    """Record a 9201 (or, where surely nothing left before, a 9200), make its MAC."""
+    SETTLE = 25
+    """Record the outcome; told."""
+    REPORT = 26
+    """The outcome is durable: say it to those who wait, remember it."""
+    GIVE_UP = 27
+    """Record that it is unknown; told."""
+    WITHDRAW = 28
+    """Record that it never left; told."""
+    REPORT_AGAIN = 29
+    """Say the outcome again."""
+    COMPARE = 30
+    """Another answer: the same is fine, a different one is recorded and alarmed. Nothing changes."""
 
 
 class Row(NamedTuple):
@@ -114,6 +187,9 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.RECORDED: Row(_S.ASKED, _A.ASK),
         _E.DEADLINE: Row(_S.OVERDUE, _A.NOTHING),
+        _E.FORBIDDEN: Row(_S.RECEIVING, _A.EXTEND),
+        _E.TURNED_AWAY: Row(_S.RECEIVING, _A.EXTEND),  # nothing may be said before it is durable
+        _E.SILENCED: Row(_S.RECEIVING, _A.EXTEND),
     },
     _S.OVERDUE: {
         _E.REQUEST: Row(_S.OVERDUE, _A.JOIN),
@@ -127,6 +203,9 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.ANSWER: Row(_S.DECIDING, _A.ANSWER),
         _E.DEADLINE: Row(_S.DECIDING, _A.STAND_IN),
+        _E.FORBIDDEN: Row(_S.ASKED, _A.EXTEND),
+        _E.TURNED_AWAY: Row(_S.DECIDING, _A.TURN_AWAY),
+        _E.SILENCED: Row(_S.ORPHANED, _A.ABANDON),
     },
     _S.DECIDING: {
         _E.REQUEST: Row(_S.DECIDING, _A.JOIN),
@@ -179,51 +258,183 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.REQUEST: Row(_S.RECEIVING, _A.RECEIVE),
         _E.CONFLICT: Row(_S.ORPHANED, _A.CONFLICT),
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
+        _E.ANSWER: Row(_S.ORPHANED, _A.LATE),
+    },
+    # --- outbound
+    _S.UNSUBMITTED: {
+        _E.SUBMIT: Row(_S.SUBMITTING, _A.SUBMIT),
+        _E.DECLINE: Row(_S.SETTLING, _A.DECLINE),
+    },
+    _S.SUBMITTING: {
+        _E.SUBMIT: Row(_S.SUBMITTING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.SUBMITTING, _A.CLASH),
+        _E.READY: Row(_S.WAITING, _A.TRANSMIT),
+        _E.UNSENT: Row(_S.PAUSING, _A.PAUSE),
+    },
+    _S.WAITING: {
+        _E.SUBMIT: Row(_S.WAITING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.WAITING, _A.CLASH),
+        _E.ANSWER: Row(_S.SETTLING, _A.SETTLE),
+        _E.INCONCLUSIVE: Row(_S.PAUSING, _A.PAUSE),
+        _E.DEADLINE: Row(_S.PAUSING, _A.PAUSE),
+        _E.UNSENT: Row(_S.PAUSING, _A.PAUSE),
+        _E.LOST: Row(_S.PAUSING, _A.PAUSE),
+    },
+    _S.PAUSING: {
+        _E.SUBMIT: Row(_S.PAUSING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.PAUSING, _A.CLASH),
+        _E.ANSWER: Row(_S.SETTLING, _A.SETTLE),  # to an earlier attempt, whose connection still stands
+        _E.INCONCLUSIVE: Row(_S.PAUSING, _A.NOTHING),
+        _E.DEADLINE: Row(_S.REPEATING, _A.SEND_AGAIN),
+        _E.UNSENT: Row(_S.PAUSING, _A.PAUSE),  # there is no link to repeat it on
+        _E.EXHAUSTED: Row(_S.UNKNOWN, _A.GIVE_UP),
+        _E.NEVER_LEFT: Row(_S.UNSENT, _A.WITHDRAW),
+    },
+    _S.REPEATING: {
+        _E.SUBMIT: Row(_S.REPEATING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.REPEATING, _A.CLASH),
+        _E.ANSWER: Row(_S.SETTLING, _A.SETTLE),
+        _E.INCONCLUSIVE: Row(_S.REPEATING, _A.NOTHING),
+        _E.READY: Row(_S.WAITING, _A.TRANSMIT),
+        _E.UNSENT: Row(_S.PAUSING, _A.PAUSE),
+    },
+    _S.SETTLING: {
+        _E.SUBMIT: Row(_S.SETTLING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.SETTLING, _A.CLASH),
+        _E.RECORDED: Row(_S.SETTLED, _A.REPORT),
+        _E.ANSWER: Row(_S.SETTLING, _A.COMPARE),
+        _E.INCONCLUSIVE: Row(_S.SETTLING, _A.NOTHING),
+        _E.READY: Row(_S.SETTLING, _A.NOTHING),  # the repeat is not needed any more
+        _E.UNSENT: Row(_S.SETTLING, _A.NOTHING),
+    },
+    _S.SETTLED: {
+        _E.SUBMIT: Row(_S.SETTLED, _A.REPORT_AGAIN),
+        _E.CONFLICT: Row(_S.SETTLED, _A.CLASH),
+        _E.ANSWER: Row(_S.SETTLED, _A.COMPARE),
+        _E.INCONCLUSIVE: Row(_S.SETTLED, _A.NOTHING),
+        _E.READY: Row(_S.SETTLED, _A.NOTHING),
+        _E.UNSENT: Row(_S.SETTLED, _A.NOTHING),
+    },
+    _S.UNKNOWN: {
+        _E.SUBMIT: Row(_S.REPEATING, _A.SEND_AGAIN),
+        _E.CONFLICT: Row(_S.UNKNOWN, _A.CLASH),
+        _E.ANSWER: Row(_S.SETTLING, _A.SETTLE),
+        _E.INCONCLUSIVE: Row(_S.UNKNOWN, _A.NOTHING),
+    },
+    _S.UNSENT: {
+        _E.SUBMIT: Row(_S.SUBMITTING, _A.SUBMIT),
+        _E.DECLINE: Row(_S.SETTLING, _A.DECLINE),
+        _E.CONFLICT: Row(_S.UNSENT, _A.CLASH),
     },
 }
 """Every pair that can happen."""
+
+OUTBOUND = frozenset(state for state in State if state >= State.UNSUBMITTED)
+"""The states of payments that leave; all others are of payments that arrive."""
 
 _UNKNOWN = "nothing was ever recorded, asked or decided for it"
 _UNASKED = "the processor is asked only once the RECEIVED record is durable"
 _UNDECIDED = "a reply is made only once there is a decision"
 _ONCE = "its RECEIVED record became durable before this state was reached, and does so once"
-_GONE = "the process that recorded, asked and timed it is gone"
+_GONE = "who recorded, asked and timed it is gone"
 _READ = "the reply of a decision becomes ready once"
+_CONSULTED = "stand-in judges only what is received and undecided"
+_LEAVES = "only a payment that leaves has this event"
+_ARRIVES = "only a payment that arrives has this event"
+_UNTOLD = "a payment that was never submitted has no attempt, answer, record or timer"
+_UNLEFT = "no request of it has left, so nothing can answer it or be lost"
+_RESTS = "no attempt is under way and no timer runs"
+_UNTIMED = "its timer does not run in this state, and what an earlier attempt left is told by its number"
+_JUDGED = "whether an attempt is left is asked when the pause is over"
+_KNOWN = "the scheme's refusal is given to what was never sent, only"
+_NO_RECORD = "the only record that is waited for alone is SETTLED's"
+
+_INBOUND_ONLY = (_E.REQUEST, _E.REVERSAL, _E.SENT, _E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
+_OUTBOUND_ONLY = (_E.SUBMIT, _E.DECLINE, _E.INCONCLUSIVE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT)
+_JUDGEMENTS = (_E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
+
+
+def _each(events: tuple[Event, ...], why: str) -> dict[Event, str]:
+    return dict.fromkeys(events, why)
+
 
 IMPOSSIBLE: dict[State, dict[Event, str]] = {
     _S.NEW: {
         _E.CONFLICT: "there is no content yet to differ from",
-        _E.RECORDED: _UNKNOWN,
-        _E.ANSWER: _UNKNOWN,
-        _E.DEADLINE: _UNKNOWN,
-        _E.READY: _UNKNOWN,
-        _E.SENT: _UNKNOWN,
-        _E.UNSENT: _UNKNOWN,
+        **_each((_E.RECORDED, _E.ANSWER, _E.DEADLINE, _E.READY, _E.SENT, _E.UNSENT), _UNKNOWN),
+        **_each(_JUDGEMENTS, _CONSULTED),
     },
-    _S.RECEIVING: {_E.ANSWER: _UNASKED, _E.READY: _UNDECIDED, _E.SENT: _UNDECIDED, _E.UNSENT: _UNDECIDED},
+    _S.RECEIVING: {_E.ANSWER: _UNASKED, **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED)},
     _S.OVERDUE: {
         _E.ANSWER: _UNASKED,
         _E.DEADLINE: "a payment has one timer, and it has fired",
-        _E.READY: _UNDECIDED,
-        _E.SENT: _UNDECIDED,
-        _E.UNSENT: _UNDECIDED,
+        **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED),
+        **_each(_JUDGEMENTS, "stand-in was asked when the timer fired, and said yes"),
     },
-    _S.ASKED: {_E.RECORDED: _ONCE, _E.READY: _UNDECIDED, _E.SENT: _UNDECIDED, _E.UNSENT: _UNDECIDED},
-    _S.DECIDING: {_E.RECORDED: _ONCE, _E.SENT: "nothing is sent before it is READY"},
-    _S.REPLYING: {_E.RECORDED: _ONCE, _E.READY: _READ},
-    _S.REPLIED: {_E.RECORDED: _ONCE, _E.READY: _READ},
-    _S.UNDELIVERED: {_E.RECORDED: _ONCE, _E.READY: _READ},
-    _S.REVERSED: {},
+    _S.ASKED: {_E.RECORDED: _ONCE, **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED)},
+    _S.DECIDING: {_E.RECORDED: _ONCE, _E.SENT: "nothing is sent before it is READY", **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.REPLYING: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.REPLIED: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.UNDELIVERED: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.REVERSED: _each(_JUDGEMENTS, _CONSULTED),
     _S.ORPHANED: {
-        _E.RECORDED: _GONE,
-        _E.ANSWER: _GONE,
-        _E.DEADLINE: _GONE,
-        _E.READY: _GONE,
-        _E.SENT: _GONE,
-        _E.UNSENT: _GONE,
+        **_each((_E.RECORDED, _E.DEADLINE, _E.READY, _E.SENT, _E.UNSENT), _GONE),
+        **_each(_JUDGEMENTS, _CONSULTED),
     },
-}
+    # --- outbound
+    _S.UNSUBMITTED: _each(
+        (_E.CONFLICT, _E.RECORDED, _E.ANSWER, _E.DEADLINE, _E.READY, _E.UNSENT, _E.INCONCLUSIVE, _E.LOST, _E.EXHAUSTED,
+         _E.NEVER_LEFT), _UNTOLD
+    ),
+    _S.SUBMITTING: {
+        _E.RECORDED: _NO_RECORD,
+        _E.DECLINE: _KNOWN,
+        _E.DEADLINE: _UNTIMED,
+        **_each((_E.ANSWER, _E.INCONCLUSIVE, _E.LOST), _UNLEFT),
+        **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
+    },
+    _S.WAITING: {
+        _E.RECORDED: _NO_RECORD,
+        _E.DECLINE: _KNOWN,
+        _E.READY: "this attempt's request became ready before it was handed to the link",
+        **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
+    },
+    _S.PAUSING: {
+        _E.RECORDED: _NO_RECORD,
+        _E.DECLINE: _KNOWN,
+        _E.READY: "no request is being made",
+        _E.LOST: _UNTIMED,
+    },
+    _S.REPEATING: {
+        _E.RECORDED: _NO_RECORD,
+        _E.DECLINE: _KNOWN,
+        **_each((_E.DEADLINE, _E.LOST), _UNTIMED),
+        **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
+    },
+    _S.SETTLING: {
+        _E.DECLINE: _KNOWN,
+        **_each((_E.DEADLINE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+    _S.SETTLED: {
+        _E.RECORDED: "its SETTLED record became durable before this state was reached",
+        _E.DECLINE: _KNOWN,
+        **_each((_E.DEADLINE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+    _S.UNKNOWN: {
+        _E.RECORDED: _NO_RECORD,
+        _E.DECLINE: _KNOWN,
+        **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+    _S.UNSENT: {
+        _E.RECORDED: _NO_RECORD,
+        **_each((_E.ANSWER, _E.INCONCLUSIVE, _E.LOST), _UNLEFT),
+        **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+}  # fmt: skip
 """Every pair that cannot, and why."""
+
+for _state in State:
+    IMPOSSIBLE[_state] |= _each(_INBOUND_ONLY, _ARRIVES) if _state in OUTBOUND else _each(_OUTBOUND_ONLY, _LEAVES)
 
 _ROWS = [[LAW[state].get(event) for event in Event] for state in State]
 
@@ -237,4 +448,6 @@ def step(state: State, event: Event) -> Row:
 
 
 FINAL = frozenset({State.REPLIED, State.UNDELIVERED, State.REVERSED, State.ORPHANED})
-"""States in which nothing of ours is under way: the payment is remembered by its outcome alone."""
+"""Inbound states in which nothing of ours is under way: the payment is remembered by its outcome alone."""
+RESTING = frozenset({State.SETTLED, State.UNKNOWN, State.UNSENT})
+"""The same for outbound ones."""

@@ -54,10 +54,47 @@ class Kind(IntEnum):
     """It closed it, having finished what was in flight. No body."""
     SEALED = 20
     """The HSM signed the chain up to here. Body: `Seal`."""
+    DECLINED = 21
+    """Stand-in might not accept, and refused with 1909. Body: `Decision`, with the request. Told."""
+    UNANSWERED = 22
+    """Stand-in might not accept, and nothing was answered. Body: `Orphan`. Told."""
+    OVERRULED = 23
+    """The processor refused what must be accepted, and it was accepted. Body: `Late`. Told."""
+    SUBMITTED = 24
+    """The processor submitted a payment; its request leaves. Body: `Submission`."""
+    RETRIED = 25
+    """It was not answered conclusively; its request leaves once more. Body: `Retry`."""
+    SETTLED = 26
+    """An outbound payment has its outcome. Body: `Settlement`. Told."""
+    UNKNOWN = 27
+    """An outbound payment may have left, and nobody said what became of it. Body: `Unsettled`. Told."""
+    UNSENT = 28
+    """An outbound payment was recorded and surely never left. Body: `Unsettled`. Told."""
+    INCONCLUSIVE = 29
+    """The hub answered an outbound payment with what settles nothing. Body: the raw message."""
+    CONTRADICTED = 30
+    """The hub answered an outbound payment again, and otherwise than before. Body: `Settlement`. Told."""
+    USM = 31
+    """The hub's news (9824), from a link of ours or handed on by a process of ours. Body: `News`. Told."""
+    PERMITS = 32
+    """What the scheme lets us do, as a whole. Body: `permits.Permits`. The latest counts."""
+    KEYS = 33
+    """Which keys are in use, on trial and superseded. Body: `keyring.Ring`. The latest counts."""
+    STAND_IN_MODE = 34
+    """Somebody set stand-in's mode. Body: `StandInMode`. The latest counts."""
 
 
-TOLD_KINDS = frozenset({Kind.STOOD_IN, Kind.UNDELIVERED, Kind.LATE_REFUSAL, Kind.REVERSED, Kind.ORPHANED})
+TOLD_KINDS = frozenset(
+    {
+        Kind.STOOD_IN, Kind.UNDELIVERED, Kind.LATE_REFUSAL, Kind.REVERSED, Kind.ORPHANED,
+        Kind.DECLINED, Kind.UNANSWERED, Kind.OVERRULED,
+        Kind.SETTLED, Kind.UNKNOWN, Kind.UNSENT, Kind.CONTRADICTED, Kind.USM,
+    }
+)  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
+LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE})
+"""States of which the latest record counts, however old: each is written anew at every start and once a day, so that
+it does not go with its segment."""
 
 
 class Decision(Struct, frozen=True, array_like=True, gc=False):
@@ -113,10 +150,74 @@ class Orphan(Struct, frozen=True, array_like=True, gc=False):
     """Digest of the request's content, eight bytes."""
 
 
+class Submission(Struct, frozen=True, array_like=True, gc=False):
+    """What the processor submitted, as it leaves."""
+
+    key: str
+    """The processor's idempotency key."""
+    content: bytes
+    """Digest of what was submitted (eight bytes): tells the same payment from another one under the same key."""
+    covered: bytes
+    """The 9200 up to and without DE128."""
+
+
+class Retry(Struct, frozen=True, array_like=True, gc=False):
+    """Another attempt."""
+
+    attempt: int
+    """2 for the first repeat."""
+    covered: bytes
+    """The 9201 (or 9200, when nothing left before) up to and without DE128."""
+
+
+class Settlement(Struct, frozen=True, array_like=True, gc=False):
+    """What became of an outbound payment."""
+
+    key: str
+    code: str
+    """DE26."""
+    field: str
+    """DE44, or empty."""
+    by: str
+    """Who says so: `receiver`, `hub`, or `gateway` when the scheme had told us that it would refuse it."""
+    response: bytes
+    """The raw 9210; empty when nobody was asked."""
+    covered: bytes
+    """The request, up to and without DE128."""
+
+
+class Unsettled(Struct, frozen=True, array_like=True, gc=False):
+    """An outbound payment that is UNKNOWN or UNSENT."""
+
+    key: str
+    reason: str
+    """`no-answer`, `no-link`, `no-mac`, `too-old`, or `inconclusive` with the hub's last code behind a space."""
+    attempts: int
+    covered: bytes
+
+
+class News(Struct, frozen=True, array_like=True, gc=False):
+    """A 9824, and by which way it came."""
+
+    message: bytes
+    """Raw."""
+    source: str = ""
+    """The notice's id when another process of ours handed it on; empty when a link of ours brought it."""
+
+
+class StandInMode(Struct, frozen=True, array_like=True, gc=False):
+    """How stand-in works from here on."""
+
+    mode: str
+    """`timer`, `always` or `never`."""
+
+
 class Told(Struct, frozen=True, array_like=True, gc=False):
     """Which notice was acknowledged."""
 
     position: int
+    to: str = "processor"
+    """By whom: the name of the follower that tells."""
 
 
 class Parked(Struct, frozen=True, array_like=True, gc=False):
@@ -124,6 +225,7 @@ class Parked(Struct, frozen=True, array_like=True, gc=False):
 
     position: int
     status: int
+    to: str = "processor"
 
 
 class Refused(Struct, frozen=True, array_like=True, gc=False):
@@ -175,6 +277,17 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.REJECTED: Rejected,
     Kind.STARTED: Started,
     Kind.SEALED: Seal,
+    Kind.DECLINED: Decision,
+    Kind.UNANSWERED: Orphan,
+    Kind.OVERRULED: Late,
+    Kind.SUBMITTED: Submission,
+    Kind.RETRIED: Retry,
+    Kind.SETTLED: Settlement,
+    Kind.UNKNOWN: Unsettled,
+    Kind.UNSENT: Unsettled,
+    Kind.CONTRADICTED: Settlement,
+    Kind.USM: News,
+    Kind.STAND_IN_MODE: StandInMode,
 }
 """The body of each kind; those not here hold a raw message or nothing."""
 

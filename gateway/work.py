@@ -3,8 +3,10 @@
 Plain values with slots, made once for each payment and stage; the engine gives them more by subclassing.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
+from gateway.lifecycle import State
 from gateway.wire.message import PaymentRequest
 
 MacError = Literal["", "wrong-mac", "unavailable"]
@@ -70,3 +72,55 @@ class Answer:
         """DE44, three digits, or empty."""
         self.context = context
         """The ask's."""
+
+
+class Standing(NamedTuple):
+    """Where an outbound payment stands: what the processor hears when it submits or looks."""
+
+    fpid: str
+    state: State
+    """An outbound one. What is not `SETTLED`, `UNKNOWN` or `UNSENT` is under way."""
+    code: str = ""
+    """DE26, once settled; the hub's last inconclusive code when `UNKNOWN`, or empty."""
+    field: str = ""
+    """DE44, or empty."""
+    by: str = ""
+    """`receiver`, `hub` or `gateway`."""
+    redirected_agent: str = ""
+    """DE57, when the hub says that the account was redirected."""
+    redirected_account: str = ""
+    """DE58."""
+    settlement: str = ""
+    """DE15 and DE29, when the hub says them."""
+    asynchronous: str = ""
+    """DE27."""
+
+
+Refused = Literal["", "unavailable", "conflict"]
+
+
+class Submission:
+    """A payment that the processor submits. The engine calls `done` once, in the trio thread, with the result set."""
+
+    __slots__ = ("content", "done", "key", "refused", "request", "standing", "void", "wait", "why")
+
+    def __init__(
+        self, key: str, request: PaymentRequest, content: bytes, done: Callable[["Submission"], None], *, wait: bool
+    ) -> None:
+        self.key = key
+        """The processor's idempotency key."""
+        self.request = request
+        """As it will leave: whole, with its TRN; `body` is empty. It fits the field table."""
+        self.content = content
+        """Digest of what was submitted, eight bytes."""
+        self.done = done
+        self.wait = wait
+        """Done when there is an outcome; otherwise as soon as it is durable."""
+        self.void = False
+        """Set by the submitter when it waits no longer: `done` is not called any more."""
+        self.refused: Refused = ""
+        """`unavailable`: nothing was recorded, try again or at the other site. `conflict`: the key, or the FPID, is
+        another payment's. Empty: see `standing`."""
+        self.why = ""
+        """Why it is refused, in our words."""
+        self.standing: Standing | None = None

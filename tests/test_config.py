@@ -245,6 +245,10 @@ def other(value: Any) -> Any:
             return value + 1
         case str():
             return value + "x"
+    if isinstance(value, tuple):
+        return value[:-1]
+    if isinstance(value, dict):
+        return {"other": "other"}
     raise AssertionError(value)
 
 

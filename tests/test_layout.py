@@ -13,9 +13,9 @@ import gateway
 
 TOP = Path(gateway.__file__).parent.parent
 
-PURE_ROWS = range(2, 5)
+PURE_ROWS = range(2, 6)
 """Rows of the table, from 0, whose modules are functions of their arguments."""
-STORIES = 4
+STORIES = 5
 """The row of the stories and their stages."""
 IMPURE = {
     "trio", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "ssl", "select", "subprocess",
@@ -104,8 +104,8 @@ def is_in(name: str, place: str) -> bool:
 
 
 def rows_of(text: str) -> list[list[str]]:
-    """The rows of the table in a docstring: names, then, after wide space, remarks."""
-    table = text.split("Who may import whom")[1].split("\n\n")[1]
+    """The rows of the table in a docstring: names, then, after wide space, remarks. A line further in goes on."""
+    table = text.split("Who may import whom")[1].split("\n\n")[1].replace("\n        ", " ")
     return [re.split(r"\s{3,}", line.strip())[0].split() for line in table.splitlines() if line.strip()]
 
 
@@ -149,7 +149,7 @@ def folder_of(module: str) -> str:
 
 def test_the_table_is_read() -> None:
     """The table in the docstring has the rows that this test counts on."""
-    assert len(ROWS) == 9
+    assert len(ROWS) == 10
     assert "wire" in ROWS[PURE_ROWS[0]]
     assert "inbound" in ROWS[STORIES]
     assert {"hub", "engine"} <= set(ROWS[5])

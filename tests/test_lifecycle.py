@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from gateway.lifecycle import FINAL, IMPOSSIBLE, LAW, Act, Event, State, step
+from gateway.lifecycle import FINAL, IMPOSSIBLE, LAW, OUTBOUND, Act, Event, State, step
 
 PAIRS = list(itertools.product(State, Event))
 
@@ -31,6 +31,7 @@ def test_a_decision_is_made_once() -> None:
     assert deciding == {
         (State.ASKED, Event.ANSWER),
         (State.ASKED, Event.DEADLINE),
+        (State.ASKED, Event.TURNED_AWAY),
         (State.OVERDUE, Event.RECORDED),
     }
     decided = {State.DECIDING, State.REPLYING, State.REPLIED, State.UNDELIVERED, State.REVERSED}
@@ -38,19 +39,46 @@ def test_a_decision_is_made_once() -> None:
         assert {row.to for row in LAW[state].values()} <= decided
 
 
-_DECIDES = {Act.ANSWER, Act.STAND_IN}
+_DECIDES = {Act.ANSWER, Act.STAND_IN, Act.TURN_AWAY}
 
 
 def test_every_state_is_reached_and_every_act_is_used() -> None:
     rows = [row for rows in LAW.values() for row in rows.values()]
-    assert {row.to for row in rows} | {State.NEW, State.ORPHANED} == set(State)
+    assert {row.to for row in rows} | {State.NEW, State.UNSUBMITTED} == set(State)
     assert {row.act for row in rows} == set(Act)
 
 
 def test_a_settled_payment_takes_every_event_of_the_hub() -> None:
     """The hub may repeat, conflict and reverse at any time; no such event is ever a bug of ours."""
-    for state in State:
+    for state in set(State) - OUTBOUND:
         for event in (Event.REQUEST, Event.REVERSAL):
             assert LAW[state].get(event)
         assert LAW[state].get(Event.CONFLICT) or state is State.NEW
     assert State.NEW not in FINAL
+
+
+def test_the_processor_may_submit_a_payment_again_at_any_time() -> None:
+    """The same key again is never a bug of ours, and never makes a second payment of one that may have left."""
+    for state in OUTBOUND:
+        row = LAW[state][Event.SUBMIT]
+        assert (row.act is Act.SUBMIT) == (state in {State.UNSUBMITTED, State.UNSENT})
+
+
+def test_what_may_have_left_is_never_given_up_as_unsent() -> None:
+    """UNSENT is reached only by the event that says that surely nothing left."""
+    ways = {event for state, event in PAIRS if (row := LAW[state].get(event)) and row.to is State.UNSENT}
+    assert ways == {Event.NEVER_LEFT, Event.CONFLICT}
+    assert LAW[State.UNSENT][Event.CONFLICT].act is Act.CLASH
+
+
+def test_settled_is_for_good() -> None:
+    """No event takes an outbound payment out of SETTLED, and every way to it goes over its durable record."""
+    assert {row.to for row in LAW[State.SETTLED].values()} == {State.SETTLED}
+    ways = {(state, event) for state, event in PAIRS if (row := LAW[state].get(event)) and row.to is State.SETTLED}
+    assert {way for way in ways if way[0] is not State.SETTLED} == {(State.SETTLING, Event.RECORDED)}
+
+
+def test_the_two_directions_never_meet() -> None:
+    """No row leads from a payment that arrives to one that leaves, or back."""
+    for state in State:
+        assert all((row.to in OUTBOUND) == (state in OUTBOUND) for row in LAW[state].values())
