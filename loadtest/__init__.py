@@ -10,7 +10,8 @@ Who knows what:
 
     arrivals    when payments are due: an open model                              pure
     histogram   latencies in logarithmic buckets                                  pure
-    ledger      the accounting oracle: three books in, a verdict out              pure
+    entries     what a line of each book can say                                  pure
+    ledger      the accounting oracle: the books in, a verdict out                pure
     payments    synthetic payments and the bytes of each                          pure
     keys        MACs in software, from the development key file                   pure
     judge       is this reply what the scheme asks for                            pure

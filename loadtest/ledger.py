@@ -11,22 +11,24 @@ Every payment that the hub sent ends in exactly one *account*:
 * unreached: the hub gave up on it, its connection was lost each time, and the journal never saw it.
 
 What fits nowhere is `lost`, and breaks the balance, as does every violated invariant of `INVARIANTS`.
-A payment is named by its FPID's hash, as in the gateway's log (`gateway.log.fpid_hash`, restated here).
+`entries` says what the lines of the books are.
 """
 
-import hashlib
 from collections import Counter
-from typing import Literal
 
 from msgspec import Struct
+
+from loadtest.entries import TOLD_KINDS, HubEvent, HubWhat, JournalEvent, ProcessorEvent, fpid_hash
+
+__all__ = [
+    "INVARIANTS", "TOLD_KINDS", "HubEvent", "HubWhat", "Invariant", "JournalEvent", "Ledger", "ProcessorEvent",
+    "Verdict", "fpid_hash",
+]  # fmt: skip
 
 SHOWN_MAX = 5
 """Violations of an invariant that are shown; the rest are counted."""
 
 DECISIONS = ("ANSWERED", "STOOD_IN", "REFUSED")
-TOLD_KINDS = frozenset({"STOOD_IN", "UNDELIVERED", "LATE_REFUSAL", "REVERSED", "ORPHANED"})
-"""The journal's kinds that the processor must be told about (the gateway's `steps.TOLD_KINDS`, restated)."""
-
 DUPLICATE = "1181"
 """Refuses a message, not a payment: another content under a used FPID."""
 MALFUNCTION = "1909"
@@ -50,69 +52,6 @@ INVARIANTS = {
     "mischief-answered": "each mischief got the answer that the scheme prescribes, and nothing else",
 }
 """Each promise by name. A verdict holds one entry for each, checked or not."""
-
-
-def fpid_hash(fpid: str) -> str:
-    """Sixteen hex digits that name a payment and say nothing about it."""
-    return hashlib.blake2b(fpid.encode(), digest_size=8, person=b"fps-fpid").hexdigest()
-
-
-HubWhat = Literal[
-    "start",  # the book begins
-    "sent",  # a 9200, or a repeat (`mti` 9201), was written to `link`
-    "replied",  # a 9210 for it came; `late`: after the hub had taken it for timed out
-    "timed-out",  # the hub's patience ended (`why` "patience") or the connection was lost ("link-lost")
-    "reversal-sent",  # a 9420 or 9421
-    "reversed",  # its 9430, with `code`
-    "given-up",  # no more repeats, or a reversal that nobody answers
-    "fault",  # something the scheme forbids: `why`
-    "mischief",  # the hub misbehaves on purpose: `why`; `fpid` only when it is a payment of its own
-    "mischief-answered",  # with what, and whether that is right (`why` empty)
-    "mischief-missed",  # the answer did not come in time, or was another: `why`
-    "end",  # the hub finished and everything it sent is settled
-]
-"""What a line of the hub's book can say."""
-
-
-class HubEvent(Struct, omit_defaults=True, gc=False):
-    """A line of the hub's book. `t` and `intended` are seconds of the hub's clock."""
-
-    event: HubWhat
-    fpid: str = ""
-    """Hash of the FPID; empty when the event is about no payment."""
-    t: float = 0.0
-    intended: float = 0.0
-    link: int = 0
-    site: str = ""
-    mti: str = ""
-    code: str = ""
-    late: bool = False
-    why: str = ""
-
-
-class ProcessorEvent(Struct, omit_defaults=True, gc=False):
-    """A line of the processor's book."""
-
-    event: Literal["asked", "answered", "noticed"]
-    fpid: str = ""
-    code: str = ""
-    """What it answered."""
-    node: str = ""
-    position: int = 0
-    """Journal position of the step that a notice is about."""
-    acknowledged: bool = True
-
-
-class JournalEvent(Struct, omit_defaults=True, gc=False):
-    """A record of a node's journal."""
-
-    position: int
-    kind: str
-    """Its name in `gateway.steps.Kind`."""
-    fpid: str = ""
-    code: str = ""
-    told: int = 0
-    """For TOLD and PARKED: the position of the step told."""
 
 
 class Invariant(Struct):
