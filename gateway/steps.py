@@ -174,6 +174,7 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     """What became of an outbound payment."""
 
     key: str
+    content: bytes
     code: str
     """DE26."""
     field: str
@@ -190,8 +191,11 @@ class Unsettled(Struct, frozen=True, array_like=True, gc=False):
     """An outbound payment that is UNKNOWN or UNSENT."""
 
     key: str
+    content: bytes
     reason: str
-    """`no-answer`, `no-link`, `no-mac`, `too-old`, or `inconclusive` with the hub's last code behind a space."""
+    """What the last attempt met: `no-answer`, `link-lost`, `no-link`, `no-mac`, `restart`, or `inconclusive`."""
+    code: str
+    """The hub's last inconclusive code, or empty."""
     attempts: int
     covered: bytes
 

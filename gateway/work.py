@@ -102,15 +102,24 @@ Refused = Literal["", "unavailable", "conflict"]
 class Submission:
     """A payment that the processor submits. The engine calls `done` once, in the trio thread, with the result set."""
 
-    __slots__ = ("content", "done", "key", "refused", "request", "standing", "void", "wait", "why")
+    __slots__ = ("content", "covered", "done", "key", "refused", "request", "standing", "void", "wait", "why")
 
     def __init__(
-        self, key: str, request: PaymentRequest, content: bytes, done: Callable[["Submission"], None], *, wait: bool
+        self,
+        key: str,
+        request: PaymentRequest,
+        covered: bytes,
+        content: bytes,
+        done: Callable[["Submission"], None],
+        *,
+        wait: bool,
     ) -> None:
         self.key = key
         """The processor's idempotency key."""
         self.request = request
         """As it will leave: whole, with its TRN; `body` is empty. It fits the field table."""
+        self.covered = covered
+        """The same as bytes: the 9200 up to and without DE128."""
         self.content = content
         """Digest of what was submitted, eight bytes."""
         self.done = done

@@ -16,6 +16,7 @@ from gateway.wire.explain import Part, explain
 from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, FieldTable, load
 from gateway.wire.message import (
     TYPES,
+    Advice,
     Message,
     PaymentRequest,
     PaymentResponse,
@@ -189,7 +190,7 @@ def join_mac(covered: bytes, mac: bytes) -> bytes:
     return covered + mac.hex().upper().encode("ascii")
 
 
-def fpid_of(message: PaymentRequest | PaymentResponse | ReversalRequest | ReversalResponse) -> str:
+def fpid_of(message: PaymentRequest | PaymentResponse | ReversalRequest | ReversalResponse | Advice) -> str:
     """Return the FPID, 42 characters, which a request, its repeats, its reversal and their responses share.
 
     TRN padded to 18, payment type, DE12, DE51, DE98 padded to 11 (fps-protocol section 4, certain). Empty when one of

@@ -1,0 +1,512 @@
+"""THE STORY of a payment that leaves: every branch is here.
+
+    submission → SUBMIT → (durable, MAC made) → TRANSMIT → the hub's answer → SETTLE → (durable) → REPORT
+
+Around that line: the same key again waits for the same payment or hears its outcome; other content under the key, or
+under its FPID, is a CLASH; what the scheme has told us that it would refuse is DECLINEd here. No answer, a lost link or
+an answer that settles nothing PAUSE the payment; then it leaves again (9201, and 9200 only where surely nothing left
+before), on another link where there is one, a bounded number of times. After that it is UNKNOWN when it may have left:
+never failed. Whatever comes later settles it: an answer on a connection that still stands, or another round of repeats
+when the processor submits it again. `lifecycle` is the law.
+
+Like `inbound` it knows no socket, disk, HSM, clock, log or task. Whatever leaves is commanded together with the
+position of the record that must be durable first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import inf
+from typing import Protocol
+
+from gateway import config, steps
+from gateway.clock import Now
+from gateway.lifecycle import OUTBOUND, RESTING, Act, Event, State, step
+from gateway.steps import Kind
+from gateway.submissions import Known, Submissions, Unfinished, standing_of
+from gateway.wire.codec import Codec, fpid_of
+from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
+from gateway.work import Standing, Submission
+
+REPEAT = b"9201"
+REQUEST = b"9200"
+
+
+class Link(Protocol):
+    """What the story knows of a link: who it is."""
+
+    id: int
+    """Unique for each connection: an answer is valid only on a connection that carried a request of its payment."""
+
+
+class Note(Enum):
+    """What people may want to hear of; `engine` makes log lines and counts of it."""
+
+    SUBMITTED = auto()
+    UNAVAILABLE = auto()
+    CLASH = auto()
+    SUBMITTED_AGAIN = auto()
+    DECLINED = auto()
+    TRANSMITTED = auto()
+    RETRIED = auto()
+    PAUSED = auto()
+    INCONCLUSIVE = auto()
+    SETTLED = auto()
+    CONTRADICTED = auto()
+    ANSWERED_AGAIN = auto()
+    UNKNOWN = auto()
+    UNSENT = auto()
+    RESUMED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Payment:
+    """An outbound payment under way, or UNKNOWN."""
+
+    key: str
+    fpid: str
+    content: bytes
+    covered: bytes
+    """The request, up to and without DE128, as it was first to leave."""
+    state: State
+    submitted_s: float
+    """When this round of attempts began, on the monotonic clock; before the start of this process after a restart."""
+    repeats: int = 0
+    """Requests made in this round, but for the first of all."""
+    attempt: int = 0
+    """Numbers the requests: what an earlier one is told of is out of date."""
+    left: bool = False
+    """A request may have left."""
+    left_before: bool = False
+    """The same, before the present attempt."""
+    pauses: int = 0
+    """In a row: each is twice the one before."""
+    due_s: float = inf
+    """When DEADLINE comes; inf: no timer runs."""
+    link: Link | None = None
+    """By which the present attempt left."""
+    links: set[int] = field(default_factory=set)
+    """Connections that carried a request: an answer counts on these."""
+    reason: str = ""
+    """What the last attempt met."""
+    inconclusive: str = ""
+    """The hub's last inconclusive code."""
+    standing: Standing | None = None
+    """Once there is an outcome."""
+    waiting: list[Submission] = field(default_factory=list)
+    """Who waits for the outcome, or (before it is durable) for that."""
+
+
+class Commands(Protocol):
+    """What the story asks of the shells. Each call only notes something for the end of this wake-up."""
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
+        """Append a record; returns its position."""
+
+    def when_settled(self, position: int, payment: Payment) -> None:
+        """Bring RECORDED when everything up to `position` is durable."""
+
+    def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of a request; call `on_durable` when `position` is, and bring READY when both are done, else
+        UNSENT.
+        """
+
+    def hand(self, payment: Payment, link: Link, body: bytes) -> bool:
+        """Put a request into the link's buffer; False: the link is gone. Brings `on_unsent` when it goes before the
+        request was written, `on_link_down` when it goes after.
+        """
+
+    def submitters(self) -> Sequence[Link]:
+        """The links that are signed on to submit."""
+
+    def set_alarm(self, payment: Payment, at_s: float) -> None:
+        """Bring DEADLINE at that time, unless `payment.due_s` is another one by then."""
+
+    def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Something worth a log line or a count."""
+
+
+class Outbound:
+    """The payments under way, and what happens to them."""
+
+    def __init__(
+        self,
+        pair: config.Pair,
+        payments_max: int,
+        submissions: Submissions,
+        codec: Codec,
+        commands: Commands,
+        recorder: Link,
+        forbids: Callable[[PaymentRequest], str] = lambda _request: "",
+    ) -> None:
+        """`forbids` says with which code the scheme would refuse a payment, or nothing. `recorder` stands for the link
+        of records that no link brought.
+        """
+        self._submit = pair.submit
+        self._prepare_within_s = pair.session.respond_within_s
+        self._inconclusive = frozenset(pair.submit.inconclusive_codes)
+        self._payments_max = payments_max
+        self._submissions = submissions
+        self._codec = codec
+        self._do = commands
+        self._recorder = recorder
+        self._forbids = forbids
+        self.in_flight: dict[str, Payment] = {}
+        """By FPID. What a drain waits for."""
+        self.unknown: dict[str, Payment] = {}
+        """By FPID: an answer may still come on a connection of theirs."""
+        self._keys: dict[str, Payment] = {}
+        """Both of them, by key."""
+        self._turn = 0
+
+    # --- what the processor wants
+
+    def on_submission(self, submission: Submission, unavailable: str, now: Now) -> None:
+        """A payment is submitted. `unavailable` says why none can be taken now, or nothing."""
+        key = submission.key
+        payment = self._keys.get(key)
+        known = self._submissions.of_key(key) if payment is None else None
+        if payment is None and known is None:
+            self._on_new(submission, unavailable, now)
+            return
+        content = payment.content if payment is not None else known.content if known is not None else b""
+        if content != submission.content:
+            self._clash(submission, payment, known)
+        elif payment is not None and payment.state is not State.UNKNOWN:
+            self._again(payment, submission)
+        elif payment is None and known is not None and known.standing.state is State.SETTLED:
+            assert step(State.SETTLED, Event.SUBMIT).act is Act.REPORT_AGAIN
+            self._do.tell_outbound(Note.SUBMITTED_AGAIN, known.standing.fpid)
+            _done(submission, known.standing)
+        elif payment is None and known is not None and known.standing.state is State.UNSENT:
+            self._on_new(submission, unavailable, now)
+        else:
+            self._take_up(submission, payment, unavailable, now)
+
+    def _on_new(self, submission: Submission, unavailable: str, now: Now) -> None:
+        """Never submitted before, or nothing of it ever left."""
+        fpid = fpid_of(submission.request)
+        under_way = self.in_flight.get(fpid) or self.unknown.get(fpid)
+        namesake = self._submissions.of_fpid(fpid) if under_way is None else None
+        if under_way is not None or (namesake is not None and namesake.key != submission.key):
+            self._clash(submission, under_way, namesake)
+            return
+        if unavailable := unavailable or self._full():
+            self._unavailable(submission, unavailable)
+            return
+        code = self._forbids(submission.request)
+        before = State.UNSENT if namesake is not None else State.UNSUBMITTED
+        payment = Payment(submission.key, fpid, submission.content, submission.covered, before, now.mono_s)
+        payment.waiting.append(submission)
+        body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
+        self._enter(payment)
+        if code:
+            assert self._step(payment, Event.DECLINE) is Act.DECLINE
+            self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
+            self._settle(payment, code, "", "gateway", None)
+            self._do.tell_outbound(Note.DECLINED, fpid, code)
+            return
+        assert self._step(payment, Event.SUBMIT) is Act.SUBMIT
+        position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
+        payment.attempt += 1
+        self._do.depart(payment, payment.covered, position, now.mono_s + self._prepare_within_s)
+        self._do.tell_outbound(Note.SUBMITTED, fpid)
+
+    def _full(self) -> str:
+        return "too many payments are under way" if len(self.in_flight) >= self._payments_max else ""
+
+    def _unavailable(self, submission: Submission, why: str) -> None:
+        submission.refused, submission.why = "unavailable", why
+        self._do.tell_outbound(Note.UNAVAILABLE, "", why)
+        submission.done(submission)
+
+    def _again(self, payment: Payment, submission: Submission) -> None:
+        """The same key and content, while it is under way."""
+        assert self._step(payment, Event.SUBMIT) is Act.AWAIT
+        self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
+        if submission.wait or payment.state is State.SUBMITTING:
+            payment.waiting.append(submission)
+        else:
+            _done(submission, self._standing(payment))
+
+    def _take_up(self, submission: Submission, payment: Payment | None, unavailable: str, now: Now) -> None:
+        """It is UNKNOWN, and the processor asks for another round."""
+        if unavailable := unavailable or self._full():
+            self._unavailable(submission, unavailable)
+            return
+        if payment is None:  # an earlier process left it so
+            fpid = fpid_of(submission.request)
+            covered = submission.covered
+            payment = Payment(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
+        self.unknown.pop(payment.fpid, None)
+        payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
+        self._enter(payment)
+        payment.waiting.append(submission)
+        assert self._step(payment, Event.SUBMIT) is Act.SEND_AGAIN
+        self._send_again(payment, now)
+
+    def _clash(self, submission: Submission, payment: Payment | None, known: Known | None) -> None:
+        state = payment.state if payment is not None else known.standing.state if known is not None else State.SETTLED
+        assert step(state, Event.CONFLICT).act is Act.CLASH
+        ours = payment.key if payment is not None else known.key if known is not None else ""
+        submission.refused = "conflict"
+        submission.why = (
+            "this key was used for another payment"
+            if ours == submission.key
+            else "another key was used for a payment with this TxId, type, date and currency"
+        )
+        self._do.tell_outbound(Note.CLASH, fpid_of(submission.request))
+        submission.done(submission)
+
+    def look(self, key: str) -> Standing | None:
+        """Where the payment of this key stands."""
+        payment = self._keys.get(key)
+        if payment is not None:
+            return self._standing(payment)
+        known = self._submissions.of_key(key)
+        return known.standing if known is not None else None
+
+    # --- the way out
+
+    def on_durable(self, payment: Payment) -> None:
+        """A request's record is durable: who waits for nothing more hears so."""
+        waiting, payment.waiting = payment.waiting, []
+        for submission in waiting:
+            if submission.wait:
+                payment.waiting.append(submission)
+            else:
+                _done(submission, self._standing(payment))
+
+    def on_ready(self, payment: Payment, attempt: int, body: bytes, now: Now) -> None:
+        """A request is durable and has its MAC: it leaves, if there is a link and still a reason."""
+        if payment.attempt != attempt or payment.state not in {State.SUBMITTING, State.REPEATING}:
+            if payment.state in {State.SETTLING, State.SETTLED}:
+                self._step(payment, Event.READY)  # answered meanwhile
+            return
+        link = self._next_link(payment)
+        if link is None or not self._do.hand(payment, link, body):
+            self.on_unsent(payment, attempt, "no-link", now)
+            return
+        assert self._step(payment, Event.READY) is Act.TRANSMIT
+        payment.link, payment.left_before, payment.left = link, payment.left, True
+        payment.links.add(link.id)
+        self._set_timer(payment, now.mono_s + self._submit.answer_within_s)
+        self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
+
+    def _next_link(self, payment: Payment) -> Link | None:
+        """In turn, and another one than last time where there is one."""
+        links = self._do.submitters()
+        if not links:
+            return None
+        self._turn += 1
+        link = links[self._turn % len(links)]
+        if link is payment.link and len(links) > 1:
+            link = links[(self._turn + 1) % len(links)]
+        return link
+
+    def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
+        """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
+        if payment.attempt != attempt or payment.state in RESTING:
+            return
+        if payment.state is State.WAITING:
+            if surely:
+                payment.left = payment.left_before
+            self._interrupt(payment, Event.UNSENT if surely else Event.LOST, reason, now)
+        elif payment.state in {State.SUBMITTING, State.REPEATING}:
+            self._interrupt(payment, Event.UNSENT, reason, now)
+
+    def on_link_down(self, link: Link, now: Now) -> None:
+        """A connection is gone, and with it every answer that it could have brought."""
+        for payment in [p for p in self.in_flight.values() if p.link is link]:
+            if payment.state is State.WAITING:
+                self._interrupt(payment, Event.LOST, "link-lost", now)
+        for payment in [p for p in self.unknown.values() if link.id in p.links]:
+            payment.links.discard(link.id)
+            if not payment.links:  # nothing can answer it any more but another round
+                del self.unknown[payment.fpid], self._keys[payment.key]
+
+    def on_deadline(self, payment: Payment, now: Now) -> None:
+        """Its timer fired: no answer came in time, or its pause is over."""
+        payment.due_s = inf
+        if payment.state is State.WAITING:
+            self._interrupt(payment, Event.DEADLINE, "no-answer", now)
+            return
+        round_over = payment.repeats >= self._submit.repeats_max
+        if round_over or now.mono_s - payment.submitted_s >= self._submit.repeat_for_s:
+            self._give_up(payment, now)
+        elif not self._do.submitters():
+            self._interrupt(payment, Event.UNSENT, "no-link", now)
+        else:
+            assert self._step(payment, Event.DEADLINE) is Act.SEND_AGAIN
+            self._send_again(payment, now)
+
+    def _interrupt(self, payment: Payment, event: Event, reason: str, now: Now) -> None:
+        """This attempt is over: the next one has its time, which is at once where waiting was long already."""
+        if self._step(payment, event) is not Act.PAUSE:
+            return
+        payment.reason = reason
+        self._do.tell_outbound(Note.PAUSED, payment.fpid, reason)
+        if event is Event.DEADLINE:
+            payment.pauses = 0
+            self._set_timer(payment, now.mono_s)
+            return
+        pause_s = min(self._submit.pause_max_s, self._submit.pause_s * 2 ** min(payment.pauses, 30))
+        payment.pauses += 1
+        self._set_timer(payment, now.mono_s + pause_s)
+
+    def _send_again(self, payment: Payment, now: Now) -> None:
+        payment.repeats += 1
+        payment.attempt += 1
+        payment.due_s = inf
+        covered = (REPEAT if payment.left else REQUEST) + payment.covered[4:]
+        body = steps.pack(steps.Retry(payment.attempt, covered))
+        position = self._do.record(Kind.RETRIED, body, payment.fpid, self._recorder)
+        self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
+        self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
+
+    def _give_up(self, payment: Payment, now: Now) -> None:
+        """Nothing more is sent by ourselves: unknown when it may have left, never failed."""
+        act = self._step(payment, Event.EXHAUSTED if payment.left else Event.NEVER_LEFT)
+        unknown = act is Act.GIVE_UP
+        payment.due_s = inf
+        unsettled = steps.Unsettled(
+            payment.key, payment.content, payment.reason, payment.inconclusive, payment.attempt, payment.covered
+        )
+        kind, note = (Kind.UNKNOWN, Note.UNKNOWN) if unknown else (Kind.UNSENT, Note.UNSENT)
+        self._do.record(kind, steps.pack(unsettled), payment.fpid, self._recorder)
+        self._do.tell_outbound(note, payment.fpid, payment.reason)
+        standing = Standing(payment.fpid, payment.state, payment.inconclusive)
+        self._rest(payment, standing, now)
+        if unknown and payment.links:
+            self.unknown[payment.fpid] = self._keys[payment.key] = payment
+
+    # --- what the hub says
+
+    def on_response(self, response: PaymentResponse, link: Link, now: Now) -> bool:
+        """A 9210 came. False when it belongs to nothing that this connection carried."""
+        fpid = fpid_of(response)
+        payment = self.in_flight.get(fpid) or self.unknown.get(fpid)
+        if payment is None:
+            return self._on_settled(fpid, response, link)
+        if link.id not in payment.links:
+            return False
+        code = response.action_code
+        if payment.state is State.SETTLING:
+            self._compare(payment.standing, payment.key, payment.content, response, link, payment.state)
+        elif code in self._inconclusive:
+            self._on_inconclusive(payment, code, response.body, link, now)
+        else:
+            assert self._step(payment, Event.ANSWER) is Act.SETTLE
+            if self.unknown.pop(fpid, None) is not None:
+                self._enter(payment)
+            self._settle(payment, code, response.field_in_error, "hub" if code[:1] == "9" else "receiver", response)
+        return True
+
+    def on_advice(self, advice: Advice, link: Link, now: Now) -> bool:
+        """A 9624 came. False when it names nothing that this connection carried."""
+        fpid = fpid_of(advice) if advice.trn else ""
+        payment = self.in_flight.get(fpid)
+        if payment is None or link.id not in payment.links or payment.state is State.SETTLING:
+            return False
+        self._on_inconclusive(payment, advice.function_code, advice.body, link, now)
+        return True
+
+    def _on_inconclusive(self, payment: Payment, code: str, body: bytes, link: Link, now: Now) -> None:
+        payment.inconclusive = code
+        self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
+        self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
+        if payment.state is State.WAITING and payment.link is not link:
+            return  # an earlier attempt's: this one may still be answered
+        self._interrupt(payment, Event.INCONCLUSIVE, "inconclusive", now)
+
+    def _on_settled(self, fpid: str, response: PaymentResponse, link: Link) -> bool:
+        known = self._submissions.of_fpid(fpid)
+        if known is None or known.standing.state is not State.SETTLED:
+            return False
+        self._compare(known.standing, known.key, known.content, response, link, State.SETTLED)
+        return True
+
+    def _compare(
+        self, standing: Standing | None, key: str, content: bytes, response: PaymentResponse, link: Link, state: State
+    ) -> None:
+        """Another answer to what has one."""
+        assert standing is not None
+        code = response.action_code
+        if code in self._inconclusive or code == standing.code:
+            step(state, Event.INCONCLUSIVE if code in self._inconclusive else Event.ANSWER)
+            self._do.record(Kind.UNPLACED, response.body, standing.fpid, link)
+            self._do.tell_outbound(Note.ANSWERED_AGAIN, standing.fpid, code)
+            return
+        assert step(state, Event.ANSWER).act is Act.COMPARE
+        by = "hub" if code[:1] == "9" else "receiver"
+        body = steps.Settlement(key, content, code, response.field_in_error, by, response.body, b"")
+        self._do.record(Kind.CONTRADICTED, steps.pack(body), standing.fpid, link)
+        self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
+
+    def _settle(
+        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse | None
+    ) -> None:
+        """Give a payment its outcome: the one place."""
+        payment.due_s = inf
+        raw = response.body if response is not None else b""
+        settlement = steps.Settlement(payment.key, payment.content, code, field_in_error, by, raw, payment.covered)
+        payment.standing = standing_of(payment.fpid, settlement, response)
+        link = payment.link or self._recorder
+        position = self._do.record(Kind.SETTLED, steps.pack(settlement), payment.fpid, link)
+        self._do.when_settled(position, payment)
+
+    def on_recorded(self, payment: Payment, now: Now) -> None:
+        """Its outcome is durable."""
+        assert self._step(payment, Event.RECORDED) is Act.REPORT
+        assert payment.standing is not None
+        self._do.tell_outbound(Note.SETTLED, payment.fpid, payment.standing.code, payment.submitted_s)
+        self._rest(payment, payment.standing, now)
+
+    # --- memory
+
+    def on_restart(self, unfinished: dict[str, Unfinished], now: Now) -> None:
+        """Take up what the last process left under way: it may have left, and its connections are gone."""
+        for fpid, left in unfinished.items():
+            age_s = max(0.0, (now.wall_ns - left.submitted_ns) / 1e9)
+            payment = Payment(
+                left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
+                repeats=left.repeats, left=True, reason="restart",
+            )  # fmt: skip
+            payment.attempt = left.repeats + 1
+            self._enter(payment)
+            # the links are only being dialled
+            self._set_timer(payment, now.mono_s + self._submit.pause_s)
+            self._do.tell_outbound(Note.RESUMED, fpid)
+
+    def _enter(self, payment: Payment) -> None:
+        self.in_flight[payment.fpid] = self._keys[payment.key] = payment
+
+    def _rest(self, payment: Payment, standing: Standing, now: Now) -> None:
+        """Nothing of ours is under way any more: remember where it stands, say it to those who wait."""
+        del self.in_flight[payment.fpid], self._keys[payment.key]
+        self._submissions.put(Known(payment.key, payment.content, standing), now.wall_ns)
+        waiting, payment.waiting = payment.waiting, []
+        for submission in waiting:
+            _done(submission, standing)
+
+    @staticmethod
+    def _standing(payment: Payment) -> Standing:
+        # an outcome that is not durable yet is none
+        state = payment.state if payment.state is State.UNKNOWN else State.WAITING
+        return Standing(payment.fpid, state, payment.inconclusive if state is State.UNKNOWN else "")
+
+    def _set_timer(self, payment: Payment, at_s: float) -> None:
+        payment.due_s = at_s
+        self._do.set_alarm(payment, at_s)
+
+    @staticmethod
+    def _step(payment: Payment, event: Event) -> Act:
+        row = step(payment.state, event)
+        payment.state = row.to
+        assert row.to in OUTBOUND
+        return row.act
+
+
+def _done(submission: Submission, standing: Standing) -> None:
+    submission.standing = standing
+    submission.done(submission)
