@@ -33,6 +33,7 @@ from gateway import config, disk, log, metrics, steps
 from gateway.clock import system_clock
 from gateway.engine import Engine
 from gateway.hub.pool import Links
+from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.ops import server
@@ -41,6 +42,8 @@ from gateway.processor.client import Client
 from gateway.processor.forwarder import Forwarder
 from gateway.signer.pool import Signer
 from gateway.steps import Kind
+from gateway.submissions import Replay as SubmissionsReplay
+from gateway.submissions import Submissions
 from gateway.wire import fields
 from gateway.wire.codec import Codec
 
@@ -92,6 +95,7 @@ class Gateway:
         codec: Codec,
         journal: Journal,
         replay: Replay,
+        submitted: SubmissionsReplay,
         client: Client,
         forwarder: Forwarder,
     ) -> None:
@@ -99,14 +103,20 @@ class Gateway:
         self.configuration = configuration
         self.journal = journal
         self.replay = replay
+        self.submitted = submitted
         self.client = client
         self.forwarder = forwarder
         self.signer = Signer(node.token, pair.mac, system_clock, extra_keys=(pair.mac.seal_key,))
+        message_ids = MessageIds()
         self.engine = Engine(
-            pair, node.payments_max, codec, replay.outcomes, journal, self.signer, self.client, system_clock
-        )
-        self.links = Links(node.hub, pair, self.engine, clock=system_clock, random=random.Random())  # noqa: S311 - jitter
-        self.engine.message_ids = self.links.message_ids
+            pair, node.payments_max, codec, replay.outcomes, submitted.submissions, journal, self.signer, self.client,
+            system_clock, message_ids,
+        )  # fmt: skip
+        self.links = Links(
+            node.hub, pair, self.engine, message_ids, clock=system_clock, random=random.Random()  # noqa: S311 - jitter
+        )  # fmt: skip
+        self.engine.join(self.links)
+        self.engine.closed = self.closed
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
         self.client.on_answers = self.engine.on_answers
@@ -121,6 +131,10 @@ class Gateway:
         if not self.signer.serving:
             reasons.append("no HSM token serves")
         return [reason for reason in reasons if reason]
+
+    def closed(self) -> str:
+        """Why no payment may be submitted now, as far as it is not the links'; empty when one may."""
+        return "draining" if self.stop.draining else "; ".join(self.unready())
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """For `/ready`."""
@@ -189,7 +203,7 @@ class Gateway:
         started = steps.Started(node.name, gateway.__version__, pair.fingerprint())
         if not self.replay.clean:
             _log.warning("the last process did not end in peace", count=len(self.replay.unfinished))
-        self.engine.begin(started, self.replay)
+        self.engine.begin(started, self.replay, self.submitted)
 
     async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
         await server.serve(
@@ -251,9 +265,11 @@ async def run(configuration: config.Configuration) -> bool:
     client = Client(node.processor)
     forwarder = Forwarder(node.processor, node.name, client, codec, clock=system_clock)
     replay = Replay(Outcomes(pair.business_days))
+    submitted = SubmissionsReplay(Submissions(pair.business_days), codec)
 
     def on_record(record: Record) -> None:
         replay.record(record.kind, record.time_ns, record.fpid, record.body)
+        submitted.record(record.kind, record.time_ns, record.fpid, record.body)
         forwarder.remember(record)
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -261,7 +277,7 @@ async def run(configuration: config.Configuration) -> bool:
         journal = open_journal(node.journal, disk.RealDisk(), on_record=on_record)
         gc.freeze()  # what the journal remembers is no garbage: do not look at it again
         gc.set_threshold(*GC_THRESHOLDS)
-        finished = await Gateway(configuration, codec, journal, replay, client, forwarder).run(signals)
+        finished = await Gateway(configuration, codec, journal, replay, submitted, client, forwarder).run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=system_clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:

@@ -153,6 +153,13 @@ PAYMENT_REPLY_S = Histogram(
     registry=REGISTRY,
 )
 
+OUTBOUND_SETTLE_S = Histogram(
+    "fps_outbound_settle_seconds",
+    "From a submission to its outcome made durable.",
+    buckets=(*LATENCY_S, 15.0, 20.0, 30.0, 60.0),
+    registry=REGISTRY,
+)
+
 
 class StepCounts(Collector):
     """Shows the engine's own counts when they are asked for: counting costs a payment nothing twice."""

@@ -13,8 +13,11 @@ from gateway import config, steps
 from gateway.clock import Now
 from gateway.engine import COMMIT_WITHIN_S, Engine
 from gateway.errors import HubFault
+from gateway.hub.session import MessageIds
 from gateway.outcomes import Outcomes, Replay
 from gateway.steps import Kind
+from gateway.submissions import Replay as SubmissionsReplay
+from gateway.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.message import (
     Advice,
@@ -125,8 +128,9 @@ class World:
         self.link = FakeLink()
         self.now_s = 10.0
         self.engine = Engine(
-            PAIR, 1000, CODEC, Outcomes(7), self.journal, self.signer, self.processor, lambda: self.now
-        )
+            PAIR, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
+            lambda: self.now, MessageIds(),
+        )  # fmt: skip
 
     @property
     def now(self) -> Now:
@@ -568,7 +572,8 @@ class Ledger:
         replay = Replay(new.engine.outcomes)
         for kind, body, fpid in new.journal.records:
             replay.record(kind, new.now.wall_ns, fpid, body)
-        new.engine.begin(steps.Started("node", "0", "0"), replay)
+        submitted = SubmissionsReplay(new.engine.submissions, CODEC)
+        new.engine.begin(steps.Started("node", "0", "0"), replay, submitted)
         for link in self.links:
             link.open = False
         new.link = FakeLink(id=self.links[-1].id + 1)

@@ -70,9 +70,9 @@ class _Site:
 class Links:
     """All links of this process. `run` it once."""
 
-    def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox,
+    def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox, message_ids: MessageIds,
                  *, clock: Clock, random: random_module.Random, dial: Dial = dial_socket) -> None:  # fmt: skip
-        self.message_ids = MessageIds()
+        self.message_ids = message_ids
         """DE11 for every management message of this process; also for those that the engine makes."""
         self._pair = pair
         self._inbox = inbox
@@ -98,8 +98,12 @@ class Links:
         return [site.link for site in self._sites if site.link is not None and site.link.open]
 
     def signed_on(self, direction: Direction) -> list[Link]:
-        """The live ones that the hub has signed on in this direction: for SUBMIT, where a payment may be sent."""
+        """The live ones that the hub has signed on in this direction."""
         return [link for link in self.links if link.session.signed_on(direction)]
+
+    def submitters(self) -> list[Link]:
+        """The live ones where a payment may be sent."""
+        return self.signed_on(Direction.SUBMIT)
 
     def receiving(self) -> bool:
         """Whether the hub may still send new payments on any link: while draining, whether to wait on."""

@@ -292,7 +292,7 @@ class World:
         self._nursery = nursery
         self._pair = pair
         seeded = random.Random(1)  # noqa: S311 - jitter
-        self.links = Links(sites, pair, engine, clock=system_clock, random=seeded, dial=self.dial)
+        self.links = Links(sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, dial=self.dial)
 
     async def dial(self, site: config.HubSite) -> trio.abc.Stream:
         """What `Links` dials with."""

@@ -1,0 +1,16 @@
+"""Where events meet machines: in one wake-up the engine takes all that has happened, lets the stories speak, and hands
+each shell its batch: one write to the disk, one message to the token, one flush per link.
+
+    turn       the wake-up: what happened, in a fixed order, to the stories        ← start reading
+    batch      what a wake-up collects for the shells
+    arriving   how the commands of `inbound` are done
+    leaving    how the commands of `outbound` are done
+    jobs       what is under way between wake-ups
+    notes      what people hear of it
+    shells     what the engine asks of the shells
+"""
+
+from gateway.engine.batch import COMMIT_WITHIN_S
+from gateway.engine.turn import Engine
+
+__all__ = ["COMMIT_WITHIN_S", "Engine"]

@@ -1,0 +1,153 @@
+"""How the commands of `inbound` are done, and what every message that leaves on a link of its own request waits for."""
+
+import heapq
+
+from gateway import config, inbound, log, metrics, steps
+from gateway.clock import Now
+from gateway.engine import notes
+from gateway.engine.batch import Batch
+from gateway.engine.jobs import Outgoing
+from gateway.engine.shells import Link
+from gateway.hub.session import MessageIds, transmission_time
+from gateway.inbound import Inbound, Note, Payment
+from gateway.inbound import Link as StoryLink
+from gateway.outcomes import Outcomes
+from gateway.steps import Kind
+from gateway.wire.codec import Codec, join_mac
+from gateway.wire.message import Advice
+from gateway.work import Ask
+
+_log = log.get("engine")
+
+
+class Arriving(inbound.Commands):
+    """Carries payments that arrive through the shells."""
+
+    def __init__(
+        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds
+    ) -> None:
+        self.story = Inbound(pair, payments_max, outcomes, codec, self)
+        self.own_key = pair.mac.own_key
+        """The label of the key that we sign with."""
+        self.timers: list[tuple[float, str]] = []
+        self.leaving = 0
+        """Replies that are owed and have not reached a link."""
+        self.message_ids = ids
+        self._deadlines = pair.deadlines
+        self._codec = codec
+        self._batch = batch
+
+    # --- what happened
+
+    def take_timers(self, now: Now) -> None:
+        """Bring the deadlines that have passed."""
+        timers, in_flight = self.timers, self.story.in_flight
+        while timers and timers[0][0] <= now.mono_s:
+            payment = in_flight.get(heapq.heappop(timers)[1])
+            if payment is not None:
+                self.story.on_deadline(payment)
+
+    def start(self, outgoing: Outgoing) -> None:
+        """Have its MAC made."""
+        self.leaving += outgoing.owed
+        self._batch.jobs.append(outgoing)
+
+    def complete(self, outgoing: Outgoing, now: Now) -> None:
+        """Durable and authenticated: it leaves, unless that is of no use any more."""
+        self.leaving -= outgoing.owed
+        body = join_mac(outgoing.data, outgoing.made)
+        payment = outgoing.payment
+        if outgoing.decides:
+            assert payment is not None
+            self.story.on_ready(payment, body, now)
+            return
+        assert outgoing.link is not None
+        reason = ""
+        if payment is not None and not self.story.may_repeat(payment):
+            reason = "reversed"
+        elif now.mono_s > outgoing.deadline_s:
+            reason = "too-late"
+        elif not outgoing.link.send(body, payment):
+            reason = "link-lost"
+        else:
+            self._batch.touched.add(outgoing.link)
+        if reason:
+            self._lost(outgoing, reason, now)
+
+    def abandon(self, outgoing: Outgoing, now: Now) -> None:
+        """Its MAC cannot be made in time."""
+        self.leaving -= outgoing.owed
+        self._lost(outgoing, "no-mac", now)
+
+    def _lost(self, outgoing: Outgoing, reason: str, now: Now) -> None:
+        self._batch.count("unsent")
+        if outgoing.payment is not None:
+            self.story.on_unsent(outgoing.payment, reason, now)
+        else:
+            _log.warning("message not sent", reason=reason, mti=outgoing.data[:4].decode("ascii"))
+
+    # --- Commands
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+        """See `inbound.Commands`; so are all that follow."""
+        return self._batch.record(kind, body, fpid, link)
+
+    def when_recorded(self, position: int, payment: Payment) -> None:
+        """Bring RECORDED."""
+        self._batch.wait_for_disk(position, payment)
+
+    def ask(self, payment: Payment, deadline_s: float) -> None:
+        """Ask the processor."""
+        assert payment.request is not None
+        payment.question = Ask(payment.fpid, payment.request, deadline_s, payment)
+        self._batch.asks.append(payment.question)
+
+    def unask(self, payment: Payment) -> None:
+        """No answer is wanted any more."""
+        if payment.question is not None:
+            payment.question.void = True
+
+    def set_timer(self, payment: Payment, at_s: float) -> None:
+        """Bring a deadline."""
+        heapq.heappush(self.timers, (at_s, payment.fpid))
+
+    def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of the decision's reply."""
+        outgoing = Outgoing(self.own_key, covered, until_s, None, payment, decides=True, durable=False)
+        self._batch.wait_for_disk(position, outgoing)
+        self.start(outgoing)
+
+    def send(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
+        """Put a reply into the link's buffer."""
+        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        self._batch.touched.add(going)
+        return going.send(body, payment)
+
+    def leave(self, link: StoryLink, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+        """Make the MAC of any other reply and send it."""
+        going: Link = link  # type: ignore[assignment]  # as in `send`
+        outgoing = Outgoing(self.own_key, covered, until_s, going, payment, decides=False, durable=False)
+        self._batch.wait_for_disk(position, outgoing)
+        self.start(outgoing)
+
+    def advise(self, link: StoryLink, body: bytes, function_code: str, where: str) -> None:
+        """Send a 9624. An advice is never answered with an advice."""
+        if body[:4] == b"9624":
+            self.record(Kind.REJECTED, steps.pack(steps.Rejected(function_code, where, body, b"")), "", link)
+            return
+        now = self._batch.now
+        stamp, message_id = transmission_time(now), self.message_ids.take()
+        covered = self._codec.encode(
+            Advice(mti="9624", transmission_time=stamp, message_id=message_id, function_code=function_code)
+        )
+        record = steps.pack(steps.Rejected(function_code, where, body, covered))
+        position = self.record(Kind.REJECTED, record, "", link)
+        self.leave(link, covered, position, now.mono_s + self._deadlines.reply_within_s, None)
+
+    def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Count it, and say it where somebody may want to hear."""
+        self._batch.count(note.name.lower())
+        elapsed_ms = round((self._batch.now.mono_s - since_s) * 1000, 3) if since_s else 0.0
+        if note is Note.REPLIED and since_s:  # a repeat of what an earlier process decided has no first byte here
+            metrics.PAYMENT_REPLY_S.observe(elapsed_ms / 1000)
+        notes.say(note, fpid, detail, elapsed_ms)

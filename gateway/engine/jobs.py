@@ -1,0 +1,82 @@
+"""What the engine has under way between wake-ups: MACs to verify and to make, each with what is to become of it."""
+
+from typing import NamedTuple
+
+from gateway import inbound, outbound
+from gateway.engine.shells import Link
+from gateway.wire.message import Message
+from gateway.work import MacJob
+
+
+class Incoming(MacJob):
+    """A message that came, while its MAC is verified."""
+
+    __slots__ = ("first_byte_s", "link", "message")
+
+    def __init__(self, key: str, covered: bytes, mac: bytes, deadline_s: float, link: Link, message: Message,
+                 first_byte_s: float) -> None:  # fmt: skip
+        super().__init__(key, covered, deadline_s=deadline_s, mac=mac)
+        self.link = link
+        self.message = message
+        self.first_byte_s = first_byte_s
+
+
+class Outgoing(MacJob):
+    """A reply or a management message that is to leave once its MAC is made and its record is durable."""
+
+    __slots__ = ("authentic", "decides", "durable", "link", "owed", "payment")
+
+    def __init__(
+        self, key: str, covered: bytes, deadline_s: float, link: Link | None, payment: inbound.Payment | None,
+        *, decides: bool, durable: bool, owed: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(key, covered, deadline_s=deadline_s)
+        self.link = link
+        self.payment = payment
+        self.decides = decides
+        """The reply of a decision: when complete, the story sends it on every leg."""
+        self.durable = durable
+        self.owed = owed
+        """Whether a drain waits for it: replies are owed, what a session says is not."""
+        self.authentic = False
+        """The signer brought its MAC. Not the same as `made`, which the signer fills in before it says so."""
+
+
+class Departing(MacJob):
+    """A payment request of ours that is to leave once its MAC is made and its record is durable."""
+
+    __slots__ = ("attempt", "authentic", "durable", "payment")
+
+    def __init__(self, key: str, covered: bytes, deadline_s: float, payment: outbound.Payment) -> None:
+        super().__init__(key, covered, deadline_s=deadline_s)
+        self.payment = payment
+        self.attempt = payment.attempt
+        self.durable = False
+        self.authentic = False
+        self.urgent = False  # a reply that is owed goes first
+
+
+class Carried(NamedTuple):
+    """What a link is given with a request of ours: whose it is."""
+
+    payment: outbound.Payment
+    attempt: int
+
+
+class Sealing(MacJob):
+    """A seal under way: a MAC over the journal's chain value at a position."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, key: str, chain: bytes, deadline_s: float, position: int) -> None:
+        super().__init__(key, chain, deadline_s=deadline_s)
+        self.position = position
+
+
+class _Recorder:
+    """The link of what no link brought: records of the process itself."""
+
+    id = 0
+
+
+RECORDER = _Recorder()

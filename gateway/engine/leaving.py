@@ -1,0 +1,98 @@
+"""How the commands of `outbound` are done."""
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from gateway import config, metrics, outbound
+from gateway.clock import Now
+from gateway.engine import notes
+from gateway.engine.batch import Batch
+from gateway.engine.jobs import RECORDER, Carried, Departing
+from gateway.engine.shells import Link, Links
+from gateway.outbound import Link as StoryLink
+from gateway.outbound import Note, Outbound, Payment
+from gateway.steps import Kind
+from gateway.submissions import Submissions
+from gateway.wire.codec import Codec, join_mac
+from gateway.wire.message import PaymentRequest
+
+
+class _NoLinks:
+    """Before the daemon has joined the links."""
+
+    def submitters(self) -> Sequence[Link]:
+        return ()
+
+
+class Leaving(outbound.Commands):
+    """Carries payments that leave through the shells."""
+
+    def __init__(
+        self,
+        pair: config.Pair,
+        payments_max: int,
+        codec: Codec,
+        submissions: Submissions,
+        batch: Batch,
+        forbids: Callable[[PaymentRequest], str],
+    ) -> None:
+        self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, forbids)
+        self.own_key = pair.mac.own_key
+        """The label of the key that we sign with."""
+        self.links: Links = _NoLinks()
+        self.alarms: list[tuple[float, str]] = []
+        self._batch = batch
+
+    # --- what happened
+
+    def take_alarms(self, now: Now) -> None:
+        """Bring the deadlines that have passed and still hold."""
+        alarms, in_flight = self.alarms, self.story.in_flight
+        while alarms and alarms[0][0] <= now.mono_s:
+            at_s, fpid = heapq.heappop(alarms)
+            payment = in_flight.get(fpid)
+            if payment is not None and payment.due_s == at_s:
+                self.story.on_deadline(payment, now)
+
+    def complete(self, departing: Departing, now: Now) -> None:
+        """Durable and authenticated."""
+        body = join_mac(departing.data, departing.made)
+        self.story.on_ready(departing.payment, departing.attempt, body, now)
+
+    # --- Commands
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+        """See `outbound.Commands`; so are all that follow."""
+        return self._batch.record(kind, body, fpid, link)
+
+    def when_settled(self, position: int, payment: Payment) -> None:
+        """Bring RECORDED."""
+        self._batch.wait_for_disk(position, payment)
+
+    def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of a request."""
+        departing = Departing(self.own_key, covered, until_s, payment)
+        self._batch.wait_for_disk(position, departing)
+        self._batch.jobs.append(departing)
+
+    def hand(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
+        """Put a request into the link's buffer."""
+        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        self._batch.touched.add(going)
+        return going.send(body, Carried(payment, payment.attempt))
+
+    def submitters(self) -> Sequence[StoryLink]:
+        """The links that are signed on to submit."""
+        return self.links.submitters()
+
+    def set_alarm(self, payment: Payment, at_s: float) -> None:
+        """Bring a deadline."""
+        heapq.heappush(self.alarms, (at_s, payment.fpid))
+
+    def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Count it, and say it where somebody may want to hear."""
+        self._batch.count("outbound_" + note.name.lower())
+        elapsed_s = self._batch.now.mono_s - since_s if since_s else 0.0
+        if note is Note.SETTLED and since_s:
+            metrics.OUTBOUND_SETTLE_S.observe(elapsed_s)
+        notes.say(note, fpid, detail, round(elapsed_s * 1000, 3))

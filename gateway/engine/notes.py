@@ -1,0 +1,54 @@
+"""What the stories note, as log lines: one for a payment that goes well, at its end."""
+
+from collections.abc import Callable
+
+from gateway import inbound, log, outbound
+
+_log = log.get("engine")
+
+_IN = inbound.Note
+_OUT = outbound.Note
+
+NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
+    _IN.RECEIVED: (None, ""),
+    _IN.ANSWERED: (None, ""),
+    _IN.JOINED: ("info", "repeat waits for the decision"),
+    _IN.STOOD_IN: ("info", "payment stood in"),
+    _IN.REPLIED: ("info", "payment replied"),
+    _IN.UNDELIVERED: ("warning", "reply undelivered"),
+    _IN.LATE_ANSWER: ("info", "answer came late"),
+    _IN.LATE_REFUSAL: ("error", "refusal came after stand-in had accepted"),
+    _IN.REVERSED: ("warning", "payment reversed"),
+    _IN.REVERSED_AGAIN: ("info", "reversal repeated"),
+    _IN.REPEATED: ("info", "repeat replied from the stored outcome"),
+    _IN.CONFLICT: ("warning", "payment refused: its FPID was used by other content"),
+    _IN.BAD_FIELD: ("warning", "payment refused: a field is in error"),
+    _IN.REFUSED_REVERSED: ("warning", "payment refused: it was reversed before"),
+    _IN.OVERLOAD: ("debug", "payment not asked about: too many are being decided"),
+    _IN.ORPHANED: ("warning", "payment orphaned by a restart"),
+    _OUT.SUBMITTED: (None, ""),
+    _OUT.UNAVAILABLE: ("debug", "submission not taken"),
+    _OUT.CLASH: ("warning", "submission refused: its key or FPID is another payment's"),
+    _OUT.SUBMITTED_AGAIN: ("info", "payment submitted again"),
+    _OUT.DECLINED: ("warning", "payment declined: the scheme would refuse it"),
+    _OUT.TRANSMITTED: (None, ""),
+    _OUT.RETRIED: ("warning", "payment repeated"),
+    _OUT.PAUSED: ("debug", "attempt is over without a conclusive answer"),
+    _OUT.INCONCLUSIVE: ("warning", "answer of the hub settles nothing"),
+    _OUT.SETTLED: ("info", "payment settled"),
+    _OUT.CONTRADICTED: ("error", "hub answers otherwise than before"),
+    _OUT.ANSWERED_AGAIN: ("info", "hub answers again"),
+    _OUT.UNKNOWN: ("error", "payment may have left and nobody says what became of it"),
+    _OUT.UNSENT: ("error", "payment never left"),
+    _OUT.RESUMED: ("warning", "payment under way when the last process ended"),
+}
+"""How each note is said. A late refusal, a contradiction, an unknown payment are alarms."""
+
+
+def say(note: inbound.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:
+    """Log a note."""
+    level, text = NOTES[note]
+    if level is None:
+        return
+    write: Callable[..., None] = getattr(_log, level)
+    write(text, fpid=log.fpid_hash(fpid) if fpid else "", detail=detail, elapsed_ms=elapsed_ms)

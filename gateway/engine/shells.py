@@ -1,0 +1,61 @@
+"""What the engine asks of the shells. They meet it in `daemon`."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.clock import Now
+from gateway.steps import Kind
+from gateway.wire.message import Message
+from gateway.work import Ask, MacJob
+
+
+class Link(Protocol):
+    """What the engine asks of a link (hub/link.py)."""
+
+    id: int
+    site: str
+
+    def send(self, body: bytes, context: object) -> bool:
+        """Queue a whole message; False when the link is gone. Ends in `on_sent` or `on_unsent` with the context."""
+
+    def flush(self) -> None:
+        """Write what is queued."""
+
+    def manage(self, message: Message, now: Now) -> None:
+        """Hand a verified management message to the session."""
+
+
+class Links(Protocol):
+    """What the engine asks of all links together (hub/pool.py)."""
+
+    def submitters(self) -> Sequence[Link]:
+        """Those that the hub has signed on to submit."""
+
+
+class Journal(Protocol):
+    """What the engine asks of the journal."""
+
+    durable: int
+
+    def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int) -> int:
+        """Append; returns the position. Raises JournalFault."""
+
+    def commit(self) -> None:
+        """Hand what was appended to the disk."""
+
+    def has_room(self) -> bool:
+        """Whether new payments may be taken in."""
+
+
+class Signer(Protocol):
+    """What the engine asks of the HSMs. What is submitted comes back through `on_macs`, each with its result."""
+
+    def submit(self, jobs: list[MacJob]) -> None:
+        """Never waits."""
+
+
+class Processor(Protocol):
+    """What the engine asks of the processor's client. Answers come back through `on_answers`, or never."""
+
+    def ask(self, asks: list[Ask]) -> None:
+        """Never waits."""

@@ -1,0 +1,399 @@
+"""The wake-up: everything that has happened goes to the stories, in a fixed order; then each shell gets its batch.
+
+Shells call the `on_`-methods and those of `hub.link.Inbox` from the trio thread; these only note what happened and wake
+the engine's one task. The order within a wake-up is fixed: what became durable, MACs, answers, what was sent, links
+that went, frames, submissions, timers. So an answer that arrives together with its deadline wins, and nothing overtakes
+its record.
+
+The engine decodes and verifies each message before anything else sees it, and joins the two conditions of everything
+that leaves: its record is durable, its MAC is made.
+"""
+
+from collections.abc import Callable
+from math import inf
+
+import trio
+
+from gateway import config, inbound, log, outbound, steps
+from gateway.clock import Clock, Now
+from gateway.engine.arriving import Arriving
+from gateway.engine.batch import Batch
+from gateway.engine.jobs import RECORDER, Carried, Departing, Incoming, Outgoing, Sealing
+from gateway.engine.leaving import Leaving
+from gateway.engine.shells import Journal, Link, Links, Processor, Signer
+from gateway.errors import HubFault
+from gateway.hub.session import MessageIds
+from gateway.outcomes import Outcomes, Replay
+from gateway.steps import Kind
+from gateway.submissions import Replay as SubmissionsReplay
+from gateway.submissions import Submissions
+from gateway.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
+from gateway.wire.codec import Codec, split_mac
+from gateway.wire.message import (
+    Advice,
+    Message,
+    PaymentRequest,
+    PaymentResponse,
+    ReversalRequest,
+    ReversalResponse,
+    Usm,
+)
+from gateway.work import Answer, MacJob, Standing, Submission
+
+_log = log.get("engine")
+
+PAYMENT_CLASSES = (b"92", b"94")
+"""How the MTI of a message begins that is about a payment."""
+
+
+class Engine:
+    """One wake-up after the other."""
+
+    def __init__(
+        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, submissions: Submissions,
+        journal: Journal, signer: Signer, processor: Processor, clock: Clock, message_ids: MessageIds,
+    ) -> None:  # fmt: skip
+        self._batch = Batch(journal, signer, processor)
+        self.arriving = Arriving(pair, payments_max, codec, outcomes, self._batch, message_ids)
+        self.leaving = Leaving(pair, payments_max, codec, submissions, self._batch, lambda _request: "")
+        self.inbound = self.arriving.story
+        self.outbound = self.leaving.story
+        self.outcomes = outcomes
+        self.submissions = submissions
+        self.counts = self._batch.counts
+        self.closed: Callable[[], str] = str
+        """Says why no payment may be submitted now, or nothing. The daemon knows more than we do."""
+        self._mac = pair.mac
+        self._deadlines = pair.deadlines
+        self._respond_within_s = pair.session.respond_within_s
+        self._codec = codec
+        self._journal = journal
+        self._clock = clock
+        # what has happened since the last wake-up
+        self._wake = trio.Event()
+        self._frames: list[tuple[Link, list[tuple[float, bytes]]]] = []
+        self._macs: list[list[MacJob]] = []
+        self._answers: list[list[Answer]] = []
+        self._sent: list[tuple[Link, list[object], str]] = []
+        self._downs: list[Link] = []
+        self._submitted: list[list[Submission]] = []
+        self._verifying = 0
+
+    # --- what shells call: noted, nothing more
+
+    def on_durable(self, _position: int) -> None:
+        """The journal synced."""
+        self._wake.set()
+
+    def on_macs(self, jobs: list[MacJob]) -> None:
+        """The signer is done with these."""
+        self._macs.append(jobs)
+        self._wake.set()
+
+    def on_answers(self, answers: list[Answer]) -> None:
+        """The processor answered these."""
+        self._answers.append(answers)
+        self._wake.set()
+
+    def submit(self, submissions: list[Submission]) -> None:
+        """The processor submits these. Each gets its `done`."""
+        self._submitted.append(submissions)
+        self._wake.set()
+
+    def look(self, key: str) -> Standing | None:
+        """Where the payment that was submitted under this key stands."""
+        return self.outbound.look(key)
+
+    def link_up(self, link: Link) -> None:
+        """A connection stands."""
+
+    def link_down(self, link: Link, _reason: str) -> None:
+        """A connection has ended; what it did not write came back through `unsent` before."""
+        self._downs.append(link)
+        self._wake.set()
+
+    def frames(self, link: Link, frames: list[tuple[float, bytes]], _now_s: float) -> None:
+        """A link read these frames, each with the time of its first byte."""
+        self._frames.append((link, frames))
+        self._wake.set()
+
+    def sent(self, link: Link, contexts: list[object]) -> None:
+        """A link wrote what these contexts stand for."""
+        self._sent.append((link, contexts, ""))
+        self._wake.set()
+
+    def unsent(self, link: Link, contexts: list[object], *, surely: bool) -> None:
+        """A link is gone, and these were not written, or were being written and may have left."""
+        self._sent.append((link, contexts, "link-lost" if surely else "link-lost-writing"))
+        self._wake.set()
+
+    def frame_error(self, link: Link, error: HubFault) -> None:
+        """A link cannot read its frames any more: say so while it still can write."""
+        self._batch.now = self._clock()
+        self._reject(link, b"", error.function_code, str(error))
+        self._batch.flush()
+
+    def transmit(self, link: Link, message: Message) -> None:
+        """A session wants this sent. It is recorded, but does not wait for the disk.
+
+        No money is in it, and a gateway whose disk hangs must still be able to sign off. It leaves in the time that the
+        session waits for its response, or never: a sign-off must not overtake the sign-on that replaced it.
+        """
+        now = self._batch.now = self._clock()
+        covered = self._codec.encode(message)
+        self._batch.record(Kind.MANAGEMENT_OUT, covered, "", link)
+        until_s = now.mono_s + self._respond_within_s
+        key = self.arriving.own_key
+        self.arriving.start(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
+        self._wake.set()
+
+    # --- the wake-up
+
+    async def run(self) -> None:
+        """Turn until cancelled, which leaves what is in flight to the journal: a restart takes it up.
+
+        Raises JournalFault when a record cannot be written.
+        """
+        batch, timers, alarms = self._batch, self.arriving.timers, self.leaving.alarms
+        while True:
+            timer_s = timers[0][0] if timers else inf
+            alarm_s = alarms[0][0] if alarms else inf
+            with trio.move_on_at(min(timer_s, alarm_s, batch.commit_by_s)):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self.turn(self._clock())
+
+    def turn(self, now: Now) -> None:
+        """Everything that has happened, in the fixed order; then each shell gets its batch."""
+        self._batch.now = now
+        self._take_durable(now)
+        macs, self._macs = self._macs, []
+        for jobs in macs:
+            for job in jobs:
+                self._take_mac(job, now)
+        answers, self._answers = self._answers, []
+        for batch in answers:
+            for answer in batch:
+                self.inbound.on_answer(answer.context, answer.code, answer.field)
+        sent, self._sent = self._sent, []
+        for link, contexts, reason in sent:
+            self._take_sent(link, contexts, reason, now)
+        if self._downs:
+            downs, self._downs = self._downs, []
+            for link in downs:
+                self.outbound.on_link_down(link, now)
+        frames, self._frames = self._frames, []
+        for link, batch_of_frames in frames:
+            self._take_frames(link, batch_of_frames)
+        if self._submitted:
+            self._take_submissions(now)
+        self.arriving.take_timers(now)
+        self.leaving.take_alarms(now)
+        self._batch.flush()
+
+    def _take_durable(self, now: Now) -> None:
+        durable, pending = self._journal.durable, self._batch.pending
+        while pending and pending[0][0] <= durable:
+            waiting = pending.popleft()[1]
+            if isinstance(waiting, inbound.Payment):
+                self.inbound.on_recorded(waiting)
+            elif isinstance(waiting, Outgoing):
+                waiting.durable = True
+                if waiting.authentic:
+                    self.arriving.complete(waiting, now)
+            elif isinstance(waiting, Departing):
+                waiting.durable = True
+                self.outbound.on_durable(waiting.payment)
+                if waiting.authentic:
+                    self.leaving.complete(waiting, now)
+            elif isinstance(waiting, outbound.Payment):
+                self.outbound.on_recorded(waiting, now)
+            else:
+                waiting(now)
+
+    def _take_mac(self, job: MacJob, now: Now) -> None:
+        if isinstance(job, Incoming):
+            self._take_incoming(job, now)
+        elif isinstance(job, Outgoing):
+            job.authentic = job.ok
+            if not job.ok:
+                self.arriving.abandon(job, now)
+            elif job.durable:
+                self.arriving.complete(job, now)
+        elif isinstance(job, Departing):
+            job.authentic = job.ok
+            if not job.ok:
+                self.outbound.on_unsent(job.payment, job.attempt, "no-mac", now)
+            elif job.durable:
+                self.leaving.complete(job, now)
+        else:
+            assert isinstance(job, Sealing)
+            if job.ok:
+                body = steps.pack(steps.Seal(job.position, job.data, job.key, job.made))
+                self._batch.record(Kind.SEALED, body, "", RECORDER)
+
+    def _take_incoming(self, incoming: Incoming, now: Now) -> None:
+        self._verifying -= 1
+        if incoming.ok:
+            self._dispatch(incoming, now)
+        elif incoming.error == "wrong-mac":
+            self._batch.count("wrong_mac")
+            self._reject(incoming.link, incoming.message.body, WRONG_MAC, "DE128")
+        else:
+            self._unverified(incoming)
+
+    def _take_sent(self, link: Link, contexts: list[object], reason: str, now: Now) -> None:
+        for context in contexts:
+            if isinstance(context, inbound.Payment):
+                if reason:
+                    self.inbound.on_unsent(context, reason, now)
+                else:
+                    self.inbound.on_sent(context, link, now)
+            elif isinstance(context, Carried) and reason:
+                surely = reason == "link-lost"
+                self.outbound.on_unsent(context.payment, context.attempt, "link-lost", now, surely=surely)
+
+    def _take_frames(self, link: Link, frames: list[tuple[float, bytes]]) -> None:
+        if not self._journal.has_room():
+            frames = self._without_payments(link, frames)
+        decode, key, patience = self._codec.decode, self._mac.hub_key, self._deadlines.reply_within_s
+        for first_byte_s, body in frames:
+            try:
+                covered, mac = split_mac(body)
+                message = decode(body)
+            except HubFault as fault:
+                self._batch.count("unreadable")
+                self._reject(link, body, fault.function_code, str(fault))
+            else:
+                incoming = Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s)
+                incoming.urgent = body[:2] not in PAYMENT_CLASSES  # a sign-off must not wait behind a flood of payments
+                self._batch.jobs.append(incoming)
+                self._verifying += 1
+
+    def _without_payments(self, link: Link, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        """The disk does not keep up: no promise is made about payments, the hub will repeat or reverse.
+
+        Management goes on: it needs little room, and a gateway in trouble must be able to sign off. So do answers to
+        payments of ours, which make room.
+        """
+        kept = [frame for frame in frames if frame[1][:2] not in PAYMENT_CLASSES or frame[1][:4] == b"9210"]
+        if len(kept) < len(frames):
+            count = len(frames) - len(kept)
+            self._batch.count("not_taken_in", count)
+            _log.error("payments not taken in: too much waits for the disk", link=link.site, count=count)
+        return kept
+
+    def _take_submissions(self, now: Now) -> None:
+        submitted, self._submitted = self._submitted, []
+        unavailable = self.closed()
+        if not unavailable and not self._journal.has_room():
+            unavailable = "the disk does not keep up"
+        if not unavailable and not self.leaving.links.submitters():
+            unavailable = "no link to the hub is signed on to submit"
+        for batch in submitted:
+            for submission in batch:
+                self.outbound.on_submission(submission, unavailable, now)
+
+    # --- messages that came
+
+    def _dispatch(self, incoming: Incoming, now: Now) -> None:
+        message, link = incoming.message, incoming.link
+        if isinstance(message, PaymentRequest):
+            self.inbound.on_request(message, link, incoming.first_byte_s)
+        elif isinstance(message, PaymentResponse | Advice):
+            self._take_answer(message, link, now)
+        elif isinstance(message, ReversalRequest):
+            if names_a_payment(message):
+                self.inbound.on_reversal(message, link, incoming.first_byte_s, now)
+            else:
+                self._reject(link, message.body, REVERSAL_PROBLEM, f"DE{message.fault}")
+        elif isinstance(message, ReversalResponse):
+            self._unplaced(link, message)
+        elif message.fault:
+            self._reject(link, message.body, UNREADABLE, f"DE{message.fault}")
+        else:
+            self._manage(message, link, now)
+
+    def _take_answer(self, message: PaymentResponse | Advice, link: Link, now: Now) -> None:
+        """What the hub says of a payment of ours."""
+        if isinstance(message, Advice):
+            placed = self.outbound.on_advice(message, link, now)
+        elif message.fault:
+            self._reject(link, message.body, UNREADABLE, f"DE{message.fault}")
+            return
+        else:
+            placed = self.outbound.on_response(message, link, now)
+        if not placed:
+            self._unplaced(link, message)
+
+    def _manage(self, message: Message, link: Link, now: Now) -> None:
+        position = self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
+        if isinstance(message, Usm):
+            self._batch.wait_for_disk(position, lambda then: link.manage(message, then))
+        else:
+            link.manage(message, now)
+
+    def _unplaced(self, link: Link, message: PaymentResponse | ReversalResponse | Advice) -> None:
+        """A response to nothing that we sent, or an advice: kept, shown, and it changes nothing."""
+        self._batch.record(Kind.UNPLACED, message.body, "", link)
+        self._batch.count("unplaced")
+        code = message.function_code if isinstance(message, Advice) else message.action_code
+        _log.warning("message belongs to nothing we know", link=link.site, mti=message.mti, code=code)
+
+    def _unverified(self, incoming: Incoming) -> None:
+        """No HSM could say whether this message is the hub's: it is kept, and not acted upon."""
+        self._batch.count("unverified")
+        body = steps.pack(steps.Rejected("", "unverified: no HSM", incoming.message.body, b""))
+        self._batch.record(Kind.REJECTED, body, "", incoming.link)
+        _log.error("message not verified: no HSM", link=incoming.link.site, mti=incoming.message.mti)
+
+    def _reject(self, link: Link, body: bytes, function_code: str, where: str) -> None:
+        _log.warning("message rejected", link=link.site, function_code=function_code, where=where, bytes=len(body))
+        self.arriving.advise(link, body, function_code, where)
+
+    # --- for others
+
+    def seal(self, position: int, chain: bytes) -> None:
+        """Have the journal's chain value at `position` signed and recorded. Without an HSM there is none this time."""
+        until_s = self._clock().mono_s + self._deadlines.reply_within_s
+        self._batch.jobs.append(Sealing(self._mac.seal_key, chain, until_s, position))
+        self._wake.set()
+
+    def join(self, links: Links) -> None:
+        """Where payments of ours may leave."""
+        self.leaving.links = links
+
+    @property
+    def in_flight(self) -> int:
+        """What a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
+        unread = sum(len(frames) for _, frames in self._frames) + sum(map(len, self._submitted))
+        under_way = len(self.inbound.in_flight) + len(self.outbound.in_flight)
+        return unread + self._verifying + under_way + self.arriving.leaving
+
+    def statistics(self) -> dict[str, object]:
+        """Counts since the start, and what is under way."""
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "in_flight": len(self.inbound.in_flight),
+            "leaving": self.arriving.leaving,
+            "waiting_for_disk": len(self._batch.pending),
+            "remembered": len(self.outcomes),
+            "outbound": {
+                "in_flight": len(self.outbound.in_flight),
+                "unknown": len(self.outbound.unknown),
+                "remembered": len(self.submissions),
+            },
+        }
+
+    def begin(self, started: steps.Started, replay: Replay, submitted: SubmissionsReplay) -> None:
+        """Before anything else: take up what the last process left unfinished.
+
+        What came and was not replied to is orphaned or undelivered, and told; what left is repeated.
+        """
+        now = self._batch.now = self._clock()
+        self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
+        self.inbound.on_restart(replay.unfinished, RECORDER, now)
+        replay.unfinished.clear()
+        self.outbound.on_restart(submitted.unfinished, now)
+        submitted.unfinished.clear()
+        self._journal.commit()
