@@ -11,7 +11,9 @@ Who knows what:
     arrivals    when payments are due: an open model                              pure
     histogram   latencies in logarithmic buckets                                  pure
     entries     what a line of each book can say                                  pure
-    ledger      the accounting oracle: the books in, a verdict out                pure
+    promises    what a ledger checks, by name and as a sentence                   pure
+    ledger      the accounting oracle: the books in, a verdict out; its halves are
+                ledger_inbound and ledger_outbound                                pure
     payments    synthetic payments and the bytes of each                          pure
     keys        MACs in software, from the development key file                   pure
     judge       is this reply what the scheme asks for                            pure

@@ -17,12 +17,15 @@ import msgspec
 from msgspec import Struct
 
 from loadtest import report
+from loadtest.entries import key_hash
 from loadtest.ledger import HubEvent, JournalEvent, Ledger, ProcessorEvent, Verdict
 
 _Line = TypeVar("_Line", bound=Struct)
 
 SHOW = (sys.executable, "-m", "gateway", "journal", "show")
 """The gateway's command, with this interpreter."""
+PROCESSOR = "processor"
+"""Who acknowledges notices, as the journal names the processor."""
 
 
 class Unusable(Exception):
@@ -69,12 +72,19 @@ def journal_event(record: dict[str, Any]) -> JournalEvent:
     """What the ledger needs of a line of `journal show --json`. Raises KeyError, TypeError or ValueError."""
     body = record.get("body", {})
     kind = str(record["kind"])
+    told = kind in {"TOLD", "PARKED"}
+    to = str(body.get("to", "")) if told else ""
+    key = str(body.get("key", "")) if kind == "SUBMITTED" else ""
     return JournalEvent(
         position=int(record["position"]),
         kind=kind,
         fpid=str(record.get("fpid_hash", "")),
         code=str(body.get("code", "")),
-        told=int(body["position"]) if kind in {"TOLD", "PARKED"} else 0,
+        told=int(body["position"]) if told else 0,
+        to="" if to == PROCESSOR else to,
+        key=key_hash(key) if key else "",
+        by=str(body.get("by", "")),
+        said=str(body.get("stood_in", "")),
     )
 
 
@@ -103,7 +113,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--hub", type=Path, action="append", required=True, metavar="FILE", help="the hub's book")
-    parser.add_argument("--processor", type=Path, action="append", default=[], metavar="FILE", help="the processor's")
+    parser.add_argument("--processor", type=Path, action="append", default=[], metavar="FILE", help="a processor's")
     parser.add_argument("--journal", type=Path, action="append", default=[], metavar="DIR", help="a gateway's journal")
     parser.add_argument("--json", action="store_true", help="the verdict as JSON")
     parser.set_defaults(run=run)

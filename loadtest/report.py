@@ -53,10 +53,16 @@ def hub(statistics: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _accounts(accounts: Mapping[str, int]) -> list[list[str]]:
+    return [[f"  {name}", f"{number:,}"] for name, number in accounts.items() if number or name == "lost"]
+
+
 def verdict(judged: Verdict) -> str:
     """The ledger: accounts, figures, promises, and what broke them."""
-    rows = [[name, f"{number:,}"] for name, number in judged.accounts.items() if number or name == "lost"]
-    accounts = table(["the ledger", "payments"], [["sent", f"{judged.sent:,}"], *[[f"  {a}", b] for a, b in rows]])
+    rows = [["sent", f"{judged.sent:,}"], *_accounts(judged.accounts)]
+    if judged.submitted:
+        rows += [["submitted", f"{judged.submitted:,}"], *_accounts(judged.outbound)]
+    accounts = table(["the ledger", "payments"], rows)
     promises = [
         [invariant.name, f"{invariant.checked:,}", f"{invariant.violations:,}" if invariant.violations else "holds"]
         for invariant in judged.invariants

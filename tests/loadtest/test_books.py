@@ -13,6 +13,7 @@ from gateway.log import fpid_hash
 from gateway.steps import Kind
 from loadtest import books
 from loadtest.__main__ import main
+from loadtest.entries import key_hash
 from loadtest.hub import Book
 from loadtest.ledger import TOLD_KINDS, HubEvent, JournalEvent
 
@@ -48,11 +49,16 @@ def test_the_told_kinds_are_the_gateways() -> None:
 async def test_a_real_journal_is_read_through_the_gateways_command(tmp_path: Path) -> None:
     """Position, kind, hash, code, what was told, and the node that wrote it."""
     journal = open_journal(JournalSettings(dir=str(tmp_path)), disk.RealDisk(), on_record=lambda _: None)
+    submission = steps.Submission("key-1", b"12345678", b"covered")
+    settlement = steps.Settlement("key-1", b"12345678", "1114", "", "receiver", b"response", b"covered")
     decision = steps.Decision("0083", "", b"12345678", b"reply", b"request")
     for kind, body in (
         (Kind.STARTED, steps.pack(steps.Started("sip-a", "1", "f"))),
         (Kind.STOOD_IN, steps.pack(decision)),
         (Kind.TOLD, steps.pack(steps.Told(2))),
+        (Kind.SUBMITTED, steps.pack(submission)),
+        (Kind.SETTLED, steps.pack(settlement)),
+        (Kind.TOLD, steps.pack(steps.Told(5, "usm-a"))),
     ):
         journal.append(kind, body, fpid=FPID if kind is not Kind.STARTED else "", link=0, wall_ns=1)
     await journal.aclose()
@@ -61,6 +67,9 @@ async def test_a_real_journal_is_read_through_the_gateways_command(tmp_path: Pat
         ("sip-a", JournalEvent(1, "STARTED")),
         ("sip-a", JournalEvent(2, "STOOD_IN", name, "0083")),
         ("sip-a", JournalEvent(3, "TOLD", name, told=2)),
+        ("sip-a", JournalEvent(4, "SUBMITTED", name, key=key_hash("key-1"))),
+        ("sip-a", JournalEvent(5, "SETTLED", name, "1114", by="receiver")),
+        ("sip-a", JournalEvent(6, "TOLD", name, told=5, to="usm-a")),
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest import demo, report
 from loadtest.histogram import Histogram
-from loadtest.ledger import HubEvent, Ledger
+from loadtest.ledger import HubEvent, Ledger, ProcessorEvent
 from loadtest.screen import Lines, screen
 
 
@@ -25,6 +25,17 @@ def test_a_verdict_ends_with_its_word() -> None:
     assert "x0: the hub still waits for it" in text
     assert "and 3 more" in text
     assert "x7" not in text
+
+
+def test_payments_that_leave_have_their_accounts_below_those_that_come() -> None:
+    """And are not mentioned where none did."""
+    ledger = Ledger()
+    ledger.processor(ProcessorEvent("submitting", "a"))
+    ledger.processor(ProcessorEvent("submitted", "a", status=503))
+    ledger.hub(HubEvent("end"))
+    lines = [line.split() for line in report.verdict(ledger.verdict()).splitlines()]
+    assert lines.index(["submitted", "1"]) < lines.index(["not", "taken", "1"])
+    assert ["submitted", "0"] not in [line.split() for line in verdict(HubEvent("end")).splitlines()]
 
 
 def test_latencies_are_a_table_in_milliseconds() -> None:
