@@ -1,0 +1,167 @@
+"""An engine between fakes, turned by hand: journal, tokens, processor and links do what the test says, when it says."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway import config
+from gateway.clock import Now
+from gateway.engine import Engine
+from gateway.hub.session import MessageIds
+from gateway.outcomes import Outcomes
+from gateway.steps import Kind
+from gateway.submissions import Submissions
+from gateway.wire.codec import Codec, join_mac, split_mac
+from gateway.wire.message import (
+    Message,
+    PaymentRequest,
+)
+from gateway.work import Answer, Ask, MacError, MacJob
+
+CODEC = Codec()
+PAIR = config.Pair()
+
+
+def mac_of(key: str, data: bytes) -> bytes:
+    return hashlib.blake2b(data, key=key.encode(), digest_size=8).digest()
+
+
+@dataclass
+class FakeJournal:
+    """Records in a list; durable up to where the test says."""
+
+    records: list[tuple[Kind, bytes, str]] = field(default_factory=list)
+    durable: int = 0
+    handed_over: int = 0
+    commits: int = 0
+    room: bool = True
+
+    def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int) -> int:
+        self.records.append((kind, body, fpid))
+        return len(self.records)
+
+    def commit(self) -> None:
+        if self.handed_over < len(self.records):
+            self.commits += 1
+        self.handed_over = len(self.records)
+
+    def has_room(self) -> bool:
+        return self.room
+
+    def kinds(self) -> list[str]:
+        return [kind.name for kind, _, _ in self.records]
+
+
+@dataclass
+class FakeSigner:
+    """Keeps the batches until the test lets them be done."""
+
+    batches: list[list[MacJob]] = field(default_factory=list)
+
+    def submit(self, jobs: list[MacJob]) -> None:
+        self.batches.append(jobs)
+
+    def done(self, *, error: MacError = "") -> list[MacJob]:
+        jobs = self.batches.pop(0)
+        for job in jobs:
+            made = mac_of(job.key, job.data)
+            job.error = error or ("wrong-mac" if job.mac and job.mac != made else "")
+            job.ok = not job.error
+            if job.ok and not job.mac:
+                job.made = made
+        return jobs
+
+
+@dataclass
+class FakeProcessor:
+    asked: list[Ask] = field(default_factory=list)
+    batches: int = 0
+
+    def ask(self, asks: list[Ask]) -> None:
+        self.asked += asks
+        self.batches += 1
+
+
+@dataclass(eq=False)
+class FakeLink:
+    id: int = 1
+    site: str = "hub1"
+    open: bool = True
+    sent: list[Message] = field(default_factory=list)
+    contexts: list[object] = field(default_factory=list)
+    managed: list[Message] = field(default_factory=list)
+    flushes: int = 0
+
+    def send(self, body: bytes, context: object = None) -> bool:
+        covered, mac = split_mac(body)
+        assert mac == mac_of(PAIR.mac.own_key, covered), "what leaves is authentic"
+        if self.open:
+            self.sent.append(CODEC.decode(body))
+            self.contexts.append(context)
+        return self.open
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+    def manage(self, message: Message, now: Now) -> None:
+        self.managed.append(message)
+
+
+class World:
+    """An engine between fakes, turned by hand."""
+
+    def __init__(self) -> None:
+        self.journal, self.signer, self.processor = FakeJournal(), FakeSigner(), FakeProcessor()
+        self.link = FakeLink()
+        self.now_s = 10.0
+        self.engine = Engine(
+            PAIR, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
+            lambda: self.now, MessageIds(),
+        )  # fmt: skip
+
+    @property
+    def now(self) -> Now:
+        return Now(self.now_s, 1_790_000_000 * 10**9)
+
+    def turn(self) -> None:
+        self.engine.turn(self.now)
+
+    def frames(self, *bodies: bytes, link: FakeLink | None = None) -> None:
+        self.engine.frames(link or self.link, [(self.now_s, body) for body in bodies], self.now_s)
+        self.turn()
+
+    def macs(self, *, error: MacError = "") -> None:
+        self.engine.on_macs(self.signer.done(error=error))
+        self.turn()
+
+    def sync(self) -> None:
+        self.journal.durable = self.journal.handed_over
+        self.engine.on_durable(self.journal.durable)
+        self.turn()
+
+    def answer(self, code: str = "0000", index: int = 0) -> None:
+        self.engine.on_answers([Answer("", code, "", self.processor.asked[index].context)])
+        self.turn()
+
+    def written(self) -> None:
+        contexts, self.link.contexts = self.link.contexts, []
+        self.engine.sent(self.link, [context for context in contexts if context is not None])
+        self.turn()
+
+
+def sealed(message: Message, key: str = PAIR.mac.hub_key) -> bytes:
+    covered = CODEC.encode(message)
+    return join_mac(covered, mac_of(key, covered))
+
+
+def payment(trn: str = "TRN1", mti: str = "9200", **changes: str) -> bytes:
+    fields: dict[str, Any] = {
+        "processing_code": "100000", "amount": "00000000001000", "date_sent": "20261122",
+        "submitting_member": "00000001", "creditor_account": "12345678", "debtor_agent": "040004", "debtor_account":
+        "87654321", "currency": "826", "creditor_agent": "050005", "sender": "040004", "debtor_name": "A PAYER",
+    }  # fmt: skip
+    return sealed(PaymentRequest(mti=mti, trn=trn, **(fields | changes)))
+
+
+def codes(link: FakeLink) -> list[str]:
+    return [f"{m.mti}/{getattr(m, 'action_code', '') or getattr(m, 'function_code', '')}" for m in link.sent]
