@@ -27,6 +27,12 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 RefusalCode = Annotated[str, Meta(pattern=r"^1[0-9]{3}\Z")]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
+StandInMode = Literal["timer", "always", "never"]
+HubCode = Annotated[str, Meta(pattern=r"^(9[0-9]{3})?\Z")]
+KeyPart = Literal["use", "wrapped", "check"]
+KeyUse = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]
+InstitutionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,11}\Z")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000)]
 
 
 class Wire(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +48,8 @@ class Wire(Struct, frozen=True, forbid_unknown_fields=True):
     """A longer frame ends the connection: the length cannot be right. The built-in table's stay below 4 KiB."""
     field_table: str = ""
     """A field table to use in place of the built-in `gateway/wire/fps.toml` (a path)."""
+    usm_table: str = ""
+    """What the values in unsolicited messages mean, in place of the built-in `gateway/wire/usm.toml` (a path)."""
 
 
 class Mac(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,11 +65,50 @@ class Mac(Struct, frozen=True, forbid_unknown_fields=True):
     """What the journal's chain is sealed with."""
 
 
+class Keys(Struct, frozen=True, forbid_unknown_fields=True):
+    """Key changes in band (fps-protocol section 7): how a new key travels, is proved, and comes into force."""
+
+    transport_key: Name = "fps-transport"
+    """What the hub wraps new keys under: the label of a key that may only unwrap, in every token."""
+    wrapping: Literal["aes-key-wrap", "aes-key-wrap-pad", "des3-ecb", "des3-cbc"] = "aes-key-wrap"
+    """How a key is wrapped: RFC 3394, RFC 5649, or triple DES (CBC from a zero vector). A token that knows it by
+    another number: `node.token.wrapping_mechanism`."""
+    check_value: Literal["mac-zeros", "encrypt-zeros"] = "mac-zeros"
+    """What a key's check value is the leftmost digits of: its MAC over 16 zero bytes, or a block of zeros under it."""
+    layout: tuple[Annotated[str, Meta(pattern=r"^(use|wrapped|check):([1-9][0-9]?|\*)\Z")], ...] = (
+        "use:1", "wrapped:*", "check:6",
+    )  # fmt: skip
+    """The parts of DE125 in their order, each with its width in characters; * is what the others leave. Key and check
+    value are hex digits."""
+    change_carries: tuple[KeyPart, ...] = ("use", "wrapped", "check")
+    """The parts that a key change (811) has; what says no `use` is about the key that we sign with."""
+    verify_carries: tuple[KeyPart, ...] = ("use", "check")
+    """The parts that a key verification (886) has."""
+    request_carries: tuple[KeyPart, ...] = ("use",)
+    """The parts that a request for a new key (885) has."""
+    hub_use: KeyUse = "1"
+    """What `use` says of the key that the hub signs with."""
+    own_use: KeyUse = "2"
+    """What `use` says of the key that we sign with."""
+    in_force: Literal["verified", "changed"] = "verified"
+    """When a new key is in force: once the hub has accepted its verification (886), or already when we have accepted
+    the change (811)."""
+    overlap_s: Seconds = 60.0
+    """How long the key before it is accepted still, from then on."""
+    verify_every_s: Seconds = 5.0
+    """A verification (886) that was refused or not responded to is sent again after so long."""
+    verify_max: Annotated[int, Meta(ge=1, le=100)] = 6
+    """How often it is sent in all; then the key before stays in force, and people must look."""
+
+
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     """What a payment may take, each counted from the first byte of its request (fps-protocol section 6)."""
 
     stand_in_after_s: Seconds = 5.0
     """When the processor has not answered by then, stand-in does."""
+    decline_after_s: Annotated[float, Meta(ge=0, le=86400 * 30)] = 0.0
+    """A payment that stand-in may not accept waits for the processor until then; then it is refused, or left unanswered
+    (`pair.stand_in.otherwise`). 0: three quarters of the way from `stand_in_after_s` to `reply_within_s`."""
     reply_within_s: Seconds = 9.0
     """A reply that is not on its way by then is not sent at all: it would meet a hub that has given up."""
     hub_patience_s: Seconds = 10.0
@@ -69,12 +116,38 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     sender_answer_s: Seconds = 15.0
     """When the sending bank must have its answer (certain)."""
 
+    @property
+    def last_moment_s(self) -> float:
+        """`decline_after_s`, or what it stands for."""
+        way_s = self.reply_within_s - self.stand_in_after_s
+        return self.decline_after_s or self.stand_in_after_s + 0.75 * way_s
+
 
 class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """How we answer when the processor does not."""
+    """How we answer when the processor does not, and for which payments we may.
+
+    Limits are each process's own: a bank that takes payments at two sites and in several groups divides what it allows.
+    """
 
     code: Literal["0080", "0081", "0082", "0083", "0084", "0085"] = "0083"
     """The qualified accept that stand-in gives."""
+    mode: StandInMode = "timer"
+    """timer: stand in when the processor has not answered in time. always: at once, without asking (the processor is
+    being maintained). never: not at all. An operator can switch it while the gateway runs (`POST /stand-in`); that
+    holds over restarts, until this setting is changed: the latest order counts."""
+    amount_max: Annotated[int, Meta(ge=0, le=10**14)] = 0
+    """The largest amount that stand-in may accept, in pence. 0: any."""
+    daily_total_max: Annotated[int, Meta(ge=0, le=10**16)] = 0
+    """What stand-in may accept on one day (a date in UTC, by the wall clock) in all, in pence. 0: any. What is reversed
+    later still counts."""
+    payment_types: tuple[Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")], ...] = ()
+    """The payment types that stand-in may accept. None: all."""
+    sort_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{1,11}\Z")], ...] = ()
+    """How the beneficiary's sort code (DE95) may begin in what stand-in may accept. None: any."""
+    otherwise: Literal["1909", "nothing"] = "1909"
+    """What a payment gets that stand-in may not accept, when the processor has not answered by `decline_after_s`: a
+    refusal (system malfunction), or no answer at all, so that the hub reverses or repeats it. What the scheme says must
+    be accepted is stood in for all the same."""
 
 
 class Submit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +166,32 @@ class Submit(Struct, frozen=True, forbid_unknown_fields=True):
     again."""
     inconclusive_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")], ...] = ("9909", "9913")
     """Answers of the hub that do not say what became of the payment: it malfunctioned, or knows the FPID already."""
+
+
+class News(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the scheme's news (9824) changes: the code for what the hub would refuse; empty: leave that to the hub."""
+
+    own_institutions: tuple[InstitutionId, ...] = ()
+    """Our own ids and sort codes as DE100 may have them, besides DE98 of what we submit and DE99 of what we get."""
+    members: dict[InstitutionId, tuple[InstitutionId, ...]] = {}
+    """For each institution that news may be about: how the sort codes begin that it answers for. A sort code that
+    equals an institution's id is its own without being listed."""
+    service_suspended_code: HubCode = "9943"
+    """The service is suspended."""
+    sender_suspended_code: HubCode = "9944"
+    """We are suspended."""
+    receiver_suspended_code: HubCode = "9945"
+    """The receiving institution is suspended."""
+    group_unavailable_code: HubCode = "9912"
+    """The receiving institution does not take this payment's priority group."""
+    settlement_suspended_code: HubCode = ""
+    """Settlement is suspended."""
+    above_sitl_code: HubCode = "9940"
+    """The amount is above our SITL."""
+    above_stl_code: HubCode = "9941"
+    """The amount is above our STL."""
+    cap_reached_code: HubCode = "9942"
+    """Our net sender cap is reached."""
 
 
 class Session(Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,9 +226,11 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """What a payment is refused with that turns up after its reversal (1xxx: the receiver refuses)."""
     wire: Wire = Wire()
     mac: Mac = Mac()
+    keys: Keys = Keys()
     deadlines: Deadlines = Deadlines()
     stand_in: StandIn = StandIn()
     submit: Submit = Submit()
+    news: News = News()
     session: Session = Session()
 
 
@@ -184,8 +285,12 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     batch_within_s: Seconds = 1.0
     """A batch that takes longer means a hung token: its worker is killed and its work goes to another."""
     start_within_s: Seconds = 10.0
-    """How long a worker may take to log in to its token and find its keys."""
     """How long a worker may take to load the library, log in and find its keys."""
+    install_within_s: Seconds = 5.0
+    """How long a token may take to unwrap a new key and prove it; what waits for its MACs waits as long."""
+    wrapping_mechanism: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    """The token's number of the mechanism that `pair.keys.wrapping` names, where it is not the usual one (RFC 5649 is
+    0x210B in PKCS#11 3.1, and 0x210A in SoftHSM, which is the usual one here). 0: the usual one."""
     retail_mechanism: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
     """For `des3-retail`: the vendor's number of the X9.19 MAC mechanism (Luna 0x80000150, ProtectServer 0x80000135).
     0: put together in the token from two keys (`gateway/signer/worker.py` says how)."""
@@ -238,6 +343,41 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """The longest pause before a notice is told again."""
 
 
+class ServerTls(Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS where we are the server, all paths to PEM files. Only clients that present a certificate are let in."""
+
+    certificate_file: Text
+    """Our certificate, with the chain above it."""
+    key_file: Text
+    """The private key of `certificate_file`, without a passphrase."""
+    ca_file: Text
+    """Who may have signed the clients' certificates."""
+    client_name: str = ""
+    """A DNS name that a client's certificate must hold; empty: any certificate that `ca_file` has signed will do."""
+
+
+class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the payment processor submits payments to us. Without this table nobody does."""
+
+    host: Text = "127.0.0.1"
+    """The address to listen on. Whoever reaches it without TLS can submit payments: keep it on loopback then."""
+    port: Port = 9300
+    """0 picks a free one and logs it."""
+    tls: ServerTls | None = None
+    connections_max: Annotated[int, Meta(ge=1, le=4096)] = 256
+    """Connections at once; beyond it one that is idle gives way, and when none is, the new one."""
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
+    """A longer submission is refused (413). A payment with every field filled is below 4 KiB."""
+    request_within_s: Seconds = 5.0
+    """How long a request may take to come in, from its first byte, and a response to be read by the client."""
+    answer_within_s: Seconds = 10.0
+    """When by then it is not durable, the client hears that we do not know (504) and should ask, or submit again."""
+    wait_max_s: Seconds = 30.0
+    """The longest `Prefer: wait` that is honoured."""
+    idle_s: Seconds = 75.0
+    """A connection without a request for so long is closed. Above what load balancers keep theirs (60 s)."""
+
+
 class Ops(Struct, frozen=True, forbid_unknown_fields=True):
     """Where `/live`, `/ready`, `/metrics` and `/statistics` are served."""
 
@@ -265,8 +405,13 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[tuple[Token, ...], Meta(min_length=1)]
     journal: JournalSettings
     processor: Processor
+    submissions: Submissions | None = None
     ops: Ops = Ops()
     log: Log = Log()
+    peers: dict[Name, Url] = {}
+    """Our other processes of this data centre, by name: the base URL of each one's ops server. The scheme's news that a
+    link of ours brings is handed on to each. A name is for ever: the journal is kept until this one has it all."""
+    peer_tls: Tls | None = None
     payments_max: Count = 50000
     """Payments being decided at once; beyond it a payment is not asked about and stand-in answers at once. Of ours: so
     many may be under way; beyond it submitting is refused as unavailable."""
@@ -286,10 +431,13 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
         A field table counts by what it holds, not by where it lies. Raises `OSError` when it cannot be read any more.
         """
         wire = self.pair.wire
-        shared = msgspec.structs.replace(self.pair, wire=msgspec.structs.replace(wire, field_table=""))
+        wire_alone = msgspec.structs.replace(wire, field_table="", usm_table="")
+        shared = msgspec.structs.replace(self.pair, wire=wire_alone)
         digest = hashlib.blake2b(msgspec.json.encode(shared, order="deterministic"), digest_size=8)
         if wire.field_table:
             digest.update(Path(wire.field_table).read_bytes())
+        if wire.usm_table:
+            digest.update(b"\0usm\0" + Path(wire.usm_table).read_bytes())
         return digest.hexdigest()
 
 
@@ -380,11 +528,18 @@ def _check_pair(pair: Pair) -> Iterator[Mistake]:
     """What no field of the pair can know alone."""
     times = pair.deadlines
     yield from _ordered("pair.deadlines", times, "stand_in_after_s", "reply_within_s", strictly=True)
+    if times.decline_after_s:
+        yield from _ordered("pair.deadlines", times, "decline_after_s", "reply_within_s", strictly=True)
+        if times.decline_after_s < times.stand_in_after_s:
+            what = f"{times.decline_after_s:g} s must not be less than stand_in_after_s"
+            yield "pair.deadlines.decline_after_s", f"{what}, which is {times.stand_in_after_s:g} s"
+    yield from _check_stand_in(pair.stand_in)
     yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
     yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
     yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
     yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
     yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
+    yield from _check_keys(pair.keys)
     wire = pair.wire
     longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
     if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
@@ -392,6 +547,51 @@ def _check_pair(pair: Pair) -> Iterator[Mistake]:
         yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
     if wire.field_table and not Path(wire.field_table).is_file():
         yield "pair.wire.field_table", "no such file"
+    if wire.usm_table and not Path(wire.usm_table).is_file():
+        yield "pair.wire.usm_table", "no such file"
+
+
+def _check_stand_in(rules: StandIn) -> Iterator[Mistake]:
+    """Rules that contradict each other, or that say the same twice, were meant otherwise."""
+    if 0 < rules.daily_total_max < rules.amount_max:
+        what = f"{rules.amount_max} must not exceed daily_total_max, which is {rules.daily_total_max}"
+        yield "pair.stand_in.amount_max", f"{what}: such an amount is never accepted"
+    for index, code in enumerate(rules.payment_types):
+        if code in rules.payment_types[:index]:
+            yield f"pair.stand_in.payment_types[{index}]", "is there already"
+    for index, prefix in enumerate(rules.sort_codes):
+        for number, other in enumerate(rules.sort_codes):
+            if index != number and prefix.startswith(other) and (prefix != other or index > number):
+                yield f"pair.stand_in.sort_codes[{index}]", f"is covered by sort_codes[{number}] already"
+                break
+
+
+def _check_keys(keys: Keys) -> Iterator[Mistake]:
+    """Whether DE125 can be taken apart again."""
+    widths = dict(part.split(":") for part in keys.layout)
+    if len(widths) < len(keys.layout):
+        yield "pair.keys.layout", "names a part twice"
+    if list(widths.values()).count("*") > 1:
+        yield "pair.keys.layout", "at most one part can be what the others leave"
+    if widths.get("check", "6") not in {"4", "6", "8", "10", "12", "14", "16"}:
+        yield "pair.keys.layout", "check must be 4 to 16 digits, an even number of them"
+    for name in ("hub_use", "own_use"):
+        if widths.get("use", "*") not in {"*", str(len(getattr(keys, name)))}:
+            yield f"pair.keys.{name}", f"must have {widths['use']} characters, as pair.keys.layout says"
+    if keys.hub_use == keys.own_use:
+        yield "pair.keys.own_use", "must be another one than hub_use"
+    yield from _check_carried(keys, set(widths))
+
+
+def _check_carried(keys: Keys, placed: set[str]) -> Iterator[Mistake]:
+    needed: dict[str, tuple[str, ...]] = {
+        "change_carries": ("wrapped", "check"), "verify_carries": ("check",), "request_carries": (),
+    }  # fmt: skip
+    for name, parts in needed.items():
+        carried = getattr(keys, name)
+        missing = [f"{part} cannot be missing" for part in parts if part not in carried]
+        for what in [*missing, *(f"{part} has no place in layout" for part in carried if part not in placed)]:
+            yield f"pair.keys.{name}", what
 
 
 def _check_node(node: Node) -> Iterator[Mistake]:
@@ -407,6 +607,9 @@ def _check_node(node: Node) -> Iterator[Mistake]:
     yield from _check_tls("node.processor.tls", node.processor.tls)
     if node.processor.url.startswith("http://") and node.processor.tls is not None:
         yield "node.processor.tls", "is given, but the url says http"
+    yield from _check_tls("node.peer_tls", node.peer_tls)
+    if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
+        yield "node.peer_tls", "is given, but a url of node.peers says http"
 
 
 def _check_both(configuration: Configuration) -> Iterator[Mistake]:
@@ -414,6 +617,9 @@ def _check_both(configuration: Configuration) -> Iterator[Mistake]:
     drain_s, stand_in_after_s = configuration.node.drain_s, configuration.pair.deadlines.stand_in_after_s
     if drain_s < stand_in_after_s:
         large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
+        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
+    elif drain_s < (last_s := configuration.pair.deadlines.last_moment_s):
+        large = f"pair.deadlines.decline_after_s, which comes to {last_s:g} s"
         yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
     segment_bytes, frame_bytes_max = configuration.node.journal.segment_bytes, configuration.pair.wire.frame_bytes_max
     if segment_bytes < 4 * frame_bytes_max:

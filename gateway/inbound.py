@@ -3,7 +3,8 @@
     request → RECEIVE → (durable) → ASK → ANSWER or STAND_IN → (durable, MAC made) → REPLY → REPLIED or UNDELIVERED
 
 Around that line: repeats JOIN a decision that is being made or REPEAT one that was; other content under its FPID is
-a CONFLICT; a reversal ends everything; what the processor says after stand-in is LATE. `lifecycle` is the law: it says
+a CONFLICT; a reversal ends everything; what the processor says after stand-in is LATE. What stand-in may not accept
+waits longer (EXTEND), and then gets a refusal (TURN_AWAY) or nothing (ABANDON). `lifecycle` is the law: it says
 for each (state, event) where the payment goes and which act is done on the way. This file says how each act is done.
 
 It knows no socket, disk, HSM, clock, log or task: what is to be done leaves through `Commands`, what happened comes in
@@ -11,6 +12,7 @@ through the `on_` methods, and `now` is an argument. Its promise of order: whate
 commanded together with the position of the record that must be durable first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -20,9 +22,9 @@ from gateway.clock import Now
 from gateway.errors import HubFault
 from gateway.lifecycle import FINAL, Act, Event, Row, State, step
 from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
-from gateway.standin import StandIn
+from gateway.standin import MALFUNCTION, StandIn
 from gateway.steps import Kind
-from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, judge
+from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, Fault, judge, needs_of
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.work import Ask
@@ -56,6 +58,14 @@ class Note(Enum):
     REFUSED_REVERSED = auto()
     OVERLOAD = auto()
     ORPHANED = auto()
+    FORBIDDEN = auto()
+    DECLINED = auto()
+    UNANSWERED = auto()
+    OVERRULED = auto()
+    LATE_ACCEPT = auto()
+    MUST_ACCEPT = auto()
+    UNKNOWN_TYPE = auto()
+    STAND_IN_MODE = auto()
 
 
 @dataclass(slots=True)
@@ -82,6 +92,12 @@ class Payment:
     code: str = ""
     field_in_error: str = ""
     stood_in: bool = False
+    declined: bool = False
+    """Refused in the processor's stead."""
+    forbidden: str = ""
+    """Why stand-in may not accept it, once that was asked."""
+    unasked: bool = False
+    """The processor is not to be asked about it: too many are being decided."""
     question: Ask | None = None
     """What the engine asks the processor about it."""
 
@@ -124,12 +140,22 @@ class Inbound:
     """The payments in flight, and what happens to them."""
 
     def __init__(
-        self, pair: config.Pair, payments_max: int, outcomes: Outcomes, codec: Codec, commands: Commands
+        self,
+        pair: config.Pair,
+        payments_max: int,
+        outcomes: Outcomes,
+        codec: Codec,
+        commands: Commands,
+        may_stand_in: Callable[[PaymentRequest], bool] = lambda _request: True,
     ) -> None:
+        """`may_stand_in`: whether the scheme's news lets us accept this payment in the processor's stead."""
         self._deadlines = pair.deadlines
         self._reversed_code = pair.reversed_code
         self._payments_max = payments_max
-        self._stand_in = StandIn(pair.stand_in)
+        self._last_moment_s = pair.deadlines.last_moment_s
+        self._stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
+        self._types = codec.table.types
+        self._needs = needs_of(codec.table)
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
@@ -139,9 +165,11 @@ class Inbound:
 
     def on_request(self, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
         """A 9200 or 9201 came, authentic."""
-        if request.fault:
-            self._refuse_fault(request, link, first_byte_s)
-            return
+        if request.fault or request.processing_code[:2] in self._needs:
+            fault = judge(request, self._needs)
+            if fault is not None:
+                self._refuse_fault(request, fault, link, first_byte_s)
+                return
         fpid, content = fpid_of(request), self._codec.content_digest(request)
         payment = self._find(fpid)
         known = payment.content
@@ -185,13 +213,20 @@ class Inbound:
         covered = self._codec.respond(reversal, ACCEPTED)
         self._do.leave(link, covered, position, first_byte_s + self._deadlines.reply_within_s, None)
 
-    def on_recorded(self, payment: Payment) -> None:
+    def on_recorded(self, payment: Payment, now: Now) -> None:
         """Its RECEIVED record is durable: now we may act on it."""
-        act = self._step(payment, Event.RECORDED)
+        at_once = self._stand_in.mode == "always" and payment.state is State.RECEIVING
+        if at_once and not self._refusal(payment, now):
+            self._step(payment, Event.DEADLINE)
+        overdue = payment.state is State.OVERDUE
+        event = self._judged(payment, Event.RECORDED, now) if overdue else Event.RECORDED
+        act = self._step(payment, event)
         if act is Act.ASK:
-            self._do.ask(payment, payment.first_byte_s + self._deadlines.stand_in_after_s)
-        elif act is Act.STAND_IN:
-            self._decide_by_stand_in(payment)
+            self._ask(payment, now)
+            if overdue:  # its timer has fired
+                self._extend(payment)
+        else:
+            self._act_for_the_processor(payment, act, now)
 
     def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
         """The processor answered: the first answer wins, whatever comes later is only recorded."""
@@ -199,15 +234,19 @@ class Inbound:
         act = self._step(payment, Event.ANSWER)
         if act is Act.ANSWER:
             self._do.note(Note.ANSWERED, payment.fpid, code)
+            if code.startswith("1") and self._must_accept(payment):
+                self._overrule(payment, code)
+                code, field_in_error = ACCEPTED, ""
             self._decide(payment, Kind.ANSWERED, code, field_in_error)
         else:
             assert act is Act.LATE
             self._late(payment, code)
 
-    def on_deadline(self, payment: Payment) -> None:
-        """Its stand-in timer fired."""
-        if self._step(payment, Event.DEADLINE) is Act.STAND_IN:
-            self._decide_by_stand_in(payment)
+    def on_deadline(self, payment: Payment, now: Now) -> None:
+        """Its timer fired: stand-in's time has come, or the last moment."""
+        waits = payment.state is State.ASKED
+        event = self._judged(payment, Event.DEADLINE, now) if waits else Event.DEADLINE
+        self._act_for_the_processor(payment, self._step(payment, event), now)
 
     def on_ready(self, payment: Payment, body: bytes, now: Now) -> None:
         """The decision is durable and its reply complete: it leaves on every leg that is still there and in time."""
@@ -257,6 +296,32 @@ class Inbound:
                 self._do.note(Note.UNDELIVERED, fpid, "restart")
             self._outcomes.put(fpid, outcome, now.wall_ns)
 
+    # --- how stand-in works
+
+    def take_up_mode(self, recorded: steps.StandInMode | None, link: Link) -> None:
+        """At a start: go on as the latest order says, and record it anew."""
+        self._stand_in.take_up(recorded)
+        if self._stand_in.mode != "timer":
+            self._do.note(Note.STAND_IN_MODE, "", self._stand_in.mode)
+        self.record_mode(link)
+
+    def set_mode(self, mode: config.StandInMode, link: Link) -> int:
+        """Switch stand-in from here on; returns the position of the record that makes it last.
+
+        What the processor was asked about already keeps its time; when that is over, the mode of that moment counts.
+        """
+        self._stand_in.mode = mode
+        self._do.note(Note.STAND_IN_MODE, "", mode)
+        return self.record_mode(link)
+
+    def record_mode(self, link: Link) -> int:
+        """Write the mode anew, so that it does not go with its segment; returns the position."""
+        return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", link)
+
+    def stand_in_statistics(self, now: Now) -> dict[str, object]:
+        """The rules, the mode, what was refused and why, and how much of the daily total is used."""
+        return self._stand_in.statistics(now.wall_ns)
+
     def _content_of(self, raw: bytes) -> bytes:
         """The content's digest; zeros when the field table has changed so that the message is none any more."""
         try:
@@ -274,26 +339,104 @@ class Inbound:
         position = self._do.record(Kind.RECEIVED, request.body, payment.fpid, leg.link)
         self._do.when_recorded(position, payment)
         self._do.note(Note.RECEIVED, payment.fpid)
+        if request.processing_code[:2] not in self._types:
+            self._do.note(Note.UNKNOWN_TYPE, payment.fpid, request.processing_code[:2])
         if overload:
             # too much is being decided already: this one is not asked about, but it is answered
             self._do.note(Note.OVERLOAD, payment.fpid)
-            self.on_deadline(payment)
+            payment.unasked = True
+            self._step(payment, Event.DEADLINE)
         else:
             self._do.set_timer(payment, leg.first_byte_s + self._deadlines.stand_in_after_s)
 
-    def _decide_by_stand_in(self, payment: Payment) -> None:
-        payment.stood_in = True
-        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.decide())
-        self._decide(payment, Kind.STOOD_IN, self._stand_in.decide(), "")
+    def _ask(self, payment: Payment, now: Now) -> None:
+        """Ask, with as much time as there will be: more when stand-in would not be allowed as things are."""
+        forbidden = self._refusal(payment, now)
+        within_s = self._last_moment_s if forbidden else self._deadlines.stand_in_after_s
+        self._do.ask(payment, payment.first_byte_s + within_s)
 
-    def _decide(self, payment: Payment, kind: Kind, code: str, field_in_error: str) -> None:
+    def _refusal(self, payment: Payment, now: Now) -> str:
+        assert payment.request is not None
+        return self._stand_in.refusal(payment.request, now.wall_ns)
+
+    def _judged(self, payment: Payment, allowed: Event, now: Now) -> Event:
+        """Stand-in's time has come: what the rules make of it. They may say otherwise than the last time."""
+        reason = self._refusal(payment, now)
+        if not reason:
+            return allowed
+        if not payment.forbidden:
+            payment.forbidden = reason
+            self._stand_in.refused[reason] += 1
+            self._do.note(Note.FORBIDDEN, payment.fpid, reason)
+        if not payment.unasked and now.mono_s < payment.first_byte_s + self._last_moment_s:
+            return Event.FORBIDDEN
+        if self._must_accept(payment):
+            self._do.note(Note.MUST_ACCEPT, payment.fpid, reason)
+            return allowed
+        return Event.SILENCED if self._stand_in.silent else Event.TURNED_AWAY
+
+    def _act_for_the_processor(self, payment: Payment, act: Act, now: Now) -> None:
+        """Do what is done when the processor has not answered."""
+        match act:
+            case Act.STAND_IN:
+                self._decide_by_stand_in(payment, now)
+            case Act.EXTEND:
+                self._extend(payment)
+            case Act.TURN_AWAY:
+                payment.declined = True
+                self._do.note(Note.DECLINED, payment.fpid, payment.forbidden)
+                self._decide(payment, Kind.DECLINED, MALFUNCTION, "")
+            case Act.ABANDON:
+                self._abandon(payment, now)
+            case _:
+                assert act is Act.NOTHING, act
+
+    def _extend(self, payment: Payment) -> None:
+        """Wait for the processor until the last moment."""
+        until_s = payment.first_byte_s + self._last_moment_s
+        self._do.set_timer(payment, until_s)
+        if payment.question is not None:
+            payment.question.deadline_s = until_s  # it may still have to be sent, or sent again
+
+    def _abandon(self, payment: Payment, now: Now) -> None:
+        """Leave it unanswered: the hub will reverse it, or repeat it, and that is decided like a new payment."""
+        request = payment.request
+        assert request is not None
+        body = steps.pack(steps.Orphan(request.body, payment.content))
+        self._do.record(Kind.UNANSWERED, body, payment.fpid, payment.legs[0].link)
+        self._do.unask(payment)
+        self._settle(payment, now)
+        self._do.note(Note.UNANSWERED, payment.fpid, payment.forbidden)
+
+    def _must_accept(self, payment: Payment) -> bool:
+        """Whether the scheme forbids to refuse it (a scheme return)."""
+        assert payment.request is not None
+        kind = self._types.get(payment.request.processing_code[:2])
+        return kind is not None and kind.must_accept
+
+    def _overrule(self, payment: Payment, code: str) -> None:
+        """The processor refuses what must be accepted: it hears that it was accepted. Recorded before the decision."""
+        request = payment.request
+        assert request is not None
+        body = steps.pack(steps.Late(code, ACCEPTED, request.body))
+        self._do.record(Kind.OVERRULED, body, payment.fpid, payment.legs[0].link)
+        self._do.note(Note.OVERRULED, payment.fpid, code)
+
+    def _decide_by_stand_in(self, payment: Payment, now: Now) -> None:
+        assert payment.request is not None
+        payment.stood_in = True
+        pence = self._stand_in.accept(payment.request, now.wall_ns)
+        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code)
+        self._decide(payment, Kind.STOOD_IN, self._stand_in.code, "", pence)
+
+    def _decide(self, payment: Payment, kind: Kind, code: str, field_in_error: str, pence: int = 0) -> None:
         """Give a payment its outcome: the one place. The record goes to the disk and the reply to the HSM together."""
         request = payment.request
         assert request is not None
         payment.code, payment.field_in_error = code, field_in_error
         covered = self._codec.respond(request, code, field_in_error)
-        told = request.body if kind is Kind.STOOD_IN else b""
-        body = steps.pack(steps.Decision(code, field_in_error, payment.content, covered, told))
+        told = b"" if kind is Kind.ANSWERED else request.body
+        body = steps.pack(steps.Decision(code, field_in_error, payment.content, covered, told, pence))
         position = self._do.record(kind, body, payment.fpid, payment.legs[0].link)
         latest_s = max(leg.first_byte_s for leg in payment.legs) + self._deadlines.reply_within_s
         self._do.authenticate(payment, covered, position, latest_s)
@@ -306,6 +449,8 @@ class Inbound:
             kind, note = Kind.LATE_REFUSAL, Note.LATE_REFUSAL
         else:
             kind, note = Kind.LATE_ANSWER, Note.LATE_ANSWER
+            if payment.declined and not refused:
+                note = Note.LATE_ACCEPT  # DECLINED is told: the processor must take it back
         body = steps.pack(steps.Late(code, payment.code, request.body))
         self._do.record(kind, body, payment.fpid, payment.legs[0].link)
         self._do.note(note, payment.fpid, code)
@@ -329,9 +474,7 @@ class Inbound:
         self._do.leave(link, covered, position, until_s, payment)
         self._do.note(Note.REPEATED, payment.fpid, payment.code)
 
-    def _refuse_fault(self, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
-        fault = judge(request)
-        assert fault is not None
+    def _refuse_fault(self, request: PaymentRequest, fault: Fault, link: Link, first_byte_s: float) -> None:
         if fault.answerable:
             fpid = fpid_of(request)
             self._do.note(Note.BAD_FIELD, fpid, f"{fault.field:03}")

@@ -23,7 +23,8 @@ class State(IntEnum):
     RECEIVING = 1
     """Its RECEIVED record is on its way to the disk."""
     OVERDUE = 2
-    """The same, and its stand-in deadline has passed meanwhile: the processor will not be asked."""
+    """The same, and stand-in's time has come meanwhile: it is asked as soon as the record is durable, and the processor
+    only where stand-in may not accept and there is time left."""
     ASKED = 3
     """Received for good; the processor is asked, the timer runs."""
     DECIDING = 4
@@ -70,11 +71,12 @@ class Event(IntEnum):
     REVERSAL = 2
     """A 9420 or 9421."""
     RECORDED = 3
-    """The RECEIVED record is durable; the SETTLED record is."""
+    """The RECEIVED record is durable (and, where stand-in's time has come, it may accept); the SETTLED record is."""
     ANSWER = 4
     """The processor answered; the hub did, conclusively, on a connection that carried a request of this payment."""
     DEADLINE = 5
-    """The stand-in timer fired, and stand-in may accept; the answer did not come in time, or the pause is over."""
+    """Stand-in's time has come, and where the payment is durable stand-in may accept; the answer did not come in time,
+    or the pause is over."""
     READY = 6
     """The decision is durable and its reply has its MAC; the attempt is durable and its request has its MAC."""
     SENT = 7
@@ -82,9 +84,9 @@ class Event(IntEnum):
     UNSENT = 8
     """A leg's reply cannot be sent: link lost, too late, no HSM; this attempt's request surely did not leave."""
     FORBIDDEN = 9
-    """The stand-in timer fired, and the rules do not let stand-in accept this payment."""
+    """Stand-in's time has come, and the rules do not let it accept this payment; there is time left for an answer."""
     TURNED_AWAY = 10
-    """The last moment for an answer has come after FORBIDDEN, and the rules say: 1909."""
+    """The last moment for an answer has come, stand-in may not accept, and the rules say: 1909."""
     SILENCED = 11
     """The same, and the rules say: no answer at all."""
     SUBMIT = 12
@@ -187,15 +189,15 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.RECORDED: Row(_S.ASKED, _A.ASK),
         _E.DEADLINE: Row(_S.OVERDUE, _A.NOTHING),
-        _E.FORBIDDEN: Row(_S.RECEIVING, _A.EXTEND),
-        _E.TURNED_AWAY: Row(_S.RECEIVING, _A.EXTEND),  # nothing may be said before it is durable
-        _E.SILENCED: Row(_S.RECEIVING, _A.EXTEND),
     },
     _S.OVERDUE: {
         _E.REQUEST: Row(_S.OVERDUE, _A.JOIN),
         _E.CONFLICT: Row(_S.OVERDUE, _A.CONFLICT),
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.RECORDED: Row(_S.DECIDING, _A.STAND_IN),
+        _E.FORBIDDEN: Row(_S.ASKED, _A.ASK),
+        _E.TURNED_AWAY: Row(_S.DECIDING, _A.TURN_AWAY),
+        _E.SILENCED: Row(_S.ORPHANED, _A.ABANDON),
     },
     _S.ASKED: {
         _E.REQUEST: Row(_S.ASKED, _A.JOIN),
@@ -336,7 +338,7 @@ _UNKNOWN = "nothing was ever recorded, asked or decided for it"
 _UNASKED = "the processor is asked only once the RECEIVED record is durable"
 _UNDECIDED = "a reply is made only once there is a decision"
 _ONCE = "its RECEIVED record became durable before this state was reached, and does so once"
-_GONE = "who recorded, asked and timed it is gone"
+_GONE = "who recorded, asked and timed it is gone, or has given it up"
 _READ = "the reply of a decision becomes ready once"
 _CONSULTED = "stand-in judges only what is received and undecided"
 _LEAVES = "only a payment that leaves has this event"
@@ -364,12 +366,15 @@ IMPOSSIBLE: dict[State, dict[Event, str]] = {
         **_each((_E.RECORDED, _E.ANSWER, _E.DEADLINE, _E.READY, _E.SENT, _E.UNSENT), _UNKNOWN),
         **_each(_JUDGEMENTS, _CONSULTED),
     },
-    _S.RECEIVING: {_E.ANSWER: _UNASKED, **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED)},
+    _S.RECEIVING: {
+        _E.ANSWER: _UNASKED,
+        **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED),
+        **_each(_JUDGEMENTS, "stand-in judges only what is durable: nothing may be said before"),
+    },
     _S.OVERDUE: {
         _E.ANSWER: _UNASKED,
         _E.DEADLINE: "a payment has one timer, and it has fired",
         **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED),
-        **_each(_JUDGEMENTS, "stand-in was asked when the timer fired, and said yes"),
     },
     _S.ASKED: {_E.RECORDED: _ONCE, **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED)},
     _S.DECIDING: {_E.RECORDED: _ONCE, _E.SENT: "nothing is sent before it is READY", **_each(_JUDGEMENTS, _CONSULTED)},

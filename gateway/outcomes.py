@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gateway import steps
 from gateway.config import days_spanned
 from gateway.lifecycle import State
+from gateway.standin import DailyTotal
 from gateway.steps import Kind
 
 _DAY_NS = 86_400 * 10**9
@@ -70,6 +71,8 @@ class Outcomes:
         self._days: dict[int, dict[str, int]] = {}
         self._today: dict[str, int] = {}
         self._today_number = -1
+        self.stood_in = DailyTotal()
+        """What stand-in accepted."""
 
     def __len__(self) -> int:
         return sum(map(len, self._days.values()))
@@ -122,6 +125,8 @@ class Replay:
         self.outcomes = outcomes
         self.unfinished: dict[str, Unfinished] = {}
         """By FPID, in the order of their requests."""
+        self.stand_in_mode: steps.StandInMode | None = None
+        """The latest order of how stand-in works; None: there is none."""
         self.clean = True
         """Whether the last process that wrote here had closed the journal."""
 
@@ -129,7 +134,7 @@ class Replay:
         """Take in one record."""
         if kind == Kind.RECEIVED:
             self.unfinished[fpid] = Unfinished(body, None)
-        elif kind in (Kind.ANSWERED, Kind.STOOD_IN):
+        elif kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED):
             self._decided(kind, time_ns, fpid, body)
         elif kind == Kind.REPLIED:
             if self.unfinished.pop(fpid, None) is None:
@@ -139,20 +144,24 @@ class Replay:
             self._move(fpid, State.UNDELIVERED, time_ns)
         elif kind == Kind.REVERSED:
             self._reversed(time_ns, fpid, body)
-        elif kind == Kind.ORPHANED:
+        elif kind in (Kind.ORPHANED, Kind.UNANSWERED):
             self.unfinished.pop(fpid, None)
             orphan = steps.unpack(kind, body)
             assert isinstance(orphan, steps.Orphan)
             self.outcomes.put(fpid, Outcome(State.ORPHANED, "", "", False, orphan.content), time_ns)
-        elif kind == Kind.STARTED:
-            self.clean = False
-        elif kind == Kind.STOPPED:
-            self.clean = True
+        elif kind == Kind.STAND_IN_MODE:
+            mode = steps.unpack(kind, body)
+            assert isinstance(mode, steps.StandInMode)
+            self.stand_in_mode = mode
+        elif kind in (Kind.STARTED, Kind.STOPPED):
+            self.clean = kind == Kind.STOPPED
 
     def _decided(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         decision = steps.unpack(kind, body)
         assert isinstance(decision, steps.Decision)
         stood_in = kind == Kind.STOOD_IN
+        if stood_in:
+            self.outcomes.stood_in.add(decision.pence, time_ns)
         # REPLIED nearly always follows: taken for granted here, and put right where UNDELIVERED or nothing follows
         outcome = Outcome(State.REPLIED, decision.code, decision.field, stood_in, decision.content)
         self.outcomes.put(fpid, outcome, time_ns)

@@ -25,7 +25,8 @@ class Kind(IntEnum):
     UNDELIVERED = 5
     """The reply could not be sent on the link of its request. Body: `Undelivered`. Told."""
     LATE_ANSWER = 6
-    """The processor accepted after stand-in had. Body: `Late`."""
+    """The processor answered after the payment was decided or given up, and what it says need not be told: it accepted,
+    or nobody had accepted in its stead. Body: `Late`."""
     LATE_REFUSAL = 7
     """The processor refused after stand-in had accepted. Body: `Late`. Told."""
     REVERSED = 8
@@ -110,6 +111,8 @@ class Decision(Struct, frozen=True, array_like=True, gc=False):
     """The 9210 up to and without DE128."""
     request: bytes = b""
     """The raw request, where the step is told."""
+    pence: int = 0
+    """STOOD_IN: the amount (DE6), which counts towards the day's total."""
 
 
 class Undelivered(Struct, frozen=True, array_like=True, gc=False):
@@ -214,6 +217,8 @@ class StandInMode(Struct, frozen=True, array_like=True, gc=False):
 
     mode: str
     """`timer`, `always` or `never`."""
+    configured: str = ""
+    """What the configuration said at that time: when it says something else at a start, it was changed since."""
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False):

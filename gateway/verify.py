@@ -3,8 +3,10 @@
 Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate (after this).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from gateway.wire.fields import FieldTable
 from gateway.wire.message import PaymentRequest, ReversalRequest
 
 SYNTAX_ERROR = "1930"
@@ -29,11 +31,26 @@ class Fault(NamedTuple):
     """Whether all that a 9210 copies is there; otherwise a 9624 answers."""
 
 
-def judge(request: PaymentRequest) -> Fault | None:
-    """Find the fault of a request, if it has one."""
-    if not request.fault:
-        return None
-    return Fault(request.fault, answerable=names_a_payment(request))
+Needs = Mapping[str, tuple[tuple[int, str], ...]]
+"""What a payment of a type must have beyond what every payment must: number and attribute, by payment type."""
+
+
+def needs_of(table: FieldTable) -> Needs:
+    """The payment types that need more than others: a return needs 126 and 127."""
+    return {
+        code: tuple((number, table.fields[number].name) for number in kind.mandatory)
+        for code, kind in table.types.items()
+        if kind.mandatory
+    }
+
+
+def judge(request: PaymentRequest, needs: Needs) -> Fault | None:
+    """Find the first fault of a request, if it has one: what the decoder found, or what its payment type lacks."""
+    found = request.fault
+    for number, name in needs.get(request.processing_code[:2], ()):
+        if not getattr(request, name) and (not found or number < found):
+            found = number
+    return Fault(found, answerable=names_a_payment(request)) if found else None
 
 
 def names_a_payment(request: PaymentRequest | ReversalRequest) -> bool:

@@ -70,10 +70,12 @@ class Stage:
     waiting: list[Payment] = field(default_factory=list)
     decided: list[tuple[Payment, bytes]] = field(default_factory=list)
     now_s: float = 100.0
+    pair: config.Pair = field(default_factory=config.Pair)
+    news: bool = True
     outcomes: Outcomes = field(default_factory=lambda: Outcomes(7))
 
     def __post_init__(self) -> None:
-        self.story = Inbound(config.Pair(), self.payments_max, self.outcomes, CODEC, self)
+        self.story = Inbound(self.pair, self.payments_max, self.outcomes, CODEC, self, lambda _request: self.news)
         self.link = Wire(1)
 
     @property
@@ -92,9 +94,9 @@ class Stage:
         self.waiting.append(payment)
 
     def ask(self, payment: Payment, deadline_s: float) -> None:
-        assert deadline_s == payment.first_byte_s + STAND_IN_S
         self.asked.append(payment)
-        self.said.append("ask")
+        within_s = deadline_s - payment.first_byte_s
+        self.said.append("ask" if within_s == STAND_IN_S else f"ask +{within_s:g}")
 
     def unask(self, payment: Payment) -> None:
         self.unasked.append(payment)
@@ -104,7 +106,7 @@ class Stage:
 
     def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         kind, _, body = self.bodies[position - 1]
-        assert kind in (Kind.ANSWERED, Kind.STOOD_IN)
+        assert kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
         decision = steps.unpack(kind, body)
         assert isinstance(decision, steps.Decision)
         assert decision.reply == covered, "what will be sent is what was recorded"
@@ -138,7 +140,7 @@ class Stage:
         return self.story.in_flight.get(fpid_of(message))
 
     def recorded(self) -> None:
-        self.story.on_recorded(self.waiting.pop(0))
+        self.story.on_recorded(self.waiting.pop(0), self.now)
 
     def answers(self, payment: Payment, code: str, field_in_error: str = "") -> None:
         self.story.on_answer(payment, code, field_in_error)
@@ -197,7 +199,7 @@ def test_a_refusal_carries_its_field(stage: Stage) -> None:
 
 def test_when_the_timer_fires_stand_in_answers(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment)
+    stage.story.on_deadline(payment, stage.now)
     assert stage.heard() == ["record STOOD_IN", "mac 9210/0083"]
     kind, _, body = stage.bodies[-1]
     decision = steps.unpack(kind, body)
@@ -209,7 +211,7 @@ def test_when_the_disk_is_slower_than_the_timer_stand_in_answers_as_soon_as_it_m
     payment = stage.came(request())
     assert payment is not None
     stage.heard()
-    stage.story.on_deadline(payment)
+    stage.story.on_deadline(payment, stage.now)
     assert stage.heard() == [], "nothing is decided before RECEIVED is durable"
     stage.recorded()
     assert stage.heard() == ["record STOOD_IN", "mac 9210/0083"]
@@ -219,7 +221,7 @@ def test_when_the_disk_is_slower_than_the_timer_stand_in_answers_as_soon_as_it_m
 @pytest.mark.parametrize("when", ["deciding", "replying", "replied"])
 def test_a_late_answer_changes_nothing_and_is_recorded(stage: Stage, code: str, kind: Kind, when: str) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment)
+    stage.story.on_deadline(payment, stage.now)
     if when != "deciding":
         stage.ready()
     if when == "replied":
@@ -308,7 +310,7 @@ def test_when_no_hsm_makes_the_mac_the_reply_is_undelivered(stage: Stage) -> Non
 
 def test_a_reply_that_would_be_too_late_is_not_sent(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment)
+    stage.story.on_deadline(payment, stage.now)
     stage.heard()
     stage.now_s += REPLY_S + 0.001
     stage.ready()
@@ -418,7 +420,7 @@ def test_a_reversal_is_not_forgotten_for_a_repeat_that_was_being_replied_to(stag
 
 def test_a_late_refusal_of_a_settled_and_then_reversed_payment_is_still_told(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment)
+    stage.story.on_deadline(payment, stage.now)
     stage.ready()
     stage.story.on_sent(payment, stage.link, stage.now)
     stage.came(reversal())

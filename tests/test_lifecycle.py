@@ -33,6 +33,7 @@ def test_a_decision_is_made_once() -> None:
         (State.ASKED, Event.DEADLINE),
         (State.ASKED, Event.TURNED_AWAY),
         (State.OVERDUE, Event.RECORDED),
+        (State.OVERDUE, Event.TURNED_AWAY),
     }
     decided = {State.DECIDING, State.REPLYING, State.REPLIED, State.UNDELIVERED, State.REVERSED}
     for state in decided:

@@ -45,7 +45,7 @@ class Arriving(inbound.Commands):
         while timers and timers[0][0] <= now.mono_s:
             payment = in_flight.get(heapq.heappop(timers)[1])
             if payment is not None:
-                self.story.on_deadline(payment)
+                self.story.on_deadline(payment, now)
 
     def start(self, outgoing: Outgoing) -> None:
         """Have its MAC made."""

@@ -196,7 +196,7 @@ class Engine:
         while pending and pending[0][0] <= durable:
             waiting = pending.popleft()[1]
             if isinstance(waiting, inbound.Payment):
-                self.inbound.on_recorded(waiting)
+                self.inbound.on_recorded(waiting, now)
             elif isinstance(waiting, Outgoing):
                 waiting.durable = True
                 if waiting.authentic:
@@ -378,6 +378,7 @@ class Engine:
             "leaving": self.arriving.leaving,
             "waiting_for_disk": len(self._batch.pending),
             "remembered": len(self.outcomes),
+            "stand_in": self.inbound.stand_in_statistics(self._clock()),
             "outbound": {
                 "in_flight": len(self.outbound.in_flight),
                 "unknown": len(self.outbound.unknown),
@@ -394,6 +395,7 @@ class Engine:
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
         self.inbound.on_restart(replay.unfinished, RECORDER, now)
         replay.unfinished.clear()
+        self.inbound.take_up_mode(replay.stand_in_mode, RECORDER)
         self.outbound.on_restart(submitted.unfinished, now)
         submitted.unfinished.clear()
         self._journal.commit()

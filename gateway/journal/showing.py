@@ -20,6 +20,8 @@ MESSAGES = frozenset({"message", "request", "reply"})
 """Fields of a body that hold a message."""
 HEX = frozenset({"chain", "mac", "content"})
 """Fields of a body that hold a checksum."""
+HIDDEN = frozenset({"pence"})
+"""Fields of a body that are a customer's: not shown."""
 MASK_MAX = 32
 _NS = 1_000_000_000
 
@@ -137,7 +139,7 @@ def split_body(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
                 shown[f"{name}_bytes"] = len(value)
         elif isinstance(value, bytes):
             shown[name] = value.hex() if name in HEX else len(value)
-        elif value != "":
+        elif value != "" and name not in HIDDEN:
             shown[name] = value
     return shown, messages
 

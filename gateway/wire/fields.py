@@ -1,6 +1,7 @@
 """The field table: what `fps.toml` (or a bank's own file) says, checked as a whole and frozen.
 
-Knows formats, character classes and who carries what. Does not know bytes: reading them is `walk` and `plan`.
+Knows formats, character classes, who carries what, and what the payment types are. Does not know bytes: reading them is
+`walk` and `plan`.
 """
 
 import re
@@ -8,16 +9,18 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
 from gateway.wire.message import TYPES
 
 Charset = Literal["digits", "text", "wide", "hex"]
 Standing = Literal["certain", "likely", "unknown"]
+PaymentGroup = Literal["sip", "sop", "fdp", "other"]
+"""The groups that payments run over (fps-protocol section 4)."""
 
 DIGITS = b"0123456789"
 HEX = b"0123456789ABCDEF"
@@ -94,12 +97,31 @@ class Layout(Struct, frozen=True):
     optional: tuple[int, ...]
 
 
+class PaymentType(Struct, frozen=True):
+    """What DE3 begins with: what kind of payment it is."""
+
+    code: str
+    """Two digits."""
+    title: str
+    group: PaymentGroup
+    """Which connections it runs over."""
+    synchronous: bool
+    """The sender waits for the receiver's own answer; else the hub may repeat the request until it has one."""
+    mandatory: tuple[int, ...]
+    """What it carries beyond what every payment does: field numbers, ascending."""
+    must_accept: bool
+    """The receiver may not refuse it."""
+    standing: Standing
+
+
 class FieldTable(Struct, frozen=True):
     """The whole table, read only."""
 
     fields: MappingProxyType[int, Field]
     layouts: MappingProxyType[str, Layout]
     nested: MappingProxyType[int, MappingProxyType[str, Tag]]
+    types: MappingProxyType[str, PaymentType]
+    """By code."""
 
     def attributes(self, mti: str) -> list[tuple[int, str]]:
         """Number and attribute name of every field that the type of this MTI has a place for, ascending."""
@@ -114,6 +136,16 @@ class _FieldEntry(Struct, frozen=True, forbid_unknown_fields=True):
     charset: Charset
     standing: Standing
     sensitive: bool
+
+
+class _TypeEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    code: Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
+    title: str
+    group: PaymentGroup
+    synchronous: bool
+    standing: Standing
+    mandatory: list[int] = []
+    must_accept: bool = False
 
 
 class _MessageEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,13 +167,16 @@ def load(path: str | Path = "") -> FieldTable:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
-    mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - {"fields", "nested", "messages"})]
+    mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - {"fields", "nested", "messages", "types"})]
     fields = _fields(raw.get("fields", {}), mistakes)
     layouts = _layouts(raw.get("messages", []), fields, mistakes)
     nested = _nested(raw.get("nested", {}), fields, mistakes)
+    types = _types(raw.get("types", []), fields, mistakes)
     if mistakes:
         raise ConfigurationError([f"{where}: {mistake}" for mistake in mistakes])
-    return FieldTable(MappingProxyType(fields), MappingProxyType(layouts), MappingProxyType(nested))
+    return FieldTable(
+        MappingProxyType(fields), MappingProxyType(layouts), MappingProxyType(nested), MappingProxyType(types)
+    )
 
 
 def _fields(raw: Any, mistakes: list[str]) -> dict[int, Field]:
@@ -236,6 +271,39 @@ def _layouts(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[st
             )
     mistakes += [f"messages: {mti} is missing" for mti in TYPES if mti not in layouts]
     return layouts
+
+
+def _types(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[str, PaymentType]:
+    types: dict[str, PaymentType] = {}
+    places = TYPES["9200"].__struct_fields__
+    for index, value in enumerate(raw if isinstance(raw, list) else [raw]):
+        here = f"types[{index}]"
+        try:
+            entry = msgspec.convert(value, _TypeEntry)
+        except msgspec.ValidationError as error:
+            mistakes.append(f"{here}: {error}")
+            continue
+        if entry.code in types:
+            mistakes.append(f"{here}: {entry.code} is there already")
+        if len(set(entry.mandatory)) != len(entry.mandatory) or MAC_FIELD in entry.mandatory:
+            mistakes.append(f"{here}: each field once, and {MAC_FIELD} not at all: it is always there")
+        for number in entry.mandatory:
+            if number not in fields:
+                mistakes.append(f"{here}: field {number} is not in [fields]")
+            elif number != MAC_FIELD and fields[number].name not in places:
+                mistakes.append(f"{here}: field {number} is mandatory, but a 9200 has no {fields[number].name}")
+        types[entry.code] = PaymentType(
+            code=entry.code,
+            title=entry.title,
+            group=entry.group,
+            synchronous=entry.synchronous,
+            mandatory=tuple(sorted(entry.mandatory)),
+            must_accept=entry.must_accept,
+            standing=entry.standing,
+        )
+    if not types:
+        mistakes.append("types: there are none: nobody could tell a return from another payment")
+    return types
 
 
 def _nested(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[int, MappingProxyType[str, Tag]]:
