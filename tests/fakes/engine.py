@@ -15,8 +15,9 @@ from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.message import (
     Message,
     PaymentRequest,
+    PaymentResponse,
 )
-from gateway.work import Answer, Ask, MacError, MacJob
+from gateway.work import Answer, Ask, MacError, MacJob, Submission
 
 CODEC = Codec()
 PAIR = config.Pair()
@@ -113,11 +114,17 @@ class World:
     def __init__(self) -> None:
         self.journal, self.signer, self.processor = FakeJournal(), FakeSigner(), FakeProcessor()
         self.link = FakeLink()
+        self.submitting: list[FakeLink] = [self.link]
         self.now_s = 10.0
         self.engine = Engine(
             PAIR, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
             lambda: self.now, MessageIds(),
         )  # fmt: skip
+        self.engine.join(self)
+
+    def submitters(self) -> list[FakeLink]:
+        """The links that are signed on to submit."""
+        return [link for link in self.submitting if link.open]
 
     @property
     def now(self) -> Now:
@@ -143,6 +150,30 @@ class World:
         self.engine.on_answers([Answer("", code, "", self.processor.asked[index].context)])
         self.turn()
 
+    def submit(self, *submissions: Submission) -> None:
+        self.engine.submit(list(submissions))
+        self.turn()
+
+    def later(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.turn()
+
+    def settle(self) -> None:
+        """Let tokens and disk do all that waits for them."""
+        for _ in range(4):
+            while self.signer.batches:
+                self.macs()
+            self.sync()
+
+    def down(self, link: FakeLink, *, surely: bool | None = None) -> None:
+        """A connection ends; what it had not written comes back, surely unsent or not; None: all was written."""
+        link.open = False
+        contexts, link.contexts = [context for context in link.contexts if context is not None], []
+        if surely is not None and contexts:
+            self.engine.unsent(link, contexts, surely=surely)
+        self.engine.link_down(link, "gone")
+        self.turn()
+
     def written(self) -> None:
         contexts, self.link.contexts = self.link.contexts, []
         self.engine.sent(self.link, [context for context in contexts if context is not None])
@@ -165,3 +196,24 @@ def payment(trn: str = "TRN1", mti: str = "9200", **changes: str) -> bytes:
 
 def codes(link: FakeLink) -> list[str]:
     return [f"{m.mti}/{getattr(m, 'action_code', '') or getattr(m, 'function_code', '')}" for m in link.sent]
+
+
+def submission(key: str = "key-1", trn: str = "OUT1", *, wait: bool = False, **changes: str) -> Submission:
+    """A payment that the processor submits. `heard` on the result collects what it was told."""
+    fields: dict[str, Any] = {
+        "processing_code": "100000", "amount": "00000000002500", "date_sent": "20261122", "creditor_account":
+        "12345678", "debtor_agent": "600002", "debtor_account": "87654321", "currency": "826", "creditor_agent":
+        "400001", "sender": "600002", "debtor_name": "A PAYER", "submitting_member": "600002",
+    }  # fmt: skip
+    request = PaymentRequest(mti="9200", trn=trn, **(fields | changes))
+    covered = CODEC.encode(request)
+    content = hashlib.blake2b(covered, digest_size=8).digest()
+    return Submission(key, request, covered, content, lambda _submission: None, wait=wait)
+
+
+def response(sent: Message, code: str = "0000", **changes: str) -> bytes:
+    """The hub's 9210 to a request that it got, authentic."""
+    assert isinstance(sent, PaymentRequest)
+    copied = {name: getattr(sent, name) for name in ("processing_code", "date_sent", "trn", "currency", "sender")}
+    added: dict[str, Any] = {"settlement_date": "20261123", "settlement_cycle": "002"} | changes
+    return sealed(PaymentResponse(mti="9210", action_code=code, **copied, **added))
