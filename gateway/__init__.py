@@ -21,7 +21,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
         hub.session hub.rules journal.record journal.recovery
     hub journal signer processor ops engine                                   shells: they meet in daemon
     daemon
-    decode config_command                                                     what a person types
+    decode config_command diagram                                             what a person types
     __main__
 """
 
