@@ -1,7 +1,12 @@
-"""What people and machines may see of a running gateway. It reads; it never decides, and nobody who asks can hurt it.
+"""What people and machines may see and switch of a running gateway. It never decides, and nobody who asks can hurt it.
 
 `/live`        200 while the event loop turns
 `/ready`       200 or 503, with every part's state and every reason why not
 `/metrics`     Prometheus text or OpenMetrics, whichever is asked for
 `/statistics`  the engine's and the parts' counts, as JSON
+
+Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origin`: `server` says why), by `daemon`:
+
+`/stand-in`    `{"mode": "timer"}`, `"always"` or `"never"`: how stand-in works from here on, also after a restart;
+               answered once that is durable. `gateway/standin.py` says how it meets the configuration's mode
 """

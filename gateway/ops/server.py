@@ -4,10 +4,16 @@ hypercorn speaks HTTP; who may connect, for how long, and what a mistake in it m
 whoever reaches the port and runs in the process that decides payments. `hypercorn.trio.serve` would not do: it sends
 within a shield and without a limit, so that one client that does not read keeps the process from ending, and an error
 in one connection ends them all.
+
+Controls change something: each is a POST with a JSON body. A web page that a browser on an operator's machine shows can
+send requests to loopback, too. It must not be able to switch anything, so a control request needs the content type
+`application/json`, which a page may send to another origin only after a preflight (OPTIONS), and that is 405 here; and
+one with an `Origin` is refused, which browsers add to every POST and which nobody else sends.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -33,13 +39,24 @@ HEAD_BYTES_MAX = 8192
 """A request line and headers that have not ended by then get 431."""
 REQUESTS_MAX = 100
 """Requests on one connection."""
+BODY_BYTES_MAX = 65536
+"""A longer body of a control request gets 413."""
+BODY_S_MAX = 5.0
+"""How long the body of a control request may take to come; then 408."""
+CONTROL_S_MAX = 10.0
+"""How long a control may take (a disk that hangs); then 504: what was asked for may be done or not."""
 METRICS_FRESH_S = 0.1
 """A rendering of the metrics is good for so long: rendering takes milliseconds, in which no payment is decided."""
 
 Ready = Callable[[], tuple[bool, dict[str, Any]]]
 """Says whether payments may come, with `reasons` (why not) and `parts` (each part's state)."""
 Statistics = Callable[[], dict[str, Any]]
+Control = Callable[[bytes], Awaitable[tuple[int, dict[str, Any]]]]
+"""Does what the body (JSON, not looked at yet) asks for; returns status and response. A mistake of the client's is 400
+and `error`. It may be cancelled when it takes `CONTROL_S_MAX`, or the gateway ends."""
 _Response = tuple[int, str, bytes]
+_Headers = list[tuple[bytes, bytes]]
+_Receive = Callable[[], Awaitable[dict[str, Any]]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = log.get("ops")
@@ -51,9 +68,12 @@ async def serve(
     *,
     ready: Ready,
     statistics: Statistics,
+    controls: Mapping[str, Control] = MappingProxyType({}),
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; starts with the port. `ready` and `statistics` are called in the trio thread.
+
+    `controls`: by path (`/stand-in`), what a POST with a JSON body does.
 
     Cancelled, it closes every connection and leaves nothing behind; what is being written may take `SEND_S_MAX`.
     Raises `Unavailable` when the address cannot be listened on.
@@ -65,7 +85,7 @@ async def serve(
     port: int = listeners[0].socket.getsockname()[1]
     _log.info("ops server listens", host=settings.host, port=port)
     task_status.started(port)
-    await trio.serve_listeners(_Door(_Application(ready, statistics)), listeners)
+    await trio.serve_listeners(_Door(_Application(ready, statistics, controls)), listeners)
 
 
 class _Door:
@@ -120,9 +140,9 @@ class _Impatient:
 
 
 class _Application:
-    """The ASGI application: four paths, GET only."""
+    """The ASGI application: four paths to look at with GET, and the controls to POST to."""
 
-    def __init__(self, ready: Ready, statistics: Statistics) -> None:
+    def __init__(self, ready: Ready, statistics: Statistics, controls: Mapping[str, Control]) -> None:
         self._ready = ready
         self._statistics = statistics
         self._paths: dict[str, Callable[[str], _Response]] = {
@@ -131,35 +151,62 @@ class _Application:
             "/metrics": self._serve_metrics,
             "/statistics": self._serve_statistics,
         }
+        self._controls = controls
         self._rendered: tuple[float, str, _Response] = (-math.inf, "", (0, "", b""))
 
-    async def __call__(self, scope: dict[str, Any], _receive: object, send: _Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        status, content_type, body = self._respond(scope)
+        status, content_type, body = await self._respond(scope, receive)
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
         ]
         if status == 405:
-            headers.append((b"allow", b"GET"))
+            headers.append((b"allow", self._allowed(scope["path"]).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _respond(self, scope: dict[str, Any]) -> _Response:
-        path = self._paths.get(scope["path"])
-        if path is None:
-            return _json(404, {"error": "not found", "paths": sorted(self._paths)})
-        if scope["method"] != "GET":
-            return _json(405, {"error": "only GET"})
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
+    def _allowed(self, path: str) -> str:
+        looks, controls = path in self._paths, path in self._controls
+        return ", ".join(method for method, there in (("GET", looks), ("POST", controls)) if there)
+
+    async def _respond(self, scope: dict[str, Any], receive: _Receive) -> _Response:
+        path, allowed = scope["path"], self._allowed(scope["path"])
+        if not allowed:
+            return _json(404, {"error": "not found", "paths": sorted({*self._paths, *self._controls})})
+        if scope["method"] not in allowed.split(", "):
+            return _json(405, {"error": f"only {allowed}"})
         try:
-            return path(accept)
+            if scope["method"] == "POST":
+                return await self._control(path, scope["headers"], receive)
+            return self._paths[path](_header(scope["headers"], b"accept"))
         except Exception as error:  # noqa: BLE001 - the boundary: looking must not end it
             _log.error("ops request failed", path=scope["path"], error=log.describe(error))
             return _json(500, {"error": "failed; the log says how"})
+
+    async def _control(self, path: str, headers: _Headers, receive: _Receive) -> _Response:
+        if any(name == b"origin" for name, _ in headers):
+            return _json(403, {"error": "not for web pages: a request with an Origin is refused"})
+        if _header(headers, b"content-type").partition(";")[0].strip().lower() != _JSON:
+            return _json(415, {"error": f"the content type must be {_JSON}"})
+        length = _header(headers, b"content-length")
+        too_long = len(length) > 9 or (length.isdigit() and int(length) > BODY_BYTES_MAX)
+        body: bytes | None = None
+        if not too_long:
+            with trio.move_on_after(BODY_S_MAX) as waiting:
+                body = await _body(receive)
+            if waiting.cancelled_caught:
+                return _json(408, {"error": f"the body did not come within {BODY_S_MAX:g} s"})
+        if body is None:
+            return _json(413, {"error": f"the body must not exceed {BODY_BYTES_MAX} bytes"})
+        status, content = 504, {"error": f"not done within {CONTROL_S_MAX:g} s; whether it will be is not known"}
+        with trio.move_on_after(CONTROL_S_MAX):
+            status, content = await self._controls[path](body)
+        _log.info("control request", path=path, status=status)
+        return _json(status, content)
 
     def _serve_live(self, _accept: str) -> _Response:
         return _json(200, {"live": True})
@@ -179,6 +226,22 @@ class _Application:
             response = (200, content_type, body)
             self._rendered = (now_s, accept, response)
         return response
+
+
+def _header(headers: _Headers, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == wanted), "")
+
+
+async def _body(receive: _Receive) -> bytes | None:
+    """Read the whole body; None when it is too long, or when the client went away before its end."""
+    body: bytes = b""
+    while True:
+        event = await receive()
+        body += event.get("body", b"")
+        if event["type"] == "http.disconnect" or len(body) > BODY_BYTES_MAX:
+            return None
+        if not event.get("more_body", False):
+            return body
 
 
 def _json(status: int, content: dict[str, Any]) -> _Response:

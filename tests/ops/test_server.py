@@ -26,6 +26,15 @@ class Parts:
     def __init__(self) -> None:
         self.ready: tuple[bool, dict[str, Any]] = (True, {"reasons": [], "parts": {"journal": "ok"}})
         self.statistics: Callable[[], dict[str, Any]] = lambda: {"payments": 7}
+        self.posted: list[bytes] = []
+        self.control: server.Control = self.take
+
+    async def take(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        self.posted.append(body)
+        return 200, {"taken": len(body)}
+
+    async def switch(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        return await self.control(body)
 
     def count(self) -> dict[str, Any]:
         return self.statistics()
@@ -45,13 +54,20 @@ async def port(parts: Parts, nursery: trio.Nursery) -> AsyncIterator[int]:
 
 
 async def serve(settings: config.Ops, parts: Parts, *, task_status: trio.TaskStatus[int]) -> None:
-    await server.serve(settings, ready=lambda: parts.ready, statistics=parts.count, task_status=task_status)
+    await server.serve(
+        settings,
+        ready=lambda: parts.ready,
+        statistics=parts.count,
+        controls={"/switch": parts.switch},
+        task_status=task_status,
+    )
 
 
-async def fetch(port: int, path: str, method: str = "GET", head: str = "") -> Reply:
+async def fetch(port: int, path: str, method: str = "GET", head: str = "", body: bytes = b"") -> Reply:
     """One request on a connection of its own."""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n".encode())
+        start = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n"
+        await stream.send_all(start.encode() + body)
         return parse(b"".join([chunk async for chunk in stream]))
 
 
@@ -137,12 +153,12 @@ async def test_unknown_path(port: int, path: str) -> None:
     """Another path is 404, and the reply says which there are."""
     status, _, body = await fetch(port, path)
     assert status == 404
-    assert json.loads(body)["paths"] == ["/live", "/metrics", "/ready", "/statistics"]
+    assert json.loads(body)["paths"] == ["/live", "/metrics", "/ready", "/statistics", "/switch"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD", "BREW"])
 async def test_other_methods(port: int, method: str) -> None:
-    """Whatever is not GET is 405: nothing here changes anything."""
+    """Whatever is not GET is 405: looking changes nothing."""
     status, headers, _ = await fetch(port, "/ready", method)
     assert (status, headers["allow"]) == (405, "get")
 
@@ -267,6 +283,106 @@ async def test_cancelled_it_leaves_nothing_behind(parts: Parts) -> None:
         probe.connect(("127.0.0.1", port))
 
 
+# --- controls
+
+
+JSON = "Content-Type: application/json\r\n"
+
+
+async def post(port: int, body: bytes = b'{"mode": "never"}', head: str = JSON) -> Reply:
+    return await fetch(port, "/switch", "POST", f"{head}Content-Length: {len(body)}\r\n", body)
+
+
+async def test_a_control_gets_the_body_and_gives_the_response(port: int, parts: Parts, logged: Any) -> None:
+    """What is posted reaches the control as it is, and the log has a line of it without what was in it."""
+    status, headers, body = await post(port)
+    assert (status, json.loads(body), headers["content-type"]) == (200, {"taken": 17}, "application/json")
+    assert parts.posted == [b'{"mode": "never"}']
+    assert [(line["path"], line["status"]) for line in logged("control request")] == [("/switch", 200)]
+
+
+async def test_a_control_says_what_is_wrong(port: int, parts: Parts) -> None:
+    """A mistake of the client's is the control's to name."""
+
+    async def refuse(_body: bytes) -> tuple[int, dict[str, Any]]:
+        return 400, {"error": "mode is missing"}
+
+    parts.control = refuse
+    status, _, body = await post(port, b"{}")
+    assert (status, json.loads(body)) == (400, {"error": "mode is missing"})
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (JSON + "Origin: http://evil.example\r\n", 403),
+        (JSON + "Origin: null\r\n", 403),
+        (JSON + "origin:\r\n", 403),
+        ("Content-Type: text/plain\r\n", 415),
+        ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
+        ("Content-Type: multipart/form-data; boundary=application/json\r\n", 415),
+        ("", 415),
+        ("Content-Type: Application/JSON; charset=utf-8\r\n", 200),
+    ],
+)
+async def test_a_web_page_cannot_switch_anything(port: int, parts: Parts, head: str, status: int) -> None:
+    """What a page in an operator's browser can send without a preflight, or with an Origin, reaches no control."""
+    assert (await post(port, head=head))[0] == status
+    assert len(parts.posted) == (status == 200)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS", "HEAD", "DELETE"])
+async def test_a_control_is_posted_to(port: int, parts: Parts, method: str) -> None:
+    """Every other method is 405, a browser's preflight too: it learns of no permission."""
+    status, headers, _ = await fetch(port, "/switch", method, JSON + "Access-Control-Request-Method: POST\r\n")
+    assert (status, headers["allow"]) == (405, "post")
+    assert not [name for name in headers if name.startswith("access-control")]
+    assert not parts.posted
+
+
+@pytest.mark.parametrize(
+    ("length", "chunked"), [(server.BODY_BYTES_MAX, 200), (server.BODY_BYTES_MAX + 1, 413)], ids=["most", "more"]
+)
+async def test_a_body_has_a_limit(port: int, parts: Parts, length: int, chunked: int) -> None:
+    """BODY_BYTES_MAX are taken, one more is not, whether the length is said before or not."""
+    body = b" " * length
+    assert (await post(port, body))[0] == chunked
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:9], body[9:])) + b"0\r\n\r\n"
+    status, _, _ = await fetch(port, "/switch", "POST", JSON + "Transfer-Encoding: chunked\r\n", pieces)
+    assert status == chunked
+    assert len(parts.posted) == (2 if chunked == 200 else 0)
+
+
+@pytest.mark.parametrize("said", ["99999999999999999999", str(server.BODY_BYTES_MAX + 1)])
+async def test_a_length_over_the_limit_is_not_waited_for(port: int, said: str) -> None:
+    """413 comes before the body does."""
+    assert (await fetch(port, "/switch", "POST", f"{JSON}Content-Length: {said}\r\n"))[0] == 413
+
+
+async def test_a_control_that_fails(port: int, parts: Parts, logged: Any) -> None:
+    """A control that fails costs that reply, is logged without what it held, and ends nothing."""
+
+    async def fail(_body: bytes) -> tuple[int, dict[str, Any]]:
+        raise KeyError("12345678")
+
+    parts.control = fail
+    status, _, body = await post(port)
+    assert status == 500
+    assert b"12345678" not in body
+    assert [line["error"] for line in logged("ops request failed")] == ["KeyError"]
+    assert (await fetch(port, "/live"))[0] == 200
+
+
+async def test_a_client_that_goes_away_before_the_end_switches_nothing(port: int, parts: Parts) -> None:
+    """Half a body is none, also when it would do."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 99\r\n\r\n{{}}".encode())
+        await wait_all_tasks_blocked(0.01)
+    assert (await fetch(port, "/live"))[0] == 200
+    await wait_all_tasks_blocked(0.01)
+    assert not parts.posted
+
+
 # --- limits in time, on a clock that only moves when told to
 
 
@@ -290,6 +406,36 @@ async def test_a_connection_ends(mock_clock: MockClock, port: int) -> None:
             await wait_all_tasks_blocked(0.01)
             mock_clock.jump(pause_s)
         assert await closed(stream)
+
+
+async def test_a_body_that_does_not_come(mock_clock: MockClock, port: int, parts: Parts) -> None:
+    """408 after BODY_S_MAX."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{".encode())
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(server.BODY_S_MAX)
+        assert parse(await stream.receive_some())[0] == 408
+    assert not parts.posted
+
+
+async def test_a_control_that_does_not_end(mock_clock: MockClock, port: int, parts: Parts) -> None:
+    """504 after CONTROL_S_MAX, and the control is cancelled."""
+    ended: list[bool] = []
+
+    async def hang(_body: bytes) -> tuple[int, dict[str, Any]]:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(True)
+        raise AssertionError
+
+    parts.control = hang
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{}}".encode())
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(server.CONTROL_S_MAX)
+        assert parse(await stream.receive_some())[0] == 504
+    assert ended
 
 
 async def stuck(port: int, parts: Parts) -> trio.SocketStream:
