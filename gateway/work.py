@@ -6,6 +6,8 @@ Plain values with slots, made once for each payment and stage; the engine gives 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from gateway.lifecycle import State
 from gateway.wire.message import PaymentRequest
 
@@ -39,6 +41,21 @@ class MacJob:
         """Tokens that were lost with it."""
         self.urgent = not mac
         """Goes before what is not: replies that are owed before new payments."""
+
+
+class Install(Struct, frozen=True, array_like=True, gc=False):
+    """A key that every token holds: by its label alone when a ceremony brought it there, and with its value under the
+    transport key when it came in band.
+    """
+
+    label: str
+    wrapped: bytes = b""
+    check: str = ""
+    """Its check value, upper-case hex: a token that computes another one does not take the key. Empty: a ceremony's."""
+
+    def __repr__(self) -> str:
+        """Nothing that is in DE125: a wrapped key belongs into no log."""
+        return f"<Install {self.label}>"
 
 
 class Ask:

@@ -1,7 +1,8 @@
 """MACs in software, so that the hub's side needs no token: the same keys that the participant's HSM holds.
 
 The key file is what `python -m hsm provision` writes for development: JSON, label → hex. `fps-hub` is what the hub
-signs with, `fps-own` what the participant signs with. A MAC is 64 bits: 16 upper-case hex characters (fps-protocol 7).
+signs with, `fps-own` what the participant signs with, `fps-transport` what new keys travel under. A MAC is 64 bits: 16
+upper-case hex characters (fps-protocol 7).
 """
 
 import hashlib
@@ -14,8 +15,10 @@ from typing import Literal
 import msgspec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap, aes_key_wrap_with_padding
 
 Algorithm = Literal["aes-cmac", "hmac-sha256", "des3-retail"]
+CheckMethod = Literal["mac-zeros", "encrypt-zeros"]
 Mac = Callable[[bytes], bytes]
 """Covered bytes in, 16 upper-case hex characters out."""
 
@@ -30,6 +33,36 @@ def read_keys(path: str | Path) -> dict[str, bytes]:
         return {label: bytes.fromhex(text) for label, text in raw.items()}
     except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"{path}: not a JSON object of label and hex") from error
+
+
+def wrap(transport: bytes, key: bytes, *, padded: bool = False) -> bytes:
+    """A key as it travels in DE125 (RFC 3394, or padded, RFC 5649); both have whole AES-sized lengths.
+
+    Raises ValueError when one has not.
+    """
+    return aes_key_wrap_with_padding(transport, key) if padded else aes_key_wrap(transport, key)
+
+
+def check_value(algorithm: Algorithm, key: bytes, digits: int = 6, method: CheckMethod = "mac-zeros") -> str:
+    """So many upper-case hex digits of the MAC over 16 zero bytes, or of a block of zeros enciphered."""
+    if method == "mac-zeros":
+        return mac_of(algorithm, key)(bytes(16)).decode()[:digits]
+    if algorithm == "hmac-sha256":
+        raise ValueError("a key for HMAC enciphers nothing")
+    if algorithm == "des3-retail":
+        cipher: Cipher[modes.ECB] = _triple_des(key)
+    else:
+        cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 (one block of zeros: what a check value is)
+    enciphered = cipher.encryptor().update(bytes(8 if algorithm == "des3-retail" else 16))
+    return enciphered.hex().upper()[:digits]
+
+
+def _triple_des(key: bytes) -> Cipher[modes.ECB]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as below
+        from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+
+        return Cipher(TripleDES(key), modes.ECB())  # noqa: S305 (as above)
 
 
 def mac_of(algorithm: Algorithm, key: bytes) -> Mac:

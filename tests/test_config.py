@@ -188,6 +188,40 @@ def test_a_mistake(load: Load, old: str, new: str, mistake: str) -> None:
     assert mistakes_of(load, GOOD.replace(old, new, 1) if old else GOOD + new) == [mistake]
 
 
+@pytest.mark.parametrize(
+    ("keys", "mistakes"),
+    [
+        (
+            "layout = ['use:1', 'wrapped:*', 'check:*']",
+            [
+                "33: pair.keys.layout: at most one part can be what the others leave",
+                "33: pair.keys.layout: check must be 4 to 16 digits, an even number of them",
+            ],
+        ),
+        (
+            "layout = ['use:1', 'wrapped:*', 'use:1']",
+            [
+                "32: pair.keys.change_carries: check has no place in layout",
+                "32: pair.keys.verify_carries: check has no place in layout",
+                "33: pair.keys.layout: names a part twice",
+            ],
+        ),
+        (
+            "change_carries = ['use', 'check']\nverify_carries = ['use']",
+            [
+                "33: pair.keys.change_carries: wrapped cannot be missing",
+                "34: pair.keys.verify_carries: check cannot be missing",
+            ],
+        ),
+        ("own_use = '02'", ["33: pair.keys.own_use: must have 1 characters, as pair.keys.layout says"]),
+        ("own_use = '1'", ["33: pair.keys.own_use: must be another one than hub_use"]),
+    ],
+)
+def test_key_data_that_could_not_be_taken_apart(load: Load, keys: str, mistakes: list[str]) -> None:
+    """The layout of DE125 must say of each character whose it is."""
+    assert mistakes_of(load, GOOD + "[pair.keys]\n" + keys + "\n") == mistakes
+
+
 def test_every_mistake_at_once(load: Load) -> None:
     """One mistake does not hide the next, neither in the same table nor between those that fit together."""
     text = GOOD.replace('"sip-a"', '"sip a"').replace("8301", "-1").replace("= 5", "= 9.5")
@@ -246,7 +280,7 @@ def other(value: Any) -> Any:
         case str():
             return value + "x"
     if isinstance(value, tuple):
-        return value[:-1]
+        return value[:-1] or ("other",)
     if isinstance(value, dict):
         return {"other": "other"}
     raise AssertionError(value)
@@ -260,7 +294,7 @@ def variants(shared: msgspec.Struct) -> list[tuple[str, msgspec.Struct]]:
         if isinstance(value, msgspec.Struct):
             inner = [(f"{field.name}.{name}", {field.name: changed}) for name, changed in variants(value)]
             found += [(name, msgspec.structs.replace(shared, **changed)) for name, changed in inner]
-        elif field.name != "field_table":
+        elif field.name not in {"field_table", "usm_table"}:
             found.append((field.name, msgspec.structs.replace(shared, **{field.name: other(value)})))
     return found
 
@@ -279,14 +313,15 @@ def test_the_fingerprint_is_the_pairs(load: Load) -> None:
     assert re.fullmatch("[0-9a-f]{16}", here.fingerprint())
 
 
-def test_a_field_table_counts_by_what_it_holds(load: Load) -> None:
+@pytest.mark.parametrize("key", ["field_table", "usm_table"])
+def test_a_table_counts_by_what_it_holds(load: Load, key: str) -> None:
     """The same table in two places is the same; another in the same place is not."""
     Path("a.toml").write_text("x = 1", encoding="utf-8")
     Path("b.toml").write_text("x = 1", encoding="utf-8")
-    a, b = (load(GOOD + f"[pair.wire]\nfield_table = '{name}'\n").fingerprint() for name in ("a.toml", "b.toml"))
+    a, b = (load(GOOD + f"[pair.wire]\n{key} = '{name}'\n").fingerprint() for name in ("a.toml", "b.toml"))
     assert a == b != load(GOOD).fingerprint()
     Path("b.toml").write_text("x = 2", encoding="utf-8")
-    assert load(GOOD + "[pair.wire]\nfield_table = 'b.toml'\n").fingerprint() != a
+    assert load(GOOD + f"[pair.wire]\n{key} = 'b.toml'\n").fingerprint() != a
 
 
 # --- any file

@@ -1,0 +1,612 @@
+"""The story of key changes, as playbooks: at this time this happens → this is done.
+
+    811 hub A @1 #1                 the hub sends key A, which it signs with, by link 1, with message id 500001
+    886 hub A @1 #2, 885 own @1 #3  the hub shows which key it has; asks us for one
+    installed fps-hub.aaaaaa        the tokens have it;  failed LABEL WHY: they have it not
+    durable                         everything recorded so far is
+    9814 886 1 0000 @2              the hub responds to our message 000001 by link 2
+    timer, ask own, restart, links off, links on
+
+What is done: `install LABEL`, `record`, `9814 811 #1 0000 @1`, `9804 886 1 1AAAAAA @1`, `(note LABEL detail)`.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway import config
+from gateway.clock import Now
+from gateway.keyring import WAITING_MAX, Commands, Keyring, Note, Ring, Use, unpack
+from gateway.steps import Kind
+from gateway.wire.message import Message, NetworkRequest, NetworkResponse, UsmAcknowledgement
+from gateway.work import Install
+
+WALL_NS = 1_800_000_000_000_000_000
+
+
+class Link:
+    """A link is who it is."""
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+
+class Player(Commands):
+    """Plays a book against a keyring, and writes down what it does."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.pair = config.Pair(keys=config.Keys(**settings))
+        self.links: dict[int, Link] = {}
+        self.linked = True
+        self.said: list[str] = []
+        self.recorded: list[bytes] = []
+        self.durable = 0
+        self.awaited: list[int] = []
+        self.held: tuple[Install, ...] = ()
+        self.last_id = 0
+        self.now = Now(100.0, WALL_NS)
+        self.checks = {"fps-hub": "00FF00AA11223344", "fps-own": "123456789ABCDEF0"}
+        self.keyring = Keyring(self.pair, self)
+        self.keyring.begin(self.now)
+        self.durable = 1
+        self.said.clear()
+
+    # --- Commands
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Any) -> int:
+        assert (kind, fpid, link.id) == (Kind.KEYS, "", 0)
+        self.recorded.append(body)
+        self.said.append("record")
+        return len(self.recorded)
+
+    def when_keys_recorded(self, position: int) -> None:
+        self.awaited.append(position)
+
+    def transmit(self, link: Any, message: Message) -> None:
+        assert isinstance(message, NetworkResponse)
+        assert (message.mti, message.transmission_time) == ("9814", "0102030405")
+        number = int(message.message_id) - 500000
+        self.said.append(f"9814 {message.function_code} #{number} {message.action_code} @{link.id}")
+
+    def request(self, function_code: str, key_data: str, link: Any) -> str:
+        if not self.linked:
+            return ""
+        self.last_id += 1
+        by = f" @{link.id}" if link is not None else ""
+        self.said.append(f"9804 {function_code} {self.last_id} {key_data}{by}")
+        return f"{self.last_id:06d}"
+
+    def hold(self, keys: tuple[Install, ...]) -> None:
+        self.held = keys
+
+    def install(self, key: Install) -> None:
+        self.said.append(f"install {key.label}")
+        assert key.wrapped
+
+    def check_of(self, label: str) -> str:
+        return self.checks.get(label, "")
+
+    def note_key(self, note: Note, label: str, detail: str = "") -> None:
+        self.said.append("(" + " ".join(filter(None, [note.name.lower().replace("_", " "), label, detail])) + ")")
+
+    # --- the book
+
+    def play(self, book: str) -> "Player":
+        """Play every line, and hold what was done against what stands there."""
+        for line in filter(str.strip, re.sub(r",\n\s+", ", ", book).splitlines()):
+            at, happens, done = re.fullmatch(r"\s*([0-9.]+)\s+(.*?)\s*->\s*(.*?)\s*", line).groups()  # type: ignore[union-attr]
+            self.now = Now(100.0 + float(at), WALL_NS + round(float(at) * 1e9))
+            self._happen(*happens.split())
+            assert self.said == [each for each in done.split(", ") if each], line
+            self.said.clear()
+            self._invariants()
+        return self
+
+    def _happen(self, what: str, *words: str) -> None:  # noqa: C901, PLR0912 (a case for each thing that can happen)
+        keyring, now = self.keyring, self.now
+        match what:
+            case "811" | "885" | "886":
+                self.hear(what, words)
+            case "raw":
+                self.ask_us("811", words[0], words[1], words[2])
+            case "installed":
+                keyring.on_installed(words[0], True, "", now)
+            case "failed":
+                keyring.on_installed(words[0], False, " ".join(words[1:]), now)
+            case "durable":
+                self.durable = len(self.recorded)
+                for position in self.awaited:
+                    keyring.on_recorded(position, now)
+                self.awaited.clear()
+            case "9814":
+                function_code, number, code, link = words
+                response = NetworkResponse(
+                    mti="9814", function_code=function_code, message_id=f"{int(number):06d}", action_code=code
+                )
+                assert keyring.takes(response)
+                keyring.on_response(response, self.link(link), now)
+            case "timer":
+                assert keyring.next_timer() <= now.mono_s
+                keyring.handle_timer(now)
+            case "early":
+                assert keyring.next_timer() > now.mono_s
+                keyring.handle_timer(now)
+            case "ask":
+                if why := keyring.ask(Use(words[0]), now):
+                    self.said.append(why)
+            case "restart":
+                self.restart()
+            case "links":
+                self.linked = words[0] == "on"
+            case _:
+                raise AssertionError(what)
+
+    def hear(self, function_code: str, words: tuple[str, ...]) -> None:
+        """A 9804 of the hub."""
+        use = {"hub": "1", "own": "2"}[words[0]]
+        letter = words[1] if function_code != "885" else ""
+        wrapped = (letter.encode() * 24).hex().upper() if function_code == "811" else ""
+        check = letter * 6
+        self.ask_us(function_code, use + wrapped + check, words[-2], words[-1])
+
+    def ask_us(self, function_code: str, data: str, link: str, number: str) -> None:
+        """The same, as it is on the wire."""
+        message = NetworkRequest(
+            mti="9804",
+            transmission_time="0102030405",
+            message_id=f"{500000 + int(number[1:])}",
+            function_code=function_code,
+            key_data=data,
+        )
+        assert self.keyring.takes(message)
+        self.keyring.on_request(message, self.link(link), self.now)
+
+    def link(self, word: str) -> Link:
+        """Link 1 is `@1`."""
+        return self.links.setdefault(int(word[1:]), Link(int(word[1:])))
+
+    def restart(self) -> None:
+        """Another process, with what was durable."""
+        self.recorded = self.recorded[: self.durable]
+        self.awaited.clear()
+        self.keyring = Keyring(self.pair, self, unpack(self.recorded[-1]))
+        self.keyring.begin(self.now)
+
+    def _invariants(self) -> None:
+        held = {key.label for key in self.held}
+        assert {self.keyring.own, *self.keyring.verifiers()} <= held
+        assert self.recorded[-1] == msgspec.msgpack.encode(self.ring())
+        assert b"A" * 24 not in repr((self.ring(), self.held, self.keyring.statistics())).encode()
+
+    def ring(self) -> Ring:
+        """What the journal says last."""
+        return unpack(self.recorded[-1])
+
+    def labels(self) -> tuple[str, tuple[str, ...]]:
+        """To sign with, and to verify by."""
+        return self.keyring.own, self.keyring.verifiers()
+
+
+ACCEPTED = """
+    0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+    0.1  installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+    0.2  durable                      -> 9814 811 #1 0000 @1, 9804 886 1 1AAAAAA @1
+"""
+OWN_ACCEPTED = ACCEPTED.replace("hub", "own").replace("1AAAAAA", "2AAAAAA")
+IN_FORCE = ACCEPTED + "    1    9814 886 1 0000 @1           -> (in force fps-hub.aaaaaa hub), record\n"
+
+
+def test_the_hubs_key_changes() -> None:
+    """It is tried from the moment that the tokens have it, and the one before until the overlap is over."""
+    player = Player()
+    assert player.labels() == ("fps-own", ("fps-hub",))
+    player.play(ACCEPTED)
+    assert player.labels() == ("fps-own", ("fps-hub", "fps-hub.aaaaaa"))
+    player.play("1    9814 886 1 0000 @1           -> (in force fps-hub.aaaaaa hub), record")
+    assert player.labels() == ("fps-own", ("fps-hub.aaaaaa", "fps-hub"))
+    player.play("""
+        60.9   early                  ->
+        61     timer                  -> (overlap over fps-hub), record
+    """)
+    assert player.labels() == ("fps-own", ("fps-hub.aaaaaa",))
+    assert [key.label for key in player.held] == ["fps-hub.aaaaaa", "fps-own"]
+
+
+def test_our_own_key_changes() -> None:
+    """We sign with it from the hub's response on; tokens keep the one before for what is under way."""
+    player = Player().play(OWN_ACCEPTED)
+    assert player.labels() == ("fps-own", ("fps-hub",))
+    player.play("1    9814 886 1 0000 @1           -> (in force fps-own.aaaaaa own), record")
+    assert player.labels() == ("fps-own.aaaaaa", ("fps-hub",))
+    assert {key.label for key in player.held} == {"fps-hub", "fps-own", "fps-own.aaaaaa"}
+    player.play("61   timer -> (overlap over fps-own), record")
+    assert {key.label for key in player.held} == {"fps-hub", "fps-own.aaaaaa"}
+
+
+def test_both_keys_change_at_once() -> None:
+    """The two know nothing of each other."""
+    Player().play("""
+        0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+        0    811 own B @2 #1              -> install fps-own.bbbbbb
+        0.1  installed fps-own.bbbbbb     -> (changed fps-own.bbbbbb), record
+        0.1  installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+        0.2  durable                      -> 9814 811 #1 0000 @2, 9804 886 1 2BBBBBB @2, 9814 811 #1 0000 @1,
+                                      9804 886 2 1AAAAAA @1
+        1    9814 886 2 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+        1    9814 886 1 0000 @2           -> (in force fps-own.bbbbbb own), record
+    """)
+
+
+def test_a_key_changes_once_more() -> None:
+    """The label comes from the base again, not from the key before."""
+    player = (
+        Player()
+        .play(IN_FORCE)
+        .play("""
+        2    811 hub B @1 #2              -> install fps-hub.bbbbbb
+        2    installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
+        2    durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
+        3    9814 886 2 0000 @1           -> (in force fps-hub.bbbbbb hub), record
+    """)
+    )
+    assert player.labels()[1] == ("fps-hub.bbbbbb", "fps-hub.aaaaaa", "fps-hub")
+    player.play("61   timer -> (overlap over fps-hub), record\n 63 timer -> (overlap over fps-hub.aaaaaa), record")
+    assert player.labels()[1] == ("fps-hub.bbbbbb",)
+
+
+def test_a_key_comes_back() -> None:
+    """A superseded key may be sent again; it is in use, and no longer superseded."""
+    player = (
+        Player()
+        .play(IN_FORCE)
+        .play("""
+        2    811 hub B @1 #2              -> install fps-hub.bbbbbb
+        2    installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
+        2    durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
+        3    9814 886 2 0000 @1           -> (in force fps-hub.bbbbbb hub), record
+        4    811 hub A @1 #3              -> install fps-hub.aaaaaa
+        4    installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+        4    durable                      -> 9814 811 #3 0000 @1, 9804 886 3 1AAAAAA @1
+        5    9814 886 3 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+        61   timer                        -> (overlap over fps-hub), record
+        65   timer                        -> (overlap over fps-hub.bbbbbb), record
+    """)
+    )
+    assert player.labels()[1] == ("fps-hub.aaaaaa",)
+
+
+@pytest.mark.parametrize("why", ["wrong check value: ABCDEF", "no token serves", "1 of 2 tokens cannot unwrap it"])
+def test_a_key_that_the_tokens_do_not_take_changes_nothing(why: str) -> None:
+    """A wrong check value, a token that fails: the hub is told that we cannot."""
+    player = Player()
+    player.play(f"""
+        0    811 hub A @1 #1                  -> install fps-hub.aaaaaa
+        0.1  failed fps-hub.aaaaaa {why}      -> (refused fps-hub.aaaaaa {why}), 9814 811 #1 1909 @1
+        0.2  811 hub A @1 #2                  -> install fps-hub.aaaaaa
+    """)
+    assert player.labels() == ("fps-own", ("fps-hub",))
+    assert [key.label for key in player.held] == ["fps-hub", "fps-own"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "3" + "41" * 24 + "AAAAAA",  # no such use
+        "1" + "4" * 47 + "AAAAAA",  # half a byte
+        "1" + "4G" * 24 + "AAAAAA",
+        "1" + "41" * 24 + "AAAAA ",
+        "1AAAAAA",
+        "1",
+        "",
+        " " * 60,
+    ],
+)
+def test_key_data_that_does_not_fit_its_layout_is_refused(data: str) -> None:
+    """And nothing of it is said."""
+    player = Player()
+    player.ask_us("811", data, "@1", "#1")
+    assert player.said == ["(malformed)", "9814 811 #1 1909 @1"]
+
+
+def test_the_layout_is_configuration() -> None:
+    """Other parts in another order; what names no use is about our own key."""
+    player = Player(
+        layout=("check:4", "wrapped:48"), change_carries=("wrapped", "check"), verify_carries=("check",),
+        request_carries=(),
+    )  # fmt: skip
+    player.ask_us("811", "aBcD" + "41" * 24, "@1", "#1")
+    player.play("0 links on -> install fps-own.abcd")
+    player.play("""
+        0    installed fps-own.abcd       -> (changed fps-own.abcd), record
+        0    durable                      -> 9814 811 #1 0000 @1, 9804 886 1 ABCD @1
+    """)
+
+
+def test_the_same_change_again_at_any_moment() -> None:
+    """By any link, before and after the tokens have it, before and after it is durable, in force and later: 0000."""
+    Player().play("""
+        0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+        0    811 hub A @2 #2              ->
+        0.1  installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+        0.1  811 hub A @1 #3              ->
+        0.2  durable                      -> 9814 811 #1 0000 @1, 9814 811 #2 0000 @2, 9814 811 #3 0000 @1,
+                                      9804 886 1 1AAAAAA @1
+        0.3  811 hub A @2 #4              -> 9814 811 #4 0000 @2
+        1    9814 886 1 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+        2    811 hub A @2 #5              -> 9814 811 #5 0000 @2, 9804 886 2 1AAAAAA @2
+        3    9814 886 2 0000 @2           ->
+        90   timer                        -> (overlap over fps-hub), record
+        91   811 hub A @2 #6              -> 9814 811 #6 0000 @2, 9804 886 3 1AAAAAA @2
+    """)
+
+
+def test_too_many_repeats_are_refused() -> None:
+    """Requests that wait have a limit."""
+    player = Player()
+    for number in range(WAITING_MAX + 1):
+        player.hear("811", ("hub", "A", "@1", f"#{number + 1}"))
+    assert player.said == ["install fps-hub.aaaaaa", f"9814 811 #{WAITING_MAX + 1} 1909 @1"]
+
+
+def test_another_key_while_the_tokens_have_the_first() -> None:
+    """The first is not wanted any more: its sender hears so at once, and what the tokens say of it changes nothing."""
+    player = Player().play("""
+        0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+        0    811 hub B @2 #2              -> (refused fps-hub.aaaaaa another key came), 9814 811 #1 1909 @1,
+                                      install fps-hub.bbbbbb
+        0.1  installed fps-hub.aaaaaa     ->
+        0.2  installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
+        0.2  durable                      -> 9814 811 #2 0000 @2, 9804 886 1 1BBBBBB @2
+    """)
+    assert "fps-hub.aaaaaa" not in {key.label for key in player.held}
+
+
+def test_another_key_while_one_is_on_trial() -> None:
+    """It takes the first one's place; the hub may have begun to sign with that, so it is accepted for the overlap."""
+    player = (
+        Player()
+        .play(ACCEPTED)
+        .play("""
+        0.3  811 hub B @2 #2              -> install fps-hub.bbbbbb
+        0.4  installed fps-hub.bbbbbb     -> (replaced fps-hub.aaaaaa), (changed fps-hub.bbbbbb), record
+        0.5  durable                      -> 9814 811 #2 0000 @2, 9804 886 2 1BBBBBB @2
+        0.6  9814 886 1 0000 @1           -> (unplaced 886)
+        1    9814 886 2 0000 @2           -> (in force fps-hub.bbbbbb hub), record
+    """)
+    )
+    assert player.labels()[1] == ("fps-hub.bbbbbb", "fps-hub", "fps-hub.aaaaaa")
+    player.play("60.4 timer -> (overlap over fps-hub.aaaaaa), record\n61 timer -> (overlap over fps-hub), record")
+
+
+def test_another_key_before_the_first_is_durable() -> None:
+    """The first one's sender hears that we had it; only the second is verified."""
+    Player().play("""
+        0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+        0.1  installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+        0.1  811 hub B @2 #2              -> install fps-hub.bbbbbb
+        0.1  installed fps-hub.bbbbbb     -> (replaced fps-hub.aaaaaa), (changed fps-hub.bbbbbb), record
+        0.5  durable                      -> 9814 811 #1 0000 @1, 9814 811 #2 0000 @2, 9804 886 1 1BBBBBB @2
+    """)
+
+
+RESTARTS = {
+    "before the tokens have it": (
+        "0    811 hub A @1 #1              -> install fps-hub.aaaaaa",
+        "-> record", "811 hub A @2 #2 -> install fps-hub.aaaaaa",
+    ),
+    "before it is durable": (
+        """0    811 hub A @1 #1              -> install fps-hub.aaaaaa
+           0.1  installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record""",
+        "-> record", "811 hub A @2 #2 -> install fps-hub.aaaaaa",
+    ),
+    "while it is verified": (
+        ACCEPTED,
+        "-> record", "timer -> 9804 886 2 1AAAAAA",
+    ),
+    "when it is in force": (
+        IN_FORCE + "1 durable ->",
+        "-> record", "811 hub A @2 #2 -> 9814 811 #2 0000 @2, 9804 886 2 1AAAAAA @2",
+    ),
+    "when it is in force and that is not durable": (
+        IN_FORCE,
+        "-> record", "timer -> 9804 886 2 1AAAAAA",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", RESTARTS)
+def test_a_restart_at_any_point(moment: str) -> None:
+    """What was not durable the hub sends again; what was accepted is verified until it is in force."""
+    before, at, after = RESTARTS[moment]
+    player = Player().play(before).play(f"2 restart {at}\n2 {after}")
+    if "install" in after:
+        player.play("""
+            2    installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+            2    durable                      -> 9814 811 #2 0000 @2, 9804 886 1 1AAAAAA @2
+            3    9814 886 1 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+        """)
+    elif "timer" in after:
+        assert player.labels()[1] == ("fps-hub", "fps-hub.aaaaaa")
+        player.play("3    9814 886 2 0000 @2           -> (in force fps-hub.aaaaaa hub), record")
+    assert player.labels()[1] == ("fps-hub.aaaaaa", "fps-hub")
+    assert player.held[0] == Install("fps-hub.aaaaaa", b"A" * 24, "AAAAAA")
+
+
+@pytest.mark.parametrize(("wall_s", "left_s"), [(0, 39), (-1e6, 60), (1e6, 0)])
+def test_the_overlap_goes_on_over_a_restart(wall_s: float, left_s: float) -> None:
+    """By the wall clock, as there is no other: wherever it is, for no longer than an overlap takes."""
+    player = Player().play(IN_FORCE + "1 durable ->")
+    player.now = Now(10.0, WALL_NS + round((22 + wall_s) * 1e9))
+    player.restart()
+    assert player.keyring.next_timer() == pytest.approx(10 + left_s)
+    player.keyring.handle_timer(Now(10.0 + left_s, player.now.wall_ns))
+    assert player.labels()[1] == ("fps-hub.aaaaaa",)
+
+
+GIVEN_UP = (
+    OWN_ACCEPTED
+    + """
+    1     9814 886 1 1909 @1          -> (verification refused fps-own.aaaaaa 1909)
+    5.1   early                       ->
+    5.2   timer                       -> 9804 886 2 2AAAAAA
+    10.2  timer                       -> (verification unanswered fps-own.aaaaaa), 9804 886 3 2AAAAAA
+    15.2  timer                       -> (verification unanswered fps-own.aaaaaa),
+                                      (given up fps-own.aaaaaa own), record
+"""
+)
+
+
+def test_a_verification_is_repeated_a_bounded_number_of_times() -> None:
+    """Refused or unanswered; then the key before stays in force, and an error line says so."""
+    player = Player(verify_max=3).play(GIVEN_UP)
+    assert player.labels()[0] == "fps-own"
+    assert "fps-own.aaaaaa" in {key.label for key in player.held}
+    assert player.keyring.next_timer() > player.now.mono_s + 80000
+    player.play("20    durable -> \n 20   restart -> record\n 25 early ->")
+
+
+def test_what_was_given_up_begins_again_when_the_hub_says_so() -> None:
+    """With its 811 again, or its own 886."""
+    player = (
+        Player(verify_max=3)
+        .play(GIVEN_UP)
+        .play("""
+        20    811 own A @2 #7             -> 9814 811 #7 0000 @2, record, 9804 886 4 2AAAAAA @2
+        21    9814 886 4 0000 @2          -> (in force fps-own.aaaaaa own), record
+    """)
+    )
+    assert player.labels()[0] == "fps-own.aaaaaa"
+    player = (
+        Player(verify_max=3)
+        .play(GIVEN_UP)
+        .play("""
+        20    886 own A @2 #7             -> (hub verified fps-own.aaaaaa), 9814 886 #7 0000 @2, record,
+                                      9804 886 4 2AAAAAA @2
+        21    9814 886 4 0000 @2          -> (in force fps-own.aaaaaa own), record
+    """)
+    )
+    assert player.labels()[0] == "fps-own.aaaaaa"
+
+
+def test_a_response_to_an_earlier_attempt_counts() -> None:
+    """Also when it comes after we gave up: the hub has the key."""
+    Player().play(ACCEPTED).play("""
+        5.2   timer                       -> (verification unanswered fps-hub.aaaaaa), 9804 886 2 1AAAAAA
+        6     9814 886 1 0000 @1          -> (in force fps-hub.aaaaaa hub), record
+        7     9814 886 2 0000 @2          -> (unplaced 886)
+    """)
+    player = Player(verify_max=3).play(GIVEN_UP)
+    player.play("20    9814 886 2 0000 @1          -> (in force fps-own.aaaaaa own), record")
+
+
+def test_without_a_link_no_attempt_is_lost() -> None:
+    """What could not be sent does not count."""
+    Player(verify_max=2).play(ACCEPTED).play("""
+        1     links off                   ->
+        5.2   timer                       -> (verification unanswered fps-hub.aaaaaa)
+        10.2  timer                       ->
+        15.2  timer                       ->
+        16    links on                    ->
+        20.2  timer                       -> 9804 886 2 1AAAAAA
+        25.2  timer                       -> (verification unanswered fps-hub.aaaaaa),
+                                      (given up fps-hub.aaaaaa hub), record
+    """)
+
+
+def test_in_force_when_changed() -> None:
+    """As configured: from our answer on, which itself still bears a MAC by the key before."""
+    player = Player(in_force="changed")
+    signed: list[str] = []
+    transmit = player.transmit
+    player.transmit = lambda link, message: (signed.append(player.keyring.own), transmit(link, message))[1]  # type: ignore[method-assign, func-returns-value]
+    player.play("""
+        0    811 own A @1 #1              -> install fps-own.aaaaaa
+        0.1  installed fps-own.aaaaaa     -> (changed fps-own.aaaaaa), record
+        0.2  durable                      -> 9814 811 #1 0000 @1, (in force fps-own.aaaaaa own), record,
+                                      9804 886 1 2AAAAAA @1
+        1    9814 886 1 0000 @1           ->
+    """)
+    assert signed == ["fps-own"]
+    assert player.labels()[0] == "fps-own.aaaaaa"
+
+
+def test_the_hub_verifies() -> None:
+    """Its own 886: 0000 for the key on trial and the one in use, 1909 for any other."""
+    player = Player()
+    player.ask_us("886", "100FF00", "@1", "#1")
+    player.ask_us("886", "2123456", "@1", "#2")
+    assert player.said[1::2] == ["9814 886 #1 0000 @1", "9814 886 #2 0000 @1"]
+    player.said.clear()
+    player.play("""
+        0    886 hub A @1 #3              -> (hub disagrees fps-hub hub), 9814 886 #3 1909 @1
+    """).play(ACCEPTED).play("""
+        0.5  886 hub A @1 #4              -> (hub verified fps-hub.aaaaaa), 9814 886 #4 0000 @1
+        1    9814 886 1 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+        2    886 hub A @1 #5              -> (hub verified fps-hub.aaaaaa), 9814 886 #5 0000 @1
+        3    886 own A @1 #6              -> (hub disagrees fps-own own), 9814 886 #6 1909 @1
+    """)
+    player.checks.clear()
+    player.play("4    886 own 1 @1 #7             -> (hub disagrees fps-own own), 9814 886 #7 1909 @1")
+
+
+def test_the_hub_cannot_ask_us_for_a_key() -> None:
+    """Keys are the scheme's to give."""
+    Player().play("0 885 own @1 #1 -> (hub asked), 9814 885 #1 1909 @1")
+
+
+def test_an_operator_asks_for_a_key() -> None:
+    """One question at a time; the hub's answer, and its silence, are said."""
+    Player().play("""
+        0    ask own                      -> 9804 885 1 2
+        1    ask own                      -> it is asked for already
+        1    9814 885 1 0000 @1           -> (asked fps-own 0000)
+        2    811 own A @1 #1              -> install fps-own.aaaaaa
+        2    ask own                      -> a key change is under way
+        2    ask hub                      -> 9804 885 2 1
+        3    9814 885 2 1909 @1           -> (asking refused fps-hub 1909)
+        4    ask hub                      -> 9804 885 3 1
+        9    timer                        -> (asking unanswered fps-hub)
+        10   9814 885 3 0000 @1           -> (unplaced 885)
+        11   links off                    ->
+        11   ask hub                      -> no link stands
+    """)
+
+
+def test_a_response_to_nothing_changes_nothing() -> None:
+    """It is said."""
+    Player().play("0 9814 886 77 0000 @1 -> (unplaced 886)\n0 9814 811 77 0000 @1 -> (unplaced 811)")
+
+
+def test_the_ring_is_written_once_a_day() -> None:
+    """So that it does not go with its segment."""
+    Player().play("86399 early ->\n86400 timer -> record\n172799 early ->\n172800 timer -> record")
+
+
+def test_another_key_in_the_configuration_begins_anew() -> None:
+    """A ceremony's new label prevails over what came in band for the old one."""
+    player = Player().play(IN_FORCE)
+    pair = msgspec.structs.replace(player.pair, mac=config.Mac(hub_key="fps-hub-2"))
+    keyring = Keyring(pair, player, player.ring())
+    assert (keyring.own, keyring.verifiers()) == ("fps-own", ("fps-hub-2",))
+
+
+def test_what_is_the_keyrings() -> None:
+    """9804 and 9814 about keys, and nothing else."""
+    keyring = Player().keyring
+    for message, taken in (
+        (NetworkRequest(mti="9804", function_code="811"), True),
+        (NetworkResponse(mti="9814", function_code="886"), True),
+        (NetworkRequest(mti="9804", function_code="831"), False),
+        (UsmAcknowledgement(mti="9834", function_code="811"), False),
+    ):
+        assert keyring.takes(message) is taken
+
+
+def test_statistics_name_labels_only() -> None:
+    """For `/statistics`."""
+    statistics = Player().play(ACCEPTED).keyring.statistics()
+    assert statistics["hub"] == {
+        "in_use": "fps-hub", "on_trial": "fps-hub.aaaaaa", "given_up": False, "superseded": [], "installing": "",
+    }  # fmt: skip
