@@ -23,6 +23,7 @@ from gateway import config
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.wire import fields as field_table
+from gateway.wire import meanings
 
 WIDTH = 100
 
@@ -50,6 +51,10 @@ EXAMPLES: dict[str, Any] = {
     "node.journal.dir": "/var/lib/fps-gateway/sip/journal",
     "node.processor.url": "https://processor.example/fps",
     "node.processor.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
+    "node.submissions.tls.certificate_file": "/etc/fps-gateway/gateway.pem",
+    "node.submissions.tls.key_file": "/etc/fps-gateway/gateway.key",
+    "node.submissions.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
+    "node.peer_tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
 }
 """Values for what has no default; a required setting that is not here fails the tests."""
 
@@ -77,6 +82,7 @@ def check(path: str | Path) -> int:
     try:
         configuration = config.load(path)
         field_table.load(configuration.pair.wire.field_table)
+        meanings.load(configuration.pair.wire.usm_table)
     except ConfigurationError as error:
         count = len(error.mistakes)
         sys.stderr.write("\n".join([*error.mistakes, f"{count} mistake{'s'[: count - 1]}"]) + "\n")
@@ -106,8 +112,12 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
         *((f"node.token[{n}].module", token.module) for n, token in enumerate(node.token)),
         *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
     ]
+    peers: list[tuple[str, config.Tls | config.ServerTls | None]]
     peers = [(f"node.hub[{n}].tls", site.tls) for n, site in enumerate(node.hub)]
-    for place, tls in [*peers, ("node.processor.tls", node.processor.tls)]:
+    peers += [("node.processor.tls", node.processor.tls), ("node.peer_tls", node.peer_tls)]
+    if node.submissions is not None:
+        peers.append(("node.submissions.tls", node.submissions.tls))
+    for place, tls in peers:
         if tls is not None:
             names = ("ca_file", "certificate_file", "key_file")
             files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]

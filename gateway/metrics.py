@@ -4,10 +4,10 @@ No label holds what a customer could be known by; labels come from configuration
 A part's metrics stand together under its heading; whoever counts imports the child, never the registry.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -142,6 +142,17 @@ NOTICE_OLDEST_AGE_S = Gauge(
     registry=REGISTRY,
 )
 
+SUBMISSIONS_BY_STATUS = Counter(
+    "fps_submissions", "Responses to whoever submits or looks, by HTTP status.", ["status"], registry=REGISTRY
+)
+SUBMISSION_DURABLE_S = Histogram(
+    "fps_submission_durable_seconds",
+    "From a submission being read to its being durable, or refused.",
+    registry=REGISTRY,
+    buckets=LATENCY_S,
+)
+SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of those who submit.", registry=REGISTRY)
+
 # --- payments
 
 READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)
@@ -159,6 +170,27 @@ OUTBOUND_SETTLE_S = Histogram(
     buckets=(*LATENCY_S, 15.0, 20.0, 30.0, 60.0),
     registry=REGISTRY,
 )
+
+
+class SchemeNews(Collector):
+    """Shows what the scheme's news says, when it is asked for; both callables are `news.News`'s."""
+
+    def __init__(self, counts: dict[tuple[str, str], int], held: Callable[[], dict[str, int]]) -> None:
+        self._counts = counts
+        self._held = held
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        text = "Unsolicited messages (9824) by function code and what came of it: applied, unchanged, again."
+        usms = CounterMetricFamily("fps_usm", text, labels=["function", "outcome"])
+        for labels, count in sorted(self._counts.items()):
+            usms.add_metric(labels, count)
+        yield usms
+        text = "What the scheme has suspended: 1 while it is; others: how many other institutions."
+        suspended = GaugeMetricFamily("fps_scheme_suspended", text, labels=["what"])
+        for what, value in self._held().items():
+            suspended.add_metric([what], value)
+        yield suspended
 
 
 class StepCounts(Collector):

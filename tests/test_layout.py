@@ -22,8 +22,8 @@ IMPURE = {
     "threading", "logging", "structlog", "prometheus_client", "gateway.log",
     "gateway.metrics", "gateway.clock.system_clock",
 }  # fmt: skip
-READS_ITS_TABLE = {("gateway.wire.fields", "pathlib")}
-"""The field table is a file; reading it once, at the start, is the one exception."""
+READS_ITS_TABLE = {("gateway.wire.fields", "pathlib"), ("gateway.wire.meanings", "pathlib")}
+"""These tables are files; reading each once, at the start, is the one exception."""
 
 OWNERS = {
     "pkcs11": "gateway.signer.worker",
@@ -32,7 +32,7 @@ OWNERS = {
     "structlog": "gateway.log",
     "prometheus_client": "gateway.metrics",
     "hypercorn": "gateway.ops.server",
-    "httptools": "gateway.processor.link",
+    "httptools": "gateway.processor",
     "tomllib": "",
 }
 """The one module (or folder) of the gateway that may know a library."""

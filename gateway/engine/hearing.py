@@ -1,0 +1,51 @@
+"""How the commands of `news` are done: the scheme's news through the shells."""
+
+from gateway import config, log, news
+from gateway.engine.batch import Batch
+from gateway.engine.shells import Link
+from gateway.news import Heard, News, Report
+from gateway.news import Link as StoryLink
+from gateway.steps import Kind
+from gateway.wire.codec import Codec
+from gateway.wire.meanings import Meanings
+from gateway.wire.message import Usm
+
+_log = log.get("news")
+
+
+class Hearing(news.Commands):
+    """Carries the scheme's news through the shells."""
+
+    def __init__(
+        self, settings: config.News, meanings: Meanings, codec: Codec, replay: news.Replay, batch: Batch
+    ) -> None:
+        self.story = News(settings, meanings, codec, self, replay)
+        self._batch = batch
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+        """See `news.Commands`; so are all that follow."""
+        return self._batch.record(kind, body, fpid, link)
+
+    def when_news_recorded(self, position: int, heard: Heard) -> None:
+        """Bring it back when it is durable."""
+        self._batch.wait_for_disk(position, lambda now: self.story.on_recorded(heard, now))
+
+    def acknowledge(self, link: StoryLink, usm: Usm) -> None:
+        """Have the session send the 9834."""
+        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        going.manage(usm, self._batch.now)
+
+    def report(self, report: Report) -> None:
+        """Say it: somebody is on call for this."""
+        again = report.outcome == "again"
+        say = _log.error if report.urgent else _log.info if again else _log.warning
+        say(
+            "the scheme has news" if not again else "the scheme's news came again",
+            function_code=report.function_code,
+            detail=report.what,
+            state=report.state,
+            institution=report.institution,
+            outcome=report.outcome,
+            source=report.source,
+            reason=f"unknown values in {report.unknown}" if report.unknown else "",
+        )

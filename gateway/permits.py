@@ -1,0 +1,284 @@
+"""What the scheme lets us do, by the news (9824) that came: pure decisions, no memory of their own.
+
+`wire.usm` reads a message; `apply` keeps the latest of what was said about each thing; `refusal` and `may_stand_in` say
+what follows for a payment.
+
+**Old news must not undo newer news**, whichever way and however often either comes: over two links, from another
+process, again after a restart. So each thing that news is about (the service; an institution's standing, groups, caps
+and limits) remembers the stamp of the news that said it, and only news with a higher stamp changes it. A stamp is the
+moment of sending, then DE11, then a digest of the message: the same messages in any order, any number of times, leave
+the same permits, at both sites and in every process. The moment is DE7 (MMDDhhmmss) in the year that brings it nearest
+to DE12, or, without one, to the day of its arrival. Within one second the higher DE11 counts as the later: where DE11
+turns over just then, or two hub sites count for themselves, that is a guess. A moment that lies more than a day ahead
+of our clock is not believed, and the time of arrival stands for it: otherwise one wrong clock at the hub would make
+every later news old. A moment that lies behind is believed: it is what a repeat looks like.
+
+**What is not known changes nothing.** A value that is not in the table leaves things as they were; its field is named
+in `Event.unknown`, for people to see.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from gateway import config
+from gateway.wire.meanings import Meanings
+from gateway.wire.message import PaymentRequest
+from gateway.wire.usm import (
+    CapChange,
+    CapStatus,
+    Event,
+    InstitutionStatus,
+    ServiceStatus,
+    SettlementStatus,
+    SitlChange,
+    StlChange,
+    ThresholdChange,
+    ThresholdStatus,
+)
+
+INSTITUTIONS_MAX = 1024
+"""Institutions that are remembered; the scheme has some fifty. Beyond it the one goes that was longest without news,
+those that nothing is held against first."""
+
+# --- what stands
+
+
+class State(Struct, frozen=True, array_like=True, gc=False):
+    """The latest word about something."""
+
+    stamp: str = ""
+    word: str = ""
+
+
+class Groups(Struct, frozen=True, array_like=True, gc=False):
+    """The payment priority groups that an institution takes."""
+
+    stamp: str = ""
+    names: tuple[str, ...] | None = None
+    """None: nothing was ever said, so all."""
+
+
+class Limit(Struct, frozen=True, array_like=True, gc=False):
+    """The most that one payment may be."""
+
+    stamp: str = ""
+    pence: int | None = None
+    """None: no limit."""
+
+    def is_below(self, pence: int) -> bool:
+        """Whether so much is too much."""
+        return self.pence is not None and pence > self.pence
+
+    def __repr__(self) -> str:
+        return f"<Limit {'set' if self.pence is not None else 'not set'}>"
+
+
+class Institution(Struct, frozen=True, array_like=True):
+    """What was said of one institution."""
+
+    standing: State = State()
+    groups: Groups = Groups()
+    threshold: State = State()
+    cap: State = State()
+    sitl: Limit = Limit()
+    stl: Limit = Limit()
+
+    @property
+    def latest(self) -> str:
+        """The highest stamp."""
+        parts = (self.standing, self.groups, self.threshold, self.cap, self.sitl, self.stl)
+        return max(part.stamp for part in parts)
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is held against it but limits on a payment."""
+        held = {self.standing.word, self.threshold.word, self.cap.word} & {"suspended", "reached"}
+        return not held and self.groups.names is None
+
+
+class Permits(Struct, frozen=True, array_like=True):
+    """What the scheme lets us do. The body of `Kind.PERMITS`. New fields only at the end."""
+
+    service: State = State()
+    settlement: State = State()
+    institutions: dict[str, Institution] = {}
+    """By DE100; empty: us, or everyone. Never changed in place."""
+
+
+_T = TypeVar("_T", bound=Struct)
+
+
+def apply(permits: Permits, event: Event) -> Permits:
+    """Take the news in. The very same permits come back when it changes nothing: old, unknown, or about nothing."""
+    stamp, state = event.stamp, event.state
+    match event:
+        case ServiceStatus():
+            return _later(permits, "service", State(stamp, state)) if state else permits
+        case SettlementStatus():
+            return _later(permits, "settlement", State(stamp, state)) if state else permits
+    before = permits.institutions.get(event.institution, Institution())
+    after = _institution_after(before, event)
+    if after is before:
+        return permits
+    institutions = {**permits.institutions, event.institution: after}
+    if len(institutions) > INSTITUTIONS_MAX:
+        del institutions[min(institutions, key=lambda key: (not institutions[key].free, institutions[key].latest))]
+    return msgspec.structs.replace(permits, institutions=institutions)
+
+
+def _institution_after(before: Institution, event: Event) -> Institution:
+    stamp, state = event.stamp, event.state
+    after = before
+    match event:
+        case InstitutionStatus():
+            if state:
+                after = _later(after, "standing", State(stamp, state))
+            if event.groups is not None:
+                after = _later(after, "groups", Groups(stamp, event.groups))
+        case ThresholdStatus() | ThresholdChange() if state:
+            after = _later(after, "threshold", State(stamp, state))
+        case CapStatus() | CapChange() if state:
+            after = _later(after, "cap", State(stamp, state))
+        case SitlChange() if state == "lifted":
+            after = _later(after, "sitl", Limit(stamp, None))
+        case SitlChange() if state and event.amount is not None:
+            after = _later(after, "sitl", Limit(stamp, event.amount))
+        case StlChange() if event.amount is not None:
+            after = _later(after, "stl", Limit(stamp, event.amount))
+    return after
+
+
+def _later(of: _T, name: str, said: State | Groups | Limit) -> _T:
+    """Change one thing, if this was said of it later."""
+    return msgspec.structs.replace(of, **{name: said}) if said.stamp > getattr(of, name).stamp else of
+
+
+# --- what follows
+
+
+class Rules:
+    """The settings that decide what follows, made ready once."""
+
+    def __init__(self, settings: config.News, meanings: Meanings) -> None:
+        self._own = settings.own_institutions
+        self._prefixes = [(prefix, name) for name, prefixes in settings.members.items() for prefix in prefixes]
+        self._groups = {kind: name for name, kinds in meanings.groups.items() for kind in kinds}
+        self.payment_types = frozenset(self._groups)
+        self._sitl_types = frozenset(meanings.limits.sitl)
+        self._stl_types = frozenset(meanings.limits.stl)
+        self.codes = {
+            "service suspended": settings.service_suspended_code,
+            "sender suspended": settings.sender_suspended_code,
+            "receiver suspended": settings.receiver_suspended_code,
+            "group unavailable": settings.group_unavailable_code,
+            "settlement suspended": settings.settlement_suspended_code,
+            "above SITL": settings.above_sitl_code,
+            "above STL": settings.above_stl_code,
+            "cap reached": settings.cap_reached_code,
+        }
+        """Which action code each reason has, best first; empty: it is no reason."""
+
+    def is_own(self, institution: str) -> bool:
+        """Whether news about this institution is about us."""
+        return not institution or institution in self._own
+
+    def ours(self, permits: Permits, code: str = "") -> list[Institution]:
+        """What was said of us: of the institution that a message names as us, and of our own ids."""
+        return self._of(permits, {"", code, *self._own, *self._answering(code)})
+
+    def theirs(self, permits: Permits, code: str) -> list[Institution]:
+        """What was said of whoever answers for this id or sort code."""
+        return self._of(permits, {code, *self._answering(code)}) if code else []
+
+    def takes(self, institutions: list[Institution], payment_type: str) -> bool:
+        """Whether each of these takes the priority group of this payment type; a type that is in none is taken."""
+        group = self._groups.get(payment_type)
+        return group is None or all(one.groups.names is None or group in one.groups.names for one in institutions)
+
+    def above(self, institutions: list[Institution], request: PaymentRequest) -> Iterator[str]:
+        """Which limits its amount is above."""
+        amount, kind = request.amount, request.processing_code[:2]
+        pence = int(amount) if amount.isascii() and amount.isdigit() else 0
+        if kind in self._sitl_types and any(
+            one.sitl.pence is not None and pence > one.sitl.pence for one in institutions
+        ):
+            yield "above SITL"
+        if kind in self._stl_types and any(one.stl.pence is not None and pence > one.stl.pence for one in institutions):
+            yield "above STL"
+
+    def _answering(self, code: str) -> list[str]:
+        return [name for prefix, name in self._prefixes if code.startswith(prefix)]
+
+    @staticmethod
+    def _of(permits: Permits, names: set[str]) -> list[Institution]:
+        institutions = permits.institutions
+        return [institutions[name] for name in names if name in institutions]
+
+
+def refusal(permits: Permits, request: PaymentRequest, rules: Rules) -> str:
+    """With which code the scheme would refuse this payment of ours; empty: as far as we know it would not."""
+    return next((code for reason in reasons(permits, request, rules) if (code := rules.codes[reason])), "")
+
+
+def reasons(permits: Permits, request: PaymentRequest, rules: Rules) -> Iterator[str]:
+    """Everything that stands against a payment of ours, in words fit for a log, what weighs most first."""
+    if permits.service.word == "suspended":
+        yield "service suspended"
+    if permits.institutions:
+        us = rules.ours(permits, request.sender)
+        them = rules.theirs(permits, request.receiving_member or request.creditor_agent)
+        if _suspended(us):
+            yield "sender suspended"
+        if _suspended(them):
+            yield "receiver suspended"
+        if not rules.takes(them, request.processing_code[:2]):
+            yield "group unavailable"
+        yield from rules.above(us, request)
+        if any(one.cap.word == "reached" for one in us):
+            yield "cap reached"
+    if permits.settlement.word == "suspended":
+        yield "settlement suspended"
+
+
+def may_stand_in(permits: Permits, request: PaymentRequest, rules: Rules) -> bool:
+    """Whether we may accept a payment of the hub in the processor's absence.
+
+    Not while the service, its sender or we are suspended, nor when we do not take its priority group: then only the
+    processor may say yes.
+    """
+    if permits.service.word == "suspended":
+        return False
+    if not permits.institutions:
+        return True
+    us = rules.ours(permits, request.receiving_member)
+    if _suspended(us) or _suspended(rules.theirs(permits, request.sender)):
+        return False
+    return rules.takes(us, request.processing_code[:2])
+
+
+def _suspended(institutions: list[Institution]) -> bool:
+    return any(one.standing.word == "suspended" for one in institutions)
+
+
+# --- what people look at
+
+HELD = ("service", "settlement", "own", "own-groups", "cap", "threshold", "others")
+"""What can be held against payments: the labels of the gauge `fps_scheme_suspended`."""
+
+
+def held(permits: Permits, rules: Rules) -> dict[str, int]:
+    """For each of `HELD` 1 when it is suspended, restricted or reached; for `others`, how many institutions are."""
+    us = rules.ours(permits)
+    known = {id(one) for one in us}
+    return {
+        "service": int(permits.service.word == "suspended"),
+        "settlement": int(permits.settlement.word == "suspended"),
+        "own": int(_suspended(us)),
+        "own-groups": int(not all(rules.takes(us, kind) for kind in rules.payment_types)),
+        "cap": int(any(one.cap.word == "reached" for one in us)),
+        "threshold": int(any(one.threshold.word == "reached" for one in us)),
+        "others": sum(_suspended([one]) for one in permits.institutions.values() if id(one) not in known),
+    }

@@ -1,0 +1,73 @@
+"""What the values in unsolicited messages mean: `usm.toml`, or a bank's own file, checked and frozen.
+
+Knows which words there are for a status, and nothing of what follows from them: that is `permits`.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateway.errors import ConfigurationError
+
+Two = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
+Three = Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")]
+PaymentType = Two
+"""The first two digits of DE3."""
+Group = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,8}\Z")]
+Standing = Literal["available", "suspended"]
+Reach = Literal["below", "reached"]
+Force = Literal["in-force", "lifted"]
+Settling = Literal["normal", "delayed", "suspended", "completed"]
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the two limits are for."""
+
+    sitl: tuple[PaymentType, ...]
+    stl: tuple[PaymentType, ...]
+    unit_pence: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Pence in one unit of an amount in a 9824."""
+
+
+class Meanings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole table. An attribute is named as the field of `Usm` whose values it explains."""
+
+    service_status: dict[Two, Standing]
+    suspension: dict[Two, Standing]
+    priority_groups: dict[Two, tuple[Group, ...]]
+    cap_status: dict[Two, Reach]
+    sitl_status: dict[Two, Force]
+    settlement_process: dict[Three, Settling]
+    groups: dict[Group, tuple[PaymentType, ...]]
+    limits: Limits
+
+    def group_of(self, payment_type: str) -> str:
+        """The payment priority group of a payment type; empty when it is in none."""
+        return next((name for name, types in self.groups.items() if payment_type in types), "")
+
+
+def load(path: str | Path = "") -> Meanings:
+    """Read a table; without a path the built-in one. Raises `ConfigurationError`."""
+    where = str(path) or "usm.toml"
+    try:
+        text = (Path(path) if path else resources.files("gateway.wire") / "usm.toml").read_text(encoding="utf-8")
+        meanings = msgspec.convert(tomllib.loads(text), Meanings)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
+    except msgspec.ValidationError as error:
+        raise ConfigurationError([f"{where}: {error}"]) from error
+    strangers = [
+        f"{where}: priority_groups.{value}: there is no group {name} in [groups]"
+        for value, names in meanings.priority_groups.items()
+        for name in names
+        if name not in meanings.groups
+    ]
+    if strangers:
+        raise ConfigurationError(strangers)
+    return meanings

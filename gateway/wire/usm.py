@@ -1,0 +1,284 @@
+"""A 9824, read: one type for each function code, with the words of the table of meanings in place of the digits.
+
+Knows which field says what in which function, and when the news was sent. Does not know what follows: `permits` does.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from gateway.wire.meanings import Meanings
+from gateway.wire.message import Usm
+
+AHEAD_MAX_NS = 86_400 * 10**9
+"""A message that says it was sent so much later than it came has a wrong clock behind it."""
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """News, read. What the message does not say, or says in an unknown value, is empty or None."""
+
+    what: ClassVar[str] = "news of an unknown function"
+    """In words fit for a log."""
+
+    function: str
+    """DE24."""
+    stamp: str
+    """Orders it among all others: moment of sending (14 digits), DE11 (6), digest (16 hex digits)."""
+    content: bytes
+    """Digest of all that is said but DE11 and DE128: equal for the same news over another link. Eight bytes."""
+    institution: str = ""
+    """DE100: whom it is about; empty: us, or everyone."""
+    name: str = ""
+    """DE104."""
+    state: str = ""
+    """The status, in the words of the table of meanings."""
+    before: str = ""
+    """The status before, where it is said."""
+    information: str = ""
+    """DE124."""
+    unknown: tuple[str, ...] = ()
+    """Fields whose value is not in the table: `DE40`."""
+
+    def __repr__(self) -> str:
+        """Amounts and texts are nobody's business."""
+        return f"<{self.__class__.__name__} {self.function}>"
+
+
+class ServiceStatus(Event, frozen=True, kw_only=True):
+    """971: the whole service is `available` or `suspended`."""
+
+    what: ClassVar[str] = "service status"
+
+
+class InstitutionStatus(Event, frozen=True, kw_only=True):
+    """972: an institution is `available` or `suspended`, and which payment priority groups it takes."""
+
+    what: ClassVar[str] = "institution status"
+    groups: tuple[str, ...] | None = None
+    """None: not said."""
+
+
+class Amounts(Event, frozen=True, kw_only=True):
+    """News with amounts, in pence."""
+
+    amount: int | None = None
+    amount_before: int | None = None
+
+
+class ThresholdStatus(Amounts, frozen=True, kw_only=True):
+    """973: the net position is `below` the net sender threshold or has `reached` it."""
+
+    what: ClassVar[str] = "net sender threshold status"
+
+
+class CapStatus(Amounts, frozen=True, kw_only=True):
+    """974: the net position is `below` the net sender cap or has `reached` it."""
+
+    what: ClassVar[str] = "net sender cap status"
+
+
+class SitlChange(Amounts, frozen=True, kw_only=True):
+    """975: the SITL is `in-force` with this amount, or `lifted`."""
+
+    what: ClassVar[str] = "SITL change"
+
+
+class StlChange(Amounts, frozen=True, kw_only=True):
+    """976: the STL has this amount."""
+
+    what: ClassVar[str] = "STL change"
+
+
+class ThresholdChange(Amounts, frozen=True, kw_only=True):
+    """977: the net sender threshold has this amount."""
+
+    what: ClassVar[str] = "net sender threshold change"
+
+
+class CapChange(Amounts, frozen=True, kw_only=True):
+    """978: the net sender cap has this amount."""
+
+    what: ClassVar[str] = "net sender cap change"
+
+
+class SettlementStatus(Event, frozen=True, kw_only=True):
+    """979: how settlement stands."""
+
+    what: ClassVar[str] = "settlement status"
+    settlement_date: str = ""
+    settlement_cycle: str = ""
+    management: str = ""
+    """DE109."""
+    risk: str = ""
+    """DE111."""
+
+
+class SchemeReturnFailure(Event, frozen=True, kw_only=True):
+    """980: the hub could not return a payment to its sender."""
+
+    what: ClassVar[str] = "scheme return failure"
+    return_code: str = ""
+    returned_fpid: str = ""
+
+
+class PerformanceAlert(Event, frozen=True, kw_only=True):
+    """981: we answer too slowly, as the hub sees it."""
+
+    what: ClassVar[str] = "performance alert"
+    response_time: str = ""
+    """DE45 as it came."""
+    items: str = ""
+    """DE41 as it came."""
+
+
+# --- reading
+
+
+class _Reading:
+    """One message being read."""
+
+    def __init__(self, usm: Usm, meanings: Meanings) -> None:
+        self.usm = usm
+        self.meanings = meanings
+        self.unknown: list[str] = []
+
+    def word(self, value: str, table: Mapping[str, str], number: int) -> str:
+        """What a status means; empty when it is absent, or unknown, which is noted."""
+        if value and value not in table:
+            self.unknown.append(f"DE{number}")
+        return table.get(value, "")
+
+    def pence(self, amount: str, number: int) -> int | None:
+        """An amount; None when it is absent or no number."""
+        if amount and not (amount.isascii() and amount.isdigit()):
+            self.unknown.append(f"DE{number}")
+            return None
+        return int(amount) * self.meanings.limits.unit_pence if amount else None
+
+
+def _service(r: _Reading) -> dict[str, Any]:
+    return {"state": r.word(r.usm.service_status, r.meanings.service_status, 40)}
+
+
+def _institution(r: _Reading) -> dict[str, Any]:
+    groups = r.meanings.priority_groups.get(r.usm.priority_groups)
+    if r.usm.priority_groups and groups is None:
+        r.unknown.append("DE69")
+    return {
+        "state": r.word(r.usm.suspension, r.meanings.suspension, 67),
+        "before": r.word(r.usm.suspension_previous, r.meanings.suspension, 68),
+        "groups": groups,
+    }
+
+
+def _reach(r: _Reading) -> dict[str, Any]:
+    return {
+        "state": r.word(r.usm.cap_status, r.meanings.cap_status, 107),
+        "amount": r.pence(r.usm.cap, 105),
+        "amount_before": r.pence(r.usm.cap_previous, 106),
+    }
+
+
+def _sitl(r: _Reading) -> dict[str, Any]:
+    return {
+        "state": r.word(r.usm.sitl_status, r.meanings.sitl_status, 85) if r.usm.sitl_status else "in-force",
+        "amount": r.pence(r.usm.sitl_new, 86),
+        "amount_before": r.pence(r.usm.sitl_previous, 87),
+    }
+
+
+def _stl(r: _Reading) -> dict[str, Any]:
+    return {"amount": r.pence(r.usm.stl_new, 88), "amount_before": r.pence(r.usm.stl_previous, 89)}
+
+
+def _settlement(r: _Reading) -> dict[str, Any]:
+    return {
+        "state": r.word(r.usm.settlement_process, r.meanings.settlement_process, 91),
+        "settlement_date": r.usm.settlement_date,
+        "settlement_cycle": r.usm.settlement_cycle,
+        "management": r.usm.settlement_management,
+        "risk": r.usm.settlement_risk,
+    }
+
+
+def _return_failure(r: _Reading) -> dict[str, Any]:
+    return {"return_code": r.usm.return_code, "returned_fpid": r.usm.returned_fpid}
+
+
+def _performance(r: _Reading) -> dict[str, Any]:
+    return {"response_time": r.usm.response_time, "items": r.usm.credit_items}
+
+
+FUNCTIONS: dict[str, tuple[type[Event], Callable[[_Reading], dict[str, Any]]]] = {
+    "971": (ServiceStatus, _service),
+    "972": (InstitutionStatus, _institution),
+    "973": (ThresholdStatus, _reach),
+    "974": (CapStatus, _reach),
+    "975": (SitlChange, _sitl),
+    "976": (StlChange, _stl),
+    "977": (ThresholdChange, _reach),
+    "978": (CapChange, _reach),
+    "979": (SettlementStatus, _settlement),
+    "980": (SchemeReturnFailure, _return_failure),
+    "981": (PerformanceAlert, _performance),
+}
+"""What each function code is news of (fps-protocol section 2, certain), and which of its fields say it (likely)."""
+
+
+_UNLISTED: tuple[type[Event], Callable[[_Reading], dict[str, Any]]] = (Event, lambda _: {})
+
+
+def event_of(usm: Usm, meanings: Meanings, received_ns: int) -> Event:
+    """Read a 9824 that came at this time (nanoseconds since the epoch). Never raises."""
+    reading = _Reading(usm, meanings)
+    kind, read = FUNCTIONS.get(usm.function_code, _UNLISTED)
+    said = read(reading)
+    event: Event = kind(
+        function=usm.function_code,
+        stamp=_stamp_of(usm, received_ns),
+        content=_digest(usm, message_id=""),
+        institution=usm.institution,
+        name=usm.institution_name,
+        information=usm.information,
+        unknown=tuple(reading.unknown),
+        **said,
+    )
+    return event
+
+
+def _digest(usm: Usm, **without: str) -> bytes:
+    """Over what a message says, whatever its bytes and MAC."""
+    bare = msgspec.structs.replace(usm, body=b"", mac="", **without)
+    return hashlib.blake2b(msgspec.msgpack.encode(bare), digest_size=8, person=b"fps-news").digest()
+
+
+def _stamp_of(usm: Usm, received_ns: int) -> str:
+    latest = _moment(received_ns + AHEAD_MAX_NS)
+    moment = _year_of(usm.transmission_time, usm.date_sent or _moment(received_ns)) + usm.transmission_time.zfill(10)
+    if len(moment) != 14 or not (moment.isascii() and moment.isdigit()) or moment > latest:
+        moment = _moment(received_ns)
+    return f"{moment}{usm.message_id[-6:]:0>6}{_digest(usm).hex()}"
+
+
+def _year_of(time: str, day: str) -> str:
+    """The year that brings MMDD… nearest to a day YYYYMMDD: around New Year it is not the day's own."""
+    try:
+        year, of_day, of_time = int(day[:4]), int(day[4:6]) * 31 + int(day[6:8]), int(time[:2]) * 31 + int(time[2:4])
+    except ValueError:
+        return ""
+    half = 6 * 31
+    return f"{year + (of_day - of_time > half) - (of_time - of_day > half):04}"
+
+
+def _moment(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
+
+
+def sent_at(event: Event) -> str:
+    """When it was sent, `2025-11-22T20:55:01`, by the hub's clock, whose time zone nobody has told us."""
+    m = event.stamp
+    return f"{m[:4]}-{m[4:6]}-{m[6:8]}T{m[8:10]}:{m[10:12]}:{m[12:14]}"
