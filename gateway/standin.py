@@ -14,7 +14,7 @@ record. What was counted stays counted under its day, over restarts too (the rec
 to another date and back. Nothing is taken off again: a payment that is reversed later was accepted all the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -36,6 +36,7 @@ DAYS_MAX = 32
 """Days whose totals are kept: those that were counted last. Days are not compared, so that a wall clock that is wrong
 for a while does not make the right day forgotten."""
 
+_MODES: dict[str, StandInMode] = {"timer": "timer", "always": "always", "never": "never"}
 _DAY_NS = 86_400 * 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,7 +83,7 @@ def order_of(body: bytes) -> StandInMode:
         raise ValueError(str(error)) from error
 
 
-def check(pair: config.Pair, types: dict[str, PaymentType]) -> None:
+def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:
     """Hold the rules against the field table. Raises `ConfigurationError`: no such payment would ever come here."""
     mistakes = []
     for index, code in enumerate(pair.stand_in.payment_types):
@@ -145,7 +146,7 @@ class StandIn:
     def take_up(self, recorded: steps.StandInMode | None) -> None:
         """At a start: the latest order counts, the journal's or, when it was changed since, the configuration's."""
         if recorded is not None and recorded.configured == self._rules.mode:
-            self.mode = msgspec.convert(recorded.mode, StandInMode)
+            self.mode = _MODES.get(recorded.mode, self.mode)
 
     def order(self) -> steps.StandInMode:
         """For the journal: the mode, and what the configuration says meanwhile."""
