@@ -130,6 +130,45 @@ def test_it_cannot_be_changed(load: Load) -> None:
             "= 5\nhub_patience_s = 16",
             "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
         ),
+        (
+            "= 5",
+            "= 5\ndecline_after_s = 9",
+            "32: pair.deadlines.decline_after_s: 9 s must be less than reply_within_s, which is 9 s",
+        ),
+        (
+            "= 5",
+            "= 5\ndecline_after_s = 4.9",
+            "32: pair.deadlines.decline_after_s: 4.9 s must not be less than stand_in_after_s, which is 5 s",
+        ),
+        (
+            "= 12.0",
+            "= 7.9",
+            "3: node.drain_s: 7.9 s must not be less than pair.deadlines.decline_after_s, which comes to 8 s",
+        ),
+        (
+            "",
+            "[pair.stand_in]\namount_max = 11\ndaily_total_max = 10",
+            (
+                "33: pair.stand_in.amount_max: 11 must not exceed daily_total_max, which is 10: such an amount is never"
+                " accepted"
+            ),
+        ),
+        (
+            "",
+            "[pair.stand_in]\npayment_types = ['10', '10']",
+            "33: pair.stand_in.payment_types[1]: is there already",
+        ),
+        (
+            "",
+            "[pair.stand_in]\nsort_codes = ['0400', '04']",
+            "33: pair.stand_in.sort_codes[0]: is covered by sort_codes[1] already",
+        ),
+        (
+            "",
+            "[pair.stand_in]\nsort_codes = ['04', '04']",
+            "33: pair.stand_in.sort_codes[1]: is covered by sort_codes[0] already",
+        ),
+        ("", "[pair.stand_in]\nmode = 'off'", "33: pair.stand_in.mode: Invalid enum value 'off'"),
         ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
         (
             '"journal"',

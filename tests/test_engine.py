@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import steps
+from gateway import config, steps
 from gateway.engine import COMMIT_WITHIN_S
+from gateway.engine.jobs import RECORDER
 from gateway.errors import HubFault
 from gateway.outcomes import Outcomes, Replay
 from gateway.steps import Kind
@@ -297,8 +298,16 @@ def test_statistics_name_what_was_counted(world: World) -> None:
 
 EVENTS = [
     "payment", "repeat", "conflict", "reversal", "macs", "no-hsm", "sync", "answer", "refuse", "later", "written",
-    "lost", "restart",
+    "lost", "restart", "timer", "always", "never", "scheme-return",
 ]  # fmt: skip
+MUST_ACCEPT_PENCE = 1234
+"""What one scheme return may be accepted with beyond the daily total."""
+RULES = [
+    config.StandIn(),
+    config.StandIn(mode="never", otherwise="nothing"),
+    config.StandIn(mode="always", daily_total_max=2500),
+    config.StandIn(amount_max=5000, daily_total_max=9000, otherwise="nothing"),
+]
 
 
 class Ledger:
@@ -332,6 +341,10 @@ class Ledger:
         assert not replay.unfinished
         for fpid in {fpid for _, _, fpid in self.world.journal.records if fpid}:
             assert engine.outcomes.get(fpid) == outcomes.get(fpid)
+        wall_ns = self.world.now.wall_ns
+        assert engine.outcomes.stood_in.on(wall_ns) == outcomes.stood_in.on(wall_ns)
+        mode = engine.inbound.stand_in_statistics(self.world.now)["mode"]
+        assert mode == (replay.stand_in_mode.mode if replay.stand_in_mode else self.world.pair.stand_in.mode)
 
     def check(self) -> None:
         journal = self.world.journal
@@ -346,17 +359,20 @@ class Ledger:
         codes_recorded = {
             steps.unpack(kind, body).code  # type: ignore[attr-defined]
             for kind, body, _ in durable
-            if kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.REFUSED)
+            if kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED, Kind.REFUSED)
         }
         for link in self.links:
             for message in link.sent:
                 if isinstance(message, PaymentResponse):
                     assert message.action_code in codes_recorded, "what was said is durable"
+                    assert message.trn != "RETURN" or message.action_code in ("0000", "0083"), "it must be accepted"
         decisions: dict[str, int] = {}
         for kind, _, fpid in journal.records:
-            if kind in (Kind.ANSWERED, Kind.STOOD_IN):
+            if kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED):
                 decisions[fpid] = decisions.get(fpid, 0) + 1
         assert all(count == 1 for count in decisions.values()), "one outcome per payment"
+        limit = self.world.pair.stand_in.daily_total_max
+        assert not limit or self.world.engine.outcomes.stood_in.on(self.world.now.wall_ns) <= limit + MUST_ACCEPT_PENCE
 
     def do_payment(self) -> None:
         self.world.frames(payment(f"TRN{len(self.world.journal.records) % 5}"))
@@ -409,7 +425,7 @@ class Ledger:
 
     def do_restart(self) -> None:
         """Killed: what is durable is all there is, and every connection is new."""
-        old, new = self.world, World()
+        old, new = self.world, World(self.world.pair)
         new.now_s = old.now_s
         new.journal.records = old.journal.records[: old.journal.durable]
         new.journal.durable = new.journal.handed_over = old.journal.durable
@@ -424,6 +440,25 @@ class Ledger:
         self.links.append(new.link)
         self.world = new
 
+    def do_timer(self) -> None:
+        self.switch("timer")
+
+    def do_always(self) -> None:
+        self.switch("always")
+
+    def do_never(self) -> None:
+        self.switch("never")
+
+    def switch(self, mode: config.StandInMode) -> None:
+        self.world.engine.inbound.set_mode(mode, RECORDER)
+
+    def do_scheme_return(self) -> None:
+        """Like a payment, and no refusal of the processor's gets through, and no rule in the end."""
+        self.world.frames(
+            payment("RETURN", processing_code="250000", return_code="00000001", returned_fpid="F" * 42,
+                    amount=f"{MUST_ACCEPT_PENCE:014}")
+        )  # fmt: skip
+
     def do_lost(self) -> None:
         """The connection breaks and another one is made."""
         link = self.links[-1]
@@ -435,7 +470,7 @@ class Ledger:
         self.world.turn()
 
 
-@given(st.lists(st.sampled_from(EVENTS), max_size=60))
-def test_whatever_happens_in_whatever_order_the_promises_hold(events: list[str]) -> None:
+@given(st.sampled_from(RULES), st.lists(st.sampled_from(EVENTS), max_size=60))
+def test_whatever_happens_in_whatever_order_the_promises_hold(rules: config.StandIn, events: list[str]) -> None:
     """One outcome per payment, nothing said before it is durable, every payment ends; and no impossibility is met."""
-    Ledger().run(iter(events))
+    Ledger(World(config.Pair(stand_in=rules))).run(iter(events))

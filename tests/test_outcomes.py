@@ -131,6 +131,18 @@ def test_replay_remembers_reversals_and_orphans() -> None:
     replay.record(Kind.ORPHANED, 0, "c", steps.pack(steps.Orphan(b"raw", CONTENT)))
     states = {fpid: found.state for fpid in "abc" if (found := memory.get(fpid))}
     assert states == {"a": State.REVERSED, "b": State.REVERSED, "c": State.ORPHANED}
+    replay.record(Kind.RECEIVED, 0, "d", b"raw")
+    replay.record(Kind.DECLINED, 0, "d", decision("1909"))
+    replay.record(Kind.REPLIED, 0, "d", b"")
+    assert memory.get("d") == Outcome(State.REPLIED, "1909", "", stood_in=False, content=CONTENT)
+    replay.record(Kind.RECEIVED, 0, "e", b"raw")
+    replay.record(Kind.UNANSWERED, 0, "e", steps.pack(steps.Orphan(b"raw", CONTENT)))
+    assert memory.get("e") == Outcome(State.ORPHANED, "", "", stood_in=False, content=CONTENT)
+    replay.record(Kind.RECEIVED, 0, "f", b"raw")
+    replay.record(Kind.OVERRULED, 0, "f", steps.pack(steps.Late("1114", "0000", b"raw")))
+    replay.record(Kind.ANSWERED, 0, "f", decision("0000"))
+    replay.record(Kind.REPLIED, 0, "f", b"")
+    assert memory.get("f") == Outcome(State.REPLIED, "0000", "", stood_in=False, content=CONTENT)
     assert not replay.unfinished
     b = memory.get("b")
     assert b is not None

@@ -111,13 +111,14 @@ class FakeLink:
 class World:
     """An engine between fakes, turned by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: config.Pair = PAIR) -> None:
+        self.pair = pair
         self.journal, self.signer, self.processor = FakeJournal(), FakeSigner(), FakeProcessor()
         self.link = FakeLink()
         self.submitting: list[FakeLink] = [self.link]
         self.now_s = 10.0
         self.engine = Engine(
-            PAIR, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
+            pair, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
             lambda: self.now, MessageIds(),
         )  # fmt: skip
         self.engine.join(self)

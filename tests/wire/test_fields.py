@@ -1,9 +1,11 @@
 """The field table as a file: a bank may write its own, and every mistake in it is named."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gateway import config
 from gateway.errors import ConfigurationError
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.fields import DIGITS, HEX, TEXT, UNDEFINED, WIDE, load
@@ -98,6 +100,15 @@ IDENTITY = "mandatory = [3, 12, 31, 51, 98]"
         ((0, '"001" = { name = "sub_type"', '"001" = { size = 3, name = "x"'), "nested: Object contains unknown"),
         ((0, "[nested.61]", "[tagged.61]"), "tagged: is not known here"),
         ((0, "[fields]", "[fields"), "not TOML"),
+        ((0, 'code = "30"', 'code = "3"'), "types[4]: Expected `str` matching regex"),
+        ((0, 'code = "30"', 'code = "25"'), "types[4]: 25 is there already"),
+        ((0, 'group = "fdp"', 'group = "usm"'), "types[5]: Invalid enum value 'usm'"),
+        ((0, "synchronous = true", "asynchronous = false"), "types[1]: "),
+        ((0, "[126, 127]\nmust", "[126, 64]\nmust"), "types[3]: field 64 is not in [fields]"),
+        ((0, "[126, 127]\nmust", "[126, 126]\nmust"), "types[3]: each field once"),
+        ((0, "[126, 127]\nmust", "[126, 128]\nmust"), "types[3]: each field once, and 128 not"),
+        ((0, "[126, 127]\nmust", "[126, 26]\nmust"), "types[3]: field 26 is mandatory, but a 9200 has no action_code"),
+        ((0, "[[types]]", "[[kinds]]"), "types: there are none"),
     ],
 )
 def test_every_mistake_is_named(tmp_path: Path, change: tuple[int, str, str], mistake: str) -> None:
@@ -115,6 +126,19 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         load(path)
     for words in ("be named trn", "type 9835", "9834 is missing"):
         assert words in str(caught.value)
+
+
+def test_payment_types_are_the_schemes() -> None:
+    """Those of the note, each in a group that a process may serve; only a scheme return must be accepted."""
+    types = load().types
+    assert sorted(types) == ["00", "10", "20", "25", "30", "40", "50"]
+    assert {kind.group for kind in types.values()} <= set(get_args(config.Group))
+    assert [code for code, kind in types.items() if kind.synchronous] == ["10"]
+    assert [code for code, kind in types.items() if kind.must_accept] == ["25"]
+    assert {code: kind.mandatory for code, kind in types.items() if kind.mandatory} == {
+        "20": (126, 127),
+        "25": (126, 127),
+    }
 
 
 def test_no_file(tmp_path: Path) -> None:
