@@ -102,6 +102,8 @@ def summary(configuration: config.Configuration) -> Iterator[str]:
         f" {pair.stand_in.code}), no reply after {times.reply_within_s:g} s, the hub gives up after"
         f" {times.hub_patience_s:g} s, the sender hears by {times.sender_answer_s:g} s"
     )
+    end = "gets no answer" if pair.stand_in.otherwise == "nothing" else "is refused"
+    yield f"stand-in mode {pair.stand_in.mode}; what it may not accept {end} after {times.last_moment_s:g} s"
     yield f"pair fingerprint {configuration.fingerprint()}: the other site must show the same"
 
 

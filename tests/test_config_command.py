@@ -98,7 +98,8 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     lines = said.out.splitlines()
     assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.example:8301, hub-2 hub-2.example:8301; tokens hsm-1")
     assert "stand-in after 5 s (with 0083), no reply after 9 s, the hub gives up after 10 s" in lines[1]
-    assert lines[2] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
+    assert lines[2] == "stand-in mode timer; what it may not accept is refused after 8 s"
+    assert lines[3] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,3 +141,10 @@ def test_check_looks_into_the_field_table(example: Path, tmp_path: Path, capsys:
     example.write_text(example.read_text().replace('#field_table = ""', f'field_table = "{table}"'), encoding="utf-8")
     assert run("check", str(example)) == ExitCode.CONFIGURATION
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_check_holds_stand_ins_types_against_the_field_table(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A type that never comes here is a rule that was meant otherwise."""
+    example.write_text(example.read_text().replace("#payment_types = []", 'payment_types = ["30"]'), encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.CONFIGURATION
+    assert "pair.stand_in.payment_types[0]: 30 is of group sop, and pair.group is sip" in capsys.readouterr().err
