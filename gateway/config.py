@@ -32,6 +32,7 @@ HubCode = Annotated[str, Meta(pattern=r"^(9[0-9]{3})?\Z")]
 KeyPart = Literal["use", "wrapped", "check"]
 KeyUse = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]
 InstitutionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,11}\Z")]
+PeerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}\Z")]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000)]
 
 
@@ -408,7 +409,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     submissions: Submissions | None = None
     ops: Ops = Ops()
     log: Log = Log()
-    peers: dict[Name, Url] = {}
+    peers: dict[PeerName, Url] = {}
     """Our other processes of this data centre, by name: the base URL of each one's ops server. The scheme's news that a
     link of ours brings is handed on to each. A name is for ever: the journal is kept until this one has it all."""
     peer_tls: Tls | None = None

@@ -39,7 +39,7 @@ from gateway.journal.writer import Journal, open_journal
 from gateway.ops import server
 from gateway.outcomes import Outcomes, Replay
 from gateway.processor.client import Client
-from gateway.processor.forwarder import Forwarder
+from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.signer.pool import Signer
 from gateway.steps import Kind
 from gateway.submissions import Replay as SubmissionsReplay
@@ -263,7 +263,7 @@ async def run(configuration: config.Configuration) -> bool:
     node, pair = configuration.node, configuration.pair
     codec = Codec(fields.load(pair.wire.field_table))
     client = Client(node.processor)
-    forwarder = Forwarder(node.processor, node.name, client, codec, clock=system_clock)
+    forwarder = Forwarder(node.processor, node.name, client, the_processor(node.name, codec), clock=system_clock)
     replay = Replay(Outcomes(pair.business_days))
     submitted = SubmissionsReplay(Submissions(pair.business_days), codec)
 

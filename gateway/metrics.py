@@ -5,6 +5,7 @@ A part's metrics stand together under its heading; whoever counts imports the ch
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -131,16 +132,46 @@ PROCESSOR_CONNECT_FAILURES = Counter(
     "fps_processor_connect_failures", "Connections that could not be made.", registry=REGISTRY
 )
 NOTICE_OUTCOMES = ("told", "parked", "again")
+
+
+class Telling(NamedTuple):
+    """How telling somebody goes."""
+
+    outcomes: dict[str, Counter]
+    """One for each of `NOTICE_OUTCOMES`."""
+    waiting: Gauge
+    oldest_age_s: Gauge
+
+
 _notices = Counter("fps_notices", "Notices told, by what came of it.", ["outcome"], registry=REGISTRY)
-NOTICES = {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES}
-NOTICES_WAITING = Gauge(
-    "fps_notices_waiting", "Notices read from the journal and not acknowledged yet.", registry=REGISTRY
+NOTICES = Telling(
+    {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES},
+    Gauge("fps_notices_waiting", "Notices read from the journal and not acknowledged yet.", registry=REGISTRY),
+    Gauge(
+        "fps_notice_oldest_age_seconds",
+        "Since the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
+        registry=REGISTRY,
+    ),
 )
-NOTICE_OLDEST_AGE_S = Gauge(
-    "fps_notice_oldest_age_seconds",
-    "Since the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
+_peer_news = Counter(
+    "fps_peer_news", "News handed on to a process of ours, by what came of it.", ["peer", "outcome"], registry=REGISTRY
+)
+_peer_waiting = Gauge(
+    "fps_peer_news_waiting", "News that a process of ours has not taken yet.", ["peer"], registry=REGISTRY
+)
+_peer_oldest_age_s = Gauge(
+    "fps_peer_news_oldest_age_seconds",
+    "Since the record of the lowest news that this process of ours has not taken; 0 when there is none.",
+    ["peer"],
     registry=REGISTRY,
 )
+
+
+def peer_news(peer: str) -> Telling:
+    """How handing news on to a process of ours goes; its name is out of the configuration."""
+    outcomes = {outcome: _peer_news.labels(peer, outcome) for outcome in NOTICE_OUTCOMES}
+    return Telling(outcomes, _peer_waiting.labels(peer), _peer_oldest_age_s.labels(peer))
+
 
 SUBMISSIONS_BY_STATUS = Counter(
     "fps_submissions", "Responses to whoever submits or looks, by HTTP status.", ["status"], registry=REGISTRY

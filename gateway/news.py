@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from gateway import config, steps
 from gateway.clock import Now
@@ -57,6 +58,15 @@ class Link(Protocol):
     """What the story knows of a link."""
 
     id: int
+
+
+class HandedOn(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a process hands news on to another: the JSON of `POST /news` (the message in base64)."""
+
+    source: str
+    """The id of the notice at the process that hands it on: `node/position`."""
+    message: bytes
+    """The raw 9824."""
 
 
 class Heard(NamedTuple):

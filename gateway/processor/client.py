@@ -402,11 +402,11 @@ class Client:
 
     # --- telling and inquiring
 
-    async def tell(self, key: str, body: bytes) -> Told:
+    async def tell(self, key: str, body: bytes, path: bytes = b"/notices") -> Told:
         """Tell a notice, once. Always returns, within `tell_within_s`; says how it went."""
         place = self._directory.primary()
         try:
-            response = await self._call(place, b"POST", b"/notices", key, body)
+            response = await self._call(place, b"POST", path, key, body)
         except Unavailable as error:
             return Told(0, 0.0, str(error))
         after = response.retry_after

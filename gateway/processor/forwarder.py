@@ -1,9 +1,15 @@
 """Telling the processor what was done in its absence, until it acknowledges: nothing is forgotten.
 
+Telling our other processes the scheme's news goes the same way: an `Addressee` says whom a forwarder tells of what, in
+which words, and each has a follower, a cursor and acknowledgements of its own. In what follows all that is said of the
+processor is said of any of them. What another process handed on (a USM with a source) is told to nobody: whoever
+handed it on does that.
+
 It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a status that judges the
 notice itself (`client.REFUSING`) refuses it for good (`PARKED`: people must look), anything else (any other status, a
 broken connection, silence) is no answer and it is told again after a pause that grows. Order is kept per payment: the
 second notice about an FPID waits until the first is acknowledged or parked. Notices about other payments go past it.
+News of the scheme, which has no FPID, is one line: it is told in the order in which it came.
 
 When nobody answers at all, one probe at a time is told, with growing pauses; when it is acknowledged, everything goes
 at full pace again. Memory holds a window of the backlog, whatever lies on the disk.
@@ -21,20 +27,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
 from gateway import config, log, metrics, steps
 from gateway.clock import Clock, system_clock
+from gateway.news import HandedOn
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.client import Told
 from gateway.processor.messages import encode
 from gateway.processor.notices import Decoder, Record, notice_id, notice_of
 from gateway.processor.positions import Positions
 from gateway.steps import TOLD_KINDS, Kind
+from gateway.wire.meanings import Meanings
 
-FOLLOWER = "processor"
 WINDOW_MAX = 4096
 """Notices in memory: some megabytes, two seconds' worth at the default pace. Only when so many are neither taken nor
 refused do they hold up the others.
@@ -56,9 +63,50 @@ LOOK_EVERY_S = 60.0
 PARKED_SHOWN_MAX = 1000
 """Positions of parked notices that are listed; the latest. All are in the journal."""
 
-_TO_TELL = sum(1 << kind for kind in TOLD_KINDS)
 _DONE = 1 << Kind.TOLD | 1 << Kind.PARKED
 _log = log.get("forwarder")
+
+
+class Addressee(NamedTuple):
+    """Whom a forwarder tells, of what, and in which words."""
+
+    name: str
+    """Of the follower, and in the TOLD and PARKED records: it must never change for a journal."""
+    kinds: frozenset[Kind]
+    write: Callable[[Record], bytes]
+    """The body of the request that tells a record."""
+    telling: metrics.Telling
+    said: tuple[str, str]
+    """Whom and what, in words, for `health`: `processor`, `notices`."""
+
+
+def the_processor(node: str, decoder: Decoder, meanings: Meanings | None = None) -> Addressee:
+    """Who is told all that was done in its absence."""
+
+    def write(record: Record) -> bytes:
+        return encode(notice_of(record, node, decoder, meanings))
+
+    return Addressee("processor", TOLD_KINDS, write, metrics.NOTICES, ("processor", "notices"))
+
+
+def peer(node: str, name: str) -> Addressee:
+    """A process of ours that is told the scheme's news."""
+
+    def write(record: Record) -> bytes:
+        said = steps.unpack(record.kind, record.body)
+        assert isinstance(said, steps.News)
+        return encode(HandedOn(notice_id(node, record.position), said.message))
+
+    return Addressee(f"peer-{name}", frozenset({Kind.USM}), write, metrics.peer_news(name), (f"peer {name}", "news"))
+
+
+def _handed_on(record: Record) -> bool:
+    """Whether another process told us: then nobody is told by us."""
+    if record.kind != Kind.USM:
+        return False
+    said = steps.unpack(record.kind, record.body)
+    assert isinstance(said, steps.News)
+    return bool(said.source)
 
 
 class Follower(Protocol):
@@ -107,9 +155,11 @@ class _Item:
 
 
 class Backlog:
-    """What a restart finds to be told."""
+    """What a restart finds to be told to one addressee."""
 
-    def __init__(self) -> None:
+    def __init__(self, to: str, kinds: frozenset[Kind]) -> None:
+        self._to = to
+        self._bits = sum(1 << kind for kind in kinds)
         self.untold = Positions()
         """Notices that were neither acknowledged nor parked."""
         self.parked: deque[int] = deque(maxlen=PARKED_SHOWN_MAX)
@@ -119,14 +169,16 @@ class Backlog:
     def take(self, record: Record) -> None:
         """Take in one record."""
         kind = record.kind
-        if _TO_TELL >> kind & 1:  # bits, as this runs for every record of weeks
-            self.untold.add(record.position)
+        if self._bits >> kind & 1:  # bits, as this runs for every record of weeks
+            if kind != Kind.USM or not _handed_on(record):
+                self.untold.add(record.position)
         elif _DONE >> kind & 1:
             done = steps.unpack(kind, record.body)
             assert isinstance(done, (steps.Told, steps.Parked))
-            self.untold.discard(done.position)
-            if kind == Kind.PARKED:
-                self.parked.append(done.position)
+            if done.to == self._to:
+                self.untold.discard(done.position)
+                if kind == Kind.PARKED:
+                    self.parked.append(done.position)
         self.last = record.position
 
 
@@ -138,7 +190,7 @@ class Forwarder:
         settings: config.Processor,
         node: str,
         teller: Teller,
-        decoder: Decoder,
+        to: Addressee,
         *,
         clock: Clock = system_clock,
         luck: Callable[[], float] = random.random,
@@ -147,13 +199,13 @@ class Forwarder:
         self._settings = settings
         self._node = node
         self._teller = teller
-        self._decoder = decoder
+        self._to = to
         self._clock = clock
         self._luck = luck
         self._journal: Journal | None = None
         self._follower: Follower | None = None
         self._nursery: trio.Nursery | None = None
-        self._backlog = Backlog()
+        self._backlog = Backlog(to.name, to.kinds)
         """What was found at the opening; what is read is taken out."""
         self._window: dict[int, _Item] = {}
         """What was read and is not done, by position, in order."""
@@ -189,9 +241,9 @@ class Forwarder:
     async def run(self, journal: Journal, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tell for ever. Cancelled, what is in flight will be told again. Raises `JournalFault`."""
         self._journal = journal
-        self._follower = journal.follower(FOLLOWER, TOLD_KINDS)
+        self._follower = journal.follower(self._to.name, self._to.kinds)
         self._read_to = self._follower.position
-        metrics.NOTICE_OLDEST_AGE_S.set_function(self._oldest_age_s)
+        self._to.telling.oldest_age_s.set_function(self._oldest_age_s)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -209,7 +261,7 @@ class Forwarder:
                     self._keep_up(now_s)
         finally:
             self._nursery = None
-            metrics.NOTICE_OLDEST_AGE_S.set_function(lambda: 0.0)
+            self._to.telling.oldest_age_s.set_function(lambda: 0.0)
             self._write_down()
 
     # --- reading
@@ -224,7 +276,7 @@ class Forwarder:
             for record in await follower.batch(min(WINDOW_MAX - len(self._window), BATCH_MAX)):
                 self._take(record)
             self._read_to = follower.position
-            metrics.NOTICES_WAITING.set(len(self._window))
+            self._to.telling.waiting.set(len(self._window))
             now_s = trio.current_time()
             self._write_s = min(self._write_s, now_s + COMMIT_S)
             self._keep_up(now_s)
@@ -235,6 +287,8 @@ class Forwarder:
             if position not in self._backlog.untold:
                 return
             self._backlog.untold.discard(position)
+        elif _handed_on(record):
+            return
         item = _Item(record)
         self._window[position] = item
         behind = self._payments.get(record.fpid)
@@ -277,21 +331,20 @@ class Forwarder:
     async def _tell(self, item: _Item) -> None:
         record = item.record
         started_s = trio.current_time()
-        body = encode(notice_of(record, self._node, self._decoder))
-        told = await self._teller.tell(notice_id(self._node, record.position), body)
+        told = await self._teller.tell(notice_id(self._node, record.position), self._to.write(record))
         self._telling -= 1
         now_s = trio.current_time()
         if told.acknowledged:
             self._answered()
             self._counted("told")
-            self._done(item, Kind.TOLD, steps.pack(steps.Told(record.position)))
+            self._done(item, Kind.TOLD, steps.pack(steps.Told(record.position, self._to.name)))
         elif told.refused:
             self._answered()
             self._counted("parked")
             self._backlog.parked.append(record.position)
-            self._done(item, Kind.PARKED, steps.pack(steps.Parked(record.position, told.status)))
+            self._done(item, Kind.PARKED, steps.pack(steps.Parked(record.position, told.status, self._to.name)))
             _log.warning(
-                "notice refused by the processor and parked",
+                "notice refused and parked", follower=self._to.name,
                 position=record.position, step=record.kind.name, fpid=log.fpid_hash(record.fpid), status=told.status,
             )  # fmt: skip
         else:
@@ -301,7 +354,7 @@ class Forwarder:
 
     def _answered(self) -> None:
         if self._breaker.open:
-            _log.info("processor takes notices again", waiting=len(self._window))
+            _log.info("notices are taken again", follower=self._to.name, waiting=len(self._window))
         self._breaker.succeeded()
 
     def _again(self, item: _Item, told: Told, started_s: float, now_s: float) -> None:
@@ -310,7 +363,8 @@ class Forwarder:
         was_open = self._breaker.open
         self._breaker.failed(now_s, started_s, self._luck(), wanted_s)
         if self._breaker.open and not was_open:
-            _log.warning("processor takes no notices", reason=told.reason, waiting=len(self._window))
+            waiting = len(self._window)
+            _log.warning("notices are not taken", follower=self._to.name, reason=told.reason, waiting=waiting)
         pause_s = max(pause(item.attempts, first_s, max_s, self._luck()), wanted_s)
         item.attempts += 1
         heapq.heappush(self._paused, (now_s + pause_s, next(self._turn), item))
@@ -334,7 +388,7 @@ class Forwarder:
             self._write_s = math.inf
             self._journal.commit()
             self._follower.settle(self._lowest())
-            metrics.NOTICES_WAITING.set(len(self._window))
+            self._to.telling.waiting.set(len(self._window))
 
     def _lowest(self) -> int:
         return next(iter(self._window), self._read_to)
@@ -354,14 +408,14 @@ class Forwarder:
         record = item.record
         self._said_old = record.position
         _log.warning(
-            "notice not acknowledged for long",
+            "notice not acknowledged for long", follower=self._to.name,
             position=record.position, step=record.kind.name, fpid=log.fpid_hash(record.fpid), age_s=round(age_s),
             attempt=item.attempts,
         )  # fmt: skip
 
     def _counted(self, outcome: str) -> None:
         self._counts[outcome] += 1
-        metrics.NOTICES[outcome].inc()
+        self._to.telling.outcomes[outcome].inc()
 
     def _alarm(self, at_s: float) -> None:
         self._timer.deadline = min(self._timer.deadline, at_s)
@@ -370,7 +424,8 @@ class Forwarder:
 
     def health(self) -> str:
         """Why notices are not being told; empty when they are, or there are none."""
-        return "processor takes no notices" if self._breaker.open else ""
+        who, what = self._to.said
+        return f"{who} takes no {what}" if self._breaker.open else ""
 
     def statistics(self) -> dict[str, Any]:
         """What waits, what was told, what is parked."""

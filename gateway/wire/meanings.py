@@ -4,6 +4,7 @@ Knows which words there are for a status, and nothing of what follows from them:
 """
 
 import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,6 +49,12 @@ class Meanings(Struct, frozen=True, forbid_unknown_fields=True):
     def group_of(self, payment_type: str) -> str:
         """The payment priority group of a payment type; empty when it is in none."""
         return next((name for name, types in self.groups.items() if payment_type in types), "")
+
+
+@cache
+def built_in() -> Meanings:
+    """The built-in table, read once."""
+    return load()
 
 
 def load(path: str | Path = "") -> Meanings:

@@ -22,7 +22,7 @@ import trustme
 
 from gateway import config, steps
 from gateway.processor.client import Client
-from gateway.processor.forwarder import Forwarder
+from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.messages import decided, encode, payment_of
 from gateway.steps import Kind
 from gateway.wire.codec import Codec
@@ -174,7 +174,7 @@ async def tell(settings: config.Processor, notices: int) -> None:
     random.Random(1).shuffle(records)  # noqa: S311 - not a secret
     records = [record._replace(position=index) for index, record in enumerate(records, 1)]
     journal, client = Journal(records), Client(settings)
-    forwarder = Forwarder(settings, "bench", client, codec)
+    forwarder = Forwarder(settings, "bench", client, the_processor("bench", codec))
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         start, cpu = time.perf_counter(), time.process_time()

@@ -15,7 +15,7 @@ import trio.testing
 from gateway import config, metrics, steps
 from gateway.clock import Now
 from gateway.processor.client import Client, Told
-from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder
+from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder, the_processor
 from gateway.processor.messages import Notice
 from gateway.steps import Kind
 from loadtest.processor import MockProcessor
@@ -27,6 +27,7 @@ OK = Told(204, 0.0, "status 204")
 BUSY = Told(503, 0.0, "status 503")
 GONE = Told(0, 0.0, "ConnectionRefusedError: Connection refused")
 WRONG = Told(422, 0.0, "status 422")
+TO = the_processor("node", CODEC)
 
 
 class Teller:
@@ -79,7 +80,7 @@ def moving() -> Now:
 
 def forwarder(teller: Teller | Client, given: config.Processor | None = None) -> Forwarder:
     """A forwarder without luck: pauses are as long as they get."""
-    return Forwarder(given or settings(), "node", teller, CODEC, clock=clock, luck=lambda: 1.0)
+    return Forwarder(given or settings(), "node", teller, TO, clock=clock, luck=lambda: 1.0)
 
 
 @asynccontextmanager
@@ -222,7 +223,7 @@ async def test_a_notice_that_is_refused_is_parked(autojump_clock: Clock, logged:
         await trio.sleep(1000)
     assert len(teller.log) == 1
     assert steps.unpack(Kind.PARKED, journal.records[-1].body) == steps.Parked(position, 422)
-    line = logged("notice refused by the processor and parked")[0]
+    line = logged("notice refused and parked")[0]
     assert (line["position"], line["status"], line["step"], line["level"]) == (position, 422, "STOOD_IN", "warning")
     assert "SECRET" not in str(logged())
     assert payment(1)[0] not in str(logged())
@@ -250,7 +251,7 @@ async def test_a_notice_that_is_never_taken_is_seen(autojump_clock: Clock, logge
         return metrics.REGISTRY.get_sample_value("fps_notice_oldest_age_seconds")
 
     journal, teller = Journal(), Teller(lambda position: BUSY if position in {1, 3} else OK)
-    found = Forwarder(settings(), "node", teller, CODEC, clock=moving, luck=lambda: 1.0)
+    found = Forwarder(settings(), "node", teller, TO, clock=moving, luck=lambda: 1.0)
     for number in range(10):
         journal.stand_in(number)
     async with trio.open_nursery() as nursery:
@@ -282,7 +283,7 @@ async def test_a_notice_that_is_never_taken_is_seen(autojump_clock: Clock, logge
 async def test_an_old_backlog_is_no_flood_of_lines(autojump_clock: Clock, logged: Logged) -> None:
     """After hours without a processor one line says so, and telling what has gathered adds none for each."""
     journal, teller = Journal(), Teller(lambda _: GONE if trio.current_time() < 3 * OLD_S else OK)
-    found = Forwarder(settings(), "node", teller, CODEC, clock=moving, luck=lambda: 1.0)
+    found = Forwarder(settings(), "node", teller, TO, clock=moving, luck=lambda: 1.0)
     for number in range(2000):
         journal.stand_in(number)
     async with trio.open_nursery() as nursery:
@@ -326,8 +327,8 @@ async def test_one_probe_at_a_time(autojump_clock: Clock, logged: Logged) -> Non
         first_s = min(at for at, _ in teller.log if at > back_s)
         assert trio.current_time() - first_s < 2
         assert found.health() == ""
-    assert len(logged("processor takes no notices")) == 1
-    assert len(logged("processor takes notices again")) == 1
+    assert len(logged("notices are not taken")) == 1
+    assert len(logged("notices are taken again")) == 1
 
 
 async def test_refusals_do_not_mean_away(autojump_clock: Clock) -> None:

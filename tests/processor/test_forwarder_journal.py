@@ -13,7 +13,7 @@ from gateway import config, steps
 from gateway.clock import Now
 from gateway.journal.writer import Journal, open_journal
 from gateway.processor.client import Told
-from gateway.processor.forwarder import Forwarder
+from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.notices import notice_id
 from gateway.steps import TOLD_KINDS, Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
@@ -47,7 +47,7 @@ async def gateway(disk: FakeDisk, teller: Teller, given: config.JournalSettings)
     """A journal and a forwarder that run until killed."""
     luck = Random(1)  # noqa: S311 - a test
     found = Forwarder(
-        settings(tell_pause_s=0.01, tell_pause_max_s=0.1), "node", teller, CODEC,
+        settings(tell_pause_s=0.01, tell_pause_max_s=0.1), "node", teller, the_processor("node", CODEC),
         clock=lambda: Now(trio.current_time(), WALL_NS), luck=luck.random,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
