@@ -21,7 +21,8 @@ from gateway.journal.writer import Journal
 from gateway.steps import Decision, Kind, Parked, Rejected, Started, Told
 from tests.fakes.journal import SETTINGS, WALL_NS, fill, running
 
-SECRETS = ["TRN1SECRET", "ACCOUNT12345678", "NAME OF A PERSON"]
+PENCE = 8_675_309
+SECRETS = ["TRN1SECRET", "ACCOUNT12345678", "NAME OF A PERSON", str(PENCE)]
 SECOND = 1_000_000_000
 
 
@@ -56,7 +57,12 @@ def record_a_day(journal: Journal) -> None:
     raw = f"no message: {SECRETS[1]} {SECRETS[2]}".encode()
     put(Kind.STARTED, steps.pack(Started("a", "0.1", "f" * 16)), wall_ns=WALL_NS)
     put(Kind.RECEIVED, raw, fpid=fpid, link=1, wall_ns=WALL_NS + SECOND)
-    put(Kind.STOOD_IN, steps.pack(Decision("0083", "", b"8 bytes.", raw, raw)), fpid=fpid, wall_ns=WALL_NS + 2 * SECOND)
+    put(
+        Kind.STOOD_IN,
+        steps.pack(Decision("0083", "", b"8 bytes.", raw, raw, PENCE)),
+        fpid=fpid,
+        wall_ns=WALL_NS + 2 * SECOND,
+    )
     put(Kind.PARKED, steps.pack(Parked(3, 422)), fpid=fpid, wall_ns=WALL_NS + 3 * SECOND)
     put(Kind.REJECTED, steps.pack(Rejected("650", "byte 3", raw, raw)), wall_ns=WALL_NS + 4 * SECOND)
     put(Kind.PARKED, steps.pack(Parked(1, 400)), wall_ns=WALL_NS + 5 * SECOND)
@@ -139,7 +145,7 @@ def test_records_are_shown_without_what_is_a_customers(day: None, run: Run) -> N
     assert lines[1].split() == ["2", "2023-11-14T22:13:21.000000Z", "RECEIVED", "1", name, "44"]
     assert "STOOD_IN" in lines[2]
     assert "code=0083 content=382062797465732e reply_bytes=44 request_bytes=44" in lines[2]
-    assert lines[3].endswith("position=3 status=422")
+    assert lines[3].endswith("position=3 status=422 to=processor")
     assert "function_code=650 where=byte 3" in lines[4]
 
 
@@ -158,7 +164,7 @@ def test_json_has_one_object_per_line(day: None, run: Run) -> None:
     assert not [secret for secret in SECRETS if secret in out]
     shown = [json.loads(line) for line in out.splitlines()]
     assert [item["position"] for item in shown] == list(range(1, 8))
-    assert shown[3]["body"] == {"position": 3, "status": 422}
+    assert shown[3]["body"] == {"position": 3, "status": 422, "to": "processor"}
     assert shown[0]["body"] == {"node": "a", "version": "0.1", "fingerprint": "f" * 16}
     assert "fpid" not in shown[1]
     assert "messages" not in shown[2]
