@@ -22,7 +22,10 @@ Who knows what:
     iso         messages and frames, written and read by other code               pure
     hub         the mock hub: sites, connections, sending                         trio
     control     the hub's control socket, both ends                               trio
-    processor   the mock processor                                                trio
+    processor   the mock processor, and the book that it keeps: processor_book    trio
+    submitter   payments that the mock processor submits to a gateway             trio
+    instructions  their JSON, and the FPIDs that they will have                   pure
+    calls       HTTP calls over connections that are kept                         trio
     books       reading the three books from files and from the journal's command
     report      verdicts and latencies as text
     world       a gateway, its tokens, a hub and a processor as processes on loopback

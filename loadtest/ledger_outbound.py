@@ -5,8 +5,8 @@ Every payment that the processor submitted ends in exactly one *account*:
 * accepted, qualified, refused: it is settled, by the hub's answer; declined here: by the gateway, for the scheme's news
   said that it would be refused;
 * unknown: it may have left and nobody said what became of it; unsent: it surely never left;
-* not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response, and neither a
-  journal nor the hub knows it.
+* not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response (or a 504, by
+  which the gateway says that it does not know), and neither a journal nor the hub knows it.
 
 What fits nowhere is `lost`. Several nodes may have the same payment: the processor tried both sites. Pure.
 """
@@ -266,8 +266,8 @@ def _account_of(payment: _Payment) -> tuple[str, str]:
     if payment.seen:
         return "lost", "the hub has it, and no journal does"
     statuses = {attempt.status for attempt in payment.tries}
-    if statuses - {0, 503}:
-        account = "invalid" if all(400 <= status < 500 for status in statuses - {0, 503}) else "lost"
+    if said := statuses - {0, 503, 504}:
+        account = "invalid" if all(400 <= status < 500 for status in said) else "lost"
         return account, f"answered with {listed(statuses)}, and in no journal"
     return ("not taken" if statuses == {503} else "unreached"), ""
 

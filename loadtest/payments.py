@@ -14,12 +14,14 @@ from loadtest import iso
 CURRENCY = "826"
 SENDER = "400001"
 """The sending institution, DE98: a sort code of nobody."""
-_NAMES = (
+RECEIVER = "600002"
+"""The receiving one, DE95 and DE99: another."""
+NAMES = (
     "A MARCHETTI", "Zoë O'BRIEN-SMITH", "MR J P OYELARAN", "Priya Ramanathan", "D LLEWELLYN & SONS", "Malgosia Nowak",
     "THE CORNER BAKERY LTD", "S. de la Cruz", "Mrs K Ahmed", "J Ng", "Émile Dufour", "NORTHERN LIGHT ROOFING (LEEDS)",
     "T Featherstonehaugh", "Björn Sand", "M/S CHEN + PARTNERS", "O Mac Giolla Phádraig",
 )  # fmt: skip
-_REFERENCES = (
+REFERENCES = (
     "RENT MARCH",
     "INV 20441/7",
     "Thanks!",
@@ -59,15 +61,26 @@ class Made(NamedTuple):
 class Generator:
     """Makes payments. `run` (up to 6 characters) keeps the TRNs of different runs apart; `date` is YYYYMMDD."""
 
-    def __init__(self, table: FieldTable, run: str, date: str, *, seed: int = 1, payment_type: str = "10") -> None:
+    def __init__(
+        self,
+        table: FieldTable,
+        run: str,
+        date: str,
+        *,
+        seed: int = 1,
+        payment_type: str = "10",
+        receiver: str = RECEIVER,
+    ) -> None:
+        self.payment_type = payment_type
         self._draw = random.Random(seed)  # noqa: S311 - synthetic load, not a secret
         self._prefix = f"LT{run[:6]:0<6}".encode()
         self._made = 0
         code = payment_type + "0000"
-        self._templates = [_template(table, {**_COMMON, 3: code, 12: date, 15: date, **kind}) for kind in _KINDS]
-        self._debtors = [_prefixed(table, 116, name) for name in _NAMES]
-        self._creditors = [_prefixed(table, 118, name) for name in _NAMES]
-        self._references = [_prefixed(table, 120, reference) for reference in _REFERENCES]
+        common = {**_COMMON, 3: code, 12: date, 15: date, 95: receiver, 99: receiver}
+        self._templates = [_template(table, {**common, **kind}) for kind in _KINDS]
+        self._debtors = [_prefixed(table, 116, name) for name in NAMES]
+        self._creditors = [_prefixed(table, 118, name) for name in NAMES]
+        self._references = [_prefixed(table, 120, reference) for reference in REFERENCES]
         self._fpid_tail = f"{payment_type}{date}{CURRENCY}{SENDER:<11}"
         # what a response must copy, as it stands in a message: DE3 and DE12, DE51 and DE98
         self.reply_tail = CURRENCY.encode() + f"{SENDER:<11}".encode()

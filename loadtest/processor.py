@@ -5,7 +5,8 @@ on the same port and on a control port that stays when it is away:
 
     POST /control {"mode": "slow:0.5"}   behave like this from now on; the reply is as of GET /control
     GET  /control                        mode and counts
-    GET  /ledger                         the book so far: lines of `ledger.ProcessorEvent`, JSON
+    GET  /ledger                         the book so far: lines of `entries.ProcessorEvent`, JSON
+    POST /submissions, GET /submissions  submit payments to the gateway: see `submitter`
 
 Modes: `fast`; `slow:SECONDS`; `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to 0085); `status:HTTP`;
 `malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens); and
@@ -18,12 +19,11 @@ import json
 import signal
 import ssl
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -32,14 +32,14 @@ import trio
 from msgspec import Struct
 
 from gateway.processor.messages import QUALIFIED, encode, status_of
-from loadtest.ledger import ProcessorEvent, fpid_hash
+from loadtest.entries import ProcessorEvent, fpid_hash
+from loadtest.processor_book import Book
+from loadtest.submitter import Status, Submitter
 
 REQUEST_BYTES_MAX = 1 << 20
 """A longer request is none of a gateway's."""
 DECISIONS_MAX = 2_000_000
 """FPIDs whose decision is kept (about 200 bytes each); beyond it the oldest are decided anew when they come again."""
-BOOK_BYTES = 1 << 16
-"""The book is written in pieces of so much."""
 BOOK_EVERY_S = 0.2
 """And at least so often, while it runs."""
 HUGE_BYTES = 8 << 20
@@ -119,60 +119,6 @@ def _behaviour(text: str) -> Behaviour:
     return Behaviour(kind)
 
 
-class Book:
-    """The ledger: lines in the order in which things happened, in a file (an unnamed one unless told)."""
-
-    def __init__(self, path: Path | None = None) -> None:
-        # closed by `close`: the book lives as long as the processor; an unnamed file is made when there is too much
-        self._file: IO[bytes] | None = path.open("ab+") if path is not None else None
-        self._lines: list[bytes] = []
-        self._bytes = 0
-
-    def asked(self, name: str) -> None:
-        """A question about this payment (the hash of its FPID) came."""
-        self._add(b'{"event":"asked","fpid":"%b"}\n' % name.encode())
-
-    def answered(self, name: str, code: str) -> None:
-        """An answer is about to leave."""
-        self._add(b'{"event":"answered","fpid":"%b","code":"%b"}\n' % (name.encode(), code.encode()))
-
-    def noticed(self, name: str, node: str, position: int, *, acknowledged: bool) -> None:
-        """A notice came, and is about to be acknowledged or not."""
-        event = ProcessorEvent("noticed", fpid=name, node=node, position=position, acknowledged=acknowledged)
-        self._add(encode(event) + b"\n")
-
-    def _add(self, line: bytes) -> None:
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= BOOK_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits."""
-        if self._lines:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-            self._file.write(b"".join(self._lines))
-            self._lines, self._bytes = [], 0
-            self._file.flush()
-
-    def read(self, offset: int) -> bytes:
-        """A piece of the book from there; empty at its end."""
-        self.flush()
-        if self._file is None:
-            return b""
-        self._file.seek(offset)
-        piece = self._file.read(BOOK_BYTES)
-        self._file.seek(0, 2)
-        return piece
-
-    def close(self) -> None:
-        """Write what waits and close the file."""
-        self.flush()
-        if self._file is not None:
-            self._file.close()
-
-
 class _Asked(Struct, gc=False):
     FPID: str
 
@@ -180,7 +126,9 @@ class _Asked(Struct, gc=False):
 class _Noticed(Struct, gc=False):
     id: str
     kind: str
-    FPID: str
+    FPID: str = ""
+    decided: Status = Status()
+    answered: Status = Status()
 
 
 class _Control(Struct, gc=False, forbid_unknown_fields=True):
@@ -190,6 +138,13 @@ class _Control(Struct, gc=False, forbid_unknown_fields=True):
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 _decode_noticed = msgspec.json.Decoder(_Noticed).decode
 _decode_control = msgspec.json.Decoder(_Control).decode
+
+
+def _code_of(notice: _Noticed) -> str:
+    """The code that the journal has with the step, where the processor hears it of a payment of its own."""
+    if notice.kind == "CONTRADICTED":
+        return notice.answered.code
+    return notice.decided.code if notice.kind == "SETTLED" else ""
 
 
 class Reply(NamedTuple):
@@ -234,6 +189,7 @@ class MockProcessor:
         self.mode = parse_mode(mode)
         self.book = Book(ledger)
         self.counts = dict.fromkeys(COUNTS, 0)
+        self.submitter = Submitter(self.book)
         self.port = 0
         self.control_port = 0
         self._seed = seed.to_bytes(8, "big", signed=True)
@@ -287,6 +243,7 @@ class MockProcessor:
                     serve = partial(trio.serve_tcp, self.serve, control_port, host=host)
                     self.control_port = _port_of(await nursery.start(serve))
                 nursery.start_soon(self._keep_book)
+                nursery.start_soon(self.submitter.run)
                 await nursery.start(self._listen, host)
                 task_status.started(self.port)
         finally:
@@ -341,8 +298,14 @@ class MockProcessor:
             return self._told(key, body)
         if b"/payments/" in path and method == b"GET":
             return self._inquired(unquote(path.rpartition(b"/payments/")[2].decode("ascii", "replace")))
+        return self._steered(method, path, body)
+
+    def _steered(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        """What whoever runs this asks for."""
         if path == b"/control":
             return self._controlled(method, body)
+        if path == b"/submissions":
+            return self._ordered(method, body)
         if path == b"/ledger" and method == b"GET":
             return Reply(_BOOK_HEAD, book=True)
         return self._bad(404)
@@ -355,6 +318,7 @@ class MockProcessor:
         if unquote(key.decode("ascii", "replace")) != fpid:
             return self._bad(400)
         counts, name = self.counts, fpid_hash(fpid)
+        self.submitter.came(fpid, body)
         counts["asked"] += 1
         self.book.asked(name)
         behaviour = self._behaviour(fpid)
@@ -385,12 +349,13 @@ class MockProcessor:
             return self._bad(400)
         if key.decode("ascii", "replace") != notice.id:
             return self._bad(400)
-        name = fpid_hash(notice.FPID)
+        name = fpid_hash(notice.FPID) if notice.FPID else ""  # news is about no payment
+        kind, code = notice.kind, _code_of(notice)
         behaviour = self._behaviour(notice.id)
         useless = behaviour.kind in {"silent", "malformed", "half", "huge"}
         if useless or (behaviour.kind == "status" and not behaviour.code.startswith("2")):
             self.counts["unacknowledged"] += 1
-            self.book.noticed(name, node, position, acknowledged=False)
+            self.book.noticed(name, node, position, acknowledged=False, kind=kind)
             # any 2xx acknowledges a notice: only what is not even HTTP is malformed here
             return _NO_HTTP if behaviour.kind == "malformed" else self._useless(behaviour, notice.id)
 
@@ -402,7 +367,8 @@ class MockProcessor:
                 self._noticed[notice.id] = None
                 if len(self._noticed) > DECISIONS_MAX:
                     del self._noticed[next(iter(self._noticed))]
-            self.book.noticed(name, node, position, acknowledged=True)
+            self.book.noticed(name, node, position, acknowledged=True, kind=kind, code=code)
+            self.submitter.noticed(notice.FPID, kind, code)
 
         return Reply(_NOTED, behaviour.seconds, then=leaves)
 
@@ -418,6 +384,13 @@ class MockProcessor:
             except (msgspec.DecodeError, ValueError) as error:
                 return Reply(_http(400, encode({"error": str(error)})))
         return Reply(_http(200, encode(self.statistics())))
+
+    def _ordered(self, method: bytes, body: bytes) -> Reply:
+        try:
+            said = self.submitter.order(body) if method == b"POST" else self.submitter.statistics()
+        except (msgspec.DecodeError, ValueError, KeyError) as error:
+            return Reply(_http(400, encode({"error": str(error)})))
+        return Reply(_http(200, encode(said)))
 
     def _behaviour(self, name: str) -> Behaviour:
         shares = self.mode.shares

@@ -83,7 +83,7 @@ def test_true_books_balance_and_every_submission_has_its_account() -> None:
     verdict = judge(
         story("a", 1), story("q", 4, "0083"), story("r", 7, "1114"), declined_here("d", 10),
         ends("k", 13, "UNKNOWN", sent=True), ends("s", 16, "UNSENT", sent=False), tried("n", 503, 503),
-        tried("i", 422), tried("u", 0),
+        tried("i", 422), tried("u", 0, 504),
     )  # fmt: skip
     assert broken(verdict) == set()
     assert verdict.submitted == 9

@@ -106,8 +106,8 @@ async def test_the_book(nursery: trio.Nursery) -> None:
     expected = [
         ProcessorEvent("asked", name),
         ProcessorEvent("answered", name, "0000"),
-        ProcessorEvent("noticed", name, node="a", position=7),
-        ProcessorEvent("noticed", name, node="a", position=8, acknowledged=False),
+        ProcessorEvent("noticed", name, node="a", position=7, kind="STOOD_IN"),
+        ProcessorEvent("noticed", name, node="a", position=8, acknowledged=False, kind="STOOD_IN"),
     ]
     assert mock.events() == expected
     status, book = await call("GET", "/ledger")

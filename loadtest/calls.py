@@ -1,0 +1,177 @@
+"""HTTP calls over keep-alive connections to loopback: thousands a second, each with a deadline.
+
+A connection carries one call at a time; there are as many as are needed at once, up to a limit, and calls beyond it
+wait for the next that is free. A call ends with a response or without one, and is never made twice but in one case: the
+other end closed a connection that it had kept, before any byte of a response. What to do then is the caller's matter.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+import trio
+
+CONNECTIONS_MAX = 512
+"""To one port."""
+CONNECT_WITHIN_S = 2.0
+RESPONSE_BYTES_MAX = 1 << 20
+
+Open = Callable[[int], Any]
+"""Dials a port: an async function that returns a stream or raises OSError."""
+
+
+class Call:
+    """One request, and what came of it."""
+
+    __slots__ = ("again", "body", "context", "deadline_s", "done", "request", "retry_after", "status")
+
+    def __init__(self, request: bytes, deadline_s: float, done: Callable[["Call"], None], context: Any) -> None:
+        self.request = request
+        self.deadline_s = deadline_s
+        """On trio's clock: without a whole response by then it ends with status 0."""
+        self.done = done
+        self.context = context
+        """The caller's."""
+        self.status = 0
+        """0: no response."""
+        self.body = b""
+        self.retry_after = b""
+        self.again = False
+
+
+class Lane:
+    """Calls to one port."""
+
+    def __init__(self, port: int, dial: Open, nursery: trio.Nursery, connections_max: int = CONNECTIONS_MAX) -> None:
+        self.port = port
+        self.connections = 0
+        self._dial = dial
+        self._nursery = nursery
+        self._connections_max = connections_max
+        self._opening = 0
+        self._waiting: deque[Call] = deque()
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def call(self, call: Call) -> None:
+        """Make this call as soon as a connection is free. Its `done` is called once, from another task."""
+        self._waiting.append(call)
+        if self._idle:
+            self._idle.unpark()
+        elif self.connections < self._connections_max and self._opening < len(self._waiting):
+            self.connections += 1
+            self._opening += 1
+            self._nursery.start_soon(self._connection)
+
+    async def _connection(self) -> None:
+        stream = None
+        try:
+            with trio.move_on_after(CONNECT_WITHIN_S):
+                stream = await self._dial(self.port)
+        except OSError:
+            pass
+        self._opening -= 1
+        try:
+            if stream is None:
+                # nobody listens: one call is over for each connection that cannot be had
+                if self._waiting:
+                    self._over(self._waiting.popleft())
+            else:
+                await _Connection(self, stream).run()
+        finally:
+            self.connections -= 1
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            if self._waiting and self.connections == 0:
+                self.call(self._waiting.popleft())
+
+    async def next(self) -> Call:
+        """The next call that still has time."""
+        while True:
+            while not self._waiting:
+                await self._idle.park()
+            call = self._waiting.popleft()
+            if call.deadline_s > trio.current_time():
+                return call
+            self._over(call)
+
+    def put_back(self, call: Call) -> None:
+        """The connection was closed before the call was made."""
+        call.again = True
+        self.call(call)
+
+    def _over(self, call: Call) -> None:
+        call.done(call)
+
+
+class _Connection:
+    """One connection, and the response that it is reading."""
+
+    # the `on_` methods are what the parser calls
+
+    def __init__(self, lane: Lane, stream: trio.abc.Stream) -> None:
+        self._lane = lane
+        self._stream = stream
+        self._parser = httptools.HttpResponseParser(self)
+        self._served = 0
+        self._complete = self._keep = False
+        self._status = 0
+        self._body = self._retry_after = b""
+
+    async def run(self) -> None:
+        """Make one call after the other until the connection ends, or one gets no response."""
+        lane = self._lane
+        while True:
+            call = await lane.next()
+            began = False
+            with trio.move_on_at(call.deadline_s):
+                began = await self._exchange(call.request)
+            if self._complete:
+                self._served += 1
+                call.status, call.body, call.retry_after = self._status, self._body, self._retry_after
+                call.done(call)
+                if not self._keep:
+                    return
+            elif not began and self._served and not call.again and trio.current_time() < call.deadline_s:
+                lane.put_back(call)
+                return
+            else:
+                call.done(call)
+                return
+
+    async def _exchange(self, request: bytes) -> bool:
+        """Send it and read until the response is whole or the connection over; whether any of a response came."""
+        self._complete, self._body, self._retry_after = False, b"", b""
+        came = 0
+        stream, feed = self._stream, self._parser.feed_data
+        try:
+            await stream.send_all(request)
+            while not self._complete:
+                chunk = await stream.receive_some(65536)
+                if not chunk:
+                    break
+                came += len(chunk)
+                if came > RESPONSE_BYTES_MAX:
+                    break
+                feed(chunk)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError):
+            pass
+        return came > 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 11 and name.lower() == b"retry-after":
+            self._retry_after = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._status >= 200:
+            self._keep = self._parser.should_keep_alive()
+            self._complete = True
+
+
+async def dial(port: int) -> trio.SocketStream:
+    """A connection to a port on loopback. Raises OSError."""
+    return await trio.open_tcp_stream("127.0.0.1", port)

@@ -1,0 +1,79 @@
+"""The processor's book: lines in the order in which things happened, in a file (an unnamed one unless told)."""
+
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from loadtest.entries import ProcessorEvent
+
+BOOK_BYTES = 1 << 16
+"""The book is written in pieces of so much."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Book:
+    """The ledger's view of a processor: `entries.ProcessorEvent`, a JSON object a line."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        # closed by `close`: the book lives as long as the processor; an unnamed file is made when there is too much
+        self._file: IO[bytes] | None = path.open("ab+") if path is not None else None
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def asked(self, name: str) -> None:
+        """A question about this payment (the hash of its FPID) came."""
+        self._add(b'{"event":"asked","fpid":"%b"}\n' % name.encode())
+
+    def answered(self, name: str, code: str) -> None:
+        """An answer is about to leave."""
+        self._add(b'{"event":"answered","fpid":"%b","code":"%b"}\n' % (name.encode(), code.encode()))
+
+    def noticed(
+        self, name: str, node: str, position: int, *, acknowledged: bool, kind: str = "", code: str = ""
+    ) -> None:
+        """A notice came, and is about to be acknowledged or not."""
+        event = ProcessorEvent("noticed", name, code, node, position, acknowledged, kind)
+        self._add(_encode(event) + b"\n")
+
+    def submitting(self, name: str, key: str) -> None:
+        """A payment is about to be submitted for the first time; `key` is the hash of its idempotency key."""
+        self._add(b'{"event":"submitting","fpid":"%b","key":"%b"}\n' % (name.encode(), key.encode()))
+
+    def submitted(self, name: str, status: int, state: str = "", code: str = "", by: str = "") -> None:
+        """How an attempt to submit went; status 0: it got no response."""
+        event = ProcessorEvent("submitted", name, code, status=status, state=state, by=by)
+        self._add(_encode(event) + b"\n")
+
+    def _add(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= BOOK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._lines:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+            self._file.write(b"".join(self._lines))
+            self._lines, self._bytes = [], 0
+            self._file.flush()
+
+    def read(self, offset: int) -> bytes:
+        """A piece of the book from there; empty at its end."""
+        self.flush()
+        if self._file is None:
+            return b""
+        self._file.seek(offset)
+        piece = self._file.read(BOOK_BYTES)
+        self._file.seek(0, 2)
+        return piece
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
