@@ -14,9 +14,17 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.lifecycle import State
 from gateway.wire.message import PaymentRequest, ReversalRequest
+from gateway.wire.usm import Event, sent_at
+from gateway.work import Standing
 
 Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of the scheme (DE26).")]
+
+
+ASYNCHRONOUS = "SETTLED: whether the hub processed it asynchronously (DE27): an acceptance may be followed by a return."
+Decider = Literal["receiver", "hub", "gateway"]
+"""Who decided on a payment of ours: the gateway, when the scheme had told it that it would refuse the payment."""
 
 
 class Sensitive(Struct, frozen=True, gc=False):
@@ -143,6 +151,63 @@ class Payment(Sensitive, frozen=True, gc=False, omit_defaults=True):
     OrgnlFPID: Annotated[str, Meta(description="Return: the FPID of the payment returned (DE127).")] = ""
 
 
+class Submitted(Sensitive, frozen=True, gc=False, omit_defaults=True):
+    """A payment that the processor submits. What the hub adds on the way (FPID, ClrSysRef, InstdAgt) is not there."""
+
+    MsgTp: Annotated[
+        Literal["pacs.008", "pacs.004"], Meta(description="pacs.004 is a return: it has OrgnlFPID and RtrRsnInf.")
+    ]
+    PrcgCd: Annotated[
+        str,
+        Meta(
+            pattern="^[0-9]{6}$",
+            description="DE3: payment type (of the group that this gateway serves), sender code, receiver code.",
+        ),
+    ]
+    IntrBkSttlmAmt: Amount
+    IntrBkSttlmDt: Annotated[
+        str,
+        Meta(
+            pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            description="Date sent, YYYY-MM-DD (DE12). Part of the FPID: a submission that is repeated keeps it.",
+        ),
+    ]
+    Dbtr: Party
+    DbtrAcct: Account
+    DbtrAgt: Agent
+    CdtrAcct: Account
+    CdtrAgt: Agent
+    InstgAgt: Annotated[Agent, Meta(description="The sending FPS institution (DE98): you.")]
+    TxId: Annotated[
+        str,
+        Meta(
+            description="Your reference number (DE31), up to 18 characters, unique for the day. Left out, it is "
+            "derived from Idempotency-Key, in the same way at both sites."
+        ),
+    ] = ""
+    LclInstrm: Annotated[str, Meta(description="When given: the first two digits of PrcgCd.")] = ""
+    Cdtr: Party | UnsetType = UNSET
+    RmtInf: Remittance | UnsetType = UNSET
+    EndToEndId: Annotated[str, Meta(description="DE62.")] = ""
+    SubmgMmb: Annotated[str, Meta(description="The submitting member (DE32).")] = ""
+    ChrgsInf: Annotated[str, Meta(description="DE46 as it is to leave: tag, length, value, repeated.")] = ""
+    PmtData: Annotated[str, Meta(description="DE61 likewise; tag 001 is the sub-type.")] = ""
+    NbRef: Annotated[str, Meta(description="Numeric reference (DE71).")] = ""
+    RgltryRptg: Annotated[str, Meta(description="DE122.")] = ""
+    FileId: Annotated[str, Meta(description="DE72.")] = ""
+    InstdAmt: Annotated[Amount, Meta(description="From abroad: the original amount (DE4, DE49).")] | UnsetType = UNSET
+    XchgRate: Annotated[str, Meta(description="From abroad: DE10 as it is to leave.")] = ""
+    DbtrAgcyAgt: Annotated[Agent, Meta(description="Agency (DE47).")] | UnsetType = UNSET
+    DbtrAgcyAcct: Annotated[Account, Meta(description="Agency's account (DE48).")] | UnsetType = UNSET
+    RjctdAmt: (
+        Annotated[Amount, Meta(description="Rejected amount (DE5), in the currency of IntrBkSttlmAmt.")] | UnsetType
+    ) = UNSET
+    CdtItms: Annotated[str, Meta(description="Count of credit items (DE41).")] = ""
+    PrvtUse: Annotated[str, Meta(description="For the participant's own use (DE123).")] = ""
+    RtrRsnInf: Annotated[ReturnReason, Meta(description="Return: why (DE126).")] | UnsetType = UNSET
+    OrgnlFPID: Annotated[str, Meta(description="Return: the FPID of the payment returned (DE127).")] = ""
+
+
 class Reversal(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A reversal request of the hub (9420, 9421): the payment is over, whether the processor saw it or not."""
 
@@ -157,7 +222,9 @@ class Reversal(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=Tru
 
 
 class Status(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A decision. ACSP: accepted (0000). ACTC: accepted with a qualification (0080 to 0085). RJCT: refused (1xxx)."""
+    """A decision. ACSP: accepted (0000). ACTC: accepted with a qualification (0080 to 0085). RJCT: refused (1xxx by the
+    receiver; of a payment that you submit also 9xxx, by the hub).
+    """
 
     TxSts: Literal["ACSP", "ACTC", "RJCT"]
     StsRsnInf: (
@@ -165,34 +232,159 @@ class Status(Struct, frozen=True, gc=False, omit_defaults=True):
     ) = UNSET
 
 
+class Sum(Sensitive, frozen=True, gc=False):
+    """A limit, a threshold or a cap."""
+
+    Ccy: Annotated[Literal["GBP"], Meta(description="Always GBP.")]
+    Amt: Annotated[str, Meta(pattern=r"^[0-9]{1,16}\.[0-9]{2}$", description="In pounds.")]
+
+
+class News(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """An unsolicited message (9824) of the scheme. What it does not say, or says in an unknown value, is not there."""
+
+    function: Annotated[str, Meta(pattern="^[0-9]{3}$", description="The function code (DE24), 971 to 981.")]
+    what: Annotated[str, Meta(description="The same in words: `service status`.")]
+    sent: Annotated[str, Meta(description="When, by the hub's clock: YYYY-MM-DDThh:mm:ss, no time zone is known.")]
+    institution: Annotated[str, Meta(description="Whom it is about (DE100); not there: us, or everyone.")] = ""
+    name: Annotated[str, Meta(description="Its name (DE104).")] = ""
+    state: Annotated[
+        str,
+        Meta(
+            description="971, 972: available or suspended. 973, 974, 977, 978: below or reached. 975: in-force or "
+            "lifted. 979: normal, delayed, suspended or completed."
+        ),
+    ] = ""
+    before: Annotated[str, Meta(description="972: the state before.")] = ""
+    groups: (
+        Annotated[tuple[str, ...], Meta(description="972: the payment priority groups that it takes.")] | UnsetType
+    ) = UNSET
+    amount: Annotated[Sum, Meta(description="975 to 978: the new limit, threshold or cap.")] | UnsetType = UNSET
+    amount_before: Annotated[Sum, Meta(description="975 to 978: the one before.")] | UnsetType = UNSET
+    ClrSysRef: Annotated[str, Meta(description="979: settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    management: Annotated[str, Meta(description="979: DE109 as it came.")] = ""
+    risk: Annotated[str, Meta(description="979: DE111 as it came.")] = ""
+    RtrRsnInf: Annotated[ReturnReason, Meta(description="980: why it was returned (DE126).")] | UnsetType = UNSET
+    OrgnlFPID: Annotated[str, Meta(description="980: the FPID of the payment (DE127).")] = ""
+    response_time: Annotated[str, Meta(description="981: DE45 as it came.")] = ""
+    items: Annotated[str, Meta(description="981: DE41 as it came.")] = ""
+    information: Annotated[str, Meta(description="DE124 as it came.")] = ""
+    unknown: Annotated[
+        tuple[str, ...], Meta(description="Fields whose value the gateway's table does not know: they changed nothing.")
+    ] = ()
+
+
 class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Something that was done in the processor's absence. Told until it is acknowledged by a 2xx."""
 
     id: Annotated[str, Meta(description="node/position: the same notice always has the same id.")]
     kind: Annotated[
-        Literal["STOOD_IN", "UNDELIVERED", "LATE_REFUSAL", "REVERSED", "ORPHANED"],
+        Literal[
+            "STOOD_IN",
+            "UNDELIVERED",
+            "LATE_REFUSAL",
+            "REVERSED",
+            "ORPHANED",
+            "DECLINED",
+            "UNANSWERED",
+            "OVERRULED",
+            "SETTLED",
+            "UNKNOWN",
+            "UNSENT",
+            "CONTRADICTED",
+            "USM",
+        ],
         Meta(
-            description="STOOD_IN: the gateway accepted in the processor's stead. UNDELIVERED: the reply did not reach "
-            "the hub, or may not have. LATE_REFUSAL: refused by the processor after stand-in had accepted. REVERSED: "
-            "the hub took the payment back. ORPHANED: received, perhaps asked about, and not decided "
-            "when it was recorded: do not undo a payment because of it alone."
+            description="Of payments that arrive. STOOD_IN: the gateway accepted in the processor's stead. "
+            "UNDELIVERED: the reply did not reach the hub, or may not have. LATE_REFUSAL: refused by the processor "
+            "after stand-in had accepted. REVERSED: the hub took the payment back. ORPHANED: received, perhaps asked "
+            "about, and not decided when it was recorded: do not undo a payment because of it alone. DECLINED: the "
+            "processor did not answer, stand-in might not accept, and the gateway refused. UNANSWERED: the same, and "
+            "nothing was answered: the hub repeats it, or reverses it. OVERRULED: the processor refused what the "
+            "scheme says must be accepted, and the gateway accepted it.\n\n"
+            "Of payments that were submitted. SETTLED: it has its outcome. UNKNOWN: it may have left, and nobody said "
+            "what became of it: neither paid nor failed. UNSENT: surely no request of it left. CONTRADICTED: the hub "
+            "answered again, and otherwise than before; what was said before stands, people must look.\n\n"
+            "USM: news of the scheme."
         ),
     ]
-    FPID: str
     recorded: Annotated[str, Meta(description="When the gateway recorded it, RFC 3339, UTC.")]
-    decided: Annotated[Status, Meta(description="What was decided.")] | UnsetType = UNSET
+    FPID: Annotated[str, Meta(description="Which payment. Not there in a USM, which is about none.")] = ""
+    key: Annotated[str, Meta(description="Of a payment that was submitted: its Idempotency-Key.")] = ""
+    decided: Annotated[Status, Meta(description="What was decided, and stands.")] | UnsetType = UNSET
+    by: Annotated[Decider, Meta(description="Of a payment that was submitted: who decided.")] | UnsetType = UNSET
     answered: (
-        Annotated[Status, Meta(description="LATE_REFUSAL: what the processor answered, too late.")] | UnsetType
+        Annotated[
+            Status,
+            Meta(
+                description="LATE_REFUSAL: what the processor answered, too late. OVERRULED: what it answered. "
+                "CONTRADICTED: what the hub said this time."
+            ),
+        ]
+        | UnsetType
     ) = UNSET
     reason: Annotated[
         str,
         Meta(
             description="UNDELIVERED: link-lost, too-late or no-mac, and the reply did not leave; link-lost-writing or "
-            "restart, and it may have left all the same."
+            "restart, and it may have left all the same. UNKNOWN and UNSENT: what the last attempt met: no-answer, "
+            "link-lost, no-link, no-mac, restart or inconclusive."
         ),
     ] = ""
+    inconclusive: (
+        Annotated[Code, Meta(description="UNKNOWN: the hub's last code, which settled nothing.")] | UnsetType
+    ) = UNSET
+    attempts: Annotated[int, Meta(description="UNKNOWN and UNSENT: requests that were made of it.")] | UnsetType = UNSET
+    ClrSysRef: Annotated[str, Meta(description="SETTLED: settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    RdrctdAgt: (
+        Annotated[Agent, Meta(description="SETTLED: the account was redirected, to here (DE57).")] | UnsetType
+    ) = UNSET
+    RdrctdAcct: Annotated[Account, Meta(description="SETTLED: redirected to this account (DE58).")] | UnsetType = UNSET
+    asynchronous: Annotated[bool, Meta(description=ASYNCHRONOUS)] | UnsetType = UNSET
     payment: Payment | UnsetType = UNSET
     reversal: Reversal | UnsetType = UNSET
+    news: Annotated[News, Meta(description="USM: what it says.")] | UnsetType = UNSET
+
+
+class Progress(Sensitive, frozen=True, gc=False, omit_defaults=True):
+    """Where a payment stands that was submitted."""
+
+    FPID: Annotated[str, Meta(description="Names the payment for ever: 42 characters, padding included.")]
+    TxId: Annotated[str, Meta(description="Its reference number (DE31), yours or derived.")]
+    state: Annotated[
+        Literal["PENDING", "SETTLED", "UNKNOWN", "UNSENT"],
+        Meta(
+            description="PENDING: on disk, and under way. SETTLED: it has its outcome, see `decided`. UNKNOWN: it may "
+            "have left, and nobody said what became of it; never take it for failed. UNSENT: surely no request of it "
+            "left."
+        ),
+    ]
+    decided: Annotated[Status, Meta(description="SETTLED: accepted, qualified or refused.")] | UnsetType = UNSET
+    by: Annotated[Decider, Meta(description="SETTLED: who decided.")] | UnsetType = UNSET
+    inconclusive: (
+        Annotated[Code, Meta(description="UNKNOWN: the hub's last code, which settled nothing.")] | UnsetType
+    ) = UNSET
+    ClrSysRef: Annotated[str, Meta(description="SETTLED: settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    RdrctdAgt: (
+        Annotated[Agent, Meta(description="SETTLED: the account was redirected, to here (DE57).")] | UnsetType
+    ) = UNSET
+    RdrctdAcct: Annotated[Account, Meta(description="SETTLED: redirected to this account (DE58).")] | UnsetType = UNSET
+    asynchronous: Annotated[bool, Meta(description=ASYNCHRONOUS)] | UnsetType = UNSET
+
+
+class Fault(Struct, frozen=True, gc=False):
+    """What is wrong with one member. Says the rule, never the value."""
+
+    pointer: Annotated[str, Meta(description="Where, as JSON pointer in a URI fragment: #/CdtrAcct/Id.")]
+    detail: Annotated[str, Meta(description="The rule that it breaks.")]
+
+
+class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Why a request is not done (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = ""
+    errors: tuple[Fault, ...] = ()
 
 
 # --- what we write
@@ -265,10 +457,79 @@ def reversal_of(request: ReversalRequest, fpid: str, found: str) -> Reversal:
     )
 
 
+def news_of(event: Event) -> News:
+    """News of the scheme in the processor's names."""
+    said = {name: getattr(event, name, "") for name in _SAID_ALIKE}
+    reason = getattr(event, "return_code", "")
+    groups = getattr(event, "groups", None)
+    return News(
+        sent=sent_at(event),
+        unknown=event.unknown,
+        groups=UNSET if groups is None else groups,
+        amount=_sum(getattr(event, "amount", None)),
+        amount_before=_sum(getattr(event, "amount_before", None)),
+        ClrSysRef=getattr(event, "settlement_date", "") + getattr(event, "settlement_cycle", ""),
+        RtrRsnInf=ReturnReason(Reason(reason)) if reason else UNSET,
+        OrgnlFPID=getattr(event, "returned_fpid", ""),
+        **said,
+    )
+
+
+_SAID_ALIKE = ("function", "what", "institution", "name", "state", "before", "management", "risk", "response_time",
+               "items", "information")  # fmt: skip
+"""What an event and its JSON call by the same name."""
+
+
+def _sum(pence: int | None) -> Sum | UnsetType:
+    return Sum("GBP", f"{pence // 100}.{pence % 100:02}") if pence is not None else UNSET
+
+
 def status_of(code: str, field: str = "") -> Status:
     """A decided code (DE26, DE44) in ISO 20022's words."""
     status: Literal["ACSP", "ACTC", "RJCT"] = "ACSP" if code == "0000" else "ACTC" if code[:1] == "0" else "RJCT"
     return Status(status, ReasonInformation(Reason(code), field or UNSET))
+
+
+def progress_of(standing: Standing) -> Progress:
+    """Where a submitted payment stands, in the processor's names."""
+    fpid, state, code, by = standing.fpid, standing.state, standing.code, standing.by
+    trn = fpid[:TRN_WIDTH].rstrip(" ")
+    if state is not State.SETTLED:
+        return Progress(fpid, trn, _STATES.get(state, "PENDING"), inconclusive=code or UNSET)
+    agent, account = redirection(standing.redirected_agent, standing.redirected_account)
+    return Progress(
+        fpid,
+        trn,
+        "SETTLED",
+        status_of(code, standing.field),
+        decider(by),
+        UNSET,
+        standing.settlement,
+        agent,
+        account,
+        asynchronously(standing.asynchronous),
+    )
+
+
+_STATES: dict[State, Literal["UNKNOWN", "UNSENT"]] = {State.UNKNOWN: "UNKNOWN", State.UNSENT: "UNSENT"}
+TRN_WIDTH = 18
+"""An FPID begins with the TRN, padded to so much."""
+_DECIDERS: dict[str, Decider] = {"receiver": "receiver", "hub": "hub", "gateway": "gateway"}
+
+
+def decider(by: str) -> Decider | UnsetType:
+    """Who decided."""
+    return _DECIDERS.get(by, UNSET)
+
+
+def redirection(agent: str, account: str) -> tuple[Agent | UnsetType, Account | UnsetType]:
+    """Where the hub redirected a payment to (DE57, DE58), if it did."""
+    return Agent(agent) if agent else UNSET, Account(account) if account else UNSET
+
+
+def asynchronously(flag: str) -> bool | UnsetType:
+    """DE27, if it is there."""
+    return flag == "1" if flag else UNSET
 
 
 def moment(time_ns: int) -> str:

@@ -6,9 +6,26 @@ from msgspec import UNSET, UnsetType
 
 from gateway import steps
 from gateway.errors import HubFault
-from gateway.processor.messages import Notice, Payment, Reversal, moment, payment_of, reversal_of, status_of
+from gateway.processor.messages import (
+    Notice,
+    Payment,
+    Reversal,
+    asynchronously,
+    decider,
+    moment,
+    news_of,
+    payment_of,
+    redirection,
+    reversal_of,
+    status_of,
+)
 from gateway.steps import Kind
-from gateway.wire.message import Message, PaymentRequest, ReversalRequest
+from gateway.wire.meanings import Meanings, built_in
+from gateway.wire.message import Message, PaymentRequest, PaymentResponse, ReversalRequest, Usm
+from gateway.wire.usm import event_of
+
+UNMADE_MAC = b"0" * 16
+"""Put behind what a MAC covers, so that it can be read."""
 
 
 class Record(Protocol):
@@ -48,8 +65,8 @@ def notice_id(node: str, position: int) -> str:
     return f"{node}/{position}"
 
 
-def notice_of(record: Record, node: str, decoder: Decoder) -> Notice:
-    """The notice of a record out of `steps.TOLD_KINDS`.
+def notice_of(record: Record, node: str, decoder: Decoder, meanings: Meanings | None = None) -> Notice:
+    """The notice of a record out of `steps.TOLD_KINDS`. `meanings` explains the scheme's news; None: the built-in ones.
 
     A message that cannot be read (any more: another field table is configured) is left out; the FPID names the payment.
     """
@@ -59,6 +76,10 @@ def notice_of(record: Record, node: str, decoder: Decoder) -> Notice:
     decided, answered, reason, raw = "", "", "", b""
     reversal: Reversal | UnsetType = UNSET
     match body:
+        case steps.Settlement() | steps.Unsettled():
+            return _submitted(record, body, node, decoder)
+        case steps.News():
+            return _scheme(record, body, node, decoder, meanings or built_in())
         case steps.Decision():
             decided, raw = body.code, body.request
         case steps.Undelivered():
@@ -88,6 +109,52 @@ def notice_of(record: Record, node: str, decoder: Decoder) -> Notice:
         reason=reason,
         payment=payment,
         reversal=reversal,
+    )
+
+
+def _scheme(record: Record, body: steps.News, node: str, decoder: Decoder, meanings: Meanings) -> Notice:
+    """News of the scheme, which is about no payment."""
+    usm = _decode(decoder, body.message)
+    return Notice(
+        id=notice_id(node, record.position),
+        kind="USM",
+        recorded=moment(record.time_ns),
+        news=news_of(event_of(usm, meanings, record.time_ns)) if isinstance(usm, Usm) else UNSET,
+    )
+
+
+def _submitted(record: Record, body: steps.Settlement | steps.Unsettled, node: str, decoder: Decoder) -> Notice:
+    """What became of a payment that the processor submitted."""
+    payment: Payment | UnsetType = UNSET
+    message = _decode(decoder, body.covered and body.covered + UNMADE_MAC)
+    if isinstance(message, PaymentRequest):
+        payment = payment_of(message, record.fpid)
+    common = {
+        "id": notice_id(node, record.position),
+        "kind": record.kind.name,
+        "FPID": record.fpid,
+        "recorded": moment(record.time_ns),
+        "key": body.key,
+        "payment": payment,
+    }
+    if isinstance(body, steps.Unsettled):
+        return Notice(**common, reason=body.reason, inconclusive=body.code or UNSET, attempts=body.attempts)  # type: ignore[arg-type]  # a dictionary has one type
+    status, by = status_of(body.code, body.field), decider(body.by)
+    if record.kind is Kind.CONTRADICTED:
+        # what was said before stands: this one decides nothing
+        return Notice(**common, answered=status, by=by)  # type: ignore[arg-type]  # likewise
+    response = _decode(decoder, body.response)
+    if not isinstance(response, PaymentResponse):
+        return Notice(**common, decided=status, by=by)  # type: ignore[arg-type]  # likewise
+    agent, account = redirection(response.redirected_agent, response.redirected_account)
+    return Notice(
+        **common,  # type: ignore[arg-type]  # likewise
+        decided=status,
+        by=by,
+        ClrSysRef=response.settlement_date + response.settlement_cycle,
+        RdrctdAgt=agent,
+        RdrctdAcct=account,
+        asynchronous=asynchronously(response.asynchronous),
     )
 
 

@@ -1,15 +1,17 @@
-"""Bytes to a processor host and back. Writing never waits: what the socket does not take at once is written behind.
+"""Bytes to a processor host and back, whoever dialled. Writing never waits: what the socket does not take at once is
+written behind.
 
 Three kinds behind one Protocol: a plain socket, driven without a task switch; TLS over such a socket; and any trio
 stream (a simulation's). They know nothing of HTTP. What may wait to be written is one request: nobody writes another
 one before the answer came.
 """
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -35,8 +37,15 @@ class Pipe(Protocol):
     end: str
     """Why `read` ended, in words fit for a log; empty before."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the socket has not taken yet."""
+
     def write(self, data: bytes) -> None:
         """Send, now if the socket takes it, else as soon as it does. Never waits, never raises."""
+
+    def finish(self) -> None:
+        """Nothing more will be written: tell the other end so, behind what was. Never waits, never raises."""
 
     async def read(self) -> bytes:
         """What came, at least one byte; empty at the end, however it ended."""
@@ -54,8 +63,14 @@ class SocketPipe:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._behind = b""
+        self._finishing = False
         self._more = trio.Event()
         self.end = ""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return len(self._behind)
 
     def write(self, data: bytes) -> None:
         """Send, now if the socket takes it."""
@@ -70,6 +85,13 @@ class SocketPipe:
         if sent < len(data):
             self._behind += data[sent:]
             self._more.set()
+
+    def finish(self) -> None:
+        """Nothing more will be written."""
+        self._finishing = True
+        if not self._behind:
+            with contextlib.suppress(OSError):  # it is gone: reading hears of it too
+                self._sock.shutdown(socket.SHUT_WR)
 
     async def read(self) -> bytes:
         """What came; empty at the end."""
@@ -100,6 +122,8 @@ class SocketPipe:
                     continue
                 except (OSError, trio.ClosedResourceError):
                     return
+            if self._finishing:
+                self.finish()
 
     async def aclose(self) -> None:
         """Drop the connection."""
@@ -111,12 +135,24 @@ class SocketPipe:
 class TlsPipe:
     """TLS over a `SocketPipe`: the protocol runs in memory, so that a write is one call down to the socket."""
 
-    def __init__(self, raw: SocketPipe, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(self, raw: SocketPipe, context: ssl.SSLContext, server_name: str | None) -> None:
+        """`server_name` None: we are the server."""
         self._raw = raw
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
+        self._tls = context.wrap_bio(self._in, self._out, server_side=server_name is None, server_hostname=server_name)
         self.end = ""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet, encrypted."""
+        return self._raw.unsent_bytes
+
+    @property
+    def names(self) -> list[str]:
+        """The DNS names in the other end's certificate, after the handshake."""
+        certificate: dict[str, Any] = self._tls.getpeercert() or {}
+        return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
 
     async def handshake(self) -> None:
         """Raises OSError (`ssl.SSLError` is one) when the other end is not who it must be, or does not want us."""
@@ -143,6 +179,13 @@ class TlsPipe:
         except ssl.SSLError:
             return  # reading hears of it too
         self._flush()
+
+    def finish(self) -> None:
+        """Nothing more will be written."""
+        with contextlib.suppress(ssl.SSLError):  # it wants to hear the other end's farewell, which may never come
+            self._tls.unwrap()
+        self._flush()
+        self._raw.finish()
 
     async def read(self) -> bytes:
         """What came; empty at the end."""
@@ -186,12 +229,24 @@ class StreamPipe:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._behind = b""
+        self._sending = 0
+        self._finishing = False
         self._more = trio.Event()
         self.end = ""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the stream has not taken yet."""
+        return len(self._behind) + self._sending
 
     def write(self, data: bytes) -> None:
         """Send soon."""
         self._behind += data
+        self._more.set()
+
+    def finish(self) -> None:
+        """Nothing more will be written."""
+        self._finishing = True
         self._more.set()
 
     async def read(self) -> bytes:
@@ -211,8 +266,12 @@ class StreamPipe:
             await self._more.wait()
             self._more = trio.Event()
             data, self._behind = self._behind, b""
+            self._sending = len(data)
             try:
                 await self._stream.send_all(data)
+                self._sending = 0
+                if self._finishing and not self._behind and isinstance(self._stream, trio.abc.HalfCloseableStream):
+                    await self._stream.send_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
 
@@ -228,12 +287,7 @@ async def dial(host: str, port: int, context: ssl.SSLContext | None, server_name
         if context is not None:
             stream = trio.SSLStream(stream, context, server_hostname=server_name)
         return StreamPipe(stream)
-    sock = socket.socket(fileno=stream.socket.detach())
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-    raw = SocketPipe(sock)
+    raw = socket_pipe(stream)
     if context is None:
         return raw
     pipe = TlsPipe(raw, context, server_name)
@@ -245,14 +299,24 @@ async def dial(host: str, port: int, context: ssl.SSLContext | None, server_name
     return pipe
 
 
+def socket_pipe(stream: trio.SocketStream) -> SocketPipe:
+    """Take the socket out of a stream, whose end this is."""
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    return SocketPipe(sock)
+
+
 class Papers:
     """The TLS context, made anew when its files change: a gateway outlives its certificates."""
 
-    def __init__(self, settings: config.Tls | None) -> None:
+    def __init__(self, settings: config.Tls | config.ServerTls | None) -> None:
         """Raises `ConfigurationError`."""
         self._settings = settings
         self._stamps = self._look()
-        self._context = tls_context(settings)
+        self._context = self._made()
 
     def context(self) -> ssl.SSLContext:
         """For the next connection. Files that are no good (half written, expired) leave it at the one before."""
@@ -260,12 +324,16 @@ class Papers:
         if stamps != self._stamps:
             self._stamps = stamps
             try:
-                self._context = tls_context(self._settings)
+                self._context = self._made()
             except ConfigurationError as error:
                 _log.warning("changed TLS files are not used", reason=str(error))
             else:
                 _log.info("changed TLS files are used from now on")
         return self._context
+
+    def _made(self) -> ssl.SSLContext:
+        given = self._settings
+        return server_context(given) if isinstance(given, config.ServerTls) else tls_context(given)
 
     def _look(self) -> list[int]:
         given = self._settings
@@ -294,4 +362,21 @@ def tls_context(settings: config.Tls | None) -> ssl.SSLContext:
             context.load_cert_chain(settings.certificate_file, settings.key_file or None)
         except OSError as error:
             raise ConfigurationError([f"{place}.certificate_file: {describe(error)}"]) from error
+    return context
+
+
+def server_context(settings: config.ServerTls) -> ssl.SSLContext:
+    """TLS for those who dial us, with a certificate of their own. Raises `ConfigurationError`."""
+    place = "node.submissions.tls"
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca_file)
+    except OSError as error:
+        raise ConfigurationError([f"{place}.ca_file: {describe(error)}"]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except OSError as error:
+        raise ConfigurationError([f"{place}.certificate_file: {describe(error)}"]) from error
     return context

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from gateway import steps
-from gateway.processor.messages import Notice, encode, payment_of
+from gateway.processor.messages import Notice, encode, payment_of, status_of
 from gateway.processor.notices import notice_of
 from gateway.steps import TOLD_KINDS, Kind
-from gateway.wire.message import ReversalRequest
+from gateway.wire.message import PaymentResponse, ReversalRequest
 from tests.fakes.processor import CODEC, WALL_NS, Record, payment
 
 FPID, REQUEST = payment()
@@ -27,6 +27,17 @@ COMMON = {"id": "node/7", "FPID": FPID, "recorded": "2025-11-22T20:55:01.123456Z
 QUALIFIED = {"TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0083"}}}
 REFUSED = {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1114"}}}
 
+OUT = msgspec.structs.replace(REQUEST, settlement_date="", settlement_cycle="", receiving_member="")
+COVERED = CODEC.encode(OUT)
+LEFT = json.loads(encode(payment_of(OUT, FPID)))
+RESPONSE = CODEC.encode(
+    PaymentResponse(
+        mti="9210", processing_code="100000", date_sent="20251122", settlement_date="20251122", action_code="0000",
+        asynchronous="1", settlement_cycle="002", trn=REQUEST.trn, currency="826", redirected_agent="309999",
+        redirected_account="87651234", sender="200000",
+    )
+) + b"0" * 16  # fmt: skip
+
 NOTICES: dict[Kind, tuple[msgspec.Struct, dict[str, Any]]] = {
     Kind.STOOD_IN: (
         steps.Decision("0083", "", bytes(8), b"", RAW),
@@ -41,6 +52,44 @@ NOTICES: dict[Kind, tuple[msgspec.Struct, dict[str, Any]]] = {
         {"decided": QUALIFIED, "answered": REFUSED, "payment": PAYMENT},
     ),
     Kind.ORPHANED: (steps.Orphan(RAW, bytes(8)), {"payment": PAYMENT}),
+    Kind.DECLINED: (
+        steps.Decision("1909", "", bytes(8), b"", RAW),
+        {"decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1909"}}}, "payment": PAYMENT},
+    ),
+    Kind.UNANSWERED: (steps.Orphan(RAW, bytes(8)), {"payment": PAYMENT}),
+    Kind.OVERRULED: (
+        steps.Late("1114", "0000", RAW),
+        {
+            "decided": {"TxSts": "ACSP", "StsRsnInf": {"Rsn": {"Prtry": "0000"}}},
+            "answered": REFUSED,
+            "payment": PAYMENT,
+        },
+    ),
+    Kind.SETTLED: (
+        steps.Settlement("key-1", bytes(8), "0000", "", "receiver", RESPONSE, COVERED),
+        {
+            "key": "key-1",
+            "decided": {"TxSts": "ACSP", "StsRsnInf": {"Rsn": {"Prtry": "0000"}}},
+            "by": "receiver",
+            "ClrSysRef": "20251122002",
+            "RdrctdAgt": {"ClrSysId": "GBDSC", "MmbId": "309999"},
+            "RdrctdAcct": {"Id": "87651234"},
+            "asynchronous": True,
+            "payment": LEFT,
+        },
+    ),
+    Kind.UNKNOWN: (
+        steps.Unsettled("key-1", bytes(8), "inconclusive", "9909", 4, COVERED),
+        {"key": "key-1", "reason": "inconclusive", "inconclusive": "9909", "attempts": 4, "payment": LEFT},
+    ),
+    Kind.UNSENT: (
+        steps.Unsettled("key-1", bytes(8), "no-link", "", 0, COVERED),
+        {"key": "key-1", "reason": "no-link", "attempts": 0, "payment": LEFT},
+    ),
+    Kind.CONTRADICTED: (
+        steps.Settlement("key-1", bytes(8), "1114", "", "receiver", RESPONSE, b""),
+        {"key": "key-1", "answered": REFUSED, "by": "receiver"},
+    ),
     Kind.REVERSED: (
         steps.Reversal(REVERSAL, "REPLIED", "0083", bytes(8)),
         {
@@ -77,13 +126,23 @@ def record(kind: Kind, body: msgspec.Struct) -> Record:
     return Record(7, WALL_NS, kind, FPID, steps.pack(body))
 
 
-@pytest.mark.parametrize("kind", sorted(TOLD_KINDS))
+@pytest.mark.parametrize("kind", sorted(TOLD_KINDS - {Kind.USM}))
 def test_each_kind(kind: Kind) -> None:
     """What each kind says, exactly; and what is written can be read by the definitions that the document is made of."""
     body, expected = NOTICES[kind]
     text = encode(notice_of(record(kind, body), "node", CODEC))
     assert json.loads(text) == COMMON | {"kind": kind.name} | expected
     assert msgspec.json.decode(text, type=Notice).kind == kind.name
+
+
+def test_the_hub_refused_it_and_said_where() -> None:
+    """A refusal by the hub names the field; one that we gave in its stead has no response to read."""
+    for response in (RESPONSE, b""):
+        body = steps.Settlement("key-1", bytes(8), "9930", "120", "hub", response, COVERED)
+        notice = notice_of(record(Kind.SETTLED, body), "node", CODEC)
+        assert notice.decided == status_of("9930", "120")
+        assert notice.by == "hub"
+        assert bool(notice.ClrSysRef) is bool(response)
 
 
 def test_a_reversal_of_what_was_never_seen() -> None:

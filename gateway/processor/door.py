@@ -1,0 +1,391 @@
+"""Where the bank's payment processor submits payments: an HTTP/1.1 server, for the processor and nobody else.
+
+    POST /payments          submit one (`messages.Submitted`); the Idempotency-Key header names it
+    GET  /payments/{key}    where does it stand?
+
+What each status means to the processor is in the document (`openapi`). The engine is asked in batches: the submissions
+that one chunk of bytes brings go to it together, without a task between. No task and no timer per request: the engine
+calls back, and one sweeper looks after everybody's time.
+
+A client that asks to wait for the outcome (`Prefer: wait`) is submitted twice: first until it is durable, so that there
+is something to say when its time is over, and then, under the same key, until there is an outcome.
+"""
+
+import re
+from typing import Any, NoReturn, Protocol
+from urllib.parse import unquote_to_bytes
+
+import trio
+from msgspec import Struct
+
+from gateway import config, log, metrics
+from gateway.errors import Unavailable
+from gateway.lifecycle import RESTING
+from gateway.processor.messages import Fault as MemberFault
+from gateway.processor.messages import Problem, encode, progress_of
+from gateway.processor.pipe import Papers, Pipe, SocketPipe, TlsPipe, socket_pipe
+from gateway.processor.request import UNKNOWN_MEMBER, Invalid, Malformed, Reader
+from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
+from gateway.wire.codec import Codec
+from gateway.work import Standing, Submission
+
+KEY_MAX = 100
+"""Characters of an Idempotency-Key."""
+SWEEP_S = 0.1
+"""How often everybody's time is looked at: being late is a matter of seconds."""
+RETRY_AFTER_S = 1
+"""Of a 503: by then the other site may have been tried, or a link be back."""
+SAY_EVERY_S = 1.0
+"""At most so often it is said that a client was not let in; all are counted."""
+HANDSHAKES_MAX = 64
+"""TLS handshakes at once: who has not shown a certificate yet shares these."""
+BACKLOG = 128
+"""Connections that the kernel may hold before we accept them."""
+
+_log = log.get("door")
+_JSON = b"application/json"
+_PROBLEM = b"application/problem+json"
+_RETRY_AFTER = b"Retry-After: %d\r\n" % RETRY_AFTER_S
+_CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n" % _RETRY_AFTER
+_KEY = re.compile(rb"[!-~]{1,%d}" % KEY_MAX)
+_WAIT = re.compile(rb"(?:\A|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=[,;]|\Z)", re.IGNORECASE)
+_JSON_TYPE = re.compile(rb"application/json\s*(?:;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
+_COUNTED = {status: metrics.SUBMISSIONS_BY_STATUS.labels(str(status)) for status in REASONS}
+
+
+class Engine(Protocol):
+    """What the door asks of the engine."""
+
+    def submit(self, submissions: list[Submission]) -> None:
+        """Take these. Never waits; calls `done` of each once, in the trio thread, then or later."""
+
+    def look(self, key: str) -> Standing | None:
+        """Where the payment of this key stands; None: unknown here."""
+
+
+class _Visit(Submission):
+    """A submission and the response that waits for it."""
+
+    __slots__ = ("turn",)
+    turn: Turn
+
+
+class _Owed(Struct):
+    """What a turn waits for."""
+
+    visit: _Visit
+    started_s: float
+    wait_s: float
+    """How long the client would wait for the outcome; 0: not at all."""
+    durable: Standing | None = None
+    """Once it is."""
+
+
+class Door:
+    """The server. `serve` it; `attend` serves one connection of any kind."""
+
+    def __init__(self, settings: config.Submissions, engine: Engine, codec: Codec, group: config.Group) -> None:
+        """Raises `ConfigurationError` when the TLS files are of no use."""
+        self._settings = settings
+        self._engine = engine
+        self._reader = Reader(codec, group)
+        self._papers = Papers(settings.tls) if settings.tls is not None else None
+        self._visitors: dict[Visitor, None] = {}
+        self._arriving = 0
+        """Connections in their TLS handshake."""
+        self._somebody = trio.Event()
+        self._said_s = -SAY_EVERY_S
+        self._counts = dict.fromkeys(REASONS, 0)
+        self._turned_away = {"crowded": 0, "tls": 0}
+
+    # --- connections
+
+    async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; starts with the port. Cancelled, it drops every connection and leaves nothing behind.
+
+        Raises `Unavailable` when the address cannot be listened on.
+        """
+        host, port = self._settings.host, self._settings.port
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        except OSError as error:
+            raise Unavailable(f"submissions: {host}:{port}: {log.describe(error)}") from error
+        port = listeners[0].socket.getsockname()[1]
+        _log.info("submissions are taken", host=host, port=port)
+        if self._papers is None and not _is_loopback(listeners):
+            _log.warning("whoever reaches this port can submit payments: it has no TLS", host=host, port=port)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sweep)
+            task_status.started(port)
+            await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        try:
+            raw = socket_pipe(stream)
+        except OSError:
+            return  # gone already
+        pipe: Pipe | None = raw if self._papers is None else await self._shake_hands(raw, self._papers)
+        if pipe is None:
+            return
+        # only those who were let in may take the place of others
+        if self._has_place():
+            await self.attend(pipe)
+            return
+        pipe.write(_CROWDED)
+        pipe.finish()
+        await pipe.aclose()
+
+    async def _shake_hands(self, raw: SocketPipe, papers: Papers) -> TlsPipe | None:
+        """TLS, with a client that presents the right certificate; None: this one does not, and is gone."""
+        if self._arriving >= HANDSHAKES_MAX:
+            self._turned_away["crowded"] += 1
+            await raw.aclose()
+            return None
+        name = self._settings.tls.client_name if self._settings.tls is not None else ""
+        reason, let_in = "it took too long", False
+        pipe = TlsPipe(raw, papers.context(), None)
+        self._arriving += 1
+        try:
+            with trio.move_on_after(self._settings.request_within_s):
+                try:
+                    await pipe.handshake()
+                except OSError as error:
+                    reason = log.describe(error)
+                else:
+                    let_in = not name or name in pipe.names
+                    if let_in:
+                        return pipe
+                    reason = "its certificate holds another name"
+        finally:
+            self._arriving -= 1
+            if not let_in:
+                await raw.aclose()
+        self._turned_away["tls"] += 1
+        now_s = trio.current_time()
+        if now_s - self._said_s >= SAY_EVERY_S:
+            self._said_s = now_s
+            _log.warning("a client was not let in", reason=reason, count=self._turned_away["tls"])
+        return None
+
+    def _has_place(self) -> bool:
+        """Make place for one more: the one that has been idle for longest goes."""
+        if len(self._visitors) < self._settings.connections_max:
+            return True
+        idle = [visitor for visitor in self._visitors if visitor.idle and not visitor.scope.cancel_called]
+        if not idle:
+            self._turned_away["crowded"] += 1
+            return False
+        min(idle, key=lambda visitor: visitor.rested_s).scope.cancel()
+        return True
+
+    async def attend(self, pipe: Pipe) -> None:
+        """Serve one connection until it is over, and close it."""
+        visitor = Visitor(pipe, self._take, self._settings.body_bytes_max)
+        self._visitors[visitor] = None
+        metrics.SUBMISSION_CONNECTIONS.set(len(self._visitors))
+        self._somebody.set()
+        try:
+            await visitor.run(self._gone)
+        finally:
+            del self._visitors[visitor]
+            metrics.SUBMISSION_CONNECTIONS.set(len(self._visitors))
+            for turn in visitor.turns:
+                _forget(turn)
+
+    def _gone(self, visitor: Visitor) -> None:
+        """The client sends no more: it waits for no outcome any more, at most for a word."""
+        for turn in list(visitor.turns):
+            owed: _Owed | None = turn.context
+            if owed is not None and owed.durable is not None:
+                self._say(turn, owed.durable)
+            elif owed is not None:
+                owed.wait_s = 0.0
+
+    # --- time
+
+    async def sweep(self) -> NoReturn:
+        """Look after everybody's time."""
+        while True:
+            if not self._visitors:
+                self._somebody = trio.Event()
+                await self._somebody.wait()
+            now_s = trio.current_time()
+            within_s, idle_s = self._settings.request_within_s, self._settings.idle_s
+            for visitor in list(self._visitors):
+                over = visitor.look(now_s, within_s, idle_s)
+                if over is Over.LATE and not visitor.turns:
+                    self._take(visitor, [], visitor.give_up(408, f"a request may take {within_s:g} s to come in"))
+                elif over not in {Over.NO, Over.LATE}:
+                    visitor.scope.cancel()
+                for turn in list(visitor.turns):
+                    if turn.due_s <= now_s and turn.response is None:
+                        self._due(turn)
+            await trio.sleep(SWEEP_S)
+
+    def _due(self, turn: Turn) -> None:
+        owed: _Owed = turn.context
+        if owed.durable is not None:
+            self._say(turn, owed.durable)
+            return
+        within_s = self._settings.answer_within_s
+        detail = f"not durable within {within_s:g} s, and it may be yet: look, or submit it again under the same key"
+        self._refuse(turn, 504, detail)
+
+    # --- requests
+
+    def _take(self, visitor: Visitor, requests: list[Request], fault: Fault | None) -> None:
+        """All requests of a chunk."""
+        visits: list[Submission] = []
+        for request in requests:
+            turn = visitor.owe(keep=request.keep, bare=request.method == b"HEAD")
+            self._route(turn, request, visits)
+        if fault is not None:
+            self._refuse(visitor.owe(keep=False), fault.status, fault.detail)
+        if visits:
+            self._engine.submit(visits)
+
+    def _route(self, turn: Turn, request: Request, visits: list[Submission]) -> None:
+        path = _path_of(request.target)
+        if path == b"/payments":
+            if request.method != b"POST":
+                self._refuse(turn, 405, "POST, to submit", more=b"Allow: POST\r\n")
+            elif (visit := self._read(turn, request)) is not None:
+                visits.append(visit)
+        elif path.startswith(b"/payments/"):
+            if request.method not in {b"GET", b"HEAD"}:
+                self._refuse(turn, 405, "GET, to look", more=b"Allow: GET, HEAD\r\n")
+            else:
+                self._look(turn, path[len(b"/payments/") :])
+        else:
+            self._refuse(turn, 404, "there are /payments and /payments/{key}")
+
+    def _look(self, turn: Turn, name: bytes) -> None:
+        key = unquote_to_bytes(name)
+        standing = self._engine.look(key.decode("ascii")) if b"/" not in name and _KEY.fullmatch(key) else None
+        if standing is None:
+            self._refuse(turn, 404, "no payment was submitted here under this key")
+        else:
+            self._respond(turn, 200, _JSON, encode(progress_of(standing)))
+
+    def _read(self, turn: Turn, request: Request) -> _Visit | None:
+        """A submission, unless it is refused at once."""
+        keys = request.keys
+        if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+            what = f"one Idempotency-Key of 1 to {KEY_MAX} visible ASCII characters"
+            self._refuse(turn, 400, what if keys else f"{what} is missing")
+            return None
+        if not _JSON_TYPE.fullmatch(request.media_type) or request.encoding not in {b"", b"identity"}:
+            self._refuse(turn, 415, "application/json in UTF-8, not compressed")
+            return None
+        key = keys[0].decode("ascii")
+        try:
+            payment, covered, content = self._reader.read(request.body, key)
+        except Malformed as malformed:
+            self._reject(turn, 400, str(malformed), malformed.faults)
+        except Invalid as invalid:
+            self._reject(turn, 422, str(invalid), invalid.faults)
+        except Exception as error:  # noqa: BLE001 - the boundary: what a client wrote must not end the process
+            _log.error("a submission could not be judged", error=log.describe(error))
+            self._refuse(turn, 500, "we failed; the log says how")
+        else:
+            visit = _Visit(key, payment, covered, content, self._done, wait=False)
+            visit.turn = turn
+            now_s = trio.current_time()
+            wait = _WAIT.search(request.prefer) if request.prefer else None
+            wait_s = min(float(wait[1]), self._settings.wait_max_s) if wait is not None else 0.0
+            turn.context = _Owed(visit, now_s, wait_s)
+            turn.due_s = now_s + self._settings.answer_within_s
+            return visit
+        return None
+
+    # --- what came of it
+
+    def _done(self, submission: Submission) -> None:
+        assert isinstance(submission, _Visit)
+        turn = submission.turn
+        if submission.void or turn.response is not None:
+            return
+        owed: _Owed = turn.context
+        if owed.durable is None:
+            metrics.SUBMISSION_DURABLE_S.observe(trio.current_time() - owed.started_s)
+        standing = submission.standing
+        if standing is None:
+            if owed.durable is not None:
+                self._say(turn, owed.durable)  # nobody takes up another round: it stands as it stood
+            elif submission.refused == "conflict":
+                self._refuse(turn, 409, submission.why)
+            else:
+                self._refuse(turn, 503, submission.why, more=_RETRY_AFTER)
+        elif owed.wait_s and standing.state not in RESTING and owed.durable is None:
+            self._await_outcome(turn, owed, standing)
+        else:
+            owed.durable = standing
+            self._answer(turn, standing)
+
+    def _await_outcome(self, turn: Turn, owed: _Owed, standing: Standing) -> None:
+        """It is durable, and the client would wait for more."""
+        first = owed.visit
+        visit = _Visit(first.key, first.request, first.covered, first.content, self._done, wait=True)
+        visit.turn = turn
+        owed.visit, owed.durable = visit, standing
+        turn.due_s = owed.started_s + owed.wait_s
+        self._engine.submit([visit])
+
+    def _say(self, turn: Turn, durable: Standing) -> None:
+        """Where it stands now: nobody waits any longer."""
+        owed: _Owed = turn.context
+        owed.visit.void = True
+        self._answer(turn, self._engine.look(owed.visit.key) or durable)
+
+    def _answer(self, turn: Turn, standing: Standing) -> None:
+        self._respond(turn, 200 if standing.state in RESTING else 202, _JSON, encode(progress_of(standing)))
+
+    def _reject(self, turn: Turn, status: int, detail: str, faults: tuple[MemberFault, ...]) -> None:
+        # the name of an unknown member is the client's text
+        where = next((fault.pointer for fault in faults if fault.detail != UNKNOWN_MEMBER), "")
+        _log.info("submission refused", status=status, where=where)
+        self._refuse(turn, status, detail, faults)
+
+    def _refuse(
+        self, turn: Turn, status: int, detail: str, faults: tuple[MemberFault, ...] = (), *, more: bytes = b""
+    ) -> None:
+        _forget(turn)
+        problem = Problem(REASONS[status].decode("ascii"), status, detail, faults)
+        self._respond(turn, status, _PROBLEM, encode(problem), more)
+
+    def _respond(self, turn: Turn, status: int, media_type: bytes, body: bytes, more: bytes = b"") -> None:
+        if turn.response is not None:
+            return
+        self._counts[status] += 1
+        _COUNTED[status].inc()
+        turn.visitor.respond(turn, status, media_type, body, more)
+
+    # --- what people look at
+
+    def statistics(self) -> dict[str, Any]:
+        """Connections now, and counts since the start."""
+        return {
+            "connections": len(self._visitors),
+            "owed": sum(len(visitor.turns) for visitor in self._visitors),
+            "responses": {str(status): count for status, count in self._counts.items() if count},
+            "turned_away": dict(self._turned_away),
+        }
+
+
+def _forget(turn: Turn) -> None:
+    """Nobody waits for it any more."""
+    owed: _Owed | None = turn.context
+    if owed is not None:
+        owed.visit.void = True
+
+
+def _path_of(target: bytes) -> bytes:
+    """The path of a target, which may be a whole URL (a proxy's manner), without the query."""
+    if not target.startswith(b"/"):
+        target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    return target.partition(b"?")[0]
+
+
+def _is_loopback(listeners: list[trio.SocketListener]) -> bool:
+    addresses = [listener.socket.getsockname()[0] for listener in listeners]
+    return all(address == "::1" or address.startswith("127.") for address in addresses)
