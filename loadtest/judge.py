@@ -1,5 +1,7 @@
 """Is this response what the scheme asks for? Bytes in, what they say and what is wrong with them out.
 
+Whose bytes they are, by the MAC, was found out before.
+
 Almost every response has one layout: no DE44 and a TRN of eighteen characters, 104 bytes. That one is cut at fixed
 places; every other goes through `iso.read`. Both ways lead to the same `Heard`.
 """
@@ -8,7 +10,6 @@ from typing import NamedTuple
 
 from gateway.wire.fields import FieldTable
 from loadtest import iso
-from loadtest.keys import MAC_BYTES, Mac
 
 QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
 """Accepts with a qualification: stand-in's, and a processor's that says so itself."""
@@ -25,7 +26,8 @@ _PLAIN_BITMAPS = b"A010004200002000000000004000000" + b"1"
 class Heard(NamedTuple):
     """What a 9210 or 9430 says. `key` is DE3 and DE12, `tail` DE51 and DE98, as their bytes stand in a message."""
 
-    trn: bytes
+    fpid: bytes
+    """As the fields of the response make it: that of the request when they are copied."""
     code: str
     field: str
     key: bytes
@@ -33,23 +35,19 @@ class Heard(NamedTuple):
 
 
 class Judge:
-    """Reads what the participant sends, by the participant's key."""
+    """Reads what a participant sends in answer to the hub."""
 
-    def __init__(self, table: FieldTable, own: Mac) -> None:
+    def __init__(self, table: FieldTable) -> None:
         self._table = table
-        self._own = own
         self._codes = {code.encode(): code for code in RECEIVER_CODES}
-
-    def mac_right(self, body: bytes) -> bool:
-        """Whether DE128 is the participant's MAC over all that stands before it."""
-        return self._own(body[:-MAC_BYTES]) == body[-MAC_BYTES:]
 
     def response(self, body: bytes) -> Heard:
         """Read a 9210 or 9430, whose MAC was checked. Raises `iso.Unreadable` with the place."""
         if len(body) == _PLAIN_BYTES and body[4:36] == _PLAIN_BITMAPS and body[54:56] == b"18":
             code = self._codes.get(body[50:54])
             if code is not None:
-                return Heard(body[56:74], code, "", body[36:50], body[74:88])
+                tail = body[74:88]
+                return Heard(body[56:74] + body[36:38] + body[42:50] + tail, code, "", body[36:50], tail)
         _, fields = iso.read(self._table, body)
         missing = [number for number in (3, 12, 26, 31, 51, 98) if number not in fields]
         if missing:
@@ -60,12 +58,13 @@ class Judge:
         code = fields[26]
         if code not in RECEIVER_CODES:
             raise iso.Unreadable(f"DE26: no receiver says {code}")
+        end = fields[51] + fields[98].ljust(11)
         return Heard(
-            fields[31].encode(iso.TEXT),
+            (fields[31].ljust(18) + fields[3][:2] + fields[12] + end).encode(iso.TEXT),
             code,
             fields.get(44, ""),
             (fields[3] + fields[12]).encode(iso.TEXT),
-            (fields[51] + fields[98].ljust(11)).encode(iso.TEXT),
+            end.encode(iso.TEXT),
         )
 
     def management(self, body: bytes) -> iso.Fields:

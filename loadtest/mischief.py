@@ -49,7 +49,7 @@ class Scene(NamedTuple):
 def wrong_mac(scene: Scene) -> None:
     """A payment whose MAC is off by a digit: 9624/690, and nobody asks about it."""
     made = scene.generator.make()
-    mac = scene.scheme.mac(made.covered)
+    mac = scene.link.party.mac(made.covered)
     spoilt = mac[:-1] + (b"0" if mac[-1:] != b"0" else b"1")
     scene.link.out.append(scene.scheme.framing.frame(made.covered + spoilt))
     scene.expect("wrong-mac", "9624/690", fpid=made.fpid)
@@ -86,13 +86,14 @@ def bad_value(scene: Scene) -> None:
 
 def duplicate(scene: Scene) -> None:
     """The FPID of a payment that was answered, with another amount: 1181."""
-    if not scene.scheme.sample:
+    if not scene.scheme.deliveries.sample:
         return
-    fields = scene.fields(scene.scheme.sample)
+    fields = scene.fields(scene.scheme.deliveries.sample)
     trn = fields[31].encode(iso.TEXT)
     fields[6] = f"{int(fields[6]) + 1:014d}"
     covered = iso.write(scene.scheme.table, "9200", fields)
-    scene.payment("duplicate", Made(trn, "", covered), covered, "1181", own=False)
+    fpid = f"{fields[31]:<18}{fields[3][:2]}{fields[12]}{fields[51]}{fields[98]:<11}"
+    scene.payment("duplicate", Made(trn, fpid, covered), covered, "1181", own=False)
 
 
 def stray_response(scene: Scene) -> None:

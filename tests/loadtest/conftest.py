@@ -14,12 +14,13 @@ from gateway.wire.frame import Framer, frame
 from gateway.wire.message import Message, NetworkRequest, PaymentRequest, ReversalRequest
 from hsm import reference
 from loadtest import iso
-from loadtest.hub import Book, Hub
 from loadtest.keys import mac_of
 from loadtest.ledger import HubEvent
-from loadtest.scheme import Scheme, Settings
+from loadtest.scheme import Party, Scheme, Settings
+from loadtest.sites import Book, Hub
 
 HUB_KEY, OWN_KEY = bytes(range(16)), bytes(range(16, 32))
+HUB, OWN = mac_of("aes-cmac", HUB_KEY), mac_of("aes-cmac", OWN_KEY)
 
 
 class Participant:
@@ -93,9 +94,7 @@ class Scene:
         self.events: list[HubEvent] = []
         table = load()
         book = Book(None)
-        scheme = Scheme(
-            table, iso.Framing(), mac_of("aes-cmac", HUB_KEY), mac_of("aes-cmac", OWN_KEY), settings, self.events.append
-        )
+        scheme = Scheme(table, iso.Framing(), [Party("one", "600002", ("60",), HUB, OWN)], settings, self.events.append)
         self.scheme = scheme
         self.hub = Hub(scheme, book, run="TEST", date="20250301")
         self._nursery = nursery

@@ -14,7 +14,7 @@ from gateway.steps import Kind
 from loadtest import books
 from loadtest.__main__ import main
 from loadtest.entries import key_hash
-from loadtest.hub import Book
+from loadtest.sites import Book
 from loadtest.ledger import TOLD_KINDS, HubEvent, JournalEvent
 
 FPID = "F" * 42

@@ -1,0 +1,271 @@
+"""Who is connected to the hub: participants, their links, what leaves by them, and the hub's one account of it all.
+
+A participant dials the hub for each payment group and site, so the port says who it is. What is the hub's business with
+it is told elsewhere: `deliveries` (it receives), `submissions` (it submits), `rekey` (its keys), `bulletins` (news).
+Pure: frames collect in each link's `out`, events go to the book.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec import Struct
+
+from gateway.wire.fields import FieldTable
+from loadtest import iso
+from loadtest.bank import Bank
+from loadtest.entries import HubEvent, HubWhat
+from loadtest.keys import MAC_BYTES, Mac
+
+if TYPE_CHECKING:
+    from loadtest.deliveries import Payment
+
+Book = Callable[[HubEvent], None]
+Group = Literal["sip", "sop", "fdp", "other", "usm"]
+
+GROUPS: dict[str, Group] = {"10": "sip", "30": "sop", "40": "fdp"}
+"""Payment type → group; every type that is not here is of group `other` (fps-protocol section 4)."""
+OWN_KEYS_MAX = 3
+"""Keys that a participant may sign with at once: the one in use, the one on trial, the one superseded."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How this hub behaves."""
+
+    patience_s: float = 10.0
+    """How long it waits for a receiver's response."""
+    synchronous: bool = True
+    """Reverse what was not answered in time, where the payment type is synchronous. Otherwise repeat everything."""
+    synchronous_types: tuple[str, ...] = ("10",)
+    """Payment types that are reversed rather than repeated; single immediate payments."""
+    repeats_max: int = 20
+    """How often it repeats a payment, or a reversal, before it gives up."""
+    echo_after_s: float = 30.0
+    """It sends an echo on a connection that has been silent for so long."""
+    outstanding_max: int = 500_000
+    """Payments without an outcome at once; beyond it arrivals are withheld, and submissions refused with 9909."""
+    asynchronous_answer: Literal["at-once", "after"] = "after"
+    """When the sender of an asynchronous payment is answered: at once (0000 and DE27 1), or after its receiver, and
+    then only when the receiver's patience ends with 0000 and DE27 1. A later refusal comes back as a scheme return."""
+    settlement_date: str = "20250301"
+    """DE15 of what the hub passes on and answers."""
+    settlement_cycle: str = "001"
+    """DE29."""
+    acknowledge_within_s: float = 5.0
+    """How long a participant may take to answer a management message: 9834 to news, 9814 to a key change."""
+    overlap_s: float = 60.0
+    """How long a key that was replaced is accepted from a participant."""
+
+
+class Expected(Struct, frozen=True):
+    """What a mischief must be answered with: a 9624 with this function code, the end of the connection, or nothing."""
+
+    what: str
+    answer: str
+    """`9624/650`, `9624/690`, `closed` or `nothing`."""
+    until_s: float
+
+
+class Redirection(NamedTuple):
+    """Where an account went: what the sender is told in DE57 and DE58."""
+
+    agent: str
+    account: str
+
+
+class Party:
+    """A participant: a bank behind a gateway, or, with a `bank`, one that the hub itself plays."""
+
+    def __init__(
+        self,
+        name: str,
+        institution: str,
+        sort_codes: tuple[str, ...],
+        mac: Mac,
+        own: Mac,
+        *,
+        groups: tuple[Group, ...] = ("sip",),
+        redirections: Mapping[str, Redirection] | None = None,
+        bank: Bank | None = None,
+    ) -> None:
+        self.name = name
+        self.institution = institution
+        """DE98 of what it submits, DE99 of what it receives."""
+        self.sort_codes = tuple(code.encode() for code in sort_codes)
+        """Prefixes: of DE95 that are routed to it, of DE42 that it may send."""
+        self.mac = mac
+        """What the hub signs with towards it."""
+        self.own = [own]
+        """What it may sign with, the likeliest first."""
+        self.groups = groups
+        self.redirections = {account.encode(): to for account, to in (redirections or {}).items()}
+        """By DE35."""
+        self.bank = bank
+        self.member = ""
+        """Its name in the book; empty where there is but one participant."""
+        self.receivers: dict[str, list[Link]] = {}
+        """By group: links that are signed on to receive."""
+        self.turn = 0
+        self.de99 = f"{len(institution):02d}{institution}".encode()
+        self.de98 = f"{institution:<11}".encode()
+
+    def group_for(self, group: str) -> str:
+        """The group whose connections carry this one's messages: a small bank may have fewer than all."""
+        return group if group in self.groups else self.groups[0]
+
+    def ready(self, group: str) -> "list[Link]":
+        """Links that are signed on to receive for this group."""
+        return self.receivers.get(self.group_for(group), [])
+
+    def next_link(self, group: str) -> "Link | None":
+        """A link that is signed on to receive, in turn."""
+        ready = self.ready(group)
+        if not ready:
+            return None
+        self.turn += 1
+        return ready[self.turn % len(ready)]
+
+
+class Link:
+    """One connection of a participant."""
+
+    def __init__(self, number: int, party: Party, group: str, site: str, now_s: float) -> None:
+        self.number = number
+        self.party = party
+        self.group = group
+        self.site = site
+        self.receive = False
+        self.submit = False
+        self.out: list[bytes] = []
+        """Frames to be written; the shell takes them."""
+        self.retired = False
+        """Nothing that we write on it can be understood any more."""
+        self.closing = ""
+        """Why the shell should close it; empty: it should not."""
+        self.down = False
+        self.waiting: dict[bytes, Payment] = {}
+        """By FPID: what it must answer with a 9210."""
+        self.reversing: dict[bytes, Payment] = {}
+        """By FPID: what it must answer with a 9430."""
+        self.expected: list[Expected] = []
+        self.heard_s = now_s
+        self.echo_id = ""
+        self.echo_until_s = math.inf
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be said on it any more."""
+        return self.down or self.retired or bool(self.closing)
+
+
+class Switch:
+    """The links, and what every role of the hub needs: a way to send, to note and to count."""
+
+    def __init__(
+        self,
+        table: FieldTable,
+        framing: iso.Framing,
+        parties: list[Party],
+        settings: Settings,
+        book: Book,
+        stamp: Callable[[], str],
+    ) -> None:
+        assert parties, "a hub has participants"
+        self.table = table
+        self.framing = framing
+        self.parties = {party.name: party for party in parties}
+        self.settings = settings
+        self.book = book
+        self.links: dict[int, Link] = {}
+        self.counts: Counter[str] = Counter()
+        self.faults: deque[str] = deque(maxlen=10)
+        self._stamp = stamp
+        self._links_made = 0
+        self._messages = 0
+        dialling = [party for party in parties if party.bank is None]
+        if len(dialling) > 1:
+            for party in dialling:
+                party.member = party.name
+
+    # --- links
+
+    def link_up(self, party: Party, group: str, site: str, now_s: float) -> Link:
+        """A participant connected."""
+        self._links_made += 1
+        link = self.links[self._links_made] = Link(self._links_made, party, group, site, now_s)
+        return link
+
+    def link_down(self, link: Link) -> bool:
+        """The connection is gone. False when that is known."""
+        link.down = True
+        if self.links.pop(link.number, None) is None:
+            return False
+        self.roster(link.party)
+        return True
+
+    def roster(self, party: Party) -> None:
+        """Find out anew by which links this participant receives."""
+        party.receivers = {}
+        for link in self.links.values():
+            if link.party is party and link.receive and not link.lost:
+                party.receivers.setdefault(link.group, []).append(link)
+
+    def links_of(self, party: Party, group: str) -> list[Link]:
+        """Its links that are signed on for anything, those of this group first."""
+        links = [link for link in self.links.values() if link.party is party and not link.lost]
+        links = [link for link in links if link.receive or link.submit]
+        return sorted(links, key=lambda link: link.group != group)
+
+    # --- what leaves
+
+    def transmit(self, link: Link, covered: bytes) -> None:
+        """Authenticate and queue a message."""
+        if link.retired or link.down:
+            return
+        link.out.append(self.framing.frame(covered + link.party.mac(covered)))
+
+    def manage(self, link: Link, mti: str, function: str, fields: iso.Fields | None = None) -> str:
+        """Send a management message; returns its DE11."""
+        self._messages = self._messages % 999_999 + 1
+        number = f"{self._messages:06d}"
+        self.transmit(link, iso.write(self.table, mti, {7: self._stamp(), 11: number, 24: function, **(fields or {})}))
+        return number
+
+    # --- what comes
+
+    def authentic(self, party: Party, body: bytes) -> bool:
+        """Whether DE128 is the participant's MAC over all that stands before it, by any of its keys."""
+        covered, mac = body[:-MAC_BYTES], body[-MAC_BYTES:]
+        own = party.own
+        if own[0](covered) == mac:
+            return True
+        return any(key(covered) == mac for key in own[1:])
+
+    # --- the account
+
+    def event(
+        self,
+        event: HubWhat,
+        fpid: str,
+        now_s: float,
+        link: Link | None,
+        *,
+        intended_s: float = 0.0,
+        mti: str = "",
+        code: str = "",
+        late: bool = False,
+        why: str = "",
+    ) -> None:
+        """Note what happened."""
+        if link is None:
+            self.book(HubEvent(event, fpid, now_s, intended_s, 0, "", mti, code, late, why))
+        else:
+            member = link.party.member
+            self.book(HubEvent(event, fpid, now_s, intended_s, link.number, link.site, mti, code, late, why, member))
+
+    def fault(self, link: Link, why: str, now_s: float, fpid: str = "") -> None:
+        """Note what the scheme forbids."""
+        self.counts["faults"] += 1
+        self.faults.append(why)
+        self.event("fault", fpid, now_s, link, why=why)
