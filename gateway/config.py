@@ -294,7 +294,7 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     0x210B in PKCS#11 3.1, and 0x210A in SoftHSM, which is the usual one here). 0: the usual one."""
     retail_mechanism: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
     """For `des3-retail`: the vendor's number of the X9.19 MAC mechanism (Luna 0x80000150, ProtectServer 0x80000135).
-    0: put together in the token from two keys (`gateway/signer/worker.py` says how)."""
+    0: put together in the token from two keys (`gateway/signer/token.py` says how)."""
 
 
 class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.config import Mac
 from gateway.errors import Refusal
-from gateway.signer.worker import TokenFault
+from gateway.signer.token import TokenFault
 from hsm import layout, provision
 
 ZEROS = bytes(16)

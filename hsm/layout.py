@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.config import Mac, Token
 from gateway.errors import Refusal
-from gateway.signer.worker import LEFT
+from gateway.signer.token import LEFT
 
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """Label → value in hex. It exists so that a mock hub can hold the other end of the keys; no production site has one."""
@@ -99,7 +99,7 @@ class Layout:
         return "\n\n".join(tables) + "\n"
 
     def parts(self, values: dict[str, bytes]) -> dict[str, bytes]:
-        """The keys as tokens hold them: for the retail MAC also the left half (`gateway.signer.worker` says why)."""
+        """The keys as tokens hold them: for the retail MAC also the left half (`gateway.signer.token` says why)."""
         if self.mac.algorithm != "des3-retail":
             return values
         halves = {label + LEFT: value[:8] * 3 for label, value in values.items()}

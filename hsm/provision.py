@@ -17,8 +17,8 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 
 from gateway.errors import Refusal
-from gateway.signer.messages import Start
-from gateway.signer.worker import OpenToken, TokenFault
+from gateway.signer.messages import Start, held
+from gateway.signer.token import OpenToken, TokenFault
 from hsm import reference
 from hsm.layout import KEY_BYTES, Layout
 
@@ -201,13 +201,13 @@ def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
         pin_file=str(layout.pin_file(name)),
         algorithm=layout.mac.algorithm,
         retail_mechanism=0,
-        keys=layout.labels,
+        keys=held(*layout.labels),
         start_within_s=0,
         batch_within_s=0,
     )
     token = OpenToken(start)
     try:
-        return token.check_values(text)
+        return token.macs_of(text)
     finally:
         token.close()
 

@@ -26,7 +26,7 @@ READS_ITS_TABLE = {("gateway.wire.fields", "pathlib"), ("gateway.wire.meanings",
 """These tables are files; reading each once, at the start, is the one exception."""
 
 OWNERS = {
-    "pkcs11": "gateway.signer.worker",
+    "pkcs11": "gateway.signer.token",
     "kazoo": "gateway.processor.directory_zookeeper",
     "sqlalchemy": "gateway.archive",
     "structlog": "gateway.log",

@@ -6,13 +6,22 @@ and results out over a socket pair. The parts, each importing only those above i
 
 * `messages`: the frames between pool and worker, as bytes. Pure.
 * `breaker`: how long a sick token is kept out. Pure.
-* `worker`: the process; the only module that imports pkcs11. Knows one token and nothing of payments.
+* `wanted`: which keys the tokens shall have, and what they say of a new one. Pure.
+* `token`: a session in one token: keys, MACs, unwrapping. The only module that imports pkcs11.
+* `worker`: the process around it. Knows one token and nothing of payments.
 * `process`: starts, feeds and ends a worker process, on trio.
+* `member`: a token as the pool sees it. Data.
+* `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.
 * `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on what a lost token left undone.
 
-Which token is trusted: at its start, and every `pool.PROBE_EVERY_S` seconds, each worker computes a known text under
-each key, and the pool compares these check values. The larger group of agreeing tokens serves; in a tie the group with
-the token that stands first in the configuration. The others are kept out, each with an error in the log.
+Which token is trusted: at its start, and every `tokens.PROBE_EVERY_S` seconds, each worker computes a known text under
+each key, and the pool compares these values. The larger group of agreeing tokens serves; in a tie the group with the
+token that stands first in the configuration. The others are kept out, each with an error in the log.
+
+A key that comes in band is unwrapped in every token that serves, and taken when more of them proved its check value
+than failed; then a token that cannot have it does not serve. A token that was away gets every key of today before it
+serves. Keys are never removed from a token: another gateway may share it, and be behind. Their custodians do that
+(hsm/README.md).
 
 A wrong PIN is never tried twice, because a few wrong ones lock a token: the token stays out until its PIN file changes
 or the gateway is restarted.

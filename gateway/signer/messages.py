@@ -1,11 +1,13 @@
 """The frames between the pool and a worker: a length (4 bytes, big-endian, counting what follows), a kind, a body.
 
     START  pool → worker   JSON `Start`: which token, which keys. The first frame.
-    HELLO  worker → pool   JSON: key label → check value in hex. Answers START and PROBE.
-    BATCH  pool → worker   number (4 bytes), then the operations: index of the key in `Start.keys` (1), verify or make
-                           (1), length of the data (4), the MAC to verify (8, zeros when making one), the data.
+    KEYS   pool → worker   JSON, an array of `Held`: these keys from now on, in place of those before.
+    HELLO  worker → pool   JSON `Shown`: what it has. Answers START, KEYS and PROBE.
+    BATCH  pool → worker   number (4 bytes), then the operations: index of the key in what START or KEYS said last (1),
+                           verify or make (1), length of the data (4), the MAC to verify (8, zeros when making one), the
+                           data.
     RESULT worker → pool   number (4), then nine bytes for each operation: a status and the MAC made (zeros if none).
-    PROBE  pool → worker   no body: compute the check values again, with the keys as they are in the token now.
+    PROBE  pool → worker   no body: show the keys again, as they are in the token now.
     FAULT  worker → pool   JSON `Fault`: why there is no service. The last frame of a worker.
 
 A worker answers in the order of its questions. Both ends are ours and of the same version; a frame that does not fit is
@@ -18,14 +20,18 @@ from typing import Any
 
 import msgspec
 
-START, HELLO, BATCH, RESULT, PROBE, FAULT = b"SHBRPF"
+from gateway.work import Install
+
+START, KEYS, HELLO, BATCH, RESULT, PROBE, FAULT = b"SKHBRPF"
 
 FRAME_BYTES_MAX = 1 << 20
 """No frame is longer: a batch is closed at `pool.BATCH_BYTES_MAX` and one message has at most 64 KiB."""
 MAC_BYTES = 8
 """DE128 is 64 bits."""
 CHECK_TEXT = b"fps gateway check value"
-"""What the check values are computed over: never the text of a message."""
+"""What the values are computed over that the pool compares: never the text of a message."""
+KEYS_MAX = 200
+"""Keys that a token is asked to have at once: their index is one byte."""
 
 OK, WRONG, FAILED = 0, 1, 2
 """Status of one operation: done (or the MAC is right), the MAC is wrong, the token could not say."""
@@ -37,6 +43,22 @@ RESULT_ITEM = struct.Struct(">B8s")
 NO_MAC = bytes(MAC_BYTES)
 
 
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A key that a token shall have. One that is not needed may be missing: the token serves all the same."""
+
+    key: Install
+    needed: bool = True
+
+
+class Transport(msgspec.Struct, frozen=True):
+    """How new keys come (`config.Keys`): under which key, by which mechanism, and what proves them."""
+
+    label: str = ""
+    mechanism: int = 0
+    vector: bytes = b""
+    check_value: str = "mac-zeros"
+
+
 class Start(msgspec.Struct, frozen=True):
     """What a worker is told. The PIN is not in it: the worker reads the file."""
 
@@ -45,9 +67,23 @@ class Start(msgspec.Struct, frozen=True):
     pin_file: str
     algorithm: str
     retail_mechanism: int
-    keys: tuple[str, ...]
+    keys: tuple[Held, ...]
     start_within_s: float
     batch_within_s: float
+    install_within_s: float = 0.0
+    transport: Transport = Transport()
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What a token has. In hex."""
+
+    values: dict[str, str]
+    """By label: the MAC of `CHECK_TEXT` under each key, for the pool to compare."""
+    failures: dict[str, str]
+    """By label: why it has not one that is not needed, in words."""
+    checks: dict[str, str] = {}
+    """By label: the check value (`Transport.check_value`), where the token gives one, and as long as it does. In upper
+    case. Not in the answer to a PROBE."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -55,6 +91,11 @@ class Fault(msgspec.Struct, frozen=True):
 
     state: str
     why: str
+
+
+def held(*labels: str) -> tuple[Held, ...]:
+    """Keys that a ceremony brought into the token."""
+    return tuple(Held(Install(label)) for label in labels)
 
 
 def frame(kind: int, body: bytes = b"") -> bytes:

@@ -29,7 +29,7 @@ FLOOR = """
 import json, sys, time
 import msgspec
 from gateway.signer import messages
-from gateway.signer.worker import OpenToken
+from gateway.signer.token import OpenToken
 start, count, size = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 token = OpenToken(msgspec.convert(start, messages.Start))
 mac, data = token._macs[0], bytes(size)

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 import trio
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from gateway import config
 from gateway.signer import messages
-from gateway.signer.messages import FAILED, NO_MAC, OK, WRONG
+from gateway.signer.messages import FAILED, NO_MAC, OK, WRONG, Held, Shown
 from gateway.signer.process import WorkerLost
+from gateway.work import Install
 from hsm import reference
+
+TRANSPORT = "fps-transport"
 
 _PIDS = itertools.count(1)
 
@@ -78,6 +82,8 @@ class FakeWorker:
         self._asked_something = trio.Event()
         self._said_something = trio.Event()
         self._start: messages.Start | None = None
+        self._held: tuple[Held, ...] = ()
+        self._failures: dict[str, str] = {}
         self._lost = False
 
     def send(self, frame: bytes) -> None:
@@ -124,8 +130,20 @@ class FakeWorker:
     def _do(self, kind: int, body: bytes) -> None:
         if kind == messages.START:
             self._start = msgspec.json.decode(body, type=messages.Start)
-        assert self._start is not None
-        fault = self._token.fault or self._missing(self._start.keys)
+            self._held = self._start.keys
+        elif kind == messages.KEYS:
+            self._held = msgspec.json.decode(body, type=tuple[Held, ...])
+        fault = self._token.fault
+        if kind in {messages.START, messages.KEYS} and not fault:
+            self._failures = {each.key.label: why for each in self._held if (why := self._install(each.key))}
+        failures = self._failures | {
+            each.key.label: f'no secret key labelled "{each.key.label}"'
+            for each in self._held
+            if each.key.label not in self._token.keys and each.key.label not in self._failures
+        }
+        needed = [failures[each.key.label] for each in self._held if each.needed and each.key.label in failures]
+        if needed and not fault:
+            fault = messages.Fault("no-key", needed[0])
         if kind == messages.BATCH:
             number, operations = messages.operations(body)
             self._token.batches.append(len(operations))
@@ -134,21 +152,38 @@ class FakeWorker:
             else:
                 self._say(messages.result_frame(number, [self._operation(*operation) for operation in operations]))
         elif not fault:
-            values = {label: self._mac(label, messages.CHECK_TEXT).hex() for label in self._start.keys}
-            self._say(messages.json_frame(messages.HELLO, values))
+            labels = [each.key.label for each in self._held if each.key.label not in failures]
+            values = {label: self._mac(label, messages.CHECK_TEXT).hex() for label in labels}
+            checks = {label: self._mac(label, bytes(16)).hex().upper() for label in labels}
+            self._say(messages.json_frame(messages.HELLO, Shown(values, failures, checks)))
         if fault:
             self._say(messages.json_frame(messages.FAULT, fault))
             self._lost = True
 
-    def _missing(self, labels: Iterable[str]) -> messages.Fault | None:
-        for label in labels:
-            if label not in self._token.keys:
-                return messages.Fault("no-key", f'no secret key labelled "{label}"')
-        return None
+    def _install(self, key: Install) -> str:
+        """Returns why not, or nothing."""
+        if not key.wrapped:
+            return ""
+        assert self._start is not None
+        assert self._start.transport.label == TRANSPORT
+        if TRANSPORT not in self._token.keys:
+            return f'no transport key labelled "{TRANSPORT}"'
+        try:
+            value = aes_key_unwrap(self._token.keys[TRANSPORT], key.wrapped)
+        except InvalidUnwrap:
+            return f'"{key.label}" cannot be unwrapped: GeneralError'
+        check = reference.mac(self._start.algorithm, value, bytes(16)).hex().upper()[: len(key.check)]
+        if check != key.check:
+            return f'wrong check value: "{key.label}" unwraps to a key of {check}'
+        if self._token.keys.setdefault(key.label, value) != value:
+            return f'another key is labelled "{key.label}" already'
+        return ""
 
     def _operation(self, key: int, expected: bytes, data: bytes) -> tuple[int, bytes]:
-        assert self._start is not None
-        made = self._mac(self._start.keys[key], data)
+        label = self._held[key].key.label
+        if label not in self._token.keys:
+            return FAILED, NO_MAC
+        made = self._mac(label, data)
         if not expected:
             return OK, made
         return (OK if made == expected else WRONG), NO_MAC

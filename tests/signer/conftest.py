@@ -17,7 +17,7 @@ from trio.abc import Clock
 
 from gateway import config
 from gateway.clock import system_clock
-from gateway.signer import pool
+from gateway.signer import tokens
 from gateway.signer.pool import Signer
 from gateway.work import MacJob as Job
 from hsm import reference
@@ -208,7 +208,7 @@ class SoftHsmWorld(World):
 
     def pid(self, name: str) -> int:
         """Of the token's worker."""
-        member = next(member for member in self.signer._members if member.token.name == name)
+        member = next(member for member in self.signer._tokens.members if member.token.name == name)
         assert member.worker is not None
         return member.worker.pid
 
@@ -316,8 +316,8 @@ async def world(
         yield FakeWorld(algorithm, keys, nursery, tmp_path)
         return
     # time is real here: look more often
-    monkeypatch.setattr(pool, "PROBE_EVERY_S", 0.2)
-    monkeypatch.setattr(pool, "PIN_FILE_EVERY_S", 0.05)
+    monkeypatch.setattr(tokens, "PROBE_EVERY_S", 0.2)
+    monkeypatch.setattr(tokens, "PIN_FILE_EVERY_S", 0.05)
     template = provisioned(algorithm.algorithm)
     folders = {}
     for name in NAMES:

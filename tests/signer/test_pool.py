@@ -10,7 +10,7 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import system_clock
-from gateway.signer import breaker, messages, pool
+from gateway.signer import breaker, messages, pool, tokens
 from gateway.signer.pool import Signer
 from gateway.work import MacJob as Job
 from tests.fakes.token import FakeTokens
@@ -233,7 +233,7 @@ async def test_the_majority_may_change_sides(autojump_clock: Any, rig: Any) -> N
         assert made.states() == ["serving", "no-token", "no-token"]
         for name in ("t2", "t3"):
             made.tokens[name].come_back()
-        await trio.sleep(pool.SETTLE_S)
+        await trio.sleep(tokens.SETTLE_S)
         assert made.states() == ["different-keys", "serving", "serving"]
         made.tokens["t1"].keys["fps-own"] = KEYS["fps-own"]
         await trio.sleep(breaker.PAUSE_MAX_S)
@@ -248,7 +248,7 @@ async def test_a_token_that_does_not_come_up_delays_the_start_by_a_bounded_time(
     async with trio.open_nursery() as nursery:
         began_s = trio.current_time()
         await nursery.start(made.signer.run)
-        assert trio.current_time() - began_s == pytest.approx(pool.SETTLE_S)
+        assert trio.current_time() - began_s == pytest.approx(tokens.SETTLE_S)
         assert made.states() == ["serving", "starting", "serving"]
         await trio.sleep(9)
         assert made.states() == ["serving", "hung", "serving"]
@@ -337,10 +337,10 @@ def test_a_well_token_is_started_again_at_once_and_a_flapping_one_is_not() -> No
 def test_a_pin_file_that_is_written_anew_is_seen(tmp_path: Path) -> None:
     """Also when it is as long as before; a file that is not there is something to see, too."""
     path = tmp_path / "pin"
-    assert pool._seen(str(path)) is None
+    assert tokens._seen(str(path)) is None
     path.write_text("1234")
-    first = pool._seen(str(path))
+    first = tokens._seen(str(path))
     other = tmp_path / "new"
     other.write_text("4321")
     other.replace(path)
-    assert pool._seen(str(path)) not in {first, None}
+    assert tokens._seen(str(path)) not in {first, None}

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from gateway import config
 from gateway.signer import messages, process
-from gateway.signer.worker import _vendor_retail
+from gateway.signer.token import _vendor_retail
 from gateway.work import MacJob as Job
 from hsm import reference
 from hsm.layout import Layout, find_module
@@ -58,7 +58,7 @@ def test_the_retail_mac_reference_is_the_published_one() -> None:
 def _start(name: str, folder: Path, **changes: Any) -> messages.Start:
     fields = {
         "module": find_module(), "label": name, "pin_file": str(folder / "pins" / f"{name}.pin"),
-        "algorithm": "aes-cmac", "retail_mechanism": 0, "keys": ("fps-hub", "fps-own"),
+        "algorithm": "aes-cmac", "retail_mechanism": 0, "keys": messages.held("fps-hub", "fps-own"),
         "start_within_s": 10.0, "batch_within_s": 1.0, **changes,
     }  # fmt: skip
     return messages.Start(**fields)
@@ -137,7 +137,7 @@ def test_a_pin_file_may_be_a_credential_and_end_with_a_newline(folder: Path, tmp
     ("changes", "state", "why"),
     [
         ({"label": "nobody"}, "no-token", 'no such token: label "nobody"'),
-        ({"keys": ("fps-hub", "gone")}, "no-key", 'no secret key labelled "gone"'),
+        ({"keys": messages.held("fps-hub", "gone")}, "no-key", 'no secret key labelled "gone"'),
         ({"module": "/nowhere/lib.so"}, "no-module", "module not found: /nowhere/lib.so"),
         ({"module": "/etc/hostname"}, "no-module", "module cannot be loaded: /etc/hostname"),
         ({"pin_file": "/nowhere/pin"}, "no-pin", "the PIN file cannot be read: FileNotFoundError"),
@@ -171,15 +171,19 @@ def test_a_vendors_mechanism_is_asked_for_by_its_number(provisioned: Callable[[s
     command = [sys.executable, "-c", VENDOR, layout.module, str(layout.pin_file("fps-1")), value.hex()]
     subprocess.run(command, check=True, env={**os.environ, "SOFTHSM2_CONF": str(layout.conf)})
     worker = Running(layout.dir)
-    start = _start("fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x138, keys=("sign-only",))
+    start = _start(
+        "fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x138, keys=messages.held("sign-only")
+    )
     kind, body = worker.ask(messages.json_frame(messages.START, start))
     cmac = CMAC(TripleDES(value))
     cmac.update(messages.CHECK_TEXT)
-    assert (kind, json.loads(body)) == (messages.HELLO, {"sign-only": cmac.finalize().hex()})
+    assert (kind, json.loads(body)["values"]) == (messages.HELLO, {"sign-only": cmac.finalize().hex()})
     worker.channel.close()
     assert worker.process.wait(20) == 0
     unknown = Running(layout.dir)
-    start = _start("fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x80000135, keys=("sign-only",))
+    start = _start(
+        "fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x80000135, keys=messages.held("sign-only")
+    )
     kind, body = unknown.ask(messages.json_frame(messages.START, start))
     why = 'des3-retail under "sign-only" fails: MechanismInvalid'
     assert (kind, json.loads(body)) == (messages.FAULT, {"state": "failing", "why": why})

@@ -1,0 +1,96 @@
+"""A token as the pool sees it: its state, its worker, what it was asked. Data; `tokens` and `pool` act on it."""
+
+from collections import deque
+from math import inf
+from typing import Literal, NamedTuple
+
+import trio
+
+from gateway import config, metrics
+from gateway.signer.breaker import Breaker
+from gateway.signer.messages import Shown
+from gateway.signer.process import Worker
+from gateway.work import Install
+from gateway.work import MacJob as Job
+
+State = Literal[
+    "starting", "serving", "hung", "crashed", "failing", "different-keys",
+    "wrong-pin", "no-pin", "no-key", "no-token", "no-module",
+]  # fmt: skip
+"""`starting` and `serving`; all others say why it does not serve. `failing` is what the token itself reports."""
+
+
+class Fault(NamedTuple):
+    """Why a token does not serve, also in words."""
+
+    state: State
+    why: str
+
+
+class TokenHealth(NamedTuple):
+    """How a token is, for `/ready` and `/statistics`."""
+
+    state: State
+    why: str
+    """In words; empty when it serves."""
+    local: bool
+    in_flight: int
+    """Jobs under way in it."""
+
+
+class Batch:
+    """What a token was asked. `jobs` is empty when it was asked to show or take keys."""
+
+    __slots__ = ("due_s", "jobs", "number", "sent_s", "told", "within_s")
+
+    def __init__(self, number: int, jobs: list[Job], sent_s: float, within_s: float, told: tuple[Install, ...]) -> None:
+        self.number = number
+        self.jobs = jobs
+        self.sent_s = sent_s
+        self.within_s = within_s
+        """How long it may take once its turn has come."""
+        self.told = told
+        """The keys that the token was told to have by then."""
+        self.due_s = inf
+        """When the token is taken for hung; set when the batch's turn comes."""
+
+
+class Member:
+    """A token of the pool."""
+
+    def __init__(self, token: config.Token) -> None:
+        self.token = token
+        self.state: State = "starting"
+        self.why = "starting"
+        self.tried = False
+        """Its first attempt is over or has shown its keys."""
+        self.told: tuple[Install, ...] = ()
+        """The keys that its worker was told to have, last."""
+        self.has: Shown | None = None
+        """What it showed last; kept while it is away: it still has a say in which keys are right."""
+        self.worker: Worker | None = None
+        self.shown = trio.Event()
+        """Its present worker has shown its keys."""
+        self.under_way: deque[Batch] = deque()
+        self.jobs = 0
+        self.breaker = Breaker()
+        self.scope = trio.CancelScope()
+        self.fault: Fault | None = None
+        """Why its present worker is given up."""
+        self.said: Fault | None = None
+        """What the log said last of its trouble."""
+        self.serving_since_s = inf
+        self.batch_s = metrics.SIGNER_BATCH_S.labels(token.name)
+        self.up = metrics.SIGNER_TOKEN_UP.labels(token.name)
+        self.up.set(0)
+        self.keys_differ = metrics.SIGNER_KEYS_DIFFER.labels(token.name)
+        self.keys_differ.set(0)
+
+    def begin(self) -> None:
+        """Before another worker."""
+        self.fault = None
+        self.shown = trio.Event()
+
+    def health(self) -> TokenHealth:
+        """For people."""
+        return TokenHealth(self.state, self.why, self.token.local, self.jobs)

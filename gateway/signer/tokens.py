@@ -1,0 +1,404 @@
+"""The tokens of a pool: have a worker for each, watch over it, judge its keys, give it new ones.
+
+Knows workers and their states, not jobs: what a token was asked, and what becomes of what it leaves undone, is the
+job flow's business (`Flow`, which is `pool.Signer`).
+
+Which token is trusted: those whose keys are what most tokens have; without a majority, what the first one has. A worker
+is told its keys at its start, and again whenever they change (`wanted`); it serves when it has shown those of today.
+"""
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from math import inf
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import trio
+
+from gateway import config, log, metrics
+from gateway.clock import Clock
+from gateway.signer import messages, process
+from gateway.signer.member import Batch, Fault, Member, State
+from gateway.signer.messages import Shown
+from gateway.signer.wanted import Wanted
+from gateway.work import Install
+from gateway.work import MacJob as Job
+
+PROBE_EVERY_S = 5.0
+"""How often a token must show that it is there and that its keys are what they were."""
+SETTLE_S = 2.0
+"""At the start nothing is served until every token has shown its keys or failed, or until so long has passed."""
+PIN_FILE_EVERY_S = 5.0
+"""How often the PIN file of a token that refused its PIN is looked at for a change."""
+MECHANISMS = {"aes-key-wrap": 0x2109, "aes-key-wrap-pad": 0x210A, "des3-ecb": 0x132, "des3-cbc": 0x133}
+"""PKCS#11's numbers of `config.Keys.wrapping`."""
+DES3_VECTOR = bytes(8)
+
+NONSENSE = "crashed: the worker says what makes no sense"
+
+_logger = log.get("signer")
+
+
+class Flow(Protocol):
+    """What the tokens ask of the job flow."""
+
+    def ask(self, member: Member, frame: bytes, within_s: float) -> None:
+        """Ask the token something that it answers with HELLO."""
+
+    def answered(self, member: Member) -> Batch:
+        """The first of what the token was asked is answered."""
+
+    def settle(self, member: Member, body: bytes, finished: list[Job]) -> None:
+        """A RESULT came; what is done goes to `finished`. Raises `ValueError` when it makes no sense."""
+
+    def finish(self, jobs: list[Job]) -> None:
+        """Tell that these are done."""
+
+    def hand_on(self, jobs: list[Job]) -> None:
+        """A token left these undone."""
+
+    def dispatch(self) -> None:
+        """There may be room for jobs."""
+
+    def installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 (as `Signer.on_installed`)
+        """What came of a new key."""
+
+
+class _SaidFault(msgspec.Struct):
+    """`messages.Fault` as a worker may say it: its state is one of ours."""
+
+    state: State
+    why: str
+
+
+class Tokens:
+    """See the top of the file."""
+
+    def __init__(
+        self,
+        settings: tuple[config.Token, ...],
+        mac: config.Mac,
+        keys: config.Keys,
+        always: Iterable[str],
+        clock: Clock,
+        flow: Flow,
+        *,
+        open_worker: Callable[[config.Token], Awaitable[process.Worker]] = process.start,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        self.members = [Member(token) for token in settings]
+        self.serving: list[Member] = []
+        """Those that are used now: the local ones that serve, or, without any, the remote ones that do."""
+        self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
+        self._mac = mac
+        self._keys = keys
+        self._clock = clock
+        self._flow = flow
+        self._open_worker = open_worker
+        self._luck = luck
+        self._settled = False
+        self._first_round = trio.Event()
+        self._changed = trio.Event()
+
+    @property
+    def count(self) -> int:
+        """How many serve, local or not."""
+        return sum(member.state == "serving" for member in self.members)
+
+    async def wait_changed(self) -> None:
+        """Until some token's state changes."""
+        await self._changed.wait()
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Have workers for ever; returns when every token was tried, or after `SETTLE_S`."""
+        for member in self.members:
+            nursery.start_soon(self._tend, member)
+        with trio.move_on_after(SETTLE_S):
+            await self._first_round.wait()
+        self._settled = True
+        self._judge()
+        if not self.count:
+            _logger.error("no token serves", count=len(self.members))
+
+    # --- keys
+
+    def hold(self, keys: Iterable[Install]) -> None:
+        """See `pool.Signer.hold`."""
+        self.wanted.hold(keys)
+        self._tell_keys()
+        self._judge()
+        self._decide()
+
+    def install(self, key: Install) -> None:
+        """See `pool.Signer.install`."""
+        asked = [member.token.name for member in self.members if member.state == "serving"]
+        refusal = self.wanted.refusal(key)
+        if refusal:
+            self._flow.installed(key.label, False, refusal)
+        elif key.label in self.wanted.needed:
+            self._flow.installed(key.label, True, "")
+        elif not asked:
+            self._flow.installed(key.label, False, "no token serves")
+        elif key.label not in self.wanted.trials:
+            self.wanted.attempt(key, asked)
+            self._tell_keys()
+
+    def _tell_keys(self) -> None:
+        """Those that serve get the list of today; those that do not, when they have shown that of their start."""
+        for member in self.members:
+            if member.state == "serving":
+                self._tell(member)
+
+    def _tell(self, member: Member) -> None:
+        if member.told is self.wanted.order:
+            return
+        member.told = self.wanted.order
+        frame = messages.json_frame(messages.KEYS, self.wanted.to_have())
+        self._flow.ask(member, frame, member.token.install_within_s)
+
+    def _decide(self) -> None:
+        """Say which new keys the tokens have by now, and which not."""
+        while verdicts := self.wanted.verdicts():
+            self._tell_keys()
+            self._judge()
+            for key, taken, why in verdicts:
+                self._flow.installed(key.label, taken, why)
+
+    # --- a token's life
+
+    async def _tend(self, member: Member) -> None:
+        """One token, for ever: have a worker, lose it, pause."""
+        while True:
+            pin_file = _seen(member.token.pin_file)
+            member.serving_since_s = inf
+            fault = await self._attempt(member)
+            member.tried = True
+            self._note_first_round()
+            now_s = self._clock().mono_s
+            served_s = now_s - member.serving_since_s if member.serving_since_s < inf else None
+            pause_s = member.breaker.failed(served_s, self._luck())
+            self._say_lost(member, fault, served_s, pause_s)
+            if fault.state == "wrong-pin":
+                while _seen(member.token.pin_file) == pin_file:  # noqa: ASYNC110 (a file tells nobody that it changed)
+                    await trio.sleep(PIN_FILE_EVERY_S)
+                _logger.info("PIN file changed, trying again", token=member.token.name)
+            else:
+                await trio.sleep(pause_s)
+
+    def _say_lost(self, member: Member, fault: Fault, served_s: float | None, pause_s: float) -> None:
+        """Log and count; the same trouble again is said once, and then only to those who look closely."""
+        metrics.SIGNER_LOST.labels(member.token.name, fault.state).inc()
+        again = member.said == fault and served_s is None
+        member.said = fault
+        (_logger.debug if again else _logger.error)(
+            "token does not serve" if served_s is None else "token lost",
+            token=member.token.name,
+            state=fault.state,
+            reason=fault.why,
+            attempt=member.breaker.failures,
+            **({} if fault.state == "wrong-pin" else {"pause_s": round(pause_s, 3)}),
+        )
+
+    async def _attempt(self, member: Member) -> Fault:
+        """Have a worker for as long as it serves. Returns why it does no longer. Cancelled, it leaves no process."""
+        member.begin()
+        worker: process.Worker | None = None
+        ended = ""
+        try:
+            with trio.CancelScope() as member.scope:
+                try:
+                    worker = await self._open_worker(member.token)
+                except OSError as error:
+                    self._lose(member, "crashed", f"no worker could be started: {log.describe(error)}")
+                else:
+                    await self._use(member, worker)
+        finally:
+            if worker is not None:
+                kill = member.fault is not None and member.fault.state == "hung"
+                with trio.CancelScope(shield=True):
+                    ended = await worker.end(kill=kill)
+        assert member.fault is not None, "a worker was left without a reason"
+        if member.fault.state == "crashed" and ended:
+            self._set_state(member, "crashed", f"crashed: the worker {ended}")
+            return Fault("crashed", member.why)
+        return member.fault
+
+    async def _use(self, member: Member, worker: process.Worker) -> None:
+        """Until `_lose` cancels it."""
+        member.worker = worker
+        member.told = self.wanted.order
+        worker.send(messages.json_frame(messages.START, self._start(member.token)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.pump)
+            nursery.start_soon(self._probe, member)
+            while member.fault is None:
+                try:
+                    frames = await worker.receive()
+                except process.WorkerLost:
+                    self._lose(member, "crashed", "crashed: the worker ended")
+                else:
+                    self._hear(member, frames)
+
+    def _start(self, token: config.Token) -> messages.Start:
+        return messages.Start(
+            module=token.module,
+            label=token.label,
+            pin_file=token.pin_file,
+            algorithm=self._mac.algorithm,
+            retail_mechanism=token.retail_mechanism,
+            keys=self.wanted.to_have(),
+            start_within_s=token.start_within_s,
+            batch_within_s=token.batch_within_s,
+            install_within_s=token.install_within_s,
+            transport=messages.Transport(
+                label=self._keys.transport_key,
+                mechanism=token.wrapping_mechanism or MECHANISMS[self._keys.wrapping],
+                vector=DES3_VECTOR if self._keys.wrapping == "des3-cbc" else b"",
+                check_value=self._keys.check_value,
+            ),
+        )
+
+    async def _probe(self, member: Member) -> None:
+        """See that it comes up in time, and from then on that it is there although nobody asks anything of it."""
+        with trio.move_on_after(member.token.start_within_s):
+            await member.shown.wait()
+        if not member.shown.is_set():
+            self._lose(member, "hung", f"hung: not up within {member.token.start_within_s:g} s")
+        while True:
+            await trio.sleep(PROBE_EVERY_S)
+            if member.worker is not None and all(batch.jobs for batch in member.under_way):
+                self._flow.ask(member, messages.frame(messages.PROBE), member.token.batch_within_s)
+
+    def _hear(self, member: Member, frames: list[tuple[int, bytes]]) -> None:
+        """Take what a worker says; tell at once what is done, and give it more to do."""
+        finished: list[Job] = []
+        try:
+            for kind, body in frames:
+                if member.fault is not None:
+                    break
+                if kind == messages.RESULT:
+                    self._flow.settle(member, body, finished)
+                elif kind == messages.HELLO:
+                    self._shown(member, msgspec.json.decode(body, type=Shown))
+                elif kind == messages.FAULT:
+                    fault = msgspec.json.decode(body, type=_SaidFault)
+                    self._lose(member, fault.state, fault.why)
+                else:
+                    self._lose(member, "crashed", NONSENSE)
+        except (ValueError, msgspec.DecodeError):
+            self._lose(member, "crashed", NONSENSE)
+        if finished:
+            self._flow.finish(finished)
+        self._decide()
+        self._flow.dispatch()
+
+    def _shown(self, member: Member, shown: Shown) -> None:
+        """A token shows its keys: after its start, when they were changed, or when probed."""
+        told = member.told
+        if member.shown.is_set():
+            if not member.under_way or member.under_way[0].jobs:
+                raise ValueError("keys shown that nobody asked for")
+            told = self._flow.answered(member).told
+        if any(key.label not in shown.values and key.label not in shown.failures for key in told):
+            raise ValueError("fewer keys shown than it was told to have")
+        if not shown.checks and member.has is not None:
+            shown = msgspec.structs.replace(shown, checks=member.has.checks)
+        member.has = shown
+        member.shown.set()
+        member.tried = True
+        self._note_first_round()
+        self.wanted.heard(member.token.name, told, shown)
+        self._judge()
+
+    def _note_first_round(self) -> None:
+        if all(member.tried for member in self.members):
+            self._first_round.set()
+
+    def _judge(self) -> None:
+        """Let those tokens serve whose keys are what most tokens have; without a majority, what the first one has."""
+        if not self._settled:
+            return
+        groups: dict[tuple[str, ...], list[Member]] = {}
+        for member in self.members:
+            if member.has is not None and (values := self.wanted.values_of(member.has)) is not None:
+                groups.setdefault(values, []).append(member)
+        right = max(groups.values(), key=len, default=[])
+        for member in self.members:
+            if member.worker is None or not member.shown.is_set() or member.has is None:
+                continue
+            if failure := self.wanted.failure_of(member.has):
+                self._lose(member, "no-key", failure)
+            elif member in right:
+                self._serve(member)
+            elif self.wanted.values_of(member.has) is not None:
+                self._lose(member, "different-keys", self._difference(member, right))
+            elif member.state != "serving":
+                self._tell(member)
+
+    def _serve(self, member: Member) -> None:
+        """Once it has been told the keys of today: a batch names them by their place in that list."""
+        self._tell(member)
+        if member.state == "serving":
+            return
+        member.serving_since_s = self._clock().mono_s
+        member.said = None
+        self._set_state(member, "serving", "")
+        pid = member.worker.pid if member.worker is not None else 0
+        _logger.info("token serves", token=member.token.name, worker_pid=pid, attempt=member.breaker.failures + 1)
+        self._flow.dispatch()
+
+    def hung(self, member: Member) -> None:
+        """A token did not answer in time."""
+        self._lose(member, "hung", f"hung: no answer within {member.under_way[0].within_s:g} s")
+        self._decide()
+
+    def _lose(self, member: Member, state: State, why: str) -> None:
+        """Take a token out of service and hand on what it left undone. The first reason counts."""
+        if member.fault is not None:
+            return
+        member.fault = Fault(state, why)
+        member.worker = None
+        undone = [job for batch in member.under_way for job in batch.jobs]
+        member.under_way.clear()
+        member.jobs = 0
+        self._set_state(member, state, why)
+        member.scope.cancel()
+        self._flow.hand_on(undone)
+        self.wanted.lost(member.token.name)
+        self._flow.dispatch()
+
+    def _set_state(self, member: Member, state: State, why: str) -> None:
+        member.state = state
+        member.why = why
+        member.up.set(state == "serving")
+        member.keys_differ.set(state == "different-keys")
+        serving = [m for m in self.members if m.state == "serving"]
+        metrics.SIGNER_SERVING.set(len(serving))
+        local = [m for m in serving if m.token.local]
+        if serving and not local and any(m.token.local for m in self.serving):
+            _logger.warning("no local token serves, using remote ones", count=len(serving))
+        self.serving = local or serving
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _difference(self, member: Member, right: list[Member]) -> str:
+        """In words: which keys differ from which tokens' keys."""
+        ours, theirs = member.has or NOTHING, right[0].has or NOTHING
+        labels = [f'"{label}"' for label in sorted(self.wanted.needed) if theirs.values[label] != ours.values[label]]
+        names = ", ".join(m.token.name for m in right)
+        return f"keys differ: {' and '.join(labels)} is not the same as in {names}"
+
+
+NOTHING = Shown({}, {})
+"""What a token shows that has shown nothing."""
+
+
+def _seen(pin_file: str) -> tuple[int, int, int] | None:
+    """What shows that a file was written anew; its content is the worker's business."""
+    try:
+        status = Path(os.path.expandvars(pin_file)).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
