@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from gateway import steps
 from gateway.inbound import Note
 from gateway.lifecycle import State
 from gateway.steps import Kind
+from gateway.verify import judge, needs_of
 from gateway.wire.codec import fpid_of
 from tests.fakes.stage import CODEC, REPLY_S, Stage, Wire, request, restarted, reversal, scheme_return
 
@@ -72,6 +74,7 @@ def test_a_late_answer_changes_nothing_and_is_recorded(stage: Stage, code: str, 
     stage.heard()
     stage.answers(payment, code)
     assert stage.heard() == [f"record {kind.name}"]
+    assert stage.notes[-1] is (Note.LATE_REFUSAL if kind is Kind.LATE_REFUSAL else Note.LATE_ANSWER)
     assert payment.code == "0083"
     assert stage.told() == [Kind.STOOD_IN] + ([kind] if kind is Kind.LATE_REFUSAL else [])
 
@@ -375,6 +378,15 @@ def test_a_return_that_does_not_say_what_it_returns_is_refused(kind: str, lacks:
     stage = Stage()
     stage.came(scheme_return(kind=kind, **lacks))
     assert stage.heard() == ["record REFUSED", f"leave 9210/1930{field} on 1 after REFUSED"]
+
+
+def test_the_first_field_in_error_is_named_whoever_found_it() -> None:
+    """The decoder found a bad 127; that 126 is missing comes before it."""
+    needs = needs_of(CODEC.table)
+    bad = PaymentRequest(mti="9200", fault=127, processing_code="200000", returned_fpid="F")
+    assert judge(bad, needs) == (126, False)
+    assert judge(msgspec.structs.replace(bad, fault=35), needs) == (35, False)
+    assert judge(msgspec.structs.replace(bad, fault=0, return_code="00000001"), needs) is None
 
 
 def test_a_return_that_cannot_be_named_is_advised() -> None:
