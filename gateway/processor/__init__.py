@@ -2,11 +2,15 @@
 
     engine ── ask(batch) ──→ client ── link ── pipe ── POST /payments  → the answer → on_answers(batch) ──→ engine
     journal ── follower ──→ forwarder ── tell ──→ client ── POST /notices until a 2xx → TOLD, or PARKED ──→ journal
+    POST /payments of ours → visitor → door, by request → submit(batch) ──→ engine ── done ──→ door: 202, 200, 503 …
 
 * `messages`: the JSON both ways, and nothing else that knows its names; `openapi` makes the document of it.
 * `notices`: a record of the journal as the notice that is told.
 * `pipe`: bytes over TCP or TLS; `link`: one HTTP connection over a pipe; `client`: the pool, and what is repeated.
 * `forwarder`: tells what was done in the processor's absence, in order per payment, until it is acknowledged.
+* `peers`: tells our other processes the scheme's news, by forwarders of the same kind.
+* `door`: the server where the processor submits payments; `visitor`: one connection to it; `request`: what is submitted
+  as the 9200 that leaves, or what is wrong with it.
 * `breaker`: when to leave the processor alone; `directory`: which host it is; `positions`: a set of millions in
   little memory.
 

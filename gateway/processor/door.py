@@ -24,13 +24,11 @@ from gateway.lifecycle import RESTING
 from gateway.processor.messages import Fault as MemberFault
 from gateway.processor.messages import Problem, encode, progress_of
 from gateway.processor.pipe import Papers, Pipe, SocketPipe, TlsPipe, socket_pipe
-from gateway.processor.request import UNKNOWN_MEMBER, Invalid, Malformed, Reader
+from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
 from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
 from gateway.wire.codec import Codec
 from gateway.work import Standing, Submission
 
-KEY_MAX = 100
-"""Characters of an Idempotency-Key."""
 SWEEP_S = 0.1
 """How often everybody's time is looked at: being late is a matter of seconds."""
 RETRY_AFTER_S = 1

@@ -27,6 +27,8 @@ from gateway.wire.fields import CHARSETS, Charset
 from gateway.wire.message import PaymentRequest
 from gateway.wire.walk import nests
 
+KEY_MAX = 100
+"""Characters of an Idempotency-Key."""
 CONTENT_BYTES = 8
 FPID_WIDTH = 42
 FAULTS_MAX = 32

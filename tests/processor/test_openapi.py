@@ -10,12 +10,39 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.processor.messages import Notice, Payment, Status, decided, encode, payment_of
-from gateway.processor.openapi import document
+from gateway.lifecycle import RESTING, State
+from gateway.processor.messages import (
+    Notice,
+    Payment,
+    Problem,
+    Progress,
+    Status,
+    Submitted,
+    decided,
+    encode,
+    payment_of,
+    progress_of,
+)
+from gateway.processor.openapi import document, processor_document
+from gateway.processor.request import Reader
+from gateway.processor.visitor import REASONS
+from gateway.wire.codec import Codec
+from gateway.work import Standing
+from tests.fakes.door import BODY, FPID
 from tests.fakes.processor import payment
 
 DOCUMENT = document()
-TYPES: dict[str, Any] = {"Payment": Payment, "Status": Status, "Notice": Notice}
+HALF = processor_document()
+TYPES: dict[str, Any] = {
+    "Payment": Payment,
+    "Status": Status,
+    "Notice": Notice,
+    "Submitted": Submitted,
+    "Progress": Progress,
+    "Problem": Problem,
+}
+GATEWAYS = [("/payments", "post"), ("/payments/{key}", "get")]
+PROCESSORS = [("/payments", "post"), ("/payments/{fpid}", "get"), ("/notices", "post")]
 
 
 def nodes(value: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -41,6 +68,7 @@ def faults(value: Any, schema: dict[str, Any], place: str = "$") -> Iterator[str
     """What is wrong with a value, by the part of JSON Schema that the document uses; any other keyword is a fault."""
     schema = resolve(schema)
     known = {"type", "title", "description", "properties", "required", "enum", "pattern", "anyOf", "default", "const"}
+    known |= {"items"}
     if unknown := set(schema) - known - {"$ref", "allOf"}:
         yield f"{place}: keywords {unknown}"
     for option in schema.get("allOf", []):
@@ -48,17 +76,28 @@ def faults(value: Any, schema: dict[str, Any], place: str = "$") -> Iterator[str
     options = [list(faults(value, option, place)) for option in schema.get("anyOf", [])]
     if options and all(options):
         yield f"{place}: fits no alternative: {options}"
-    if schema.get("type") == "object":
-        yield from object_faults(value, schema, place)
-    if schema.get("type") == "string":
-        if not isinstance(value, str):
-            yield f"{place}: no string"
-        elif "pattern" in schema and not re.search(schema["pattern"], value):
-            yield f"{place}: not {schema['pattern']}"
+    yield from type_faults(value, schema, place)
     if "enum" in schema and value not in schema["enum"]:
         yield f"{place}: not one of {schema['enum']}"
     if "const" in schema and value != schema["const"]:
         yield f"{place}: not {schema['const']}"
+
+
+PLAIN: dict[str, type | tuple[type, ...]] = {"string": str, "boolean": bool, "integer": int}
+
+
+def type_faults(value: Any, schema: dict[str, Any], place: str) -> Iterator[str]:
+    """What is wrong with the type of a value, and what is inside of it."""
+    kind = schema.get("type", "")
+    if kind == "object":
+        yield from object_faults(value, schema, place)
+    elif kind == "array":
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            yield from faults(item, schema["items"], f"{place}[{index}]")
+    elif kind in PLAIN and (not isinstance(value, PLAIN[kind]) or (kind == "integer" and isinstance(value, bool))):
+        yield f"{place}: no {kind}"
+    elif "pattern" in schema and not re.search(schema["pattern"], value):
+        yield f"{place}: not {schema['pattern']}"
 
 
 def object_faults(value: Any, schema: dict[str, Any], place: str) -> Iterator[str]:
@@ -73,42 +112,104 @@ def object_faults(value: Any, schema: dict[str, Any], place: str) -> Iterator[st
         yield from faults(inner, properties.get(name, {}), f"{place}.{name}")
 
 
-def test_its_shape() -> None:
-    """What OpenAPI 3.1 wants of a document, its operations, parameters and responses."""
-    assert re.fullmatch(r"3\.1\.\d", DOCUMENT["openapi"])
-    assert {"title", "version"} <= set(DOCUMENT["info"])
-    operations = [
-        (path, method, operation)
-        for path, item in DOCUMENT["paths"].items()
-        for method, operation in item.items()
-        if method in {"get", "post"}
-    ]
-    assert [(path, method) for path, method, _ in operations] == [
-        ("/payments", "post"), ("/payments/{fpid}", "get"), ("/notices", "post"),
-    ]  # fmt: skip
-    assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
-    for path, _, operation in operations:
-        assert operation["responses"]
-        for code, response in operation["responses"].items():
-            assert re.fullmatch("[1-5][0-9]{2}", code)
-            assert response["description"]
-        named = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
-        assert named == set(re.findall(r"{(\w+)}", path))
-        for parameter in operation["parameters"]:
-            assert parameter["required"] is True
-            assert parameter["schema"]["type"] in {"string", "integer"}
+def operations(paths: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Each operation, with its path and method."""
+    return [(path, method, operation) for path, item in paths.items() for method, operation in item.items()]
 
 
-def test_every_reference_leads_somewhere() -> None:
+WHOLE = [*operations(DOCUMENT["paths"]), *operations(DOCUMENT["webhooks"])]
+
+
+@pytest.mark.parametrize("made", [DOCUMENT, HALF], ids=["both ends", "the processor's"])
+def test_its_shape(made: dict[str, Any]) -> None:
+    """What OpenAPI 3.1 wants of a document: its top, servers whose variables have values, known tags."""
+    assert re.fullmatch(r"3\.1\.\d", made["openapi"])
+    assert set(made) <= {"openapi", "info", "servers", "tags", "paths", "webhooks", "components"}
+    assert {"title", "version"} <= set(made["info"]) <= {"title", "version", "description"}
+    for server in made["servers"]:
+        assert set(re.findall(r"{(\w+)}", server["url"])) == set(server["variables"])
+        assert all(isinstance(variable["default"], str) for variable in server["variables"].values())
+    tags = {tag["name"] for tag in made["tags"]}
+    of_all = operations(made["paths"]) + operations(made.get("webhooks", {}))
+    assert {name for _, _, operation in of_all for name in operation["tags"]} == tags
+    assert len({operation["operationId"] for _, _, operation in of_all}) == len(of_all)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), WHOLE)
+def test_the_shape_of_an_operation(path: str, method: str, operation: dict[str, Any]) -> None:
+    """What it wants of an operation, its parameters, body and responses."""
+    assert path.startswith("/")
+    assert method in {"get", "post"}
+    assert operation["responses"]
+    for code, response in operation["responses"].items():
+        assert re.fullmatch("[1-5][0-9]{2}", code)
+        assert response["description"]
+        assert set(response) <= {"description", "content", "headers"}
+    named = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
+    assert named == set(re.findall(r"{(\w+)}", path))
+    for parameter in operation["parameters"]:
+        assert parameter["in"] in {"path", "header"}
+        assert parameter["required"] is (parameter["name"] != "Prefer")
+        assert parameter["schema"]["type"] in {"string", "integer"}
+    assert ("requestBody" in operation) is (method == "post")
+
+
+def test_both_ends_are_described() -> None:
+    """What the gateway serves are paths, what the processor serves are webhooks, and paths of its own document."""
+    assert [(path, method) for path, method, _ in operations(DOCUMENT["paths"])] == GATEWAYS
+    assert [(path, method) for path, method, _ in operations(DOCUMENT["webhooks"])] == PROCESSORS
+    assert HALF["paths"] == DOCUMENT["webhooks"]
+
+
+@pytest.mark.parametrize("made", [DOCUMENT, HALF], ids=["both ends", "the processor's"])
+def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
     """And every schema is used."""
-    referred = {node["$ref"] for _, node in nodes(DOCUMENT) if "$ref" in node}
-    assert referred == {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    referred = {node["$ref"] for _, node in nodes(made) if "$ref" in node}
+    assert referred == {f"#/components/schemas/{name}" for name in made["components"]["schemas"]}
+
+
+def test_every_status_of_the_door_is_described() -> None:
+    """Each status that the door can say has its meaning in the document, and no other has."""
+    said = {code for _, _, operation in operations(DOCUMENT["paths"]) for code in operation["responses"]}
+    assert said == {str(status) for status in REASONS}
+
+
+def test_the_rules_of_idempotency_are_spelled_out() -> None:
+    """What the same key means, in each case, stands where one submits."""
+    said = DOCUMENT["paths"]["/payments"]["post"]["description"]
+    for rule in (
+        "The same key with the same content is the same payment",
+        "The same key with other content is refused (409)",
+        "UNKNOWN and the same key again: another round of repeats",
+        "UNSENT and the same key again: it is submitted anew",
+        "The same key and content at the gateway's other site makes the same FPID there",
+    ):
+        assert rule in said
+
+
+@pytest.mark.parametrize("state", [state for state in State if state >= State.UNSUBMITTED])
+def test_every_standing_is_as_described(state: State) -> None:
+    """What the door says of a payment in any state is what the document says."""
+    standing = Standing(FPID, state, "9909") if state is State.UNKNOWN else Standing(FPID, state)
+    if state is State.SETTLED:
+        standing = Standing(FPID, state, "0000", "", "receiver", "309999", "87654321", "20251122001", "1")
+    value = json.loads(encode(progress_of(standing)))
+    assert list(faults(value, {"$ref": "#/components/schemas/Progress"})) == []
+    assert (value["state"] == "PENDING") is (state not in RESTING)
+
+
+def test_what_is_submitted_is_as_described() -> None:
+    """The examples of a submission are taken by the gateway that serves their type; so is the tests' own."""
+    examples = DOCUMENT["paths"]["/payments"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    for group, value in (("sip", examples["payment"]), ("other", examples["return"]), ("sip", {"value": BODY})):
+        Reader(Codec(), group).read(json.dumps(value["value"]).encode(), "key")  # type: ignore[arg-type]  # a literal in a tuple
+        assert list(faults(value["value"], {"$ref": "#/components/schemas/Submitted"})) == []
 
 
 EXAMPLES = [
-    pytest.param(node["schema"], example["value"], id=f"{place.split('/')[2]} {name}")
+    pytest.param(node["schema"], example["value"], id=f"{node['schema']['$ref'].rpartition('/')[2]} {name}")
     for place, node in nodes(DOCUMENT)
-    if "examples" in node
+    if "examples" in node and "schema" in node
     for name, example in node["examples"].items()
 ]
 
@@ -159,13 +260,14 @@ def test_every_reason_is_described(reason: str) -> None:
 
 def test_it_is_said_what_a_notice_about_a_moment_is_not() -> None:
     """Whoever reads the document learns that an ORPHANED undoes nothing, and which statuses park a notice."""
-    description = DOCUMENT["paths"]["/notices"]["post"]["description"]
+    description = DOCUMENT["webhooks"]["/notices"]["post"]["description"]
     assert "Do not undo a payment because of an ORPHANED alone" in description
     assert "400, 409, 410, 413, 422 refuse it for good" in description
 
 
-def test_it_can_be_printed() -> None:
-    """`python -m gateway.processor.openapi` prints the document."""
-    command = [sys.executable, "-m", "gateway.processor.openapi"]
+@pytest.mark.parametrize(("half", "expected"), [([], DOCUMENT), (["processor"], HALF)])
+def test_it_can_be_printed(half: list[str], expected: dict[str, Any]) -> None:
+    """`python -m gateway.processor.openapi` prints the document, or the half of the processor."""
+    command = [sys.executable, "-m", "gateway.processor.openapi", *half]
     printed = subprocess.run(command, check=True, capture_output=True).stdout
-    assert json.loads(printed) == json.loads(json.dumps(DOCUMENT))
+    assert json.loads(printed) == json.loads(json.dumps(expected))
