@@ -11,6 +11,7 @@ from gateway.lifecycle import State
 from gateway.steps import Kind
 from gateway.verify import judge, needs_of
 from gateway.wire.codec import fpid_of
+from gateway.wire.message import PaymentRequest
 from tests.fakes.stage import CODEC, REPLY_S, Stage, Wire, request, restarted, reversal, scheme_return
 
 
