@@ -52,13 +52,10 @@ REPORT_LEVELS: Final[dict[ReportName, int]] = {
     "response unplaced": logging.WARNING,
     "advice": logging.ERROR,
     "usm": logging.WARNING,
-    "keys unsupported": logging.ERROR,
     "function unsupported": logging.WARNING,
     "request malformed": logging.ERROR,
 }
-"""How loud each report is. An advice says that the hub could not read or trust something of ours; a key change that we
-cannot do will end in wrong MACs: people must look.
-"""
+"""How loud each report is. An advice says that the hub could not read or trust something of ours: people must look."""
 
 
 class Inbox(Protocol):

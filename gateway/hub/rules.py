@@ -18,9 +18,9 @@ silence: `Lost`. This is the table `ECHOES`. The hub's own echo is always respon
 finishing.
 
 **The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for
-what we cannot do; key management is not built yet and gets 1909. A sign-off by the hub is accepted, and we sign on
-again after a pause. A 9824 is acknowledged with 9834; the caller passes it here only after it is durable. A 9624 is
-reported.
+what we cannot do. Key management (811, 885, 886) does not come here: the engine hands it to `keyring`. A sign-off by
+the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes it here only
+after it is durable. A 9624 is reported.
 
 **Responses** are matched by DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
 reported.
@@ -51,7 +51,6 @@ ReportName = Literal[
     "response unplaced",
     "advice",
     "usm",
-    "keys unsupported",
     "function unsupported",
     "request malformed",
 ]
@@ -262,9 +261,6 @@ REQUESTS: Final[dict[str, Response]] = {
     "831": Response("0000"),
     "882": Response("0000", "signed off by hub", Direction.SUBMIT),
     "892": Response("0000", "signed off by hub", Direction.RECEIVE),
-    "811": Response("1909", "keys unsupported"),
-    "885": Response("1909", "keys unsupported"),
-    "886": Response("1909", "keys unsupported"),
 }
 """By DE24. Whatever else the hub asks for gets `UNKNOWN`; so does a sign-on, which is ours to ask for."""
 UNKNOWN: Final = Response("1909", "function unsupported")

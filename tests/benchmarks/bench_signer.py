@@ -15,12 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
 import trio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway import config, log
 from gateway.clock import system_clock
+from gateway.signer.messages import held
 from gateway.signer.pool import Signer
 from gateway.work import MacJob
 from hsm.layout import Layout, find_module
@@ -97,7 +99,7 @@ def main() -> None:
         subprocess.run([*command, "--dir", folder], check=True, stdout=subprocess.DEVNULL, cwd=root)
         start = {
             "module": layout.module, "label": "fps-1", "pin_file": str(layout.pin_file("fps-1")),
-            "algorithm": options.algorithm, "retail_mechanism": 0, "keys": ["fps-own"],
+            "algorithm": options.algorithm, "retail_mechanism": 0, "keys": msgspec.to_builtins(held("fps-own")),
             "start_within_s": 10, "batch_within_s": 1,
         }  # fmt: skip
         environment = {**os.environ, "SOFTHSM2_CONF": str(layout.conf), "PYTHONPATH": str(root)}

@@ -237,18 +237,9 @@ def test_a_response_copies_what_identifies_the_request(player: Make, message: Ma
 # --- what else the hub may ask
 
 
-@pytest.mark.parametrize("function_code", ["811", "885", "886"])
-def test_key_management_is_answered_cannot(player: Make, function_code: str) -> None:
-    """Keys cannot be changed in band yet, and the hub is told so."""
-    player().play(f"""
-        {SIGNED_ON}
-        1    < 9804 {function_code} 500001  -> 9814 {function_code} 500001 1909, (keys unsupported)
-    """)
-
-
-@pytest.mark.parametrize("function_code", ["881", "891", "999", "000"])
+@pytest.mark.parametrize("function_code", ["881", "891", "999", "000", "811", "885", "886"])
 def test_unknown_functions_are_answered_cannot(player: Make, function_code: str) -> None:
-    """A sign-on is ours to ask for; what is not in the table we cannot."""
+    """A sign-on is ours to ask for; what is not in the table we cannot. Keys are the keyring's."""
     player().play(f"""
         {SIGNED_ON}
         1    < 9804 {function_code} 500001  -> 9814 {function_code} 500001 1909, (function unsupported)
@@ -256,8 +247,8 @@ def test_unknown_functions_are_answered_cannot(player: Make, function_code: str)
 
 
 def test_every_request_has_its_line() -> None:
-    """The function codes of 9804 in the protocol note, but for sign-on."""
-    assert set(REQUESTS) == {"811", "831", "882", "885", "886", "892"}
+    """The function codes of 9804 in the protocol note, but for sign-on and keys."""
+    assert set(REQUESTS) == {"831", "882", "892"}
 
 
 def test_a_sign_off_by_the_hub_is_accepted_and_signed_on_again(player: Make) -> None:
