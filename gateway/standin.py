@@ -81,6 +81,8 @@ def order_of(body: bytes) -> StandInMode:
         return _orders.decode(body).mode
     except msgspec.DecodeError as error:  # a validation error is one, too
         raise ValueError(str(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("JSON is malformed") from error
 
 
 def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:

@@ -406,7 +406,20 @@ def test_an_order_is_read(mode: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"{}", b"[]", b"null", b'{"mode": "off"}', b'{"mode": 1}', b'{"mode": "never", "for": 1}', b"\xff"],
+    [
+        b"",
+        b"{",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"mode": "off"}',
+        b'{"mode": 1}',
+        b'{"mode": "never", "for": 1}',
+        b"\xff",
+        b'{"mode": "\xff"}',
+        b'{"mode": ' + b"[" * 99_999,
+        b"[" * 99_999,
+    ],
 )
 def test_what_is_no_order_is_refused_with_words(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
