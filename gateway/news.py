@@ -16,6 +16,7 @@ A `Usm` with a fault never comes here by a link: the engine has rejected it (962
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -156,9 +157,15 @@ class News:
     """What was heard, and what stands because of it."""
 
     def __init__(
-        self, settings: config.News, meanings: Meanings, codec: Codec, commands: Commands, replay: Replay
+        self,
+        settings: config.News,
+        meanings: Meanings,
+        codec: Codec,
+        commands: Commands,
+        replay: Replay,
+        recorder: Link,
     ) -> None:
-        """`replay` has read the journal; what it holds is ours from here on."""
+        """`replay` has read the journal; what it holds is ours from here on. `recorder` is the link of our own records."""
         self._rules = Rules(settings, meanings)
         self._meanings = meanings
         self._codec = codec
@@ -167,18 +174,17 @@ class News:
         self._known = replay.known
         self._waiting: dict[bytes, list[Taken]] = {}
         """News whose record is not durable yet: who handed it on meanwhile."""
-        self._own_link: Link | None = None
-        self._record_s = 0.0
-        """When to record the permits anew."""
+        self._recorder = recorder
+        self._record_s = inf
+        """When to record the permits anew; inf: it has not begun."""
         self.counts: dict[tuple[str, str], int] = {}
         """By function code (`other` for those that are not in the list) and outcome."""
         self._latest: dict[str, dict[str, str]] = {}
 
     # --- starting
 
-    def begin(self, link: Link, now: Now) -> None:
-        """Before anything comes: record what stands. `link` is the link of what no link brought."""
-        self._own_link = link
+    def begin(self, now: Now) -> None:
+        """Before anything comes: record what stands."""
         self._record(now)
 
     # --- what comes
@@ -205,9 +211,8 @@ class News:
         elif event.content in self._known:
             self._settle(Heard(event, usm, None, [taken], source, again=True), now)
         else:
-            assert self._own_link is not None, "begin was called"
             heard = Heard(event, usm, None, [taken], source, again=False)
-            self._hear(heard, Kind.USM, steps.pack(steps.News(raw, source)), self._own_link)
+            self._hear(heard, Kind.USM, steps.pack(steps.News(raw, source)), self._recorder)
 
     def _refused(self, raw: bytes, source: str) -> str:
         """Why what was handed on is no news; empty when it is."""
@@ -277,9 +282,8 @@ class News:
             self._record(now)
 
     def _record(self, now: Now) -> None:
-        assert self._own_link is not None, "begin was called"
         self._record_s = now.mono_s + DAILY_S
-        self._do.record(Kind.PERMITS, steps.pack(self.permits), "", self._own_link)
+        self._do.record(Kind.PERMITS, steps.pack(self.permits), "", self._recorder)
 
     # --- what follows
 

@@ -1,9 +1,11 @@
 """How the commands of `news` are done: the scheme's news through the shells."""
 
 from gateway import config, log, news
+from gateway.clock import Now
 from gateway.engine.batch import Batch
+from gateway.engine.jobs import RECORDER
 from gateway.engine.shells import Link
-from gateway.news import Heard, News, Report
+from gateway.news import Heard, News, Report, Taken
 from gateway.news import Link as StoryLink
 from gateway.steps import Kind
 from gateway.wire.codec import Codec
@@ -19,8 +21,20 @@ class Hearing(news.Commands):
     def __init__(
         self, settings: config.News, meanings: Meanings, codec: Codec, replay: news.Replay, batch: Batch
     ) -> None:
-        self.story = News(settings, meanings, codec, self, replay)
+        self.story = News(settings, meanings, codec, self, replay, RECORDER)
         self._batch = batch
+        self._handed_in: list[tuple[bytes, str, Taken]] = []
+
+    def hand_in(self, raw: bytes, source: str, taken: Taken) -> None:
+        """Another process of ours hands news on: noted for the next wake-up."""
+        self._handed_in.append((raw, source, taken))
+
+    def take(self, now: Now) -> None:
+        """What was handed in, and what is due."""
+        handed_in, self._handed_in = self._handed_in, []
+        for raw, source, taken in handed_in:
+            self.story.on_handed_on(raw, source, taken, now)
+        self.story.handle_timer(now)
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
         """See `news.Commands`; so are all that follow."""

@@ -1,6 +1,7 @@
 """Unsolicited messages as the hub sends them, and the story's shells as lists."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from gateway import config, steps
@@ -109,8 +110,9 @@ def hearing(settings: config.News | None = None, shells: Shells | None = None) -
     for kind, body, _ in shells.records:
         replay.record(kind, shells.wall_ns, body)
     given = settings or config.News(own_institutions=(OWN,))
-    news = News(given, MEANINGS, CODEC, shells, replay)
-    news.begin(RECORDER, shells.now)
+    news = News(given, MEANINGS, CODEC, shells, replay, RECORDER)
+    assert news.next_timer() == inf
+    news.begin(shells.now)
     shells.log.clear()
     return news, shells
 
