@@ -66,11 +66,14 @@ def verdict(judged: Verdict) -> str:
     promises = [
         [invariant.name, f"{invariant.checked:,}", f"{invariant.violations:,}" if invariant.violations else "holds"]
         for invariant in judged.invariants
+        if invariant.checked
     ]
     parts = [accounts]
     if figures := {name: number for name, number in sorted(judged.figures.items()) if number}:
         parts.append(counts("besides", figures))
-    parts.append(table(["promise", "checked", "violations"], promises))
+    idle = len(judged.invariants) - len(promises)
+    about = f"\n({idle} more had nothing to check)" if idle else ""
+    parts.append(table(["promise", "checked", "violations"], promises) + about)
     for invariant in judged.invariants:
         if invariant.violations:
             more = invariant.violations - len(invariant.first)

@@ -1,125 +1,46 @@
-"""A world on loopback: tokens, a mock processor, a mock hub with two sites, and one gateway, each a process of its own.
+"""A world on loopback: a mock hub with two sites, and a bank, or two, with tokens, a mock processor, and gateways.
 
-Everything that is started here is ended here, by its process id, however the world ends. Each part's output lies in the
-world's directory, and so do the books, the journal and the gateway's configuration.
+Each part is a process of its own. Everything that is started here is ended here, by its process id, however the world
+ends. Each part's output lies in the world's directory, and so do the books, the journals and the configurations.
+
+Most worlds have one bank with one gateway: what is said of "the gateway" and "the processor" is said of those. `banks`
+has all of them.
 """
 
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import httptools
-import msgspec
 import trio
-from msgspec import Struct
 
 from loadtest import books, control
+from loadtest.banks import BANKS, KEYS_FILE, SIMULATED, Bank, Gateway, Plan, participants
 from loadtest.ledger import Verdict
+from loadtest.processes import (
+    PYTHON,
+    READY_WITHIN_S,
+    Child,
+    WorldError,
+    children_of,
+    http,
+    machine_spent_s,
+    spent_s,
+)
 
-PYTHON = sys.executable
-READY_WITHIN_S = 30.0
-"""How long a part may take until it says that it is ready."""
-END_WITHIN_S = 20.0
-"""How long a part may take to end when told to; then it is killed."""
-HTTP_WITHIN_S = 5.0
+__all__ = [
+    "KEYS_FILE", "PYTHON", "SITES", "Child", "Plan", "World", "WorldError", "backlog", "children_of", "http",
+    "interruptible", "said", "world",
+]  # fmt: skip
+
 SITES = ("a", "b")
-KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
-"""What `python -m hsm provision` writes for a mock hub."""
-
-
-class WorldError(Exception):
-    """The world cannot be had, or fell apart. Says which part, and where its output is."""
-
-
-class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the world is like."""
-
-    tokens: int = 2
-    stand_in_after_s: float = 5.0
-    patience_s: float = 10.0
-    synchronous: bool = True
-    processor_mode: str = "fast"
-    mischief: str = ""
-    """What the hub misbehaves with, as its `--mischief` takes it."""
-    segment_bytes: int = 64 * 1024 * 1024
-    gateway_cpu: int | None = None
-    """Pins the gateway's own process; its token workers go with `workers_cpu`, or stay with it."""
-    workers_cpu: int | None = None
-    others_cpu: int | None = None
-    """Pins hub and processor."""
-    log_level: str = "info"
-
-
-class Child:
-    """A process that this world started."""
-
-    def __init__(self, name: str, process: trio.Process, output: Path) -> None:
-        self.name = name
-        self.process = process
-        self.output = output
-
-    @classmethod
-    async def start(
-        cls, name: str, command: Sequence[str], directory: Path, *, cpu: int | None = None, piped: bool = False
-    ) -> Self:
-        """Start it; its output is appended to NAME.log, but for a `piped` standard output."""
-        output = directory / f"{name}.log"
-        with output.open("ab") as file:
-            process = await trio.lowlevel.open_process(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if piped else file,
-                stderr=file,
-                cwd=directory,
-                env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,  # Ctrl-C is ours to pass on, in our order
-            )
-        if cpu is not None:
-            os.sched_setaffinity(process.pid, {cpu})
-        return cls(name, process, output)
-
-    async def first_line(self) -> dict[str, Any]:
-        """The JSON that it prints first. Raises `WorldError`."""
-        assert self.process.stdout is not None
-        text = b""
-        with trio.move_on_after(READY_WITHIN_S):
-            while b"\n" not in text:
-                chunk = await self.process.stdout.receive_some(65536)
-                if not chunk:
-                    break
-                text += chunk
-        try:
-            return msgspec.json.decode(text.partition(b"\n")[0], type=dict[str, Any])
-        except msgspec.MsgspecError:
-            raise WorldError(f"{self.name} did not start: see {self.output}") from None
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self.process.poll() is None
-
-    async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = END_WITHIN_S) -> int:
-        """Ask it to end, wait, kill it when it does not; returns its exit code. Shielded: it is gone afterwards."""
-        with trio.CancelScope(shield=True):
-            if self.running:
-                self.process.send_signal(number)
-            with trio.move_on_after(within_s):
-                await self.process.wait()
-            if self.running:
-                self.process.kill()
-            code: int = await self.process.wait()
-            if self.process.stdout is not None:
-                await self.process.stdout.aclose()
-        return code
 
 
 class World:
@@ -128,64 +49,81 @@ class World:
     def __init__(self, directory: Path, plan: Plan) -> None:
         self.directory = directory
         self.plan = plan
-        self.journal = directory / "journal"
-        self.configuration = directory / "gateway.toml"
         self.hub_book = directory / "hub.ndjson"
-        self.processor_book = directory / "processor.ndjson"
         self.hub: control.Control
         self.ports: dict[str, int] = {}
-        self.ops_port = 0
-        self.processor_port = 0
-        self.processor_control_port = 0
-        self.gateway: Child | None = None
-        self.processor: Child | None = None
+        """Site → port of the hub, for the first bank's first group."""
+        self.banks = [Bank(who, directory, plan, first=not number) for number, who in enumerate(BANKS[: plan.banks])]
         self._hub: Child | None = None
+
+    # --- the one bank, the one gateway
+
+    @property
+    def bank(self) -> Bank:
+        """The first bank."""
+        return self.banks[0]
+
+    @property
+    def the_gateway(self) -> Gateway:
+        """The first gateway of the first bank."""
+        return self.bank.gateways[0]
+
+    @property
+    def gateways(self) -> list[Gateway]:
+        """Those of all banks."""
+        return [gateway for bank in self.banks for gateway in bank.gateways]
+
+    @property
+    def gateway(self) -> Child | None:
+        """The gateway's process."""
+        return self.the_gateway.child
+
+    @gateway.setter
+    def gateway(self, child: Child | None) -> None:
+        self.the_gateway.child = child
+
+    @property
+    def processor(self) -> Child | None:
+        """The processor's process."""
+        return self.bank.processor
+
+    @property
+    def journal(self) -> Path:
+        """The gateway's journal."""
+        return self.the_gateway.journal
+
+    @property
+    def configuration(self) -> Path:
+        """The gateway's configuration."""
+        return self.the_gateway.configuration
+
+    @property
+    def ops_port(self) -> int:
+        """The gateway's."""
+        return self.the_gateway.ops_port
 
     # --- bringing it up
 
     async def start(self, *, gateway: bool = True) -> None:
         """Make the tokens and start every part. Raises `WorldError`."""
-        tokens = await self._provision()
-        await self.start_processor()
-        await self._start_hub()
-        self.ops_port = free_port()
-        self.configuration.write_text(_configuration(self, tokens), encoding="utf-8")
+        for bank in self.banks:
+            await bank.provision()
+            await bank.start_processor()
+        ports = await self._start_hub()
+        for one in self.gateways:
+            one.write_configuration(ports[one.bank.identity.name][one.group])
         if gateway:
-            await self.start_gateway()
+            for one in self.gateways:
+                await one.start()
+            await self.signed_on(self.gateway)
 
-    async def _provision(self) -> str:
-        """Make the tokens; returns their part of the gateway's configuration."""
-        command = [PYTHON, "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
-        made = await trio.run_process(
-            [*command, str(self.plan.tokens)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": _python_path()},
-        )
-        if made.returncode:
-            raise WorldError(f"tokens cannot be made: {made.stderr.decode(errors='replace').strip()}")
-        text = made.stdout.decode()
-        return text[text.index("[[node.token]]") :]
-
-    async def start_processor(self) -> None:
-        """Start the processor, on the port that it had before."""
-        self.processor = await Child.start(
-            "processor",
-            [
-                PYTHON, "-m", "loadtest", "processor", "--port", str(self.processor_port),
-                "--control-port", str(self.processor_control_port), "--mode", self.plan.processor_mode,
-                "--ledger", str(self.processor_book),
-            ],
-            self.directory, cpu=self.plan.others_cpu, piped=True,
-        )  # fmt: skip
-        ports = await self.processor.first_line()
-        self.processor_port, self.processor_control_port = ports["port"], ports["control_port"]
-
-    async def _start_hub(self) -> None:
+    async def _start_hub(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Bank → group → site → port."""
         plan = self.plan
+        cast = self.directory / "participants.toml"
+        cast.write_text(participants(self.banks, plan.simulated), encoding="utf-8")
         command = [
-            PYTHON, "-m", "loadtest", "hub", "--keys", str(self.directory / "hsm" / KEYS_FILE),
+            PYTHON, "-m", "loadtest", "hub", "--participants", str(cast),
             "--ledger", str(self.hub_book), "--patience", str(plan.patience_s),
             *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief,
         ]  # fmt: skip
@@ -195,34 +133,63 @@ class World:
         ready = await self._hub.first_line()
         self.ports = ready["sites"]
         self.hub = await control.connect(ready["control"])
+        ports: dict[str, dict[str, dict[str, int]]] = ready["ports"]
+        return ports
+
+    async def start_processor(self) -> None:
+        """Start the processor, on the port that it had before."""
+        await self.bank.start_processor()
 
     async def start_gateway(self) -> None:
-        """Start the gateway and wait until every site has it signed on to receive. Raises `WorldError`."""
-        self.gateway = await Child.start(
-            "gateway",
-            [PYTHON, "-m", "gateway", "run", "--config", str(self.configuration)],
-            self.directory,
-            cpu=self.plan.gateway_cpu,
-        )
+        """Start the gateway and wait until every site has it signed on. Raises `WorldError`."""
+        await self.the_gateway.start()
         await self.signed_on(self.gateway)
 
     async def signed_on(self, gateway: Child | None = None) -> None:
-        """Wait until a link of each site is signed on to receive. Raises `WorldError`."""
+        """Wait until every gateway is signed on at each site, in both directions when payments leave, too.
+
+        Raises `WorldError`. `gateway`: give up when this one ends.
+        """
         with trio.move_on_after(READY_WITHIN_S):
             while gateway is None or gateway.running:
                 links = (await self.hub("statistics"))["links"]
-                if {link["site"] for link in links if link["receive"]} >= set(SITES):
-                    self._pin_workers()
+                if all(self._has_links(one, links) for one in self.gateways):
+                    for one in self.gateways:
+                        one.pin_workers()
                     return
                 await trio.sleep(0.1)
         where = f": see {gateway.output}" if gateway else ""
         raise WorldError(f"the gateway did not sign on at both sites{where}")
 
-    def _pin_workers(self) -> None:
-        """Move the gateway's token workers to their processor core."""
-        if self.gateway is not None and self.plan.workers_cpu is not None:
-            for pid in children_of(self.gateway.process.pid):
-                os.sched_setaffinity(pid, {self.plan.workers_cpu})
+    def _has_links(self, gateway: Gateway, links: list[dict[str, Any]]) -> bool:
+        """Whether its group has as many links at each site as it has gateways."""
+        bank, group = gateway.bank, gateway.group
+        wanted = max(1, sum(one.running for one in bank.gateways if one.group == group))
+        on = Counter(
+            link["site"]
+            for link in links
+            if link["participant"] == bank.identity.name
+            and link["group"] == group
+            and link["receive"]
+            and (link["submit"] or not self.plan.outbound)
+        )
+        return all(on[site] >= wanted for site in SITES)
+
+    # --- payments that leave
+
+    async def submit(
+        self, rate: float, duration: float, *, bank: Bank | None = None, wait_s: float = 0.0, **order: Any
+    ) -> dict[str, Any]:
+        """Have a bank's processor submit payments to everyone else's banks, at this rate. Raises `WorldError`."""
+        bank = bank or self.bank
+        others = [other.identity.institution for other in self.banks if other is not bank]
+        receivers = others or [SIMULATED.institution]
+        order = {"receivers": receivers, "model": "poisson", **order}
+        return await bank.submissions(do="start", rate=rate, duration=duration, wait_s=wait_s, **order)
+
+    async def submitted(self, bank: Bank | None = None, *, recent: bool = False) -> dict[str, Any]:
+        """What a bank's processor says of its submissions. Raises `WorldError`."""
+        return await (bank or self.bank).submissions(do="statistics", recent=recent)
 
     # --- taking parts away
 
@@ -237,27 +204,27 @@ class World:
         os.kill(children_of(self.gateway.process.pid)[0], signal.SIGKILL)
 
     async def processor_mode(self, mode: str) -> None:
-        """Have the processor behave like this. Raises `WorldError`."""
-        body = msgspec.json.encode({"mode": mode})
-        try:
-            status, said = await http(self.processor_control_port, "POST", "/control", body)
-        except OSError as error:
-            raise WorldError("the processor is away") from error
-        if status != 200:
-            raise WorldError(f"the processor refuses {mode}: {said.decode(errors='replace')}")
+        """Have the processors behave like this. Raises `WorldError`."""
+        for bank in self.banks:
+            await bank.processor_mode(mode)
 
     async def stop_gateway(self) -> int:
-        """SIGTERM: it drains. Returns its exit code."""
-        assert self.gateway is not None
-        code = await self.gateway.end()
-        self.gateway = None
-        return code
+        """SIGTERM: all gateways drain. Returns the exit code of the first, or of one that did not end with 0."""
+        codes: list[int] = []
+        async with trio.open_nursery() as nursery:
+
+            async def end(gateway: Gateway) -> None:
+                codes.append(await gateway.end())
+
+            for gateway in self.gateways:
+                if gateway.child is not None:
+                    nursery.start_soon(end, gateway)
+        return next((code for code in codes if code), 0)
 
     async def stop_processor(self) -> None:
-        """End the processor's process; its book is kept."""
-        assert self.processor is not None
-        await self.processor.end()
-        self.processor = None
+        """End the processors' processes; their books are kept."""
+        for bank in self.banks:
+            await bank.stop_processor()
 
     async def finish_hub(self) -> dict[str, Any]:
         """Let the hub wait until everything has its outcome, and end. Returns its statistics."""
@@ -269,17 +236,18 @@ class World:
     async def aclose(self) -> None:
         """End everything that is still there."""
         with trio.CancelScope(shield=True):
-            for child in (self.gateway, self._hub, self.processor):
-                if child is not None:
-                    await child.end(within_s=5)
-            if self._hub is not None and hasattr(self, "hub"):
-                await self.hub.aclose()
+            for bank in self.banks:
+                await bank.aclose()
+            if self._hub is not None:
+                await self._hub.end(within_s=5)
+                if hasattr(self, "hub"):
+                    await self.hub.aclose()
 
     # --- looking at it
 
     async def statistics(self) -> dict[str, Any]:
         """The gateway's `/statistics`; empty while it is away."""
-        return await _json_of(self.ops_port, "/statistics")
+        return await self.the_gateway.statistics()
 
     async def metrics(self) -> str:
         """The gateway's `/metrics`; empty while it is away."""
@@ -290,19 +258,30 @@ class World:
         return body.decode()
 
     async def settled(self) -> dict[str, Any]:
-        """Wait until the hub sends nothing more and everything sent has its outcome; returns the hub's statistics."""
+        """Wait until nobody sends or submits any more and everything has its outcome; returns the hub's statistics."""
         while True:
             hub = await self.hub("statistics")
-            if not hub["loading"] and not hub["outstanding"]:
+            if not hub["loading"] and not hub["outstanding"] and not await self._submitting():
                 return hub
             await trio.sleep(0.2)
 
+    async def _submitting(self) -> bool:
+        """Whether a processor still submits, or waits for an outcome."""
+        if self.plan.outbound:
+            for bank in self.banks:
+                if bank.processor is not None:
+                    said = await self.submitted(bank)
+                    if said["loading"] or said["open"]:
+                        return True
+        return False
+
     async def told_everything(self, within_s: float) -> bool:
-        """Wait until the gateway has nothing left to tell; false when that takes too long."""
+        """Wait until no gateway has anything left to tell; false when that takes too long."""
         quiet = 0
         with trio.move_on_after(within_s):
             while quiet < 3:
-                quiet = quiet + 1 if backlog(await self.statistics()) == 0 else 0
+                waiting = [backlog(await gateway.statistics()) for gateway in self.gateways]
+                quiet = quiet + 1 if not any(left != 0 for left in waiting) else 0
                 await trio.sleep(0.2)
         return quiet >= 3
 
@@ -312,14 +291,19 @@ class World:
             await trio.sleep(0.2)
 
     def spent_s(self) -> dict[str, float]:
-        """Processor time that each part has used, seconds; the token workers together; `machine`: all that is on it."""
-        parts = {"gateway": self.gateway, "hub": self._hub, "processor": self.processor}
-        running = {name: child.process.pid for name, child in parts.items() if child is not None and child.running}
-        spent = {name: _spent_s(pid) for name, pid in running.items()}
-        if "gateway" in running:
-            spent["workers"] = sum(map(_spent_s, children_of(running["gateway"])))
-        spent["machine"] = _machine_spent_s()
-        return spent
+        """Processor time that each part has used, seconds; the token workers together; `machine`: all that is on it.
+
+        Of several gateways or processors: all together.
+        """
+        spent: Counter[str] = Counter()
+        parts = [("hub", self._hub), *(("processor", bank.processor) for bank in self.banks)]
+        parts += [("gateway", gateway.child) for gateway in self.gateways]
+        for name, child in parts:
+            if child is not None and child.running:
+                spent[name] += spent_s(child.process.pid)  # type: ignore[assignment]  # a Counter adds floats as well
+                if name == "gateway":
+                    spent["workers"] += sum(map(spent_s, children_of(child.process.pid)))  # type: ignore[assignment]
+        return {**spent, "machine": machine_spent_s()}
 
     def gateway_rss_bytes(self) -> int | None:
         """The gateway's resident memory; None when it is not ours or has ended."""
@@ -330,7 +314,8 @@ class World:
 
     async def verdict(self) -> Verdict:
         """Judge the books. All parts must have ended. Raises `WorldError`."""
-        judge = partial(books.judge, [self.hub_book], [self.processor_book], [self.journal])
+        processors = [bank.book for bank in self.banks]
+        judge = partial(books.judge, [self.hub_book], processors, [gateway.journal for gateway in self.gateways])
         try:
             return await trio.to_thread.run_sync(judge)
         except (books.Unusable, OSError) as error:
@@ -387,118 +372,3 @@ async def interruptible(main: Callable[[], Awaitable[int]]) -> int:
         code = await main()
         nursery.cancel_scope.cancel()
     return code
-
-
-# --- small things
-
-
-def _python_path() -> str:
-    """Where this code is, for processes whose working directory is elsewhere."""
-    return str(Path(__file__).parent.parent)
-
-
-def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def children_of(pid: int) -> list[int]:
-    """The process ids of its direct children."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def _spent_s(pid: int) -> float:
-    """User and system time of a process, seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _machine_spent_s() -> float:
-    """Time that all processors of this machine were not idle, seconds."""
-    times = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    idle = times[3] + times[4]
-    return (sum(times) - idle) / os.sysconf("SC_CLK_TCK")
-
-
-class _Response:
-    """Collects what the parser calls it with."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.complete = False
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
-async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """One HTTP exchange with loopback: status and body. Raises OSError when there is none within `HTTP_WITHIN_S`."""
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    response = _Response()
-    parser = httptools.HttpResponseParser(response)
-    with trio.move_on_after(HTTP_WITHIN_S):
-        try:
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                await stream.send_all(head.encode() + body)
-                while not response.complete and (chunk := await stream.receive_some()):
-                    parser.feed_data(chunk)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError) as error:
-            raise ConnectionError("broken off") from error
-    if not response.complete:
-        raise ConnectionError("no answer")
-    return parser.get_status_code(), response.body
-
-
-async def _json_of(port: int, path: str) -> dict[str, Any]:
-    try:
-        status, body = await http(port, "GET", path)
-        return msgspec.json.decode(body, type=dict[str, Any]) if status == 200 else {}
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def _configuration(it: World, tokens: str) -> str:
-    """The gateway's TOML."""
-    plan = it.plan
-    hubs = "\n".join(
-        f'[[node.hub]]\nname = "{site}"\nhost = "127.0.0.1"\nport = {port}\nreconnect_max_s = 1.0\n'
-        for site, port in it.ports.items()
-    )
-    return f"""# Written by loadtest for one world.
-[pair.deadlines]
-stand_in_after_s = {plan.stand_in_after_s}
-reply_within_s = {plan.patience_s - 1.0}
-hub_patience_s = {plan.patience_s}
-
-[node]
-name = "sip-a"
-
-[node.journal]
-dir = {msgspec.json.encode(str(it.journal)).decode()}
-segment_bytes = {plan.segment_bytes}
-
-[node.processor]
-url = "http://127.0.0.1:{it.processor_port}"
-tell_pause_max_s = 2.0
-
-[node.ops]
-port = {it.ops_port}
-
-[node.log]
-level = "{plan.log_level}"
-format = "json"
-
-{hubs}
-{tokens}"""

@@ -1,0 +1,262 @@
+"""A bank of a world: its tokens, its processor, and its gateways, one for each payment group and data centre.
+
+What each part is told, where it listens, and how it is started and ended. The first bank's parts lie in the world's own
+directory, those of another in a directory of its name.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from loadtest.processes import PYTHON, Child, WorldError, children_of, free_port, http, json_of, python_path
+
+KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
+"""What `python -m hsm provision` writes for a mock hub."""
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the world is like."""
+
+    tokens: int = 2
+    stand_in_after_s: float = 5.0
+    patience_s: float = 10.0
+    synchronous: bool = True
+    processor_mode: str = "fast"
+    mischief: str = ""
+    """What the hub misbehaves with, as its `--mischief` takes it."""
+    segment_bytes: int = 64 * 1024 * 1024
+    gateway_cpu: int | None = None
+    """Pins the gateways' own processes; their token workers go with `workers_cpu`, or stay with them."""
+    workers_cpu: int | None = None
+    others_cpu: int | None = None
+    """Pins hub and processors."""
+    log_level: str = "info"
+    outbound: bool = False
+    """Whether processors submit: then each gateway has a door for them."""
+    banks: int = 1
+    """Banks behind gateways, two at the most. There is always one more that the hub plays."""
+    groups: tuple[str, ...] = ("sip",)
+    """Payment groups: each bank has a gateway, or several, for each."""
+    data_centres: int = 1
+    """Gateways of each bank and group."""
+    simulated: str = "accept"
+    """How the bank that the hub plays answers, as the hub's `--bank` takes it."""
+    answer_within_s: float = 16.0
+    """When an outbound payment is repeated."""
+    tell_per_s: float = 2000.0
+    """The pace of notices: each outbound payment is told."""
+
+
+class Identity(NamedTuple):
+    """Who a bank is to the scheme. Its sort codes begin with the first two digits of its institution."""
+
+    name: str
+    institution: str
+
+
+BANKS = (Identity("alpha", "600002"), Identity("beta", "500003"))
+SIMULATED = Identity("bank", "400001")
+"""The bank that the hub plays."""
+
+
+class Gateway:
+    """One gateway of a bank."""
+
+    def __init__(self, bank: "Bank", group: str, data_centre: str, *, first: bool) -> None:
+        self.bank = bank
+        self.group = group
+        self.name = f"{group}-{data_centre}" if bank.first else f"{bank.identity.name}-{group}-{data_centre}"
+        self.first = first
+        stem = "" if first else f"-{group}-{data_centre}"
+        self.journal = bank.directory / f"journal{stem}"
+        self.configuration = bank.directory / f"gateway{stem}.toml"
+        self.output = f"gateway{stem}"
+        self.ops_port = free_port()
+        self.submit_port = free_port() if bank.plan.outbound else 0
+        self.child: Child | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.child is not None and self.child.running
+
+    def write_configuration(self, hub_ports: dict[str, int]) -> None:
+        """Write its TOML. `hub_ports`: site → port of the hub for its group."""
+        self.configuration.write_text(_configuration(self, hub_ports), encoding="utf-8")
+
+    async def start(self) -> None:
+        """Start its process."""
+        command = [PYTHON, "-m", "gateway", "run", "--config", str(self.configuration)]
+        self.child = await Child.start(self.output, command, self.bank.directory, cpu=self.bank.plan.gateway_cpu)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it, by default so that it drains. Returns its exit code."""
+        assert self.child is not None
+        code = await self.child.end(number)
+        self.child = None
+        return code
+
+    def pin_workers(self) -> None:
+        """Move its token workers to their processor core."""
+        if self.child is not None and self.bank.plan.workers_cpu is not None:
+            for pid in children_of(self.child.process.pid):
+                os.sched_setaffinity(pid, {self.bank.plan.workers_cpu})
+
+    async def statistics(self) -> dict[str, Any]:
+        """Its `/statistics`; empty while it is away."""
+        return await json_of(self.ops_port, "/statistics")
+
+
+class Bank:
+    """A bank: a processor, tokens, gateways."""
+
+    def __init__(self, identity: Identity, directory: Path, plan: Plan, *, first: bool) -> None:
+        self.identity = identity
+        self.first = first
+        self.directory = directory if first else directory / identity.name
+        self.plan = plan
+        self.book = self.directory / "processor.ndjson"
+        self.keys = self.directory / "hsm" / KEYS_FILE
+        self.processor: Child | None = None
+        self.processor_port = 0
+        self.control_port = 0
+        self.tokens = ""
+        """Its tokens, as a part of a gateway's configuration."""
+        centres = "abcdefgh"[: plan.data_centres]
+        self.directory.mkdir(exist_ok=True)
+        self.gateways = [
+            Gateway(self, group, centre, first=group == plan.groups[0] and centre == "a")
+            for group in plan.groups
+            for centre in centres
+        ]
+
+    async def provision(self) -> None:
+        """Make its tokens. Raises `WorldError`."""
+        command = [PYTHON, "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
+        made = await trio.run_process(
+            [*command, str(self.plan.tokens)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": python_path()},
+        )
+        if made.returncode:
+            raise WorldError(f"tokens cannot be made: {made.stderr.decode(errors='replace').strip()}")
+        text = made.stdout.decode()
+        self.tokens = text[text.index("[[node.token]]") :]
+
+    async def start_processor(self) -> None:
+        """Start the processor, on the port that it had before."""
+        self.processor = await Child.start(
+            "processor",
+            [
+                PYTHON, "-m", "loadtest", "processor", "--port", str(self.processor_port),
+                "--control-port", str(self.control_port), "--mode", self.plan.processor_mode,
+                "--ledger", str(self.book),
+            ],
+            self.directory, cpu=self.plan.others_cpu, piped=True,
+        )  # fmt: skip
+        ports = await self.processor.first_line()
+        self.processor_port, self.control_port = ports["port"], ports["control_port"]
+
+    async def stop_processor(self) -> None:
+        """End the processor's process; its book is kept."""
+        assert self.processor is not None
+        await self.processor.end()
+        self.processor = None
+
+    async def processor_mode(self, mode: str) -> None:
+        """Have the processor behave like this. Raises `WorldError`."""
+        await self._control("/control", {"mode": mode})
+
+    async def submissions(self, **order: Any) -> dict[str, Any]:
+        """Have the processor do this (`submitter.Order`), at this bank's gateways. Raises `WorldError`."""
+        targets: dict[str, list[int]] = {}
+        for gateway in self.gateways:
+            if gateway.submit_port:
+                targets.setdefault(gateway.group, []).append(gateway.submit_port)
+        return await self._control("/submissions", {"targets": targets, "sender": self.identity.institution, **order})
+
+    async def _control(self, path: str, order: dict[str, Any]) -> dict[str, Any]:
+        try:
+            status, said = await http(self.control_port, "POST", path, msgspec.json.encode(order))
+        except OSError as error:
+            raise WorldError("the processor is away") from error
+        if status != 200:
+            raise WorldError(f"the processor refuses {order}: {said.decode(errors='replace')}")
+        return msgspec.json.decode(said, type=dict[str, Any])
+
+    async def aclose(self) -> None:
+        """End everything of it that is still there."""
+        for child in (*(gateway.child for gateway in self.gateways), self.processor):
+            if child is not None:
+                await child.end(within_s=5)
+
+
+def participants(banks: list[Bank], simulated: str) -> str:
+    """The hub's file of participants."""
+    entries = [
+        f'[[participant]]\nname = "{bank.identity.name}"\ninstitution = "{bank.identity.institution}"\n'
+        f'sort_codes = ["{bank.identity.institution[:2]}"]\nkeys = {_toml(bank.keys)}\n'
+        f"groups = {_toml(list(bank.plan.groups))}\n"
+        for bank in banks
+    ]
+    played = (
+        f'[[bank]]\nname = "{SIMULATED.name}"\ninstitution = "{SIMULATED.institution}"\n'
+        f'sort_codes = ["{SIMULATED.institution[:2]}"]\nrule = {_toml(simulated)}\n'
+    )
+    return "\n".join([*entries, played])
+
+
+def _toml(value: object) -> str:
+    """A string, path or list of strings."""
+    return msgspec.json.encode(str(value) if isinstance(value, Path) else value).decode()
+
+
+def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
+    """The gateway's TOML."""
+    bank, plan = gateway.bank, gateway.bank.plan
+    hubs = "\n".join(
+        f'[[node.hub]]\nname = "{site}"\nhost = "127.0.0.1"\nport = {port}\nreconnect_max_s = 1.0\n'
+        for site, port in hub_ports.items()
+    )
+    group = f'[pair]\ngroup = "{gateway.group}"\n\n' if gateway.group != "sip" else ""
+    door = f"[node.submissions]\nport = {gateway.submit_port}\n\n" if gateway.submit_port else ""
+    submit = f"[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n\n" if plan.outbound else ""
+    peers = ""
+    if gateway.group == "usm":
+        others = [other for other in bank.gateways if other.group != "usm"]
+        peers = "[node.peers]\n" + "".join(f'{other.name} = "http://127.0.0.1:{other.ops_port}"\n' for other in others)
+    return f"""# Written by loadtest for one world.
+{group}[pair.deadlines]
+stand_in_after_s = {plan.stand_in_after_s}
+reply_within_s = {plan.patience_s - 1.0}
+hub_patience_s = {plan.patience_s}
+
+{submit}[node]
+name = "{gateway.name}"
+
+[node.journal]
+dir = {_toml(gateway.journal)}
+segment_bytes = {plan.segment_bytes}
+
+[node.processor]
+url = "http://127.0.0.1:{bank.processor_port}"
+tell_pause_max_s = 2.0
+tell_per_s = {plan.tell_per_s}
+
+[node.ops]
+port = {gateway.ops_port}
+
+[node.log]
+level = "{plan.log_level}"
+format = "json"
+
+{door}{peers}
+{hubs}
+{bank.tokens}"""

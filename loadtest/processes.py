@@ -1,0 +1,166 @@
+"""Processes on loopback: started, watched, ended by their ids, and asked things over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httptools
+import msgspec
+import trio
+
+PYTHON = sys.executable
+READY_WITHIN_S = 30.0
+"""How long a part may take until it says that it is ready."""
+END_WITHIN_S = 20.0
+"""How long a part may take to end when told to; then it is killed."""
+HTTP_WITHIN_S = 5.0
+
+
+class WorldError(Exception):
+    """The world cannot be had, or fell apart. Says which part, and where its output is."""
+
+
+class Child:
+    """A process that this world started."""
+
+    def __init__(self, name: str, process: trio.Process, output: Path) -> None:
+        self.name = name
+        self.process = process
+        self.output = output
+
+    @classmethod
+    async def start(
+        cls, name: str, command: Sequence[str], directory: Path, *, cpu: int | None = None, piped: bool = False
+    ) -> Self:
+        """Start it; its output is appended to NAME.log, but for a `piped` standard output."""
+        output = directory / f"{name}.log"
+        with output.open("ab") as file:
+            process = await trio.lowlevel.open_process(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else file,
+                stderr=file,
+                cwd=directory,
+                env={**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # Ctrl-C is ours to pass on, in our order
+            )
+        if cpu is not None:
+            os.sched_setaffinity(process.pid, {cpu})
+        return cls(name, process, output)
+
+    async def first_line(self) -> dict[str, Any]:
+        """The JSON that it prints first. Raises `WorldError`."""
+        assert self.process.stdout is not None
+        text = b""
+        with trio.move_on_after(READY_WITHIN_S):
+            while b"\n" not in text:
+                chunk = await self.process.stdout.receive_some(65536)
+                if not chunk:
+                    break
+                text += chunk
+        try:
+            return msgspec.json.decode(text.partition(b"\n")[0], type=dict[str, Any])
+        except msgspec.MsgspecError:
+            raise WorldError(f"{self.name} did not start: see {self.output}") from None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    async def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = END_WITHIN_S) -> int:
+        """Ask it to end, wait, kill it when it does not; returns its exit code. Shielded: it is gone afterwards."""
+        with trio.CancelScope(shield=True):
+            if self.running:
+                self.process.send_signal(number)
+            with trio.move_on_after(within_s):
+                await self.process.wait()
+            if self.running:
+                self.process.kill()
+            code: int = await self.process.wait()
+            if self.process.stdout is not None:
+                await self.process.stdout.aclose()
+        return code
+
+
+def free_port() -> int:
+    """A port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def children_of(pid: int) -> list[int]:
+    """The process ids of its direct children."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def spent_s(pid: int) -> float:
+    """User and system time of a process, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_spent_s() -> float:
+    """Time that all processors of this machine were not idle, seconds."""
+    times = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = times[3] + times[4]
+    return (sum(times) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def python_path() -> str:
+    """Where this code is, for processes whose working directory is elsewhere."""
+    return str(Path(__file__).parent.parent)
+
+
+class _Response:
+    """Collects what the parser calls it with."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One HTTP exchange with loopback: status and body. Raises OSError when there is none within `HTTP_WITHIN_S`."""
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    response = _Response()
+    parser = httptools.HttpResponseParser(response)
+    with trio.move_on_after(HTTP_WITHIN_S):
+        try:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(head.encode() + body)
+                while not response.complete and (chunk := await stream.receive_some()):
+                    parser.feed_data(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError) as error:
+            raise ConnectionError("broken off") from error
+    if not response.complete:
+        raise ConnectionError("no answer")
+    return parser.get_status_code(), response.body
+
+
+async def json_of(port: int, path: str) -> dict[str, Any]:
+    """The JSON object that a GET gets; empty when it gets none."""
+    try:
+        status, body = await http(port, "GET", path)
+        return msgspec.json.decode(body, type=dict[str, Any]) if status == 200 else {}
+    except (OSError, msgspec.MsgspecError):
+        return {}
