@@ -165,7 +165,7 @@ class News:
         replay: Replay,
         recorder: Link,
     ) -> None:
-        """`replay` has read the journal; what it holds is ours from here on. `recorder` is the link of our own records."""
+        """`replay` has read the journal: what it holds is ours from here on. `recorder`: the link of our records."""
         self._rules = Rules(settings, meanings)
         self._meanings = meanings
         self._codec = codec

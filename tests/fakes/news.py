@@ -24,7 +24,7 @@ OTHER = "300000"
 """Another bank's."""
 
 
-def usm(function: str, at: str = "1122205501", number: int = 1, **fields: str) -> Usm:
+def usm(function: str, at: str = "1122205501", number: int = 1, **fields: Any) -> Usm:
     """A 9824 as it comes, with its bytes."""
     given: dict[str, Any] = {"date_sent": "20251122", **fields}
     message = Usm(mti="9824", function_code=function, transmission_time=at, message_id=f"{number:06}", **given)

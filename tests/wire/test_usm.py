@@ -1,6 +1,7 @@
 """A 9824, read: each field of each function, and the table of meanings with its mistakes."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from gateway.wire.usm import FUNCTIONS, Event, InstitutionStatus, event_of, sent
 from tests.fakes.news import MEANINGS, WALL_NS, usm
 
 BUILT_IN = (Path(__file__).parents[2] / "gateway" / "wire" / "usm.toml").read_text(encoding="utf-8")
-FULL = {
+FULL: dict[str, Any] = {
     "settlement_date": "20251123", "settlement_cycle": "003", "service_status": "01", "credit_items": "00000007",
     "response_time": "00012000", "suspension": "01", "suspension_previous": "00", "priority_groups": "03",
     "sitl_status": "00", "sitl_new": "0000000000000011", "sitl_previous": "0000000000000012",
@@ -75,7 +76,8 @@ def test_every_function_has_words() -> None:
 )  # fmt: skip
 def test_each_unknown_value_is_named(function: str, field: str, number: str) -> None:
     """The field, never the value; and it says nothing."""
-    event = event_of(usm(function, **{field: "777"[: 3 if field == "settlement_process" else 2]}), MEANINGS, WALL_NS)
+    given: dict[str, Any] = {field: "777" if field == "settlement_process" else "77"}
+    event = event_of(usm(function, **given), MEANINGS, WALL_NS)
     assert event.unknown == (number,)
     assert event.state == ""
 
@@ -87,7 +89,8 @@ def test_every_value_of_the_table(table: str) -> None:
     functions = {"service_status": "971", "suspension": "972", "priority_groups": "972", "cap_status": "974",
                  "sitl_status": "975", "settlement_process": "979"}  # fmt: skip
     for value, meaning in getattr(MEANINGS, table).items():
-        event = event_of(usm(functions[table], **{table: value}), MEANINGS, WALL_NS)
+        given: dict[str, Any] = {table: value}
+        event = event_of(usm(functions[table], **given), MEANINGS, WALL_NS)
         assert event.unknown == ()
         said = event.groups if isinstance(event, InstitutionStatus) and table == "priority_groups" else event.state
         assert said == meaning
