@@ -5,7 +5,9 @@
     ├─ engine        the one that acts
     ├─ client        questions to the processor
     ├─ forwarder     notices to the processor
-    ├─ ops           /live /ready /metrics /statistics
+    ├─ peers         the scheme's news to our other processes
+    ├─ ops           /live /ready /metrics /statistics, and what an operator switches
+    ├─ door          what the processor submits
     ├─ watch         unready: links on hold, without a token closed; ready again: resumed
     ├─ seal          the HSM signs the journal's chain now and then
     └─ links         to the hub's sites     start last, stop first
@@ -24,7 +26,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -32,19 +34,23 @@ import gateway
 from gateway import config, disk, log, metrics, steps
 from gateway.clock import system_clock
 from gateway.engine import Engine
+from gateway.engine.past import Past
 from gateway.hub.pool import Links
 from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
+from gateway.keyring import wanted_of
 from gateway.ops import server
-from gateway.outcomes import Outcomes, Replay
+from gateway.ops.news import NewsControl
 from gateway.processor.client import Client
+from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
+from gateway.processor.peers import Peers
 from gateway.signer.pool import Signer
+from gateway.standin import check as check_rules
+from gateway.standin import order_of
 from gateway.steps import Kind
-from gateway.submissions import Replay as SubmissionsReplay
-from gateway.submissions import Submissions
-from gateway.wire import fields
+from gateway.wire import fields, meanings
 from gateway.wire.codec import Codec
 
 _log = log.get("daemon")
@@ -86,6 +92,14 @@ class Stop:
             self.asked.set()
 
 
+class Telling(NamedTuple):
+    """Who is told what, and by whom."""
+
+    client: Client
+    forwarder: Forwarder
+    peers: Peers
+
+
 class Gateway:
     """The parts of one process, joined."""
 
@@ -94,31 +108,28 @@ class Gateway:
         configuration: config.Configuration,
         codec: Codec,
         journal: Journal,
-        replay: Replay,
-        submitted: SubmissionsReplay,
-        client: Client,
-        forwarder: Forwarder,
+        past: Past,
+        telling: "Telling",
     ) -> None:
         node, pair = configuration.node, configuration.pair
         self.configuration = configuration
         self.journal = journal
-        self.replay = replay
-        self.submitted = submitted
-        self.client = client
-        self.forwarder = forwarder
-        self.signer = Signer(node.token, pair.mac, system_clock, extra_keys=(pair.mac.seal_key,))
+        self.clean, self.unfinished = past.inbound.clean, past.unfinished
+        self.client, self.forwarder, self.peers = telling
+        self.signer = Signer(node.token, pair.mac, system_clock, extra_keys=(pair.mac.seal_key,), keys=pair.keys)
         message_ids = MessageIds()
         self.engine = Engine(
-            pair, node.payments_max, codec, replay.outcomes, submitted.submissions, journal, self.signer, self.client,
-            system_clock, message_ids,
-        )  # fmt: skip
+            pair, node.payments_max, codec, past, journal, self.signer, self.client, system_clock, message_ids
+        )
         self.links = Links(
             node.hub, pair, self.engine, message_ids, clock=system_clock, random=random.Random()  # noqa: S311 - jitter
         )  # fmt: skip
         self.engine.join(self.links)
         self.engine.closed = self.closed
+        self.door = Door(node.submissions, self.engine, codec, pair.group) if node.submissions else None
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
+        self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         metrics.REGISTRY.register(metrics.StepCounts(self.engine.counts))
         self.stop = Stop()
@@ -163,7 +174,29 @@ class Gateway:
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
             "processor": self.client.statistics(),
             "forwarder": self.forwarder.statistics(),
+            "peers": self.peers.statistics(),
+            "submissions": self.door.statistics() if self.door is not None else None,
         }
+
+    # --- what an operator switches
+
+    async def switch_stand_in(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """`POST /stand-in`: answered when the switch is on disk."""
+        try:
+            mode = order_of(body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        await self.engine.set_stand_in_mode(mode)
+        return 200, {"mode": mode}
+
+    async def request_key(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """`POST /keys/request`: ask the hub for a new key."""
+        try:
+            use = wanted_of(body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        why = self.engine.ask_for_key(use)
+        return (409, {"error": why}) if why else (202, {"use": use.value})
 
     # --- its life
 
@@ -178,12 +211,15 @@ class Gateway:
             tree.start_soon(self.engine.run)
             await tree.start(self.client.run)
             tree.start_soon(self.forwarder.run, self.journal)
+            tree.start_soon(self.peers.run, self.journal)
             await tree.start(self._serve)
             if not self.signer.serving:
                 self.links.hold(mute=True)  # dial none until one serves
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
             tree.start_soon(self.links.run)
+            if self.door is not None:
+                await tree.start(self.door.serve)
             _log.info("started", node=self.configuration.node.name, group=self.configuration.pair.group)
             async with trio.open_nursery() as ending:
                 ending.start_soon(self._cancel_at_once, ending)
@@ -201,13 +237,22 @@ class Gateway:
         """Take up what the last process left, before anything new can come."""
         node, pair = self.configuration.node, self.configuration
         started = steps.Started(node.name, gateway.__version__, pair.fingerprint())
-        if not self.replay.clean:
-            _log.warning("the last process did not end in peace", count=len(self.replay.unfinished))
-        self.engine.begin(started, self.replay, self.submitted)
+        if not self.clean:
+            _log.warning("the last process did not end in peace", count=self.unfinished)
+        self.engine.begin(started)
 
     async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
+        controls: dict[str, server.Control] = {
+            "/stand-in": self.switch_stand_in,
+            "/keys/request": self.request_key,
+            "/news": NewsControl(self.engine.on_handed_on),
+        }
         await server.serve(
-            self.configuration.node.ops, ready=self.ready, statistics=self.statistics, task_status=task_status
+            self.configuration.node.ops,
+            ready=self.ready,
+            statistics=self.statistics,
+            controls=controls,
+            task_status=task_status,
         )
 
     async def _watch(self) -> None:
@@ -262,22 +307,24 @@ async def run(configuration: config.Configuration) -> bool:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     node, pair = configuration.node, configuration.pair
     codec = Codec(fields.load(pair.wire.field_table))
+    words = meanings.load(pair.wire.usm_table)
+    check_rules(pair, codec.table.types)
     client = Client(node.processor)
-    forwarder = Forwarder(node.processor, node.name, client, the_processor(node.name, codec), clock=system_clock)
-    replay = Replay(Outcomes(pair.business_days))
-    submitted = SubmissionsReplay(Submissions(pair.business_days), codec)
+    forwarder = Forwarder(node.processor, node.name, client, the_processor(node.name, codec, words), clock=system_clock)
+    telling = Telling(client, forwarder, Peers(node, clock=system_clock))
+    past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:
-        replay.record(record.kind, record.time_ns, record.fpid, record.body)
-        submitted.record(record.kind, record.time_ns, record.fpid, record.body)
+        past.record(record.kind, record.time_ns, record.fpid, record.body)
         forwarder.remember(record)
+        telling.peers.remember(record)
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # blocks: nothing else is there yet that could wait for it
         journal = open_journal(node.journal, disk.RealDisk(), on_record=on_record)
         gc.freeze()  # what the journal remembers is no garbage: do not look at it again
         gc.set_threshold(*GC_THRESHOLDS)
-        finished = await Gateway(configuration, codec, journal, replay, submitted, client, forwarder).run(signals)
+        finished = await Gateway(configuration, codec, journal, past, telling).run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=system_clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:

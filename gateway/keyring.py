@@ -23,7 +23,7 @@ happened comes in through the `on_` methods, and `now` is an argument.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -167,6 +167,23 @@ class Commands(Protocol):
 
     def note_key(self, note: Note, label: str, detail: str = "") -> None:
         """Something worth a log line or a count (`SAID`); the label may be shown, and the detail."""
+
+
+class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator sends to ask for a new key."""
+
+    use: Literal["hub", "own"]
+
+
+_decode_wanted = msgspec.json.Decoder(_Wanted).decode
+
+
+def wanted_of(body: bytes) -> Use:
+    """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
+    try:
+        return Use(_decode_wanted(body).use)
+    except msgspec.DecodeError as error:  # a validation error is one, too
+        raise ValueError(str(error)) from error
 
 
 class _Itself:

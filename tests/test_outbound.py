@@ -401,26 +401,10 @@ def test_without_a_token_it_is_tried_again(world: World, heard: Heard) -> None:
     assert sent(world.link) == ["9200"], "it surely never left before"
 
 
-def restarted(old: World, *, after_s: float = 1.0) -> World:
-    """Killed and started again: what is durable is all there is, and every connection is new."""
-    new = World()
-    new.now_s = old.now_s + after_s
-    new.journal.records = old.journal.records[: old.journal.durable]
-    new.journal.durable = new.journal.handed_over = old.journal.durable
-    replay = SubmissionsReplay(new.engine.submissions, CODEC)
-    for kind, body, fpid in new.journal.records:
-        replay.record(kind, new.now.wall_ns - int(after_s * 1e9), fpid, body)
-    from gateway.outcomes import Replay
-
-    new.engine.begin(steps.Started("node", "0", "0"), Replay(new.engine.outcomes), replay)
-    new.link.id = old.link.id + 100
-    return new
-
-
 def test_a_restart_repeats_what_was_under_way(world: World, heard: Heard) -> None:
     world.submit(submission())
     world.settle()
-    world = restarted(world)
+    world = world.restarted(after_s=1.0)
     world.submit(heard.of(submission(wait=True)))
     world.later(LIMITS.pause_s)
     world.settle()
@@ -434,7 +418,7 @@ def test_a_restart_sends_nothing_that_is_too_old(world: World) -> None:
     """Days later a payment must not be made by surprise: it is UNKNOWN, and the processor decides."""
     world.submit(submission())
     world.settle()
-    world = restarted(world, after_s=LIMITS.repeat_for_s + 1)
+    world = world.restarted(after_s=LIMITS.repeat_for_s + 1)
     world.later(LIMITS.pause_s)
     world.settle()
     assert sent(world.link) == []
@@ -447,7 +431,7 @@ def test_a_restart_remembers_outcomes_and_keys(world: World, heard: Heard) -> No
     for code, request in zip(("0081", "1114"), list(world.link.sent), strict=True):
         world.frames(response(request, code))
     world.settle()
-    world = restarted(world)
+    world = world.restarted(after_s=1.0)
     world.submit(heard.of(submission()), heard.of(submission("key-2", "OUT2")), heard.of(submission("key-3", "OUT2")))
     assert [one.refused or (one.standing and one.standing.code) for one in heard.all] == ["0081", "1114", "conflict"]
 
@@ -623,7 +607,7 @@ class Story:
         self.world.submitting.append(link)
 
     def do_restart(self) -> None:
-        self.world = restarted(self.world)
+        self.world = self.world.restarted(after_s=1.0)
         for link in self.links:
             link.open = False
         self.told = [one for one in self.told if not one.standing or one.standing.state is not State.WAITING]

@@ -1,6 +1,7 @@
 """How the commands of `inbound` are done, and what every message that leaves on a link of its own request waits for."""
 
 import heapq
+from collections.abc import Callable
 
 from gateway import config, inbound, log, metrics, steps
 from gateway.clock import Now
@@ -14,7 +15,7 @@ from gateway.inbound import Link as StoryLink
 from gateway.outcomes import Outcomes
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, join_mac
-from gateway.wire.message import Advice
+from gateway.wire.message import Advice, PaymentRequest
 from gateway.work import Ask
 
 _log = log.get("engine")
@@ -24,11 +25,10 @@ class Arriving(inbound.Commands):
     """Carries payments that arrive through the shells."""
 
     def __init__(
-        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds
-    ) -> None:
-        self.story = Inbound(pair, payments_max, outcomes, codec, self)
-        self.own_key = pair.mac.own_key
-        """The label of the key that we sign with."""
+        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds,
+        may_stand_in: Callable[[PaymentRequest], bool],
+    ) -> None:  # fmt: skip
+        self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in)
         self.timers: list[tuple[float, str]] = []
         self.leaving = 0
         """Replies that are owed and have not reached a link."""
@@ -113,7 +113,7 @@ class Arriving(inbound.Commands):
 
     def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of the decision's reply."""
-        outgoing = Outgoing(self.own_key, covered, until_s, None, payment, decides=True, durable=False)
+        outgoing = Outgoing(self._batch.own_key, covered, until_s, None, payment, decides=True, durable=False)
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 
@@ -126,7 +126,7 @@ class Arriving(inbound.Commands):
     def leave(self, link: StoryLink, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
         """Make the MAC of any other reply and send it."""
         going: Link = link  # type: ignore[assignment]  # as in `send`
-        outgoing = Outgoing(self.own_key, covered, until_s, going, payment, decides=False, durable=False)
+        outgoing = Outgoing(self._batch.own_key, covered, until_s, going, payment, decides=False, durable=False)
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 

@@ -26,6 +26,10 @@ class Batch:
     def __init__(self, journal: Journal, signer: Signer, processor: Processor) -> None:
         self.now = Now(0.0, 0)
         """Of the present wake-up."""
+        self.own_key = ""
+        """The label of the key that we sign with."""
+        self.verifiers: tuple[str, ...] = ()
+        """The labels of the keys that what comes may be signed with, the likeliest first."""
         self.counts: dict[str, int] = {}
         """What was done since the start, by name."""
         self.pending: deque[tuple[int, Waiting]] = deque()

@@ -8,20 +8,13 @@ from gateway.clock import Now
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER, Carried, Departing
-from gateway.engine.shells import Link, Links
+from gateway.engine.shells import Link, Links, NoLinks
 from gateway.outbound import Link as StoryLink
 from gateway.outbound import Note, Outbound, Payment
 from gateway.steps import Kind
 from gateway.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.message import PaymentRequest
-
-
-class _NoLinks:
-    """Before the daemon has joined the links."""
-
-    def submitters(self) -> Sequence[Link]:
-        return ()
 
 
 class Leaving(outbound.Commands):
@@ -37,9 +30,7 @@ class Leaving(outbound.Commands):
         forbids: Callable[[PaymentRequest], str],
     ) -> None:
         self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, forbids)
-        self.own_key = pair.mac.own_key
-        """The label of the key that we sign with."""
-        self.links: Links = _NoLinks()
+        self.links: Links = NoLinks()
         self.alarms: list[tuple[float, str]] = []
         self._batch = batch
 
@@ -71,7 +62,7 @@ class Leaving(outbound.Commands):
 
     def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of a request."""
-        departing = Departing(self.own_key, covered, until_s, payment)
+        departing = Departing(self._batch.own_key, covered, until_s, payment)
         self._batch.wait_for_disk(position, departing)
         self._batch.jobs.append(departing)
 

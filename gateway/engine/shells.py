@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.clock import Now
 from gateway.steps import Kind
 from gateway.wire.message import Message
-from gateway.work import Ask, MacJob
+from gateway.work import Ask, Install, MacJob
 
 
 class Link(Protocol):
@@ -28,8 +28,22 @@ class Link(Protocol):
 class Links(Protocol):
     """What the engine asks of all links together (hub/pool.py)."""
 
+    @property
+    def links(self) -> Sequence[Link]:
+        """Those that stand."""
+
     def submitters(self) -> Sequence[Link]:
         """Those that the hub has signed on to submit."""
+
+
+class NoLinks:
+    """Before the daemon has joined the links."""
+
+    links: Sequence[Link] = ()
+
+    def submitters(self) -> Sequence[Link]:
+        """None."""
+        return ()
 
 
 class Journal(Protocol):
@@ -52,6 +66,15 @@ class Signer(Protocol):
 
     def submit(self, jobs: list[MacJob]) -> None:
         """Never waits."""
+
+    def hold(self, keys: tuple[Install, ...]) -> None:
+        """Tokens must have these keys (and the seal key) to serve, and no others."""
+
+    def install(self, key: Install) -> None:
+        """Have every serving token take this key, too; what comes of it comes through `on_installed`."""
+
+    def check_of(self, label: str) -> str:
+        """The check value of a key as the tokens compute it, upper-case hex; empty when none has said."""
 
 
 class Processor(Protocol):

@@ -18,20 +18,24 @@ from gateway import config, inbound, log, outbound, steps
 from gateway.clock import Clock, Now
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
+from gateway.engine.hearing import Hearing
 from gateway.engine.jobs import RECORDER, Carried, Departing, Incoming, Outgoing, Sealing
+from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
+from gateway.engine.past import Past
 from gateway.engine.shells import Journal, Link, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.session import MessageIds
-from gateway.outcomes import Outcomes, Replay
+from gateway.keyring import Use
+from gateway.news import Taken
 from gateway.steps import Kind
-from gateway.submissions import Replay as SubmissionsReplay
-from gateway.submissions import Submissions
 from gateway.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
 from gateway.wire.codec import Codec, split_mac
 from gateway.wire.message import (
     Advice,
     Message,
+    NetworkRequest,
+    NetworkResponse,
     PaymentRequest,
     PaymentResponse,
     ReversalRequest,
@@ -42,6 +46,8 @@ from gateway.work import Answer, MacJob, Standing, Submission
 
 _log = log.get("engine")
 
+DAILY_S = 86_400.0
+"""How often stand-in's mode is recorded anew."""
 PAYMENT_CLASSES = (b"92", b"94")
 """How the MTI of a message begins that is about a payment."""
 
@@ -50,20 +56,25 @@ class Engine:
     """One wake-up after the other."""
 
     def __init__(
-        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, submissions: Submissions,
-        journal: Journal, signer: Signer, processor: Processor, clock: Clock, message_ids: MessageIds,
+        self, pair: config.Pair, payments_max: int, codec: Codec, past: Past, journal: Journal, signer: Signer,
+        processor: Processor, clock: Clock, message_ids: MessageIds,
     ) -> None:  # fmt: skip
-        self._batch = Batch(journal, signer, processor)
-        self.arriving = Arriving(pair, payments_max, codec, outcomes, self._batch, message_ids)
-        self.leaving = Leaving(pair, payments_max, codec, submissions, self._batch, lambda _request: "")
+        batch = self._batch = Batch(journal, signer, processor)
+        outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
+        self.hearing = Hearing(pair.news, past.meanings, codec, past.news, batch)
+        self.news = self.hearing.story
+        self.keying = Keying(pair, past.ring, batch, signer, message_ids, self._transmit)
+        self.arriving = Arriving(pair, payments_max, codec, outcomes, batch, message_ids, self.news.may_stand_in)
+        self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal)
         self.inbound = self.arriving.story
         self.outbound = self.leaving.story
         self.outcomes = outcomes
         self.submissions = submissions
+        self._past: Past | None = past
         self.counts = self._batch.counts
         self.closed: Callable[[], str] = str
         """Says why no payment may be submitted now, or nothing. The daemon knows more than we do."""
-        self._mac = pair.mac
+        self._seal_key = pair.mac.seal_key
         self._deadlines = pair.deadlines
         self._respond_within_s = pair.session.respond_within_s
         self._codec = codec
@@ -77,7 +88,9 @@ class Engine:
         self._sent: list[tuple[Link, list[object], str]] = []
         self._downs: list[Link] = []
         self._submitted: list[list[Submission]] = []
+        self._installed: list[tuple[str, bool, str]] = []
         self._verifying = 0
+        self._record_mode_s = inf
 
     # --- what shells call: noted, nothing more
 
@@ -98,6 +111,16 @@ class Engine:
     def submit(self, submissions: list[Submission]) -> None:
         """The processor submits these. Each gets its `done`."""
         self._submitted.append(submissions)
+        self._wake.set()
+
+    def on_installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 - as the signer says it
+        """The tokens have this key, or have it not and why."""
+        self._installed.append((label, ok, why))
+        self._wake.set()
+
+    def on_handed_on(self, raw: bytes, source: str, taken: Taken) -> None:
+        """Another process of ours hands on news of the scheme. Ends in one call of `taken`."""
+        self.hearing.hand_in(raw, source, taken)
         self._wake.set()
 
     def look(self, key: str) -> Standing | None:
@@ -139,11 +162,14 @@ class Engine:
         No money is in it, and a gateway whose disk hangs must still be able to sign off. It leaves in the time that the
         session waits for its response, or never: a sign-off must not overtake the sign-on that replaced it.
         """
-        now = self._batch.now = self._clock()
+        self._batch.now = self._clock()
+        self._transmit(link, message)
+
+    def _transmit(self, link: Link, message: Message) -> None:
         covered = self._codec.encode(message)
         self._batch.record(Kind.MANAGEMENT_OUT, covered, "", link)
-        until_s = now.mono_s + self._respond_within_s
-        key = self.arriving.own_key
+        until_s = self._batch.now.mono_s + self._respond_within_s
+        key = self._batch.own_key
         self.arriving.start(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
         self._wake.set()
 
@@ -154,14 +180,23 @@ class Engine:
 
         Raises JournalFault when a record cannot be written.
         """
-        batch, timers, alarms = self._batch, self.arriving.timers, self.leaving.alarms
         while True:
-            timer_s = timers[0][0] if timers else inf
-            alarm_s = alarms[0][0] if alarms else inf
-            with trio.move_on_at(min(timer_s, alarm_s, batch.commit_by_s)):
+            with trio.move_on_at(self._next_s()):
                 await self._wake.wait()
             self._wake = trio.Event()
             self.turn(self._clock())
+
+    def _next_s(self) -> float:
+        """When something is due although nothing happens."""
+        timers, alarms = self.arriving.timers, self.leaving.alarms
+        return min(
+            timers[0][0] if timers else inf,
+            alarms[0][0] if alarms else inf,
+            self._batch.commit_by_s,
+            self.keying.due_s,
+            self.news.next_timer(),
+            self._record_mode_s,
+        )
 
     def turn(self, now: Now) -> None:
         """Everything that has happened, in the fixed order; then each shell gets its batch."""
@@ -178,17 +213,16 @@ class Engine:
         sent, self._sent = self._sent, []
         for link, contexts, reason in sent:
             self._take_sent(link, contexts, reason, now)
-        if self._downs:
-            downs, self._downs = self._downs, []
-            for link in downs:
-                self.outbound.on_link_down(link, now)
+        downs, self._downs = self._downs, []
+        for link in downs:
+            self.outbound.on_link_down(link, now)
         frames, self._frames = self._frames, []
         for link, batch_of_frames in frames:
             self._take_frames(link, batch_of_frames)
         if self._submitted:
             self._take_submissions(now)
-        self.arriving.take_timers(now)
-        self.leaving.take_alarms(now)
+        self._take_rare(now)
+        self._take_timers(now)
         self._batch.flush()
 
     def _take_durable(self, now: Now) -> None:
@@ -237,10 +271,40 @@ class Engine:
         if incoming.ok:
             self._dispatch(incoming, now)
         elif incoming.error == "wrong-mac":
+            verifiers = self._batch.verifiers
+            if len(verifiers) > 1 and incoming.key != verifiers[-1]:
+                self._verify_again(incoming, verifiers)
+                return
             self._batch.count("wrong_mac")
             self._reject(incoming.link, incoming.message.body, WRONG_MAC, "DE128")
         else:
             self._unverified(incoming)
+
+    def _verify_again(self, incoming: Incoming, verifiers: tuple[str, ...]) -> None:
+        """Keys are changing: what one key did not sign, another may have. Each is tried once."""
+        place = verifiers.index(incoming.key) if incoming.key in verifiers else -1
+        again = Incoming(
+            verifiers[place + 1], incoming.data, incoming.mac, incoming.deadline_s, incoming.link, incoming.message,
+            incoming.first_byte_s,
+        )  # fmt: skip
+        again.urgent = incoming.urgent
+        self._batch.jobs.append(again)
+        self._batch.count("verified_by_another_key")
+        self._verifying += 1
+
+    def _take_rare(self, now: Now) -> None:
+        if self._installed:
+            installed, self._installed = self._installed, []
+            for label, ok, why in installed:
+                self.keying.take_installed(label, why, now, ok=ok)
+        self.hearing.take(now)
+
+    def _take_timers(self, now: Now) -> None:
+        self.arriving.take_timers(now)
+        self.leaving.take_alarms(now)
+        self.keying.take_timer(now)
+        if self._record_mode_s <= now.mono_s:
+            self._record_mode(now)
 
     def _take_sent(self, link: Link, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -256,7 +320,7 @@ class Engine:
     def _take_frames(self, link: Link, frames: list[tuple[float, bytes]]) -> None:
         if not self._journal.has_room():
             frames = self._without_payments(link, frames)
-        decode, key, patience = self._codec.decode, self._mac.hub_key, self._deadlines.reply_within_s
+        decode, key, patience = self._codec.decode, self._batch.verifiers[0], self._deadlines.reply_within_s
         for first_byte_s, body in frames:
             try:
                 covered, mac = split_mac(body)
@@ -327,9 +391,12 @@ class Engine:
             self._unplaced(link, message)
 
     def _manage(self, message: Message, link: Link, now: Now) -> None:
-        position = self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
         if isinstance(message, Usm):
-            self._batch.wait_for_disk(position, lambda then: link.manage(message, then))
+            self.news.on_usm(message, link, now)
+            return
+        self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
+        if isinstance(message, NetworkRequest | NetworkResponse) and self.keying.story.takes(message):
+            self.keying.take(message, link, now)
         else:
             link.manage(message, now)
 
@@ -356,12 +423,33 @@ class Engine:
     def seal(self, position: int, chain: bytes) -> None:
         """Have the journal's chain value at `position` signed and recorded. Without an HSM there is none this time."""
         until_s = self._clock().mono_s + self._deadlines.reply_within_s
-        self._batch.jobs.append(Sealing(self._mac.seal_key, chain, until_s, position))
+        self._batch.jobs.append(Sealing(self._seal_key, chain, until_s, position))
         self._wake.set()
 
     def join(self, links: Links) -> None:
         """Where payments of ours may leave."""
-        self.leaving.links = links
+        self.leaving.links = self.keying.links = links
+
+    async def set_stand_in_mode(self, mode: config.StandInMode) -> None:
+        """Switch stand-in; returns when that is durable."""
+        self._batch.now = self._clock()
+        durable = trio.Event()
+        position = self.inbound.set_mode(mode, RECORDER)
+        self._batch.wait_for_disk(position, lambda _now: durable.set())
+        self._wake.set()
+        await durable.wait()
+
+    def ask_for_key(self, use: Use) -> str:
+        """Ask the hub for a new key (885); returns why not, in words, or nothing."""
+        now = self._batch.now = self._clock()
+        why = self.keying.ask(use, now)
+        self._wake.set()
+        return why
+
+    def _record_mode(self, now: Now) -> None:
+        """So that it does not go with its segment."""
+        self.inbound.record_mode(RECORDER)
+        self._record_mode_s = now.mono_s + DAILY_S
 
     @property
     def in_flight(self) -> int:
@@ -379,6 +467,8 @@ class Engine:
             "waiting_for_disk": len(self._batch.pending),
             "remembered": len(self.outcomes),
             "stand_in": self.inbound.stand_in_statistics(self._clock()),
+            "keys": self.keying.story.statistics(),
+            "news": self.news.statistics(),
             "outbound": {
                 "in_flight": len(self.outbound.in_flight),
                 "unknown": len(self.outbound.unknown),
@@ -386,16 +476,20 @@ class Engine:
             },
         }
 
-    def begin(self, started: steps.Started, replay: Replay, submitted: SubmissionsReplay) -> None:
+    def begin(self, started: steps.Started) -> None:
         """Before anything else: take up what the last process left unfinished.
 
-        What came and was not replied to is orphaned or undelivered, and told; what left is repeated.
+        What came and was not replied to is orphaned or undelivered, and told; what left is repeated. What lasts (keys,
+        permits, stand-in's mode) is recorded anew.
         """
+        past, self._past = self._past, None
+        assert past is not None, "an engine begins once"
         now = self._batch.now = self._clock()
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
-        self.inbound.on_restart(replay.unfinished, RECORDER, now)
-        replay.unfinished.clear()
-        self.inbound.take_up_mode(replay.stand_in_mode, RECORDER)
-        self.outbound.on_restart(submitted.unfinished, now)
-        submitted.unfinished.clear()
+        self.keying.begin(now)
+        self.news.begin(now)
+        self.inbound.take_up_mode(past.inbound.stand_in_mode, RECORDER)
+        self._record_mode_s = now.mono_s + DAILY_S
+        self.inbound.on_restart(past.inbound.unfinished, RECORDER, now)
+        self.outbound.on_restart(past.outbound.unfinished, now)
         self._journal.commit()

@@ -4,23 +4,24 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway import config
+from gateway import config, steps
 from gateway.clock import Now
 from gateway.engine import Engine
+from gateway.engine.past import Past
 from gateway.hub.session import MessageIds
-from gateway.outcomes import Outcomes
 from gateway.steps import Kind
-from gateway.submissions import Submissions
+from gateway.wire import meanings
 from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.message import (
     Message,
     PaymentRequest,
     PaymentResponse,
 )
-from gateway.work import Answer, Ask, MacError, MacJob, Submission
+from gateway.work import Answer, Ask, Install, MacError, MacJob, Submission
 
 CODEC = Codec()
 PAIR = config.Pair()
+MEANINGS = meanings.built_in()
 
 
 def mac_of(key: str, data: bytes) -> bytes:
@@ -58,6 +59,17 @@ class FakeSigner:
     """Keeps the batches until the test lets them be done."""
 
     batches: list[list[MacJob]] = field(default_factory=list)
+    held: tuple[Install, ...] = ()
+    installing: list[Install] = field(default_factory=list)
+
+    def hold(self, keys: tuple[Install, ...]) -> None:
+        self.held = keys
+
+    def install(self, key: Install) -> None:
+        self.installing.append(key)
+
+    def check_of(self, label: str) -> str:
+        return mac_of(label, bytes(16))[:3].hex().upper()
 
     def submit(self, jobs: list[MacJob]) -> None:
         self.batches.append(jobs)
@@ -117,11 +129,33 @@ class World:
         self.link = FakeLink()
         self.submitting: list[FakeLink] = [self.link]
         self.now_s = 10.0
-        self.engine = Engine(
-            pair, 1000, CODEC, Outcomes(7), Submissions(7), self.journal, self.signer, self.processor,
-            lambda: self.now, MessageIds(),
-        )  # fmt: skip
-        self.engine.join(self)
+        self.past = Past(7, CODEC, MEANINGS)
+        self.engine = self.made()
+
+    def made(self) -> Engine:
+        """The engine, with `past` as it is now; it has not begun."""
+        past, ids = self.past, MessageIds()
+        engine = Engine(self.pair, 1000, CODEC, past, self.journal, self.signer, self.processor, lambda: self.now, ids)
+        engine.join(self)
+        return engine
+
+    @property
+    def links(self) -> list[FakeLink]:
+        """Those that stand."""
+        return [link for link in self.submitting if link.open]
+
+    def restarted(self, *, after_s: float = 0.0) -> "World":
+        """Killed and started again: what is durable is all there is, and every connection is new."""
+        new = World(self.pair)
+        new.now_s = self.now_s + after_s
+        new.journal.records = self.journal.records[: self.journal.durable]
+        new.journal.durable = new.journal.handed_over = self.journal.durable
+        for kind, body, fpid in new.journal.records:
+            new.past.record(kind, new.now.wall_ns - int(after_s * 1e9), fpid, body)
+        new.engine = new.made()
+        new.engine.begin(steps.Started("node", "0", "0"))
+        new.link.id = self.link.id + 100
+        return new
 
     def submitters(self) -> list[FakeLink]:
         """The links that are signed on to submit."""

@@ -1,0 +1,126 @@
+"""How the commands of `keyring` are done: key changes through the shells."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from gateway import config, keyring, log
+from gateway.clock import Now
+from gateway.engine.batch import Batch
+from gateway.engine.shells import Link, Links, NoLinks, Signer
+from gateway.hub.session import MessageIds, transmission_time
+from gateway.keyring import SAID, Keyring, Note, Ring, Use
+from gateway.keyring import Link as StoryLink
+from gateway.steps import Kind
+from gateway.wire.message import Message, NetworkRequest, NetworkResponse
+from gateway.work import Install
+
+_log = log.get("keys")
+
+
+class Keying(keyring.Commands):
+    """Carries key changes through the shells, and tells the batch which keys are to be used."""
+
+    def __init__(
+        self, pair: config.Pair, ring: Ring | None, batch: Batch, signer: Signer, ids: MessageIds,
+        transmit: Callable[[Link, Message], None],
+    ) -> None:  # fmt: skip
+        self.links: Links = NoLinks()
+        self._batch = batch
+        self._signer = signer
+        self._ids = ids
+        self._transmit = transmit
+        self.story = Keyring(pair, self, ring)
+        self.due_s = inf
+        """When `take_timer` has something to do."""
+        self._show()
+
+    # --- what happened
+
+    def begin(self, now: Now) -> None:
+        """Before anything else."""
+        self.story.begin(now)
+        self._show()
+
+    def take(self, message: NetworkRequest | NetworkResponse, link: Link, now: Now) -> None:
+        """A message that the keyring takes."""
+        if isinstance(message, NetworkRequest):
+            self.story.on_request(message, link, now)
+        else:
+            self.story.on_response(message, link, now)
+        self._show()
+
+    def take_installed(self, label: str, why: str, now: Now, *, ok: bool) -> None:
+        """The tokens have a key, or have it not and why."""
+        self.story.on_installed(label, ok, why, now)
+        self._show()
+
+    def take_timer(self, now: Now) -> None:
+        """Let what is due happen."""
+        if self.due_s <= now.mono_s:
+            self.story.handle_timer(now)
+            self._show()
+
+    def ask(self, use: Use, now: Now) -> str:
+        """Ask the hub for a new key; returns why not."""
+        why = self.story.ask(use, now)
+        self._show()
+        return why
+
+    def _show(self) -> None:
+        self._batch.own_key = self.story.own
+        self._batch.verifiers = self.story.verifiers()
+        self.due_s = self.story.next_timer()
+
+    # --- Commands
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+        """See `keyring.Commands`; so are all that follow."""
+        return self._batch.record(kind, body, fpid, link)
+
+    def when_keys_recorded(self, position: int) -> None:
+        """Bring it back when it is durable."""
+
+        def durable(now: Now) -> None:
+            self.story.on_recorded(position, now)
+            self._show()
+
+        self._batch.wait_for_disk(position, durable)
+
+    def transmit(self, link: StoryLink, message: Message) -> None:
+        """Send a response."""
+        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        self._transmit(going, message)
+
+    def request(self, function_code: str, key_data: str, link: StoryLink | None) -> str:
+        """Send a 9804."""
+        standing = self.links.links
+        going = next((one for one in standing if one is link), standing[0] if standing else None)
+        if going is None:
+            return ""
+        message_id = self._ids.take()
+        request = NetworkRequest(
+            mti="9804", transmission_time=transmission_time(self._batch.now), message_id=message_id,
+            function_code=function_code, key_data=key_data,
+        )  # fmt: skip
+        self._transmit(going, request)
+        return message_id
+
+    def hold(self, keys: tuple[Install, ...]) -> None:
+        """Tell the tokens."""
+        self._signer.hold(keys)
+
+    def install(self, key: Install) -> None:
+        """Have the tokens take a key."""
+        self._signer.install(key)
+
+    def check_of(self, label: str) -> str:
+        """What the tokens compute."""
+        return self._signer.check_of(label)
+
+    def note_key(self, note: Note, label: str, detail: str = "") -> None:
+        """Say it, count it."""
+        self._batch.count("key_" + note.name.lower())
+        level, text = SAID[note]
+        say: Callable[..., Any] = getattr(_log, level)
+        say(text, key_label=label, detail=detail)

@@ -1,0 +1,37 @@
+"""What the journal says of the past, taken in while it is opened: what the engine begins with."""
+
+from gateway import keyring, news
+from gateway.keyring import Ring
+from gateway.outcomes import Outcomes, Replay
+from gateway.steps import Kind
+from gateway.submissions import Replay as SubmissionsReplay
+from gateway.submissions import Submissions
+from gateway.wire.codec import Codec
+from gateway.wire.meanings import Meanings
+
+
+class Past:
+    """Takes every record once, in order."""
+
+    def __init__(self, business_days: int, codec: Codec, meanings: Meanings) -> None:
+        self.inbound = Replay(Outcomes(business_days))
+        self.outbound = SubmissionsReplay(Submissions(business_days), codec)
+        self.ring: Ring | None = None
+        """The latest of the keys; None: those of the configuration."""
+        self.news = news.Replay(meanings, codec)
+        self.meanings = meanings
+
+    def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
+        """Take in one record. Raises `msgspec.DecodeError` when its body is none of its kind."""
+        self.inbound.record(kind, time_ns, fpid, body)
+        if kind >= Kind.SUBMITTED:  # cheap: this runs for every record of weeks
+            self.outbound.record(kind, time_ns, fpid, body)
+            if kind == Kind.KEYS:
+                self.ring = keyring.unpack(body)
+            else:
+                self.news.record(kind, time_ns, body)
+
+    @property
+    def unfinished(self) -> int:
+        """Payments that the last process left under way."""
+        return len(self.inbound.unfinished) + len(self.outbound.unfinished)
