@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gateway.config import Mac
+from gateway.config import Keys, Mac
 from gateway.errors import Refusal
 from gateway.signer.token import TokenFault
 from hsm import layout, provision
@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _provision(where: layout.Layout, keys_from: Path | None) -> int:
     count = provision.provision(where, print, keys_from)
-    tokens = f"{where.tokens} tokens with {', '.join(where.labels)} for {where.mac.algorithm}"
+    labels = f"{', '.join(where.labels)} for {where.mac.algorithm} and {where.transport_key}"
+    tokens = f"{where.tokens} tokens with {labels}"
     print(f"{count} things done: {tokens}" if count else f"nothing to do: {tokens}")
     print(f"\nkey values for a mock hub, development only: {where.keys_file}")
     print(f"for the gateway's configuration:\n\n{where.snippet()}", end="")
@@ -38,18 +39,19 @@ def _provision(where: layout.Layout, keys_from: Path | None) -> int:
 
 
 def _check(where: layout.Layout) -> int:
-    """Key check values per token: the MAC of zeros, leftmost bytes."""
+    """Key check values per token: the MAC of zeros, leftmost bytes; for the transport key what the token shows."""
     shown: dict[str, dict[str, str]] = {}
-    wrong = False
     for name in where.names:
         try:
-            shown[name] = provision.check_values(where, name, ZEROS)
+            values = provision.check_values(where, name, ZEROS)
         except TokenFault as error:
-            wrong = True
             print(f"{name}  {error}")
             continue
-        print(name, *(f"{label}={value[: 2 * KCV_BYTES].upper()}" for label, value in shown[name].items()), sep="  ")
-    for label in where.labels:
+        shown[name] = {label: value[: 2 * KCV_BYTES].upper() for label, value in values.items()}
+        shown[name][where.transport_key] = provision.transport_check(where, name)
+        print(name, *(f"{label}={value}" for label, value in shown[name].items()), sep="  ")
+    wrong = len(shown) < len(where.names)
+    for label in where.lengths:
         if len({values[label] for values in shown.values()}) > 1:
             wrong = True
             print(f"{label}: the tokens do NOT agree")
@@ -74,6 +76,7 @@ def _layout(options: argparse.Namespace) -> layout.Layout:
         remote=options.remote,
         prefix=options.prefix,
         mac=mac,
+        transport_key=options.transport_key,
     )
 
 
@@ -99,8 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         formatter_class=form,
         help="do all tokens hold the same keys?",
-        description="Print each token's key check values (the MAC of 16 zero bytes, leftmost 3 bytes). Exit status 1 "
-        "when they do not agree or a token cannot be used.",
+        description="Print each token's key check values (the MAC of 16 zero bytes, leftmost 3 bytes; for the "
+        "transport key, a block of zeros enciphered, where the token shows that). Exit status 1 when they do not "
+        "agree or a token cannot be used.",
     )
     defaults = Mac()
     for command in (making, checking):
@@ -117,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--own-key", default=defaults.own_key, metavar="LABEL", help="the key that we sign with")
         command.add_argument(
             "--seal-key", default=defaults.seal_key, metavar="LABEL", help="the key that seals the journal"
+        )
+        command.add_argument(
+            "--transport-key", default=Keys().transport_key, metavar="LABEL", help="the key that new keys come under"
         )
         command.add_argument("--module", metavar="PATH", help="the SoftHSM module; looked for when not given")
     return parser

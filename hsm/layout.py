@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Mac, Token
+from gateway.config import Keys, Mac, Token
 from gateway.errors import Refusal
 from gateway.signer.token import LEFT
 
@@ -13,6 +13,8 @@ KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """Label → value in hex. It exists so that a mock hub can hold the other end of the keys; no production site has one."""
 KEY_BYTES = {"aes-cmac": 16, "hmac-sha256": 32, "des3-retail": 16}
 """Lengths of the values: AES-128, as long as the digest, and two-key triple DES."""
+TRANSPORT_BYTES = 32
+"""AES-256: no weaker than any key that it wraps."""
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm2.so",
@@ -34,11 +36,17 @@ class Layout:
     """So many of the tokens, the last ones, stand for those of the other data centre."""
     prefix: str
     mac: Mac
+    transport_key: str = Keys().transport_key
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the keys, each once."""
+        """Of the keys that MACs are made with, each once."""
         return tuple(dict.fromkeys([self.mac.hub_key, self.mac.own_key, self.mac.seal_key]))
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Of every key's value, by label."""
+        return {**dict.fromkeys(self.labels, KEY_BYTES[self.mac.algorithm]), self.transport_key: TRANSPORT_BYTES}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
@@ -20,7 +20,7 @@ from gateway.errors import Refusal
 from gateway.signer.messages import Start, held
 from gateway.signer.token import OpenToken, TokenFault
 from hsm import reference
-from hsm.layout import KEY_BYTES, Layout
+from hsm.layout import Layout
 
 PIN_DIGITS = 12
 """Random ones; SoftHSM takes 4 to 255."""
@@ -61,7 +61,7 @@ def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
     library = _library(layout)
     for name in layout.names:
         _token(layout, library, name, did)
-        _keys(layout, library, name, layout.parts(values), did)
+        _keys(layout, library, name, _wanted(layout, values), did)
         _compare(layout, name, values)
     return len(done)
 
@@ -70,9 +70,8 @@ def _key_values(layout: Layout, keys_from: Path | None, did: Say) -> dict[str, b
     """The values of the key file, completed with new random ones, or with those of another site's key file."""
     known = _read_values(layout.keys_file) if layout.keys_file.exists() else {}
     given = _read_values(keys_from) if keys_from else {}
-    length = KEY_BYTES[layout.mac.algorithm]
     values = {}
-    for label in layout.labels:
+    for label, length in layout.lengths.items():
         if label in known and label in given and known[label] != given[label]:
             raise Refusal(f'{layout.keys_file}: "{label}" is another key than in {keys_from}')
         value = known.get(label) or given.get(label)
@@ -81,7 +80,8 @@ def _key_values(layout: Layout, keys_from: Path | None, did: Say) -> dict[str, b
                 raise Refusal(f'{keys_from}: holds no key "{label}"')
             value = secrets.token_bytes(length)
         if len(value) != length:
-            raise Refusal(f'"{label}" has {len(value)} bytes, {layout.mac.algorithm} wants {length}: use another --dir')
+            wanting = "a transport key" if label == layout.transport_key else layout.mac.algorithm
+            raise Refusal(f'"{label}" has {len(value)} bytes, {wanting} wants {length}: use another --dir')
         values[label] = value
     missing = [label for label in values if label not in known]
     if missing:
@@ -153,29 +153,54 @@ def _find(library: Any, name: str) -> Any:
     return found[0] if found else None
 
 
-def _keys(layout: Layout, library: Any, name: str, parts: dict[str, bytes], did: Say) -> None:
-    """The token holds a key for each label, of the right type and usage."""
-    wanted = _KEY_TYPES[layout.mac.algorithm]
-    encrypts = layout.mac.algorithm == "des3-retail"
+class Wanted(NamedTuple):
+    """A key as a token shall hold it."""
+
+    label: str
+    value: bytes
+    key_type: KeyType
+    may: Attribute
+    """The one thing that it may do."""
+    what: str
+    """What it is for, in words."""
+
+
+def _wanted(layout: Layout, values: dict[str, bytes]) -> list[Wanted]:
+    algorithm = layout.mac.algorithm
+    may = Attribute.ENCRYPT if algorithm == "des3-retail" else Attribute.SIGN
+    macs = layout.parts({label: values[label] for label in layout.labels})
+    transport = layout.transport_key
+    return [
+        *[Wanted(label, value, _KEY_TYPES[algorithm], may, algorithm) for label, value in macs.items()],
+        Wanted(transport, values[transport], KeyType.AES, Attribute.UNWRAP, "transport"),
+    ]
+
+
+def _keys(layout: Layout, library: Any, name: str, wanted: list[Wanted], did: Say) -> None:
+    """The token holds each key, of the right type and usage."""
     try:
         with _find(library, name).open(rw=True, user_pin=layout.pin_file(name).read_text()) as session:
-            for label, value in parts.items():
+            for each in wanted:
+                label = each.label
                 found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
                 if not found:
-                    session.create_object(_template(wanted, label, value, encrypts=encrypts))
+                    session.create_object(_template(each.key_type, label, each.value, may=each.may))
                     did(f'{name}: imported "{label}"')
                 elif len(found) > 1:
                     raise Refusal(f'{name}: {len(found)} keys are labelled "{label}": remove all but one')
-                elif found[0].key_type != wanted:
-                    raise Refusal(f'{name}: "{label}" is not a key for {layout.mac.algorithm}: use another --dir')
+                elif found[0].key_type != each.key_type:
+                    raise Refusal(f'{name}: "{label}" is not a key for {each.what}: use another --dir')
                 elif found[0][Attribute.EXTRACTABLE] or not found[0][Attribute.SENSITIVE]:
                     raise Refusal(f'{name}: "{label}" can be read out: remove it')
     except pkcs11.PKCS11Error as error:
         raise Refusal(f"{name}: {type(error).__name__}") from error
 
 
-def _template(key_type: KeyType, label: str, value: bytes, *, encrypts: bool) -> dict[Attribute, Any]:
-    never = (Attribute.VERIFY, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE)
+def _template(key_type: KeyType, label: str, value: bytes, *, may: Attribute = Attribute.SIGN) -> dict[Attribute, Any]:
+    usages = (
+        Attribute.SIGN, Attribute.VERIFY, Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP,
+        Attribute.DERIVE,
+    )  # fmt: skip
     return {
         Attribute.CLASS: ObjectClass.SECRET_KEY,
         Attribute.KEY_TYPE: key_type,
@@ -186,9 +211,7 @@ def _template(key_type: KeyType, label: str, value: bytes, *, encrypts: bool) ->
         Attribute.SENSITIVE: True,
         Attribute.EXTRACTABLE: False,
         # CKA_MODIFIABLE stays true: SoftHSM copies no key that is not, and a session copy is twice as fast
-        Attribute.SIGN: not encrypts,
-        Attribute.ENCRYPT: encrypts,
-        **dict.fromkeys(never, False),
+        **{usage: usage is may for usage in usages},
     }
 
 
@@ -212,6 +235,26 @@ def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
         token.close()
 
 
+def transport_check(layout: Layout, name: str) -> str:
+    """The transport key's check value (a block of zeros enciphered, six digits), or why there is none, in words.
+
+    The key may only unwrap, so it cannot be asked to make one: the token says it by itself (CKA_CHECK_VALUE), or not.
+    """
+    try:
+        token = _find(_library(layout), name)
+        if token is None:
+            return "no such token"
+        with token.open(user_pin=layout.pin_file(name).read_text()) as session:
+            wanted = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: layout.transport_key}
+            found = list(session.get_objects(wanted))
+            if len(found) != 1:
+                return "more than one" if found else "missing"
+            value: bytes = found[0][Attribute.CHECK_VALUE]
+    except (pkcs11.PKCS11Error, OSError) as error:
+        return f"unknown ({type(error).__name__})"
+    return value.hex().upper() or "there, and shows no check value"
+
+
 def _compare(layout: Layout, name: str, values: dict[str, bytes]) -> None:
     """The token's keys are those of the key file."""
     text = b"is it the same key?"
@@ -220,5 +263,10 @@ def _compare(layout: Layout, name: str, values: dict[str, bytes]) -> None:
     except TokenFault as error:
         raise Refusal(f"{name}: {error}") from error
     for label, value in values.items():
-        if shown[label] != reference.mac(layout.mac.algorithm, value, text).hex():
+        if label == layout.transport_key:
+            check = transport_check(layout, name)
+            right = check.startswith("there") or check == reference.enciphered_zeros(value)[:3].hex().upper()
+        else:
+            right = shown[label] == reference.mac(layout.mac.algorithm, value, text).hex()
+        if not right:
             raise Refusal(f'{name}: "{label}" is another key than in {layout.keys_file}')

@@ -4,7 +4,8 @@ The gateway itself never does: its keys are in tokens.
 """
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -15,7 +16,7 @@ MAC_BYTES = 8
 def mac(algorithm: str, key: bytes, data: bytes) -> bytes:
     """The 64-bit MAC; `algorithm` is one of `gateway.config.Mac.algorithm`."""
     if algorithm == "aes-cmac":
-        cmac = CMAC(algorithms.AES(key))
+        cmac = CMAC(AES(key))
         cmac.update(data)
         return cmac.finalize()[:MAC_BYTES]
     if algorithm == "hmac-sha256":
@@ -24,6 +25,12 @@ def mac(algorithm: str, key: bytes, data: bytes) -> bytes:
         return hmac.finalize()[:MAC_BYTES]
     assert algorithm == "des3-retail", algorithm
     return retail_mac(key, data)
+
+
+def enciphered_zeros(key: bytes) -> bytes:
+    """A block of zeros under an AES key: what the check value of a key that makes no MACs is the left of."""
+    context = Cipher(AES(key), modes.ECB()).encryptor()  # noqa: S305 (one block)
+    return context.update(bytes(16)) + context.finalize()
 
 
 def retail_mac(key: bytes, data: bytes) -> bytes:

@@ -19,8 +19,8 @@ finishing.
 
 **The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for
 what we cannot do. Key management (811, 885, 886) does not come here: the engine hands it to `keyring`. A sign-off by
-the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes it here only
-after it is durable. A 9624 is reported.
+the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes it here
+only after it is durable. A 9624 is reported.
 
 **Responses** are matched by DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
 reported.

@@ -42,7 +42,9 @@ def test_a_second_run_changes_nothing(run: Run, tmp_path: Path) -> None:
     before = contents(tmp_path / "dev")
     second = run("provision")
     assert second.returncode == 0, second.stderr
-    assert second.stdout.startswith("nothing to do: 2 tokens with fps-hub, fps-own, fps-seal for aes-cmac\n")
+    assert second.stdout.startswith(
+        "nothing to do: 2 tokens with fps-hub, fps-own, fps-seal for aes-cmac and fps-transport\n"
+    )
     assert contents(tmp_path / "dev") == before
 
 
@@ -53,7 +55,7 @@ def test_secrets_are_for_their_owner_only(run: Run, tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()} == {0o600}
     secrets = [path.read_text() for path in (folder / "pins").iterdir()]
     secrets += json.loads((folder / KEYS_FILE).read_text()).values()
-    assert len(set(secrets)) == len(secrets) == 7
+    assert len(set(secrets)) == len(secrets) == 8
     assert not any(secret in made.stdout + made.stderr for secret in secrets)
 
 
@@ -72,10 +74,9 @@ def test_all_tokens_hold_the_keys_of_the_key_file(run: Run, tmp_path: Path) -> N
     checked = run("check", "--algorithm", "des3-retail")
     assert checked.returncode == 0, checked.stdout
     values = json.loads((tmp_path / "dev" / KEYS_FILE).read_text())
-    shown = "  ".join(
-        f"{label}={reference.mac('des3-retail', bytes.fromhex(value), bytes(16))[:3].hex().upper()}"
-        for label, value in values.items()
-    )
+    checks = {label: reference.mac("des3-retail", bytes.fromhex(value), bytes(16)) for label, value in values.items()}
+    checks["fps-transport"] = reference.enciphered_zeros(bytes.fromhex(values["fps-transport"]))
+    shown = "  ".join(f"{label}={check[:3].hex().upper()}" for label, check in checks.items())
     assert checked.stdout.splitlines() == [f"fps-1  {shown}", f"fps-2  {shown}", "all 2 tokens agree"]
 
 
@@ -114,11 +115,11 @@ def test_a_run_killed_anywhere_is_completed(run: Run, tmp_path: Path) -> None:
         "sys.exit(__main__.main(sys.argv[1:]))\n"
     )
     folder = tmp_path / "dev"
-    for steps in range(1, 14, 2):
+    for steps in range(1, 16, 2):
         shutil.rmtree(folder, ignore_errors=True)
         options = ["provision", "--dir", str(folder), "--tokens", "1"]
         killed = subprocess.run([sys.executable, "-c", program, str(steps), *options], check=False)
-        assert killed.returncode == (9 if steps <= 12 else 0)
+        assert killed.returncode == (9 if steps <= 13 else 0)
         assert run("provision", tokens=1).returncode == 0
         assert run("check", tokens=1).stdout.splitlines()[-1] == "all 1 tokens agree"
 

@@ -234,7 +234,7 @@ class SoftHsmWorld(World):
     def other_key(self, name: str, label: str) -> None:
         self.lose_key(name, label)
         value = f"bytes({len(self.keys[label])})"
-        self._with_token(name, f"session.create_object(_template(KeyType.AES, label, {value}, encrypts=False))", label)
+        self._with_token(name, f"session.create_object(_template(KeyType.AES, label, {value}))", label)
 
     def lose_module(self, name: str) -> None:
         self._modules[name] = str(self._folders[name] / "no-such-module.so")

@@ -158,7 +158,7 @@ import sys, pkcs11
 from hsm.provision import KeyType, _template
 module, pin_file, value = sys.argv[1:]
 with pkcs11.lib(module).get_token(token_label="fps-1").open(rw=True, user_pin=open(pin_file).read()) as session:
-    session.create_object(_template(KeyType.DES3, "sign-only", bytes.fromhex(value), encrypts=False))
+    session.create_object(_template(KeyType.DES3, "sign-only", bytes.fromhex(value)))
 """
 
 
