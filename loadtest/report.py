@@ -11,6 +11,9 @@ _LATENCIES = {
     "decided": "from the request's writing to the reply",
     "stood_in": "the same, where stand-in replied",
     "lateness": "how late the generator itself was",
+    "acknowledged": "from the intended time until it was taken",
+    "settled": "from the intended time to the outcome",
+    "submitter": "how late the submitter itself was",
 }
 
 

@@ -2,6 +2,10 @@
 
     python -m loadtest run --rate 1500 --duration 60 --gateway-cpu 0 --others-cpu 1
     python -m loadtest run --saturate --gateway-cpu 0 --others-cpu 1
+    python -m loadtest run --outbound 1000 --rate 500
+
+With --outbound the mock processor submits payments too, or only: their latency counts from the intended time to the
+moment that the processor hears the outcome, through the gateway, the hub and the bank that the hub plays.
 
 The hub's latency counts from the intended time of each payment and so holds the generator's own lateness and the way
 through the loopback, both shown: it is an upper bound of what the gateway adds. The gateway's own histogram is shown
@@ -10,7 +14,8 @@ else was running, and only ratios can be trusted.
 
 With --saturate the rate rises step by step until the gateway no longer keeps up, then the last step is halved twice.
 Keeping up means: everything sent in a step was answered, p99 from the intended time stayed below --p99-limit, and no
-more was left outstanding at its end than that limit explains.
+more was left outstanding at its end than that limit explains; and nothing that was submitted was turned away (503).
+With --rate and --outbound both rise together.
 """
 
 import argparse
@@ -19,17 +24,19 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import trio
 
-from loadtest import report
+from loadtest import load, report
 from loadtest.hub import add_load_arguments
 from loadtest.ledger import Verdict
+from loadtest.load import Figures, Rates
 from loadtest.world import Plan, World, WorldError, interruptible, said, world
 
 TOLD_WITHIN_S = 120.0
+TELL_PER_S = 20_000.0
+"""The pace of notices where payments leave: each outcome is told."""
 LATE_MS = 5.0
 """A generator that is later than this at p99 does not have the processor when it needs it."""
 REFINEMENTS = 2
@@ -46,6 +53,20 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_load_arguments(parser.add_argument_group("the load"))
+    parser.add_argument(
+        "--outbound",
+        type=float,
+        default=0.0,
+        metavar="PER_S",
+        help="payments per second that the processor submits; without --rate, the hub sends none",
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="with --outbound: Prefer: wait, the outcome comes in the response; 0: in a notice (default: 10)",
+    )
     parser.add_argument("--warm-up", type=float, default=5.0, metavar="S", help="at the same rate (default: 5)")
     saturate = parser.add_argument_group("saturation")
     saturate.add_argument("--saturate", action="store_true", help="raise the rate until it is no longer kept up")
@@ -58,6 +79,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     where.add_argument("--others-cpu", type=int, metavar="N", help="pin hub and processor to this core")
     where.add_argument("--tokens", type=int, default=2, help="SoftHSM tokens (default: 2)")
     where.add_argument("--processor-mode", default="fast", metavar="MODE", help="see processor --help")
+    where.add_argument("--bank", default="accept", metavar="RULE", help="the hub's simulated bank, see hub --help")
     where.add_argument("--mischief", default="", metavar="LIST", help="of the hub, see hub --help (default: none)")
     where.add_argument("--stand-in-after", type=float, default=5.0, metavar="S", help="(default: 5)")
     where.add_argument("--asynchronous", action="store_true", help="the hub repeats rather than reverses")
@@ -79,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
         print("run: --no-gateway needs --dir", file=sys.stderr)
         return 2
     if options.rate is None:
-        options.rate = 500.0 if options.saturate else 100.0
+        options.rate = 0.0 if options.outbound else 500.0 if options.saturate else 100.0
     try:
         return trio.run(interruptible, partial(_main, options))
     except* WorldError as group:
@@ -98,17 +120,21 @@ async def _main(options: argparse.Namespace) -> int:
         workers_cpu=options.workers_cpu,
         others_cpu=options.others_cpu,
         log_level="warning",
+        outbound=bool(options.outbound),
+        simulated=options.bank,
+        tell_per_s=TELL_PER_S if options.outbound else Plan().tell_per_s,
     )
     async with world(plan, options.dir, keep=options.keep) as it:
         await it.start(gateway=not options.no_gateway)
         if options.no_gateway:
             _say(f"waiting for a gateway with {it.configuration} to sign on")
             await it.signed_on()
-        figures: dict[str, Any] = {"python": platform.python_version(), "cpus": _cpus(plan)}
+        figures: Figures = {"python": platform.python_version(), "cpus": _cpus(plan)}
+        rates = Rates(options.rate, options.outbound)
         if options.saturate:
-            figures["saturation"] = await _saturate(it, options)
+            figures["saturation"] = await _saturate(it, options, rates)
         else:
-            figures["load"] = await _measure(it, options)
+            figures["load"] = await _measure(it, options, rates)
         figures["gateway"] = await _gateway(it)
         await it.settled()
         await it.processor_mode("fast")  # whatever it was like: it must be possible to tell it everything now
@@ -136,98 +162,83 @@ def _cpus(plan: Plan) -> dict[str, int | None]:
     return {"gateway": plan.gateway_cpu, "workers": plan.workers_cpu, "others": plan.others_cpu}
 
 
-async def _measure(it: World, options: argparse.Namespace) -> dict[str, Any]:
+async def _measure(it: World, options: argparse.Namespace, rates: Rates) -> Figures:
     """Warm up, then measure at one rate."""
-    await _warm_up(it, options)
+    await _warm_up(it, options, rates)
     await it.hub("reset")
-    figures = await _step(it, options, options.rate, options.duration)
-    settled = await it.settled()
-    return {**figures, "latency": settled["latency"], "outstanding_after": 0}
+    if rates.outbound:
+        await it.bank.submissions(do="reset")
+    figures = await load.step(it, options, rates, options.duration)
+    latency = (await it.settled())["latency"]
+    if not rates.inbound:
+        latency = {}
+    if rates.outbound:
+        latency |= (await it.submitted())["latency"]
+    return {**figures, "latency": latency}
 
 
-async def _warm_up(it: World, options: argparse.Namespace) -> None:
+async def _warm_up(it: World, options: argparse.Namespace, rates: Rates) -> None:
     if options.warm_up:
-        await _load(it, options, options.rate, options.warm_up)
+        await load.drive(it, options, rates, options.warm_up)
         await it.settled()
 
 
-async def _load(it: World, options: argparse.Namespace, rate: float, duration: float) -> None:
-    await it.hub("start", rate=rate, duration=duration, model=options.model, seed=options.seed)
-    await trio.sleep(duration)  # looking costs the hub a millisecond: not while it sends
-    while (await it.hub("statistics"))["loading"]:  # noqa: ASYNC110 - the hub is another process
-        await trio.sleep(0.02)
-
-
-async def _step(it: World, options: argparse.Namespace, rate: float, duration: float) -> dict[str, Any]:
-    """One rate for one time: what was sent and answered meanwhile, and what it cost."""
-    before, spent = await it.hub("statistics", recent=True), it.spent_s()
-    await _load(it, options, rate, duration)
-    after, spent_after = await it.hub("statistics", recent=True), it.spent_s()
-    elapsed_s = after["now_s"] - before["now_s"]
-    replied = after["counts"].get("replied", 0) - before["counts"].get("replied", 0)
-    sent = after["counts"].get("sent", 0) - before["counts"].get("sent", 0)
-    figures = {
-        "rate": rate,
-        "elapsed_s": round(elapsed_s, 3),
-        "sent": sent,
-        "withheld": after["counts"].get("withheld", 0) - before["counts"].get("withheld", 0),
-        "replied": replied,
-        "replied_per_s": round(replied / elapsed_s, 1),
-        "outstanding": after["outstanding"],
-        "recent": after["recent"],
-    }
-    for name, seconds in spent_after.items():
-        figures[f"{name}_cpu"] = round((seconds - spent.get(name, 0.0)) / elapsed_s, 3)
-    return figures
-
-
-async def _saturate(it: World, options: argparse.Namespace) -> dict[str, Any]:
-    """Raise the rate until it is not kept up, then narrow down."""
-    steps: list[dict[str, Any]] = []
-    await _warm_up(it, options)
+async def _saturate(it: World, options: argparse.Namespace, first: Rates) -> Figures:
+    """Raise the rate until it is not kept up, then narrow down. Both directions rise together."""
+    steps: list[Figures] = []
+    await _warm_up(it, options, first)
     good, bad = 0.0, 0.0
-    for rate in _rates(options.rate, options.step):
-        kept = await _kept_up(it, options, rate, steps)
-        good, bad = (rate, bad) if kept else (good, rate)
+    for factor in _factors(options.step):
+        kept = await _kept_up(it, options, first.times(factor), steps)
+        good, bad = (factor, bad) if kept else (good, factor)
         if bad:
             break
     for _ in range(REFINEMENTS):
-        rate = (good + bad) / 2
-        kept = await _kept_up(it, options, rate, steps)
-        good, bad = (rate, bad) if kept else (good, rate)
-    return {"sustained_per_s": round(good), "p99_limit_ms": options.p99_limit, "steps": steps}
+        factor = (good + bad) / 2
+        kept = await _kept_up(it, options, first.times(factor), steps)
+        good, bad = (factor, bad) if kept else (good, factor)
+    sustained = first.times(good)
+    return {
+        "sustained_per_s": round(sum(sustained)),
+        "sustained": {name: round(rate) for name, rate in sustained._asdict().items() if rate},
+        "p99_limit_ms": options.p99_limit,
+        "steps": steps,
+    }
 
 
-def _rates(first: float, factor: float) -> Iterator[float]:
-    rate = first
+def _factors(step: float) -> Iterator[float]:
+    factor = 1.0
     while True:
-        yield rate
-        rate *= factor
+        yield factor
+        factor *= step
 
 
-async def _kept_up(it: World, options: argparse.Namespace, rate: float, steps: list[dict[str, Any]]) -> bool:
+async def _kept_up(it: World, options: argparse.Namespace, rates: Rates, steps: list[Figures]) -> bool:
     """Whether this rate is kept up; a rate that is not gets a second try, for the machine may have been busy."""
-    return await _try(it, options, rate, steps) or await _try(it, options, rate, steps)
+    return await _try(it, options, rates, steps) or await _try(it, options, rates, steps)
 
 
-async def _try(it: World, options: argparse.Namespace, rate: float, steps: list[dict[str, Any]]) -> bool:
-    figures = await _step(it, options, rate, options.step_s)
-    limit_ms = options.p99_limit
-    p99_ms = figures["recent"]["intended"].get("p99_ms", float("inf"))
-    left_max = rate * limit_ms / 1000 + 10
-    figures["kept_up"] = p99_ms < limit_ms and figures["outstanding"] <= left_max and not figures["withheld"]
+async def _try(it: World, options: argparse.Namespace, rates: Rates, steps: list[Figures]) -> bool:
+    figures = await load.step(it, options, rates, options.step_s)
+    figures["kept_up"] = load.kept_up(figures, options.p99_limit)
     steps.append(figures)
-    _say(
-        f"{rate:8,.0f}/s: replied {figures['replied_per_s']:8,.0f}/s, p99 {p99_ms:,.1f} ms, "
-        f"outstanding {figures['outstanding']:,}: {'kept up' if figures['kept_up'] else 'not kept up'}"
-    )
+    said = [
+        f"{name} {part['done_per_s']:,.0f}/s, p99 {part['recent'].get('p99_ms', float('nan')):,.1f} ms, "
+        f"{part['left']:,} left"
+        for name, part in _directions(figures)
+    ]
+    _say(f"{rates}: {'; '.join(said)}: {'kept up' if figures['kept_up'] else 'not kept up'}")
     await it.settled()
     return bool(figures["kept_up"])
 
 
-async def _gateway(it: World) -> dict[str, Any]:
+def _directions(figures: Figures) -> list[tuple[str, Figures]]:
+    return [(name, figures[name]) for name in ("inbound", "outbound") if name in figures]
+
+
+async def _gateway(it: World) -> Figures:
     """What the gateway says of itself: memory, and its own histogram of reply times."""
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     if (rss := it.gateway_rss_bytes()) is not None:
         figures["rss_mib"] = round(rss / 2**20, 1)
     buckets: list[tuple[str, float]] = []
@@ -240,20 +251,12 @@ async def _gateway(it: World) -> dict[str, Any]:
     return figures
 
 
-def _sections(figures: dict[str, Any], verdict: Verdict) -> Iterator[str]:
+def _sections(figures: Figures, verdict: Verdict) -> Iterator[str]:
     """The figures as text."""
     cpus = ", ".join(f"{name} on core {cpu}" for name, cpu in figures["cpus"].items() if cpu is not None)
     yield f"Python {figures['python']}; {cpus or 'not pinned'}"
     if "load" in figures:
-        load = figures["load"]
-        shown = {name: f"{value:,}" for name, value in load.items() if isinstance(value, int | float)}
-        yield report.table(["the load", ""], list(shown.items()))
-        yield report.latencies(load["latency"])
-        if (late_ms := load["latency"]["lateness"].get("p99_ms", 0.0)) > LATE_MS:
-            yield (
-                f"The generator itself was {late_ms:g} ms late at p99: this machine was busy with something else, and "
-                "the figures hold that too."
-            )
+        yield _load(figures["load"])
     else:
         yield _saturation(figures["saturation"])
     gateway = figures["gateway"]
@@ -265,29 +268,41 @@ def _sections(figures: dict[str, Any], verdict: Verdict) -> Iterator[str]:
     yield report.verdict(verdict)
 
 
-def _saturation(found: dict[str, Any]) -> str:
+def _load(measured: Figures) -> str:
+    rows = [
+        [name, *(f"{part[column]:,}" for column in ("rate", "sent", "done", "done_per_s", "left", "withheld"))]
+        for name, part in _directions(measured)
+    ]
+    latency = measured["latency"]
+    cores = ", ".join(f"{name} {cores:g}" for name, cores in measured["cpu"].items())
+    parts = [
+        report.table(["the load", "per s", "sent", "done", "done per s", "left at its end", "withheld"], rows),
+        f"cores: {cores}",
+        report.latencies(latency),
+    ]
+    for name in ("lateness", "submitter"):
+        late_ms = latency.get(name, {}).get("p99_ms", 0.0)
+        if late_ms > LATE_MS:
+            parts.append(
+                f"The generator itself was {late_ms:g} ms late at p99 ({name}): this machine was busy with something "
+                "else, and the figures hold that too."
+            )
+    return "\n\n".join(parts)
+
+
+CPUS = ("gateway", "workers", "hub", "processor", "machine")
+
+
+def _saturation(found: Figures) -> str:
     rows = [
         [
-            f"{step['rate']:,.0f}/s", f"{step['replied_per_s']:,.0f}/s",
-            *(f"{step['recent']['intended'].get(name, float('nan')):,.1f}" for name in ("p50_ms", "p99_ms", "max_ms")),
-            f"{step['outstanding']:,}", step.get("gateway_cpu", "–"), step.get("workers_cpu", "–"),
-            step.get("hub_cpu", "–"), step.get("processor_cpu", "–"), step["machine_cpu"],
-            "yes" if step["kept_up"] else "no",
+            name, f"{part['rate']:,.0f}/s", f"{part['done_per_s']:,.0f}/s",
+            *(f"{part['recent'].get(column, float('nan')):,.1f}" for column in ("p50_ms", "p99_ms", "max_ms")),
+            f"{part['left']:,}", *(step["cpu"].get(cpu, "–") for cpu in CPUS), "yes" if step["kept_up"] else "no",
         ]
         for step in found["steps"]
+        for name, part in _directions(step)
     ]  # fmt: skip
-    head = [
-        "offered",
-        "replied",
-        "p50 ms",
-        "p99 ms",
-        "max ms",
-        "left",
-        "gateway CPU",
-        "workers",
-        "hub",
-        "processor",
-        "machine",
-    ]
-    sustained = f"sustained: {found['sustained_per_s']:,}/s with p99 below {found['p99_limit_ms']:g} ms"
-    return report.table([*head, "kept up"], rows) + "\n\n" + sustained
+    head = ["direction", "offered", "done", "p50 ms", "p99 ms", "max ms", "left", *CPUS, "kept up"]
+    each = " and ".join(f"{rate:,}/s {name}" for name, rate in found["sustained"].items())
+    return report.table(head, rows) + f"\n\nsustained: {each} with p99 below {found['p99_limit_ms']:g} ms"

@@ -79,8 +79,9 @@ def test_figures_with_every_mischief_as_json(tmp_path: Path) -> None:
     shown = msgspec.json.decode(said)
     assert shown["ledger"]["balances"]
     load = shown["load"]
+    inbound = load["inbound"]
     # latencies also hold what was still outstanding when the time was over
-    assert 0 < load["replied"] <= load["latency"]["intended"]["count"] <= load["replied"] + load["outstanding"]
+    assert 0 < inbound["done"] <= load["latency"]["intended"]["count"] <= inbound["done"] + inbound["left"]
     assert shown["hub"]["counts"]["mischief answered"] >= 10
     assert shown["gateway"]["rss_mib"] > 0
     (kept,) = (tmp_path / "kept").iterdir()
