@@ -10,7 +10,7 @@ order of arrival does not matter. What comes by a link is handed on to our other
 (processor/forwarder.py follows the journal); what was handed on is neither: whoever handed it on does both.
 
 The whole `Permits` are recorded at each change, at the start and once a day (`steps.LASTING_KINDS` says why). A restart
-takes the latest of these records and applies the news behind it.
+merges these records with the news around them: news that stands before a record may have become durable after it.
 
 A `Usm` with a fault never comes here by a link: the engine has rejected it (9624/650). Handed on, it is refused.
 """
@@ -25,7 +25,7 @@ from msgspec import Struct
 from gateway import config, steps
 from gateway.clock import Now
 from gateway.errors import HubFault
-from gateway.permits import Permits, Rules, apply, held, may_stand_in, reasons, refusal
+from gateway.permits import Permits, Rules, apply, held, may_stand_in, merge, reasons, refusal
 from gateway.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
@@ -132,7 +132,7 @@ class Replay:
     def record(self, kind: Kind, time_ns: int, body: bytes) -> None:
         """Take in one record. Raises `msgspec.DecodeError` when a PERMITS or USM record is none."""
         if kind == Kind.PERMITS:
-            self.permits = _decode_permits(body)
+            self.permits = merge(self.permits, _decode_permits(body))
         elif kind == Kind.USM:
             said = steps.unpack(kind, body)
             assert isinstance(said, steps.News)

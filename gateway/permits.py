@@ -123,10 +123,34 @@ def apply(permits: Permits, event: Event) -> Permits:
     after = _institution_after(before, event)
     if after is before:
         return permits
-    institutions = {**permits.institutions, event.institution: after}
-    if len(institutions) > INSTITUTIONS_MAX:
-        del institutions[min(institutions, key=lambda key: (not institutions[key].free, institutions[key].latest))]
+    institutions = _bounded({**permits.institutions, event.institution: after})
     return msgspec.structs.replace(permits, institutions=institutions)
+
+
+def merge(permits: Permits, recorded: Permits) -> Permits:
+    """Of each thing the later: what was applied and what was recorded. Of one stamp, what was recorded.
+
+    A record does not hold all news that stands before it: some of that was not durable yet when it was written.
+    """
+    institutions = dict(permits.institutions)
+    for name, one in recorded.institutions.items():
+        institutions[name] = _merged(institutions.get(name, Institution()), one)
+    return msgspec.structs.replace(_merged(permits, recorded), institutions=_bounded(institutions))
+
+
+def _merged(here: _T, there: _T) -> _T:
+    later = {
+        name: said
+        for name in here.__struct_fields__
+        if isinstance(said := getattr(there, name), State | Groups | Limit) and said.stamp >= getattr(here, name).stamp
+    }
+    return msgspec.structs.replace(here, **later)
+
+
+def _bounded(institutions: dict[str, Institution]) -> dict[str, Institution]:
+    while len(institutions) > INSTITUTIONS_MAX:
+        del institutions[min(institutions, key=lambda key: (not institutions[key].free, institutions[key].latest))]
+    return institutions
 
 
 def _institution_after(before: Institution, event: Event) -> Institution:

@@ -219,6 +219,17 @@ def test_it_cannot_be_changed(load: Load) -> None:
             "32: node.hub[1].tls: certificate_file and key_file belong together: give both or neither",
         ),
         ("", "[node.processor.tls]\nca_file = 'a'", "32: node.processor.tls: is given, but the url says http"),
+        ("", "[pair.wire]\nusm_table = 'none.toml'", "33: pair.wire.usm_table: no such file"),
+        (
+            "",
+            "[node.peers]\nsip-b = 'http://127.0.0.1:1'\n[node.peer_tls]\nca_file = 'a'",
+            "34: node.peer_tls: is given, but a url of node.peers says http",
+        ),
+        (
+            "",
+            "[node.peer_tls]\nca_file = 'a'\nkey_file = 'k'",
+            "32: node.peer_tls: certificate_file and key_file belong together: give both or neither",
+        ),
     ],
 )
 def test_a_mistake(load: Load, old: str, new: str, mistake: str) -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from gateway import news as story
 from gateway import steps
 from gateway.news import DAILY_S, News, Replay
-from gateway.permits import Permits
+from gateway.permits import Permits, apply
 from gateway.steps import LASTING_KINDS, TOLD_KINDS, Kind
 from gateway.wire.message import Usm
+from gateway.wire.usm import event_of
 from tests.fakes.news import CODEC, MEANINGS, OTHER, OWN, Link, Shells, hearing, inbound, outbound, said, usm
 
 SUSPENDED = usm("971", service_status="01")
@@ -259,6 +260,26 @@ def test_the_journal_and_memory_agree(script: list[tuple[int, bool, bool]]) -> N
     again, _ = hearing(shells=shells)
     assert again.permits == news.permits
     assert again._known == news._known
+
+
+@given(st.lists(st.tuples(st.integers(0, len(PIECES) - 1), st.booleans(), st.booleans()), max_size=40))
+def test_killed_after_any_record(script: list[tuple[int, bool, bool]]) -> None:
+    """Wherever the journal ends, a start finds all that the news in it says: nothing that is durable is forgotten."""
+    news, shells = hearing()
+    for piece, by_link, sync in script:
+        if by_link:
+            news.on_usm(PIECES[piece], Link(1), shells.now)
+        else:
+            news.on_handed_on(PIECES[piece].body, "usm-a/1", lambda _: None, shells.now)
+        if sync and shells.waiting:  # the first alone: the rest became durable a moment later
+            news.on_recorded(shells.waiting.pop(0), shells.now)
+    expected = Permits()
+    for end, (kind, _, _) in enumerate(shells.records, 1):
+        if kind == Kind.USM:
+            message = CODEC.decode(said(shells.records[end - 1]).message)
+            assert isinstance(message, Usm)
+            expected = apply(expected, event_of(message, MEANINGS, shells.wall_ns))
+        assert restarted(Shells(records=shells.records[:end])) == expected
 
 
 @given(st.permutations(range(len(PIECES))), st.randoms(use_true_random=False))
