@@ -16,7 +16,7 @@ from loadtest import payments
 from loadtest.entries import HubEvent, HubWhat, fpid_hash
 from loadtest.histogram import Histogram
 from loadtest.judge import QUALIFIED, Heard
-from loadtest.switch import GROUPS, Link, Party, Switch
+from loadtest.switch import Link, Party, Switch
 
 if TYPE_CHECKING:
     from loadtest.submissions import Submission
@@ -105,7 +105,7 @@ class Deliveries:
     def pay(self, intended: Iterable[float], generator: payments.Generator, party: Party, now_s: float) -> None:
         """Send one payment for each intended time, all due by now, over the links that are signed on to receive."""
         switch, ends = self._switch, (generator.reply_key, generator.reply_tail)
-        group = GROUPS.get(generator.payment_type, "other")
+        group = switch.group_of(generator.payment_type)
         receivers, turn = party.ready(group), party.turn
         synchronous = self.settings.synchronous
         deadline_s = now_s + self.settings.patience_s
@@ -154,7 +154,7 @@ class Deliveries:
 
         Without a link that is signed on to receive it waits for one.
         """
-        payment = Payment(made, ends, now_s, party, GROUPS.get(made.fpid[18:20], "other"), synchronous=synchronous)
+        payment = Payment(made, ends, now_s, party, self._switch.group_of(made.fpid[18:20]), synchronous=synchronous)
         payment.submission = submission
         self._open[payment.id] = payment
         self.outstanding += 1
@@ -261,23 +261,21 @@ class Deliveries:
             return
         self.counts["timed out"] += 1
         self._event("timed-out", payment, now_s, payment.link, why=why)
-        if payment.submission is not None and (payment.synchronous or why == "patience"):
+        if payment.synchronous:
+            # an asynchronous payment may yet be refused: its sender is answered when its own time is over
             self._conclude(payment, None, now_s)
         self._carry_on(payment, now_s)
 
     def _conclude(self, payment: Payment, heard: Heard | None, now_s: float) -> None:
-        """Tell the sender's side. After silence an asynchronous payment's sender may still hear of a refusal."""
-        submission = payment.submission
+        """Tell the sender's side, once."""
+        submission, payment.submission = payment.submission, None
         if submission is not None:
-            if heard is not None or payment.synchronous:
-                payment.submission = None
             self.concluded(submission, heard, now_s)
 
     def _give_up(self, payment: Payment, why: str, now_s: float) -> None:
         self.counts["given up"] += 1
         self._event("given-up", payment, now_s, payment.link, why=why)
-        if not payment.synchronous:
-            self._conclude(payment, Heard(payment.id, "1909", "", *payment.ends), now_s)
+        self._conclude(payment, Heard(payment.id, "1909", "", *payment.ends), now_s)
         self._done_with(payment)
 
     def _done_with(self, payment: Payment) -> None:
@@ -322,6 +320,8 @@ class Deliveries:
                 "", payment.party.member,
             )
         )  # fmt: skip
+        if heard.code[:1] == "1" and self._switch.must_accept(heard.fpid[18:20].decode()):
+            self._fault(link, f"said {heard.code} to a payment that must be accepted", now_s, payment)
         if payment.submission is not None:
             self._conclude(payment, heard, now_s)
         self._done_with(payment)

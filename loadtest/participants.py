@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
-from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from msgspec import Struct
 
 from loadtest.bank import Bank
-from loadtest.keys import Algorithm, mac_of, read_keys
+from loadtest.keys import Algorithm, mac_of, read_keys, wrap
 from loadtest.rekey import KeyBox
 from loadtest.switch import Group, Party, Redirection
 
@@ -146,7 +145,7 @@ def _redirections(entries: tuple[Redirect, ...]) -> dict[str, Redirection]:
 def _box(algorithm: Algorithm, transport: bytes, hub: bytes, own: bytes) -> KeyBox:
     return KeyBox(
         mac_of=lambda key: mac_of(algorithm, key),
-        wrap=lambda key: aes_key_wrap(transport, key),
+        wrap=lambda key: wrap(transport, key),
         in_use={"hub": hub, "own": own},
     )
 

@@ -198,11 +198,14 @@ class Rekey:
         party.own = [mac for mac in party.own if mac is not change.mac]
         self._note(party, change.link, f"{change.use} {why}", now_s)
 
-    def superseded(self, party: Party, body: bytes) -> bool:
-        """Whether a message whose MAC is wrong was signed with a key that was right once."""
-        keys = self._keys.get(party.name)
+    def not_authentic(self, link: Link, body: bytes, now_s: float, fpid: str = "") -> None:
+        """A message came whose MAC no key in use makes: a fault; was it a key that was right once?"""
+        keys = self._keys.get(link.party.name)
         covered, mac = body[:-MAC_BYTES], body[-MAC_BYTES:]
-        return keys is not None and any(key(covered) == mac for key in keys.superseded)
+        superseded = keys is not None and any(key(covered) == mac for key in keys.superseded)
+        self._switch.counts[f"refused for {'a superseded key' if superseded else 'its MAC'}"] += 1
+        why = "signed with a superseded key" if superseded else "wrong MAC"
+        self._switch.fault(link, f"{body[:4].decode('ascii', 'replace')}: {why}", now_s, fpid)
 
     # --- time, and links that come and go
 

@@ -19,8 +19,6 @@ COPIED = (3, 12, 31, 51, 98)
 """What the FPID is made of and a 9210 copies: without one of them there is no telling which payment it is."""
 ADDED = (15, 29, 99)
 """What only the hub may write."""
-RETURNS = (b"20", b"25")
-"""Payment types that say what they return, and why: DE126 and DE127."""
 
 _ANSWER_BITS = 1 << 127 | 1
 for _number in (3, 12, 15, 26, 27, 29, 31, 51, 98):
@@ -74,8 +72,8 @@ class _Shape(NamedTuple):
     """Field → its step, its distance from there, its width (0: as long as the step)."""
     fault: int
     """What is missing, or does not belong there."""
-    returns: bool
-    """Whether DE126 and DE127 are there."""
+    lacks: dict[bytes, int]
+    """Payment type → the first field that payments of it, alone, may not lack."""
     step_15: int
     step_99: int
     """After which steps these fields belong."""
@@ -106,11 +104,9 @@ class Requests:
         code, sent, trn, currency, sender = value(3), value(12), value(31), value(51), value(98)
         if not trn.strip() or not sender.strip() or not (code + sent + currency).isdigit():
             raise iso.Unreadable("it does not say which payment it is")
-        fault = shape.fault
+        fault = shape.fault or shape.lacks.get(code[:2], 0)
         if doubtful or body.translate(None, TEXT):
-            fault = self._first_fault(body, shape.fault)
-        elif not fault and not shape.returns and code[:2] in RETURNS:
-            fault = 126
+            fault = self._first_fault(body, fault)
         return Request(
             trn.ljust(18) + code[:2] + sent + currency + sender,
             value(6), value(35), value(42), value(95), sender,
@@ -151,10 +147,15 @@ class Requests:
             last = number
         missing = [number for number in table.layouts["9200"].mandatory if number not in numbers]
         wrong = sorted([*missing, *(number for number in ADDED if number in numbers)])
+        lacks = {
+            code.encode(): lacking[0]
+            for code, kind in table.types.items()
+            if (lacking := [number for number in kind.mandatory if number not in numbers])
+        }
         for number in ADDED:
             bits |= 1 << (128 - number)
         shape = _Shape(
-            tuple(steps), places, wrong[0] if wrong else 0, 126 in numbers and 127 in numbers,
+            tuple(steps), places, wrong[0] if wrong else 0, lacks,
             max(places[number][0] for number in numbers if number <= 15),
             max(places[number][0] for number in numbers if number <= 99),
             b"%032X" % bits,

@@ -55,8 +55,8 @@ class Scheme:
         self.switch = Switch(table, framing, parties, settings, book, stamp)
         self.standing = Standing(usm_table or meanings.load())
         self.deliveries = Deliveries(self.switch)
-        self.submissions = Submissions(self.switch, self.deliveries, self.standing)
         self.rekey = Rekey(self.switch, boxes or {}, draw)
+        self.submissions = Submissions(self.switch, self.deliveries, self.standing, self.rekey)
         self.bulletins = Bulletins(self.switch, self.standing)
         self.links = self.switch.links
         self.counts = self.switch.counts
@@ -126,7 +126,7 @@ class Scheme:
             self.submissions.received(link, body, now_s)
             return
         if not self.switch.authentic(link.party, body):
-            self._not_authentic(link, body, now_s)
+            self.rekey.not_authentic(link, body, now_s)
             return
         try:
             if mti == b"9210":
@@ -139,15 +139,6 @@ class Scheme:
                 self.fault(link, f"{mti.decode('ascii', 'replace')}: not expected from a participant", now_s)
         except iso.Unreadable as error:
             self.fault(link, f"{mti.decode('ascii', 'replace')}: {error}", now_s)
-
-    def _not_authentic(self, link: Link, body: bytes, now_s: float) -> None:
-        mti = body[:4].decode("ascii", "replace")
-        if self.rekey.superseded(link.party, body):
-            self.counts["refused for a superseded key"] += 1
-            self.fault(link, f"{mti}: signed with a superseded key", now_s)
-        else:
-            self.counts["refused for its MAC"] += 1
-            self.fault(link, f"{mti}: wrong MAC", now_s)
 
     # --- management
 

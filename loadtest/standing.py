@@ -9,9 +9,10 @@ from collections import Counter
 from gateway.wire.meanings import Meanings
 from loadtest import iso
 
-SENDER_SUSPENDED, RECEIVER_SUSPENDED, SERVICE_SUSPENDED = "9943", "9944", "9945"
+SERVICE_SUSPENDED, SENDER_SUSPENDED, RECEIVER_SUSPENDED = "9943", "9944", "9945"
+GROUP_UNAVAILABLE = "9912"
 OVER_SITL, OVER_STL, OVER_CAP = "9940", "9941", "9942"
-"""Which code of 9940 to 9942 (limits) and of 9943 to 9945 (suspended) is for what is not public."""
+"""Which of 9940 to 9942 (limits) and of 9943 to 9945 (suspended) is for what is not public: as the gateway has it."""
 EVERYONE = ""
 """News that names no institution is about all of them."""
 
@@ -65,12 +66,14 @@ class Standing:
     def refusal(self, sender: str, receiver: str, payment_type: str, pence: int) -> str:  # noqa: PLR0911 - one for each rule
         """The code that a payment is refused with; empty: it may pass. `receiver` is empty when nobody is it."""
         group = self._meanings.group_of(payment_type)
-        if sender in self.suspended:
-            return SENDER_SUSPENDED
-        if receiver in self.suspended or (group and group not in self.groups.get(receiver, (group,))):
-            return RECEIVER_SUSPENDED
         if self.service_suspended:
             return SERVICE_SUSPENDED
+        if sender in self.suspended:
+            return SENDER_SUSPENDED
+        if receiver in self.suspended:
+            return RECEIVER_SUSPENDED
+        if group and group not in self.groups.get(receiver, (group,)):
+            return GROUP_UNAVAILABLE
         limits = self._meanings.limits
         if payment_type in limits.sitl and pence > self._limit(self.sitl, sender, pence):
             return OVER_SITL

@@ -21,9 +21,10 @@ from loadtest.bank import NEVER_S
 from loadtest.deliveries import Deliveries
 from loadtest.entries import HubEvent, fpid_hash
 from loadtest.judge import Heard
+from loadtest.rekey import Rekey
 from loadtest.requests import Request, Requests
 from loadtest.standing import Standing
-from loadtest.switch import GROUPS, Link, Party, Switch
+from loadtest.switch import Link, Party, Switch
 
 REMEMBERED = 500_000
 """Outcomes in each of two generations of memory: more than a minute and a half at 5,000 a second, at the least."""
@@ -102,8 +103,9 @@ class Submission:
 class Submissions:
     """The hub as the one that participants submit to."""
 
-    def __init__(self, switch: Switch, deliveries: Deliveries, standing: Standing) -> None:
+    def __init__(self, switch: Switch, deliveries: Deliveries, standing: Standing, rekey: Rekey) -> None:
         self._switch = switch
+        self._rekey = rekey
         self._deliveries = deliveries
         deliveries.concluded = self._concluded
         self._standing = standing
@@ -142,8 +144,7 @@ class Submissions:
             self._advise(link, "650", None)
             return
         if not switch.authentic(party, body):
-            switch.fault(link, f"{body[:4].decode()}: wrong MAC", now_s, self._hash(request))
-            self.counts["refused for its MAC"] += 1
+            self._rekey.not_authentic(link, body, now_s, self._hash(request))
             self._advise(link, "690", request)
             return
         fpid = request.fpid
@@ -220,7 +221,7 @@ class Submissions:
         if used:
             switch.fault(link, "the FPID of another payment", now_s, hashed)
             return "9913"
-        group = GROUPS.get(request.type, "other")
+        group = switch.group_of(request.type)
         if group != link.group and group in party.groups:
             switch.fault(link, f"a payment of group {group} on a connection of {link.group}", now_s, hashed)
         if receiver is None:
@@ -261,7 +262,7 @@ class Submissions:
             self._answer(link, request, way.code, "0", "", hashed, spoilt, now_s)
             return
         settings = switch.settings
-        synchronous = settings.synchronous and request.type in settings.synchronous_types
+        synchronous = switch.synchronous(request.type)
         submission = Submission(request, body, link.party, receiver, synchronous=synchronous)
         submission.asked.append(_Asked(link, spoilt))
         self._under_way[request.fpid] = submission

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 Book = Callable[[HubEvent], None]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
 
-GROUPS: dict[str, Group] = {"10": "sip", "30": "sop", "40": "fdp"}
-"""Payment type → group; every type that is not here is of group `other` (fps-protocol section 4)."""
-OWN_KEYS_MAX = 3
-"""Keys that a participant may sign with at once: the one in use, the one on trial, the one superseded."""
-
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How this hub behaves."""
@@ -36,9 +31,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     patience_s: float = 10.0
     """How long it waits for a receiver's response."""
     synchronous: bool = True
-    """Reverse what was not answered in time, where the payment type is synchronous. Otherwise repeat everything."""
-    synchronous_types: tuple[str, ...] = ("10",)
-    """Payment types that are reversed rather than repeated; single immediate payments."""
+    """Reverse what was not answered in time: of the generated load, everything; of what is submitted, the types that are
+    synchronous by the field table. Otherwise repeat it all."""
     repeats_max: int = 20
     """How often it repeats a payment, or a reversal, before it gives up."""
     echo_after_s: float = 30.0
@@ -187,6 +181,23 @@ class Switch:
         if len(dialling) > 1:
             for party in dialling:
                 party.member = party.name
+
+    # --- what the table says of payment types
+
+    def group_of(self, payment_type: str) -> str:
+        """Which connections payments of this type run over."""
+        kind = self.table.types.get(payment_type)
+        return kind.group if kind is not None else "other"
+
+    def synchronous(self, payment_type: str) -> bool:
+        """Whether a payment that was submitted is reversed, rather than repeated, when its receiver is silent."""
+        kind = self.table.types.get(payment_type)
+        return self.settings.synchronous and kind is not None and kind.synchronous
+
+    def must_accept(self, payment_type: str) -> bool:
+        """Whether no receiver may refuse it."""
+        kind = self.table.types.get(payment_type)
+        return kind is not None and kind.must_accept
 
     # --- links
 

@@ -11,13 +11,23 @@ from gateway.config import Wire
 from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.fields import load
 from gateway.wire.frame import Framer, frame
-from gateway.wire.message import Message, NetworkRequest, PaymentRequest, ReversalRequest
+from gateway.wire.message import (
+    Message,
+    NetworkRequest,
+    NetworkResponse,
+    PaymentRequest,
+    ReversalRequest,
+    UsmAcknowledgement,
+)
 from hsm import reference
 from loadtest import iso
-from loadtest.keys import mac_of
+from loadtest.bank import Bank
+from loadtest.keys import Mac, mac_of, wrap
 from loadtest.ledger import HubEvent
-from loadtest.scheme import Party, Scheme, Settings
+from loadtest.rekey import KeyBox
+from loadtest.scheme import Link, Party, Scheme, Settings
 from loadtest.sites import Book, Hub
+from loadtest.switch import Redirection
 
 HUB_KEY, OWN_KEY = bytes(range(16)), bytes(range(16, 32))
 HUB, OWN = mac_of("aes-cmac", HUB_KEY), mac_of("aes-cmac", OWN_KEY)
@@ -124,3 +134,148 @@ async def make_scene(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Ca
 def scene(make_scene: Callable[..., Scene]) -> Scene:
     """A synchronous hub with a patience of 10 s."""
     return make_scene()
+
+
+# --- the scheme alone: no clock, no socket
+
+ALPHA, BETA, SIMULATED = "600002", "700003", "400001"
+
+
+def payment_request(**changed: str) -> PaymentRequest:
+    """What alpha submits, to the simulated bank unless said otherwise."""
+    fields: dict[str, Any] = {
+        "processing_code": "100000", "amount": "00000000012345", "date_sent": "20250301", "trn": "A1",
+        "creditor_account": "12345678", "debtor_agent": ALPHA, "debtor_account": "87654321", "currency": "826",
+        "creditor_agent": SIMULATED, "sender": ALPHA, "debtor_name": "Zoë O'Brien", "creditor_name": "J NG",
+        "mti": "9200",
+    }  # fmt: skip
+    return PaymentRequest(**{**fields, **changed})
+
+
+class Bench:
+    """A hub with two participants, alpha and beta, and a simulated bank, moved by hand."""
+
+    def __init__(self, rule: str = "accept", **settings: Any) -> None:
+        self.events: list[HubEvent] = []
+        self.codec = Codec()
+        self.now_s = 100.0
+        self.keys = {
+            (name, use): bytes([number]) * 16
+            for number, (name, use) in enumerate((name, use) for name in ("alpha", "beta") for use in ("hub", "own"))
+        }
+        groups = settings.pop("groups", ("sip",))
+        moved = {"55555555": Redirection("700009", "66666666")}
+        self.parties = [
+            Party("alpha", ALPHA, ("60",), self.mac("alpha", "hub"), self.mac("alpha", "own"), groups=groups),
+            Party("beta", BETA, ("70",), self.mac("beta", "hub"), self.mac("beta", "own"), redirections=moved),
+            Party("bank", SIMULATED, ("40",), HUB, OWN, redirections=moved, bank=Bank(rule)),
+        ]
+        self.transport = bytes(range(16))
+        boxes = {
+            name: KeyBox(
+                lambda key: mac_of("aes-cmac", key),
+                lambda key: wrap(self.transport, key),
+                {"hub": self.keys[name, "hub"], "own": self.keys[name, "own"]},
+            )
+            for name in ("alpha", "beta")
+        }
+        self.drawn = 0
+        self.scheme = Scheme(
+            self.codec.table, iso.Framing(), self.parties, Settings(**settings), self.events.append,
+            boxes=boxes, draw=self._draw,
+        )  # fmt: skip
+        self.ids = 0
+
+    def _draw(self, length: int) -> bytes:
+        self.drawn += 1
+        return bytes([0xA0 + self.drawn]) * length
+
+    def mac(self, name: str, use: str) -> Mac:
+        return mac_of("aes-cmac", self.keys[name, use])
+
+    # --- links
+
+    def link(self, name: str = "alpha", *, on: bool = True, group: str = "", site: str = "a") -> Link:
+        link = self.scheme.link_up(site, self.now_s, self.scheme.parties[name], group)
+        if on:
+            for function in ("881", "891"):
+                self.manage(link, function)
+            assert [message.mti for message in self.out(link)][:2] == ["9814", "9814"]
+        return link
+
+    def lose(self, link: Link) -> None:
+        self.scheme.link_down(link, self.now_s)
+
+    def manage(self, link: Link, function: str, key_data: str = "", mti: str = "9804") -> None:
+        self.ids += 1
+        self.say(
+            link,
+            NetworkRequest(
+                mti=mti, transmission_time="0301120000", message_id=f"{self.ids:06d}", function_code=function,
+                key_data=key_data,
+            ),
+        )  # fmt: skip
+
+    # --- messages
+
+    def say(self, link: Link, message: Message, *, key: bytes | None = None) -> None:
+        self.say_bytes(link, self.codec.encode(message), key=key)
+
+    def say_bytes(self, link: Link, covered: bytes, *, key: bytes | None = None) -> None:
+        mac = reference.mac("aes-cmac", key or self.keys[link.party.name, "own"], covered)
+        self.scheme.received(link, join_mac(covered, mac), self.now_s)
+
+    def respond(self, link: Link, request: PaymentRequest | ReversalRequest, code: str, field: str = "") -> None:
+        self.say_bytes(link, self.codec.respond(request, code, field))
+
+    def confirm(self, link: Link, message: Any, code: str = "0000") -> None:
+        """The 9814 to a 9804, the 9834 to a 9824."""
+        kind = NetworkResponse if message.mti == "9804" else UsmAcknowledgement
+        self.say(
+            link,
+            kind(
+                mti={"9804": "9814", "9824": "9834"}[message.mti], transmission_time=message.transmission_time,
+                message_id=message.message_id, function_code=message.function_code, action_code=code,
+            ),
+        )  # fmt: skip
+
+    def out(self, link: Link, *, key: bytes | None = None) -> list[Any]:
+        """What the hub wrote on this link since the last look; each MAC is checked."""
+        messages = []
+        for written in link.out:
+            covered, mac = split_mac(written[4:])
+            assert mac == reference.mac("aes-cmac", key or self.keys[link.party.name, "hub"], covered)
+            messages.append(self.codec.decode(written[4:]))
+        link.out.clear()
+        return messages
+
+    def codes(self, link: Link) -> list[str]:
+        """The codes of the 9210s that the hub wrote on this link."""
+        return [message.action_code for message in self.out(link) if message.mti == "9210"]
+
+    def submit(self, link: Link, **changed: str) -> list[str]:
+        """Submit a payment; the codes that come at once."""
+        self.say(link, payment_request(**changed))
+        return self.codes(link)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in ticks."""
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            self.now_s += 0.1
+            self.scheme.tick(self.now_s)
+
+    def said(self, *events: str) -> list[HubEvent]:
+        return [event for event in self.events if event.event in events]
+
+
+@pytest.fixture
+def make_bench() -> type[Bench]:
+    """`make_bench(rule, patience_s=2, …)`."""
+    return Bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A hub whose simulated bank accepts everything."""
+    return Bench()
