@@ -132,6 +132,7 @@ class Gateway:
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         metrics.REGISTRY.register(metrics.StepCounts(self.engine.counts))
+        metrics.REGISTRY.register(metrics.SchemeNews(self.engine.news.counts, self.engine.news.held))
         self.stop = Stop()
 
     # --- what it tells of itself

@@ -1,0 +1,126 @@
+"""The scheme's news through the whole engine: what a 9824 changes for payments that come and those that leave."""
+
+import pytest
+
+from gateway.lifecycle import State
+from gateway.steps import Kind
+from gateway.wire.message import Usm
+from tests.fakes.engine import World, codes, payment, sealed, submission
+
+
+def news(function: str = "971", at: str = "0921142000", number: int = 1, **fields: str) -> bytes:
+    """A 9824 as it comes, authentic."""
+    return sealed(Usm(mti="9824", function_code=function, transmission_time=at, message_id=f"{number:06}", **fields))  # type: ignore[arg-type]  # by name
+
+
+SUSPENDED = news(service_status="01")
+AVAILABLE = news(at="0921143000", number=2, service_status="00")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def heard(world: World, *messages: bytes) -> None:
+    """These come, and all that follows is done."""
+    world.frames(*messages)
+    world.settle()
+
+
+def stood_in_for(world: World, trn: str) -> list[str]:
+    """A payment of the hub comes, the processor is silent for ever: the codes of what is replied."""
+    already = len(world.link.sent)
+    world.frames(payment(trn))
+    world.settle()
+    for _ in range(9):
+        world.later(1.0)
+        world.settle()
+    return codes(world.link)[already:]
+
+
+def test_a_suspension_declines_what_leaves_and_its_end_lets_it_leave(world: World) -> None:
+    """9943 by the gateway, durable, never sent; later payments leave."""
+    heard(world, SUSPENDED)
+    first = submission("key-1", "OUT1")
+    world.submit(first)
+    world.settle()
+    assert first.standing is not None
+    assert (first.standing.state, first.standing.code, first.standing.by) == (State.SETTLED, "9943", "gateway")
+    assert world.link.sent == []
+    heard(world, AVAILABLE)
+    world.submit(submission("key-2", "OUT2"))
+    world.settle()
+    assert codes(world.link) == ["9200/"]
+
+
+def test_news_counts_when_it_is_durable(world: World) -> None:
+    """A payment that is submitted before that leaves; and the hub gets no 9834 before."""
+    world.frames(SUSPENDED)
+    world.macs()
+    assert world.journal.kinds()[-1] == "USM"
+    world.submit(submission())
+    assert world.link.managed == []
+    world.settle()
+    assert codes(world.link) == ["9200/"]
+    assert [message.mti for message in world.link.managed] == ["9824"]
+
+
+def test_stand_in_does_not_accept_while_the_service_is_suspended(world: World) -> None:
+    """What nobody decides gets 1909 at the last moment; when the service is back, a qualified accept."""
+    assert stood_in_for(world, "A") == ["9210/0083"]
+    heard(world, SUSPENDED)
+    assert stood_in_for(world, "B") == ["9210/1909"]
+    heard(world, AVAILABLE)
+    assert stood_in_for(world, "C") == ["9210/0083"]
+
+
+def test_a_suspended_sender_is_not_stood_in_for(world: World) -> None:
+    """By DE98."""
+    heard(world, news("972", institution="040004", suspension="01"))
+    assert stood_in_for(world, "A") == ["9210/1909"]
+
+
+def test_a_restart_remembers(world: World) -> None:
+    """Killed right after the 9834: what was said stands."""
+    heard(world, SUSPENDED)
+    again = world.restarted()
+    again.settle()
+    declined = submission()
+    again.submit(declined)
+    again.settle()
+    assert declined.standing is not None
+    assert declined.standing.code == "9943"
+    assert stood_in_for(again, "A") == ["9210/1909"]
+
+
+def test_what_another_process_hands_on_counts_like_our_own(world: World) -> None:
+    """Taken when it is durable, and nothing is said to the hub."""
+    took: list[str] = []
+    world.engine.on_handed_on(SUSPENDED, "usm-a/5", took.append)
+    world.turn()
+    assert took == []
+    world.settle()
+    assert took == [""]
+    assert world.link.managed == []
+    declined = submission()
+    world.submit(declined)
+    world.settle()
+    assert declined.standing is not None
+    assert declined.standing.code == "9943"
+
+
+def test_a_malformed_usm_is_rejected(world: World) -> None:
+    """A missing DE7: 9624/650, no news."""
+    heard(world, sealed(Usm(mti="9824", function_code="971", message_id="000001", service_status="01")))
+    assert codes(world.link) == ["9624/650"]
+    assert Kind.USM.name not in world.journal.kinds()
+    assert world.link.managed == []
+
+
+def test_the_statistics_say_it(world: World) -> None:
+    """Among the engine's."""
+    heard(world, SUSPENDED)
+    shown = world.engine.statistics()["news"]
+    assert isinstance(shown, dict)
+    assert (shown["service"], shown["held"]["service"]) == ("suspended", 1)
