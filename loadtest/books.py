@@ -84,6 +84,7 @@ def journal_event(record: dict[str, Any]) -> JournalEvent:
         to="" if to == PROCESSOR else to,
         key=key_hash(key) if key else "",
         by=str(body.get("by", "")),
+        source=str(body.get("source", "")),
         said=str(body.get("stood_in", "")),
     )
 

@@ -108,6 +108,8 @@ class JournalEvent(Struct, omit_defaults=True, gc=False):
     """Hash of the idempotency key of an outbound payment."""
     by: str = ""
     """For SETTLED and CONTRADICTED: who says so."""
+    source: str = ""
+    """For USM: the notice (node/position) by which another process handed it on; such news is told to nobody here."""
     said: str = ""
     """For LATE_ANSWER, LATE_REFUSAL and OVERRULED: what the hub was told instead."""
 

@@ -61,6 +61,7 @@ class Ledger:
         self._outbound = Outbound(self._promises, self._figures)
         self._to_tell: dict[tuple[str, int], _Told] = {}
         self._acknowledged: Counter[tuple[str, int]] = Counter()
+        self._handed_on: dict[tuple[str, int], str] = {}
         self._settled: dict[tuple[str, int], str] = {}
         self._noticed: dict[tuple[str, int], _Told] = {}
         self._last: dict[str, int] = {}
@@ -118,7 +119,9 @@ class Ledger:
             return
         if event.fpid:
             (self._outbound if event.kind in OUTBOUND_KINDS else self._inbound).journal(event, node)
-        if event.kind in TOLD_KINDS:
+        if event.source:
+            self._handed_on[node, event.position] = event.source
+        elif event.kind in TOLD_KINDS:
             self._to_tell[node, event.position] = _Told(event.fpid, event.kind, event.code)
 
     # --- the verdict
@@ -153,6 +156,12 @@ class Ledger:
             self._figures["parked"] += settled == "PARKED"
         for step in self._settled:
             check["told-what-happened"].check(step in self._to_tell, f"{_place(step)}: told, but no such step")
+        for step, source in self._handed_on.items():
+            node, _, position = source.rpartition("/")
+            first = self._to_tell.get((node, int(position))) if position.isdigit() else None
+            check["told-what-happened"].check(
+                first is not None and first.kind == "USM", f"{_place(step)}: handed on by {source}, which is no news"
+            )
         in_order: dict[tuple[str, str], list[int]] = {}
         for step, notice in self._noticed.items():
             check["told-what-happened"].check(

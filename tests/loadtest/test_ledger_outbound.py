@@ -178,6 +178,20 @@ def test_news_is_told_though_it_is_about_no_payment() -> None:
     assert broken(judge([told[0], J(2, "TOLD", told=1, to="sip-a")])) == {"told"}
 
 
+def test_news_that_was_handed_on_is_told_by_whoever_heard_it() -> None:
+    """And by nobody else; but it must have been heard."""
+    ledger = Ledger()
+    ledger.journal(J(1, "USM"), "usm-a")
+    ledger.journal(J(2, "TOLD", told=1), "usm-a")
+    ledger.journal(J(3, "TOLD", told=1, to="sip-a"), "usm-a")
+    ledger.journal(J(1, "USM", source="usm-a/1"), "sip-a")
+    ledger.processor(P("noticed", node="usm-a", position=1, kind="USM"))
+    ledger.hub(H("end"))
+    assert broken(ledger.verdict()) == set()
+    assert broken(judge([J(1, "USM", source="usm-a/7")])) == {"told-what-happened"}
+    assert broken(judge([J(1, "USM", source="nothing")])) == {"told-what-happened"}
+
+
 BROKEN: dict[str, tuple[Books, set[str]]] = {
     "acknowledged, and in no journal": (
         [*tried("a", 202)],
