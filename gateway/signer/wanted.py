@@ -32,7 +32,7 @@ class Trial:
             return self.key, True, ""
         if not self.failed:
             return self.key, False, "no token lived to say whether it has the key"
-        name, why = next(iter(self.failed.items()))
+        name, why = min(self.failed.items())
         return self.key, False, f"{len(self.failed)} of {len(self.failed) + len(self.proved)} tokens: {name}: {why}"
 
 

@@ -19,10 +19,11 @@ from gateway import config
 from gateway.clock import system_clock
 from gateway.signer import tokens
 from gateway.signer.pool import Signer
+from gateway.work import Install
 from gateway.work import MacJob as Job
 from hsm import reference
 from hsm.layout import Layout, find_module
-from tests.fakes.token import FakeTokens
+from tests.fakes.token import TRANSPORT, FakeTokens
 
 NAMES = ("fps-1", "fps-2", "fps-3")
 PATIENCE_S = 20.0
@@ -38,6 +39,8 @@ class World(ABC):
         self.nursery = nursery
         self.remote = False
         self.names: tuple[str, ...] = NAMES
+        self.first_hold: list[Install] = []
+        """What the signer holds before it starts, as after a restart; none: what the configuration says."""
         self.done: list[Job] = []
         self._told = trio.Event()
         self.signer: Signer
@@ -46,6 +49,8 @@ class World(ABC):
         """Start the signer."""
         self.signer = self.make_signer(tuple(self.settings(name) for name in self.names))
         self.signer.on_done = self._on_done
+        if self.first_hold:
+            self.signer.hold(self.first_hold)
         await self.nursery.start(self.signer.run)
         return self.signer
 
@@ -118,6 +123,10 @@ class World(ABC):
     @abstractmethod
     def lose_key(self, name: str, label: str) -> None: ...
     @abstractmethod
+    def give_key(self, name: str, label: str) -> None:
+        """The key that the others have."""
+
+    @abstractmethod
     def other_key(self, name: str, label: str) -> None: ...
     @abstractmethod
     def lose_module(self, name: str) -> None: ...
@@ -143,6 +152,7 @@ class FakeWorld(World):
             module="none",
             pin_file=str(pin_file),
             batch_within_s=0.5,
+            install_within_s=2,
             local=not self._is_remote(name),
         )
 
@@ -166,6 +176,9 @@ class FakeWorld(World):
 
     def lose_key(self, name: str, label: str) -> None:
         del self.tokens[name].keys[label]
+
+    def give_key(self, name: str, label: str) -> None:
+        self.tokens[name].keys[label] = self.keys[label]
 
     def other_key(self, name: str, label: str) -> None:
         self.tokens[name].keys[label] = bytes(len(self.keys[label]))
@@ -199,6 +212,7 @@ class SoftHsmWorld(World):
             module=self._modules[name],
             pin_file=str(folder / "pins" / f"{name}.pin"),
             batch_within_s=0.5,
+            install_within_s=2,
             local=not self._is_remote(name),
             environment={"SOFTHSM2_CONF": str(folder / "softhsm2.conf")},
         )
@@ -230,6 +244,10 @@ class SoftHsmWorld(World):
 
     def lose_key(self, name: str, label: str) -> None:
         self._with_token(name, "for key in session.get_objects({Attribute.LABEL: label}): key.destroy()", label)
+
+    def give_key(self, name: str, label: str) -> None:
+        value = f"bytes.fromhex({self.keys[label].hex()!r}), may=Attribute.UNWRAP"
+        self._with_token(name, f"session.create_object(_template(KeyType.AES, label, {value}))", label)
 
     def other_key(self, name: str, label: str) -> None:
         self.lose_key(name, label)
@@ -313,6 +331,7 @@ async def world(
     """Three tokens; a test calls `start`."""
     if kind == "fake":
         keys = {label: label.encode().ljust(16, b".") for label in (algorithm.hub_key, algorithm.own_key)}
+        keys[TRANSPORT] = bytes(range(32))
         yield FakeWorld(algorithm, keys, nursery, tmp_path)
         return
     # time is real here: look more often

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from gateway.signer.token import _vendor_retail
 from gateway.work import MacJob as Job
 from hsm import reference
 from hsm.layout import Layout, find_module
+from tests.signer.running import Running, start_of
 
 pytestmark = pytest.mark.system
 LENGTHS = [*range(1, 34), 64, 100, 452, 1000, 4096, 30000]
@@ -55,38 +55,6 @@ def test_the_retail_mac_reference_is_the_published_one() -> None:
     assert reference.retail_mac(key, text).hex().upper() == "A1C72E74EA3FA9B6"
 
 
-def _start(name: str, folder: Path, **changes: Any) -> messages.Start:
-    fields = {
-        "module": find_module(), "label": name, "pin_file": str(folder / "pins" / f"{name}.pin"),
-        "algorithm": "aes-cmac", "retail_mechanism": 0, "keys": messages.held("fps-hub", "fps-own"),
-        "start_within_s": 10.0, "batch_within_s": 1.0, **changes,
-    }  # fmt: skip
-    return messages.Start(**fields)
-
-
-class Running:
-    """A worker at the other end of a socket pair."""
-
-    def __init__(self, folder: Path) -> None:
-        ours, theirs = socket.socketpair()
-        self.channel = ours
-        self.channel.settimeout(20)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.signer.worker", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            env={**os.environ, "SOFTHSM2_CONF": str(folder / "softhsm2.conf")},
-        )
-        theirs.close()
-
-    def ask(self, frame: bytes) -> tuple[int, bytes]:
-        """Send a frame and read the one that answers it."""
-        self.channel.sendall(frame)
-        splitter = messages.Splitter()
-        while not (found := splitter.feed(self.channel.recv(65536))):
-            pass
-        return found[0]
-
-
 @pytest.fixture
 def folder(provisioned: Callable[[str], Path]) -> Path:
     return provisioned("aes-cmac")
@@ -102,12 +70,12 @@ def running(folder: Path) -> Any:
 
 def test_it_ends_when_its_socket_closes(running: Running, folder: Path) -> None:
     """However its gateway ended, no worker is left over (the fixture waits for the end)."""
-    assert running.ask(messages.json_frame(messages.START, _start("fps-1", folder)))[0] == messages.HELLO
+    assert running.ask(messages.json_frame(messages.START, start_of("fps-1", folder)))[0] == messages.HELLO
 
 
 def test_it_ignores_the_signals_of_a_terminal(running: Running, folder: Path) -> None:
     """Ctrl-C and a stopping supervisor reach the whole process group; the gateway still needs MACs while it drains."""
-    running.ask(messages.json_frame(messages.START, _start("fps-1", folder)))
+    running.ask(messages.json_frame(messages.START, start_of("fps-1", folder)))
     running.process.send_signal(signal.SIGINT)
     running.process.send_signal(signal.SIGTERM)
     assert running.ask(messages.batch_frame(1, [(0, b"", b"text")]))[0] == messages.RESULT
@@ -116,7 +84,7 @@ def test_it_ignores_the_signals_of_a_terminal(running: Running, folder: Path) ->
 
 def test_the_pin_shows_nowhere(running: Running, folder: Path) -> None:
     """Neither in the arguments nor in the environment of the process."""
-    running.ask(messages.json_frame(messages.START, _start("fps-1", folder)))
+    running.ask(messages.json_frame(messages.START, start_of("fps-1", folder)))
     pin = (folder / "pins" / "fps-1.pin").read_bytes()
     for name in ("cmdline", "environ"):
         assert pin not in Path(f"/proc/{running.process.pid}/{name}").read_bytes()
@@ -127,7 +95,7 @@ def test_a_pin_file_may_be_a_credential_and_end_with_a_newline(folder: Path, tmp
     (tmp_path / "pin").write_text((folder / "pins" / "fps-2.pin").read_text() + "\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     worker = Running(folder)
-    start = _start("fps-2", folder, pin_file="$CREDENTIALS_DIRECTORY/pin")
+    start = start_of("fps-2", folder, pin_file="$CREDENTIALS_DIRECTORY/pin")
     assert worker.ask(messages.json_frame(messages.START, start))[0] == messages.HELLO
     worker.channel.close()
     assert worker.process.wait(20) == 0
@@ -149,7 +117,7 @@ def test_it_says_in_words_why_it_cannot_serve(
     running: Running, folder: Path, changes: dict[str, Any], state: str, why: str
 ) -> None:
     """And then ends."""
-    kind, body = running.ask(messages.json_frame(messages.START, _start("fps-1", folder, **changes)))
+    kind, body = running.ask(messages.json_frame(messages.START, start_of("fps-1", folder, **changes)))
     assert (kind, json.loads(body)) == (messages.FAULT, {"state": state, "why": why})
 
 
@@ -171,7 +139,7 @@ def test_a_vendors_mechanism_is_asked_for_by_its_number(provisioned: Callable[[s
     command = [sys.executable, "-c", VENDOR, layout.module, str(layout.pin_file("fps-1")), value.hex()]
     subprocess.run(command, check=True, env={**os.environ, "SOFTHSM2_CONF": str(layout.conf)})
     worker = Running(layout.dir)
-    start = _start(
+    start = start_of(
         "fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x138, keys=messages.held("sign-only")
     )
     kind, body = worker.ask(messages.json_frame(messages.START, start))
@@ -181,7 +149,7 @@ def test_a_vendors_mechanism_is_asked_for_by_its_number(provisioned: Callable[[s
     worker.channel.close()
     assert worker.process.wait(20) == 0
     unknown = Running(layout.dir)
-    start = _start(
+    start = start_of(
         "fps-1", layout.dir, algorithm="des3-retail", retail_mechanism=0x80000135, keys=messages.held("sign-only")
     )
     kind, body = unknown.ask(messages.json_frame(messages.START, start))
@@ -214,7 +182,7 @@ async def test_a_batch_larger_than_the_sockets_buffer_goes_through(folder: Path)
     data = [os.urandom(60000) for _ in range(15)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.pump)
-        worker.send(messages.json_frame(messages.START, _start("fps-1", folder)))
+        worker.send(messages.json_frame(messages.START, start_of("fps-1", folder)))
         for number in range(4):
             worker.send(messages.batch_frame(number, [(1, b"", each) for each in data]))
         frames: list[tuple[int, bytes]] = []

@@ -1,0 +1,269 @@
+"""New keys in fake tokens and in SoftHSM: the same sentences for both. Keys are wrapped in software, as a hub does."""
+
+import os
+from typing import Any
+
+import pytest
+import trio
+from trio.abc import Clock
+
+from gateway import config
+from gateway.signer.pool import Signer
+from gateway.work import Install
+from gateway.work import MacJob as Job
+from hsm.layout import KEY_BYTES
+from loadtest.keys import check_value, wrap
+
+TRANSPORT = "fps-transport"
+
+
+class Keys:
+    """Makes keys as the scheme sends them, and notes what the signer says of them."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.said: list[tuple[str, bool, str]] = []
+        self.heard = trio.Event()
+
+    def listen(self, signer: Signer) -> Signer:
+        """Note what comes of installs."""
+        signer.on_installed = self._on_installed
+        return signer
+
+    def _on_installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 (as the signer calls it)
+        self.said.append((label, ok, why))
+        self.heard.set()
+
+    def make(self, *, value: bytes = b"", wrong_check: bool = False, transport: bytes = b"") -> Install:
+        """A new key of our own, for `fps-own`."""
+        algorithm = self.world.mac.algorithm
+        value = value or os.urandom(KEY_BYTES[algorithm])
+        check = check_value(algorithm, value)
+        if wrong_check:
+            check = f"{int(check, 16) ^ 1:06X}"
+        label = f"fps-own.{check.lower()}"
+        self.world.keys[label] = value
+        return Install(label, wrap(transport or self.world.keys[TRANSPORT], value), check)
+
+    async def install(self, key: Install) -> tuple[bool, str]:
+        """Install it, and return what came of it."""
+        self.said.clear()
+        self.heard = trio.Event()
+        self.world.signer.install(key)
+        if not self.said:
+            with trio.fail_after(20):
+                await self.heard.wait()
+        ((label, ok, why),) = self.said
+        assert label == key.label
+        return ok, why
+
+    async def signs(self, key: Install, count: int = 60) -> bool:
+        """Every MAC under it is what software makes, and what one token makes all verify."""
+        jobs = self.world.jobs(count, key=key.label)
+        self.world.signer.submit(jobs)
+        await self.world.all_done(jobs)
+        deadline_s = trio.current_time() + 10
+        checks = [Job(key.label, job.data, mac=job.made, deadline_s=deadline_s) for job in jobs if job.ok]
+        self.world.signer.submit(checks)
+        await self.world.all_done(checks)
+        return all(self.world.right(job) for job in jobs) and all(job.ok for job in checks)
+
+
+@pytest.fixture
+def keys(world: Any) -> Keys:
+    return Keys(world)
+
+
+HMAC = config.Mac(algorithm="hmac-sha256")
+
+
+@pytest.mark.parametrize("algorithm", [config.Mac(), HMAC], ids=["aes-cmac", "hmac-sha256"])
+async def test_a_new_key_is_used_by_every_token(clock: Clock, world: Any, keys: Keys) -> None:
+    """Unwrapped and proved in each, with the MACs that software makes of it; the keys before go on."""
+    keys.listen(await world.start())
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    assert await keys.signs(key)
+    assert [world.state(name) for name in world.names] == ["serving"] * 3
+    old = world.jobs(50)
+    world.signer.submit(old)
+    await world.all_done(old)
+    assert all(world.right(job) for job in old)
+    assert world.signer.check_of(key.label).startswith(key.check)
+    assert world.signer.check_of("fps-hub") == check_value(world.mac.algorithm, world.keys["fps-hub"], 16)
+    assert world.signer.check_of("nobody") == ""
+
+
+async def test_the_same_key_again_is_there(clock: Clock, world: Any, keys: Keys) -> None:
+    """Nothing is done twice."""
+    keys.listen(await world.start())
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    assert await keys.install(key) == (True, "")
+    world.signer.hold([Install("fps-hub"), Install("fps-own")])
+    assert await keys.install(key) == (True, "")
+    assert await keys.signs(key)
+
+
+async def test_a_wrong_check_value_changes_nothing(clock: Clock, world: Any, keys: Keys) -> None:
+    """Every token says so, none has the key, and all go on serving."""
+    keys.listen(await world.start())
+    key = keys.make(wrong_check=True)
+    ok, why = await keys.install(key)
+    assert not ok
+    right = check_value("aes-cmac", world.keys[key.label])
+    assert why == f'3 of 3 tokens: fps-1: wrong check value: "{key.label}" unwraps to a key of {right}'
+    assert key.label not in world.signer.keys
+    jobs = world.jobs(90)
+    world.signer.submit(jobs)
+    await world.all_done(jobs)
+    assert all(world.right(job) for job in jobs)
+    assert [world.state(name) for name in world.names] == ["serving"] * 3
+
+
+async def test_what_does_not_unwrap_changes_nothing(clock: Clock, world: Any, keys: Keys) -> None:
+    """Wrapped under another transport key."""
+    keys.listen(await world.start())
+    key = keys.make(transport=bytes(32))
+    assert await keys.install(key) == (
+        False, f'3 of 3 tokens: fps-1: "{key.label}" cannot be unwrapped: GeneralError',
+    )  # fmt: skip
+    assert [world.state(name) for name in world.names] == ["serving"] * 3
+
+
+async def test_a_token_that_cannot_take_what_most_take_does_not_serve(clock: Clock, world: Any, keys: Keys) -> None:
+    """Its health says why; it serves again when it can."""
+    world.lose_key("fps-2", TRANSPORT)
+    keys.listen(await world.start())
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    await world.until_state("fps-2", "no-key")
+    assert world.why("fps-2") == f'no transport key labelled "{TRANSPORT}"'
+    assert await keys.signs(key)
+    world.give_key("fps-2", TRANSPORT)
+    await world.until_state("fps-2", "serving")
+    assert await keys.signs(key)
+
+
+async def test_a_tie_changes_nothing(clock: Clock, world: Any, keys: Keys) -> None:
+    """One of two tokens cannot: nobody knows which is right, and both go on."""
+    world.names = ("fps-1", "fps-2")
+    world.lose_key("fps-2", TRANSPORT)
+    keys.listen(await world.start())
+    assert await keys.install(keys.make()) == (
+        False, f'1 of 2 tokens: fps-2: no transport key labelled "{TRANSPORT}"',
+    )  # fmt: skip
+    assert [world.state(name) for name in world.names] == ["serving"] * 2
+
+
+async def test_without_a_token_that_serves_a_key_is_refused_at_once(clock: Clock, world: Any, keys: Keys) -> None:
+    """The hub hears so in time."""
+    for name in world.names:
+        world.lose_module(name)
+    keys.listen(await world.start())
+    assert await keys.install(keys.make()) == (False, "no token serves")
+
+
+async def test_a_token_that_was_away_gets_the_key_before_it_serves(clock: Clock, world: Any, keys: Keys) -> None:
+    """With its start."""
+    keys.listen(await world.start())
+    world.take_away("fps-3")
+    await world.until_state("fps-3", "no-token")
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    world.bring_back("fps-3")
+    await world.until_state("fps-3", "serving")
+    world.take_away("fps-1")
+    world.take_away("fps-2")
+    await world.until(lambda: world.signer.serving == 1)
+    assert await keys.signs(key)
+
+
+async def test_a_restart_finds_or_makes_the_keys_that_it_holds(clock: Clock, world: Any, keys: Keys) -> None:
+    """Another process with what was recorded: tokens that have the key show it, the one that has not unwraps it."""
+    world.names = ("fps-1", "fps-2")
+    async with trio.open_nursery() as first:
+        world.nursery = first
+        keys.listen(await world.start())
+        key = keys.make()
+        assert await keys.install(key) == (True, "")
+        first.cancel_scope.cancel()
+    world.names = ("fps-1", "fps-2", "fps-3")
+    async with trio.open_nursery() as second:
+        world.nursery = second
+        world.first_hold = [Install("fps-hub"), key]
+        await world.start()
+        assert world.signer.keys == ("fps-hub", key.label)
+        assert [world.state(name) for name in world.names] == ["serving"] * 3
+        assert await keys.signs(key)
+        second.cancel_scope.cancel()
+
+
+async def test_a_held_key_that_cannot_be_had_keeps_the_token_out(clock: Clock, world: Any, keys: Keys) -> None:
+    """With its reason."""
+    world.first_hold = [Install("fps-hub"), keys.make(wrong_check=True)]
+    await world.start()
+    assert world.signer.serving == 0
+    assert {world.state(name) for name in world.names} == {"no-key"}
+    assert world.why("fps-1").startswith("wrong check value: ")
+
+
+async def test_a_worker_killed_while_it_installs(clock: Clock, world: Any, keys: Keys) -> None:
+    """The others have the key, and so has its next worker."""
+    keys.listen(await world.start())
+    key = keys.make()
+    world.signer.install(key)
+    world.crash("fps-2")
+    with trio.fail_after(20):
+        await keys.heard.wait()
+    assert keys.said == [(key.label, True, "")]
+    await world.until(lambda: world.signer.serving == 3)
+    assert await keys.signs(key)
+
+
+async def test_a_token_that_hangs_while_it_installs(clock: Clock, world: Any, keys: Keys) -> None:
+    """Is hung when `install_within_s` is over, and the key is taken by the others."""
+    keys.listen(await world.start())
+    world.hang("fps-2")
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    assert world.state("fps-2") == "hung"
+    world.go_on("fps-2")
+    await world.until_state("fps-2", "serving")
+    assert await keys.signs(key)
+
+
+async def test_under_load_no_mac_is_lost_or_wrong(clock: Clock, world: Any, keys: Keys) -> None:
+    """Keys come and go while batches are under way: each job is done by the key that it names."""
+    keys.listen(await world.start())
+    labels = ["fps-own"]
+    jobs = []
+    previous = Install("fps-own")
+    for _ in range(4):
+        for label in labels:
+            more = world.jobs(400, key=label)
+            jobs += more
+            world.signer.submit(more)
+        key = keys.make()
+        assert await keys.install(key) == (True, "")
+        await world.all_done(jobs)
+        world.signer.hold([Install("fps-hub"), previous, key])
+        labels = [previous.label, key.label]
+        previous = key
+    assert all(world.right(job) for job in jobs)
+
+
+async def test_a_job_whose_key_is_no_longer_held_is_unavailable(clock: Clock, world: Any, keys: Keys) -> None:
+    """What waits names it; nothing else is hurt."""
+    world.names = ("fps-1",)
+    keys.listen(await world.start())
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    world.crash("fps-1")
+    await world.until_state("fps-1", "crashed")
+    late, good = world.jobs(3, key=key.label), world.jobs(3)
+    world.signer.submit([*late, *good])
+    world.signer.hold([Install("fps-hub"), Install("fps-own")])
+    await world.all_done([*late, *good])
+    assert [job.error for job in late] == ["unavailable"] * 3
+    assert all(world.right(job) for job in good)
