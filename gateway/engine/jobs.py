@@ -11,11 +11,13 @@ from gateway.work import MacJob
 class Incoming(MacJob):
     """A message that came, while its MAC is verified."""
 
-    __slots__ = ("first_byte_s", "link", "message")
+    __slots__ = ("first_byte_s", "link", "message", "tried")
 
     def __init__(self, key: str, covered: bytes, mac: bytes, deadline_s: float, link: Link, message: Message,
-                 first_byte_s: float) -> None:  # fmt: skip
+                 first_byte_s: float, tried: tuple[str, ...] = ()) -> None:  # fmt: skip
         super().__init__(key, covered, deadline_s=deadline_s, mac=mac)
+        self.tried = tried
+        """Keys that did not sign it."""
         self.link = link
         self.message = message
         self.first_byte_s = first_byte_s

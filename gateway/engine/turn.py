@@ -271,26 +271,28 @@ class Engine:
         if incoming.ok:
             self._dispatch(incoming, now)
         elif incoming.error == "wrong-mac":
-            verifiers = self._batch.verifiers
-            if len(verifiers) > 1 and incoming.key != verifiers[-1]:
-                self._verify_again(incoming, verifiers)
+            if self._verify_again(incoming):
                 return
             self._batch.count("wrong_mac")
             self._reject(incoming.link, incoming.message.body, WRONG_MAC, "DE128")
         else:
             self._unverified(incoming)
 
-    def _verify_again(self, incoming: Incoming, verifiers: tuple[str, ...]) -> None:
-        """Keys are changing: what one key did not sign, another may have. Each is tried once."""
-        place = verifiers.index(incoming.key) if incoming.key in verifiers else -1
+    def _verify_again(self, incoming: Incoming) -> bool:
+        """Keys are changing: what one key did not sign, another may have, also one that came meanwhile."""
+        tried = (*incoming.tried, incoming.key)
+        untried = [key for key in self._batch.verifiers if key not in tried]
+        if not untried:
+            return False
         again = Incoming(
-            verifiers[place + 1], incoming.data, incoming.mac, incoming.deadline_s, incoming.link, incoming.message,
-            incoming.first_byte_s,
+            untried[0], incoming.data, incoming.mac, incoming.deadline_s, incoming.link, incoming.message,
+            incoming.first_byte_s, tried,
         )  # fmt: skip
         again.urgent = incoming.urgent
         self._batch.jobs.append(again)
         self._batch.count("verified_by_another_key")
         self._verifying += 1
+        return True
 
     def _take_rare(self, now: Now) -> None:
         if self._installed:

@@ -104,11 +104,17 @@ class FakeLink:
     contexts: list[object] = field(default_factory=list)
     managed: list[Message] = field(default_factory=list)
     flushes: int = 0
+    keys: list[str] = field(default_factory=lambda: [PAIR.mac.own_key])
+    """By which of our keys what leaves may be signed."""
+    signed_by: list[str] = field(default_factory=list)
+    """By which each message was."""
 
     def send(self, body: bytes, context: object = None) -> bool:
         covered, mac = split_mac(body)
-        assert mac == mac_of(PAIR.mac.own_key, covered), "what leaves is authentic"
+        signed_by = next((key for key in self.keys if mac == mac_of(key, covered)), "")
+        assert signed_by, "what leaves is authentic"
         if self.open:
+            self.signed_by.append(signed_by)
             self.sent.append(CODEC.decode(body))
             self.contexts.append(context)
         return self.open
