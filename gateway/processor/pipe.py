@@ -121,6 +121,7 @@ class SocketPipe:
                 except (BlockingIOError, InterruptedError):
                     continue
                 except (OSError, trio.ClosedResourceError):
+                    self._behind = b""  # nobody will have it; reading hears of it too
                     return
             if self._finishing:
                 self.finish()
@@ -230,6 +231,7 @@ class StreamPipe:
         self._stream = stream
         self._behind = b""
         self._sending = 0
+        self._broken = False
         self._finishing = False
         self._more = trio.Event()
         self.end = ""
@@ -241,8 +243,9 @@ class StreamPipe:
 
     def write(self, data: bytes) -> None:
         """Send soon."""
-        self._behind += data
-        self._more.set()
+        if not self._broken:
+            self._behind += data
+            self._more.set()
 
     def finish(self) -> None:
         """Nothing more will be written."""
@@ -273,6 +276,7 @@ class StreamPipe:
                 if self._finishing and not self._behind and isinstance(self._stream, trio.abc.HalfCloseableStream):
                     await self._stream.send_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._broken, self._behind, self._sending = True, b"", 0
                 return
 
     async def aclose(self) -> None:

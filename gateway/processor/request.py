@@ -189,7 +189,7 @@ class Reader:
 
     def _fits(self, submitted: Submitted, r: PaymentRequest) -> bool:
         """What encoding does not look at: it pads, and what leaves must be what was submitted."""
-        returned = r.returned_fpid
+        returned, a_return = r.returned_fpid, submitted.MsgTp == "pacs.004"
         return not (
             r.debtor_agent.endswith(" ")
             or r.sender.endswith(" ")
@@ -199,9 +199,9 @@ class Reader:
             or (r.exchange_rate and len(r.exchange_rate) != self._rate_width)
             or (r.credit_items and len(r.credit_items) != self._items_width)
             or (submitted.LclInstrm and submitted.LclInstrm != r.processing_code[:2])
-            or (submitted.MsgTp == "pacs.004") is not bool(returned and r.return_code)
+            or bool(returned) is not a_return
+            or bool(r.return_code) is not a_return
             or (returned and len(returned) != FPID_WIDTH)
-            or (r.return_code and not returned)
             or (submitted.RjctdAmt is not UNSET and _number_of(submitted.RjctdAmt.Ccy) != r.currency)
             or any(getattr(r, name) for name in self._homeless)
         )

@@ -197,8 +197,12 @@ class World:
     def client(self) -> Client:
         """A connection."""
         ours, theirs = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self.door.attend, StreamPipe(theirs))
+        self.attend(theirs)
         return Client(ours)
+
+    def attend(self, stream: trio.abc.Stream) -> None:
+        """Serve this one."""
+        self._nursery.start_soon(self.door.attend, StreamPipe(stream))
 
     async def ask(self, data: bytes) -> Response:
         """One request on a connection of its own."""

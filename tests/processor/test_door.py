@@ -1,10 +1,35 @@
 """The door as its clients see it: the kind ones and the others."""
 
-from trio.testing import MockClock
+import json
+from typing import Any
 
-from tests.fakes.door import FPID, door, post
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from gateway import metrics
+from gateway.lifecycle import State
+from gateway.processor.door import SWEEP_S
+from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
+from gateway.work import Standing, Submission
+from tests.fakes.door import BODY, FPID, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
+ACCEPTED = {"TxSts": "ACSP", "StsRsnInf": {"Rsn": {"Prtry": "0000"}}}
+SETTLED = {**PENDING, "state": "SETTLED", "decided": ACCEPTED, "by": "receiver"}
+SENSITIVE = ("SECRET", "12345678", "87654321", "123.45", "HIGH STREET", "INVOICE", "TEST0000")
+
+
+def is_problem(response: Response, status: int) -> bool:
+    """Whether it is a problem of this status, in the form of RFC 9457, that shows no value."""
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json["status"] == response.status
+    assert response.json["title"]
+    assert not any(value in response.body.decode() for value in SENSITIVE)
+    return response.status == status
+
+
+# --- submitting
 
 
 async def test_a_payment_is_submitted(autojump_clock: MockClock) -> None:
@@ -14,6 +39,667 @@ async def test_a_payment_is_submitted(autojump_clock: MockClock) -> None:
         assert (response.status, response.json) == (202, PENDING)
         assert response.headers["content-type"] == "application/json"
         [submission] = world.engine.submissions
-        assert submission.key == "key-1"
-        assert submission.request.amount == "00000000012345"
-        assert submission.wait is False
+        assert (submission.key, submission.wait, submission.request.amount) == ("key-1", False, "00000000012345")
+        assert world.door.statistics() == {
+            "connections": 1, "owed": 0, "responses": {"202": 1}, "turned_away": {"crowded": 0, "tls": 0},
+        }  # fmt: skip
+
+
+async def test_nothing_is_said_before_it_is_durable(autojump_clock: MockClock) -> None:
+    """The client hears nothing until the engine says that it is on disk."""
+    async with door(ignore) as world:
+        client = world.client()
+        await client.send(post())
+        submission = await world.engine.submitted()
+        await wait_all_tasks_blocked()
+        assert world.door.statistics()["owed"] == 1
+        settle(submission, State.WAITING)
+        assert (await client.response()).status == 202
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "expected"),
+    [
+        (State.SETTLED, {"code": "0000", "by": "receiver"}, SETTLED),
+        (
+            State.SETTLED,
+            {"code": "1930", "field": "120", "by": "receiver"},
+            {**SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1930"}, "FldInErr": "120"}}},
+        ),
+        (
+            State.SETTLED,
+            {"code": "9910", "by": "hub", "settlement": "20251122001", "asynchronous": "0"},
+            {
+                **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9910"}}}, "by": "hub",
+                "ClrSysRef": "20251122001", "asynchronous": False,
+            },
+        ),
+        (
+            State.SETTLED,
+            {"code": "0081", "by": "receiver", "redirected_agent": "309999", "redirected_account": "7",
+             "asynchronous": "1"},
+            {
+                **SETTLED, "decided": {"TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0081"}}}, "asynchronous": True,
+                "RdrctdAgt": {"ClrSysId": "GBDSC", "MmbId": "309999"}, "RdrctdAcct": {"Id": "7"},
+            },
+        ),
+        (State.SETTLED, {"code": "9944", "by": "gateway"}, {
+            **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9944"}}}, "by": "gateway",
+        }),
+        (State.UNKNOWN, {"code": "9909"}, {**PENDING, "state": "UNKNOWN", "inconclusive": "9909"}),
+        (State.UNKNOWN, {}, {**PENDING, "state": "UNKNOWN"}),
+        (State.UNSENT, {}, {**PENDING, "state": "UNSENT"}),
+    ],
+)  # fmt: skip
+async def test_a_payment_that_was_submitted_before(
+    autojump_clock: MockClock, state: State, more: dict[str, str], expected: dict[str, Any]
+) -> None:
+    """The same key again, or a look: 200 with where it stands, in full."""
+    async with door(lambda submission: settle(submission, state, **more)) as world:
+        response = await world.ask(post())
+        assert (response.status, response.json) == (200, expected)
+        standing = world.engine.submissions[0].standing
+        assert standing is not None
+        world.engine.known["key-1"] = standing
+        looked = await world.ask(get("/payments/key-1"))
+        assert (looked.status, looked.json) == (200, expected)
+
+
+async def test_the_engine_refuses(autojump_clock: MockClock) -> None:
+    """Unavailable is 503, with when to come again; a conflict is 409. Both say why, in the engine's words."""
+    async with door(lambda submission: refuse(submission, why="no link")) as world:
+        response = await world.ask(post())
+        assert is_problem(response, 503)
+        assert response.headers["retry-after"] == "1"
+        assert response.json["detail"] == "no link"
+    async with door(lambda submission: refuse(submission, "conflict", "another payment's")) as world:
+        response = await world.ask(post())
+        assert is_problem(response, 409)
+        assert response.json["detail"] == "another payment's"
+
+
+async def test_an_engine_that_says_nothing(autojump_clock: MockClock) -> None:
+    """504 after its time: it may be recorded or not. What comes after that changes nothing."""
+    async with door(ignore) as world:
+        client = world.client()
+        started_s = trio.current_time()
+        response = await client.ask(post())
+        assert is_problem(response, 504)
+        assert 10 <= trio.current_time() - started_s < 10.3
+        [submission] = world.engine.submissions
+        assert submission.void
+        settle(submission, State.WAITING)
+        assert (await client.ask(get("/payments/other"))).status == 404
+
+
+async def test_submissions_of_one_chunk_go_together(autojump_clock: MockClock) -> None:
+    """What comes in one read goes to the engine in one call; the responses leave in the order of the requests."""
+    async with door(ignore) as world:
+        client = world.client()
+        await client.send(post(key="a") + post(key="b") + get("/payments/c") + post(key="d"))
+        await world.engine.submitted(3)
+        assert [[submission.key for submission in batch] for batch in world.engine.batches] == [["a", "b", "d"]]
+        a, b, d = world.engine.submissions
+        settle(d, State.WAITING)
+        settle(b, State.UNSENT)
+        await wait_all_tasks_blocked()
+        settle(a, code="0000", by="hub")
+        states = [(await client.response()).json.get("state") for _ in range(4)]
+        assert states == ["SETTLED", "UNSENT", None, "PENDING"]
+
+
+async def test_a_key_that_makes_the_reference(autojump_clock: MockClock) -> None:
+    """Without TxId the key makes it, and the client hears which."""
+    async with door() as world:
+        response = await world.ask(post({name: value for name, value in BODY.items() if name != "TxId"}))
+        assert response.status == 202
+        assert response.json["TxId"] == "G90QRNNX0W5TPA762Z"
+        assert response.json["FPID"].startswith("G90QRNNX0W5TPA762Z10")
+
+
+# --- waiting for the outcome
+
+
+@pytest.mark.parametrize("preference", ["wait=5", "respond-async, wait=5", 'Wait = "5"', "x;y=1,wait=5;z"])
+async def test_the_outcome_comes_in_time(autojump_clock: MockClock, preference: str) -> None:
+    """With `Prefer: wait` the answer is the outcome, as soon as there is one."""
+    async with door() as world:
+        client = world.client()
+        await client.send(post(BODY, f"Prefer: {preference}"))
+        waiting = await world.engine.submitted(2)
+        assert waiting.wait
+        assert waiting.content == world.engine.submissions[0].content
+        await trio.sleep(4.5)
+        settle(waiting, code="0000", by="receiver")
+        response = await client.response()
+        assert (response.status, response.json) == (200, SETTLED)
+
+
+async def test_the_outcome_comes_too_late(autojump_clock: MockClock) -> None:
+    """When the time is over the client hears 202, or what a look says; the outcome then is told by a notice only."""
+    async with door() as world:
+        client = world.client()
+        for known, expected in (
+            (None, (202, PENDING)),
+            (Standing(FPID, State.UNKNOWN), (200, PENDING | {"state": "UNKNOWN"})),
+        ):
+            if known is not None:
+                world.engine.known["key-1"] = known
+            started_s = trio.current_time()
+            response = await client.ask(post(BODY, "Prefer: wait=3"))
+            assert (response.status, response.json) == expected
+            assert 3 <= trio.current_time() - started_s < 3.2
+            waiting = world.engine.submissions[-1]
+            assert waiting.wait
+            assert waiting.void
+            settle(waiting, code="0000", by="receiver")  # an engine that did not see that it is void
+
+
+@pytest.mark.parametrize(
+    ("preference", "waits_s"),
+    [
+        ("wait=30", 30),
+        ("wait=999999999", 30),
+        ("wait=0", 0),
+        ("wait", 0),
+        ("wait=-1", 0),
+        ("waiting=9", 0),
+        ("handling=lenient", 0),
+        ("wait=5, wait=9", 5),
+        ("wait=0x5", 0),
+    ],
+)
+async def test_how_long_is_waited(autojump_clock: MockClock, preference: str, waits_s: float) -> None:
+    """Up to 30 seconds; what is no number of seconds is no wish."""
+    async with door() as world:
+        started_s = trio.current_time()
+        assert (await world.ask(post(BODY, f"Prefer: {preference}"))).status == 202
+        assert waits_s <= trio.current_time() - started_s <= waits_s + 0.2
+        assert len(world.engine.submissions) == (2 if waits_s else 1)
+
+
+async def test_an_outcome_that_is_there_is_not_waited_for(autojump_clock: MockClock) -> None:
+    """Settled at once: said at once, and submitted once."""
+    async with door(lambda submission: settle(submission, code="0000", by="hub")) as world:
+        assert (await world.ask(post(BODY, "Prefer: wait=30"))).status == 200
+        assert len(world.engine.submissions) == 1
+
+
+async def test_nobody_takes_up_another_round(autojump_clock: MockClock) -> None:
+    """When the engine cannot wait for it (it has become UNKNOWN, and nothing may leave now), it stands as it stood."""
+
+    def play(submission: Submission) -> None:
+        if submission.wait:
+            refuse(submission)
+        else:
+            settle(submission, State.WAITING)
+
+    async with door(play) as world:
+        assert (await world.ask(post(BODY, "Prefer: wait=30"))).json == PENDING
+
+
+async def test_not_durable_while_waiting(autojump_clock: MockClock) -> None:
+    """However long the client would wait: what is not durable in its time gets 504, and not 202."""
+    async with door(ignore) as world:
+        assert is_problem(await world.ask(post(BODY, "Prefer: wait=3")), 504)
+        assert not world.engine.submissions[0].wait
+
+
+async def test_a_client_that_goes_away_while_waiting(autojump_clock: MockClock) -> None:
+    """Its submission is void: nothing is done for it any more, and nobody else is disturbed."""
+    async with door() as world:
+        client, other = world.client(), world.client()
+        await client.send(post(BODY, "Prefer: wait=30"))
+        await world.engine.submitted(2)
+        await client.hang_up()
+        await wait_all_tasks_blocked()
+        waiting = world.engine.submissions[1]
+        assert waiting.void
+        settle(waiting, code="0000", by="receiver")
+        await trio.sleep(SWEEP_S * 2)
+        assert (await other.ask(post(key="key-2"))).status == 202
+        assert world.door.statistics()["connections"] == 1
+
+
+async def test_a_client_that_goes_away_before_it_is_durable(autojump_clock: MockClock) -> None:
+    """The same: the engine goes on, the response is nobody's."""
+    async with door(ignore) as world:
+        client = world.client()
+        await client.send(post())
+        submission = await world.engine.submitted()
+        await client.hang_up()
+        await wait_all_tasks_blocked()
+        settle(submission, State.WAITING)
+        await trio.sleep(SWEEP_S * 2)
+        assert world.door.statistics()["connections"] == 0
+
+
+async def test_a_client_that_has_said_all(autojump_clock: MockClock) -> None:
+    """Half-closed: it hears what it asked for; and if it would wait, where it stands now, since it may be gone."""
+    for play, line in ((ignore, "Accept: */*"), (durable, "Prefer: wait=30")):
+        async with door(play) as world:
+            client = world.client()
+            started_s = trio.current_time()
+            await client.send(post(BODY, line))
+            assert isinstance(client.stream, trio.StapledStream)
+            await client.stream.send_eof()
+            if play is ignore:
+                submission = await world.engine.submitted()
+                await wait_all_tasks_blocked()
+                settle(submission, State.WAITING)
+            assert (await client.response()).json == PENDING
+            assert await client.end() == b""
+            assert trio.current_time() - started_s < 1
+
+
+async def test_a_door_that_is_closed_leaves_nothing(autojump_clock: MockClock) -> None:
+    """Cancelled, it drops every connection; what waited is void."""
+    async with door(ignore) as world:
+        client = world.client()
+        await client.send(post())
+        submission = await world.engine.submitted()
+        await wait_all_tasks_blocked()
+    assert submission.void
+    assert await client.end() == b""
+
+
+# --- looking
+
+
+async def test_looking(autojump_clock: MockClock) -> None:
+    """A payment is found under its key, whatever visible characters that has; any other key is unknown here."""
+    async with door() as world:
+        key = "".join(map(chr, range(0x21, 0x7F)))
+        world.engine.known[key] = Standing(FPID, State.WAITING)
+        quoted = "".join(f"%{ord(character):02x}" for character in key)
+        client = world.client()
+        response = await client.ask(get(f"/payments/{quoted}?x=1"))
+        assert (response.status, response.json) == (200, PENDING)
+        for path in ("/payments/other", "/payments/", "/payments/a/b", "/payments/%", "/payments/%00", "/payments/%20",
+                     "/payments/%ff", "/payments/" + "x" * 101):  # fmt: skip
+            assert is_problem(await client.ask(get(path)), 404)
+
+
+async def test_a_look_without_a_body(autojump_clock: MockClock) -> None:
+    """HEAD is GET but for the body; the connection lives on."""
+    async with door() as world:
+        world.engine.known["key-1"] = Standing(FPID, State.WAITING)
+        client = world.client()
+        whole = await client.ask(get("/payments/key-1"))
+        await client.send(get("/payments/key-1", method="HEAD") + get("/payments/x", method="HEAD"))
+        bare = await client.response(bare=True)
+        assert (bare.status, bare.body) == (200, b"")
+        assert bare.headers["content-length"] == str(len(whole.body))
+        assert (await client.response(bare=True)).status == 404
+        assert (await client.ask(get("/payments/key-1"))).json == PENDING
+
+
+async def test_a_whole_url_is_a_target_too(autojump_clock: MockClock) -> None:
+    """As a proxy would write it."""
+    async with door() as world:
+        assert (await world.ask(post(path="http://gateway:9300/payments"))).status == 202
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (get("/"), 404), (get("/payment"), 404), (get("/paymentsx"), 404), (post(path="/notices"), 404),
+        (get("*", method="OPTIONS"), 404),
+        (get("/payments"), 405), (get("/payments", method="DELETE"), 405), (get("/payments", method="PUT"), 405),
+        (post(path="/payments/key-1"), 405), (get("/payments/key-1", method="DELETE"), 405),
+        (post(key=None), 400), (post(key=""), 400), (post(key="k" * 101), 400), (post(key="a b"), 400),
+        (post(key="a\tb"), 400), (post(BODY, "Idempotency-Key: key-1"), 400), (post(BODY, "idempotency-key: x"), 400),
+        (post().replace(b"application/json", b"text/json"), 415), (post().replace(b"application/json", b""), 415),
+        (post().replace(b"application/json", b"application/json; charset=utf-16"), 415),
+        (post().replace(b"Content-Type", b"Content-Typo"), 415),
+        (post(BODY, "Content-Encoding: gzip"), 415),
+        (post(b""), 400), (post(b"{"), 400), (post(b"\xff"), 400), (post(b"[" * 16000), 400),
+        (post(json.dumps(BODY).replace('"TxId"', '"TxId":"A","TxId"').encode()), 400),
+        (post([]), 422), (post({}), 422), (post({**BODY, "Unknown": 1}), 422),
+        (post({**BODY, "PrcgCd": "300000"}), 422),
+    ],
+)  # fmt: skip
+async def test_what_is_refused(autojump_clock: MockClock, data: bytes, status: int, logged: Any) -> None:
+    """A problem says why; nothing reaches the engine, nothing sensitive the log; the connection lives on."""
+    async with door() as world:
+        client = world.client()
+        response = await client.ask(data)
+        assert is_problem(response, status)
+        if status == 405:
+            assert response.headers["allow"] in {"POST", "GET, HEAD"}
+        assert world.engine.submissions == []
+        assert (await client.ask(post())).status == 202
+        assert not any(value in json.dumps(logged()) for value in SENSITIVE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Content-Type: Application/JSON", 'Content-Type: application/json; charset="UTF-8"', "Content-Encoding: identity"],
+)
+async def test_what_is_json_all_the_same(autojump_clock: MockClock, line: str) -> None:
+    """However it is written."""
+    data = post(BODY, line)
+    if line.startswith("Content-Type"):
+        data = data.replace(b"Content-Type: application/json\r\n", b"")
+    async with door() as world:
+        assert (await world.ask(data)).status == 202
+
+
+async def test_a_wrong_member_is_named(autojump_clock: MockClock, logged: Any) -> None:
+    """The client hears which member breaks which rule; the log which member, unless its name is the client's own."""
+    async with door() as world:
+        response = await world.ask(post({**BODY, "CdtrAcct": {"Id": ""}, "Dbtr": {"Nm": "X" * 41}}))
+        assert is_problem(response, 422)
+        assert response.json["errors"] == [
+            {"pointer": "#/CdtrAcct/Id", "detail": "is missing or empty"},
+            {"pointer": "#/Dbtr/Nm", "detail": "must be at most 40 characters"},
+        ]
+        await world.ask(post({**BODY, "SECRET": 1}))
+        assert [(line["status"], line["where"]) for line in logged("submission refused")] == [
+            (422, "#/CdtrAcct/Id"),
+            (422, ""),
+        ]
+
+
+async def test_a_fault_of_ours(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: Any) -> None:
+    """What a client wrote must not end the process, whatever it makes us do: 500, and the log says how."""
+    async with door() as world:
+        monkeypatch.setattr(world.door._reader, "read", lambda *_: 1 // 0)
+        assert is_problem(await world.ask(post()), 500)
+        assert [line["error"] for line in logged("a submission could not be judged")] == ["ZeroDivisionError"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400), (b"ICY\r\n\r\n", 400), (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400), (b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET / HTTP/3.0\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (head() + b"Content-Length: x\r\n\r\n", 400), (head() + b"Content-Length: -1\r\n\r\n", 400),
+        (head() + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n", 400),
+        (head() + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        (head() + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (head() + b"Transfer-Encoding: gzip\r\n\r\n", 400), (head() + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+        (head() + b"Content-Length: 16385\r\n\r\n", 413),
+        (head() + b"Transfer-Encoding: chunked\r\n\r\n1000\r\n" + b"x" * 4096 + b"\r\n4000\r\n" + b"x" * 16384, 413),
+        (head() + b"Expect: a miracle\r\nContent-Length: 2\r\n\r\n", 417),
+        (head() + b"X: " + b"y" * HEAD_BYTES_MAX, 431), (head() + b"X: y\r\n" * 2000, 431),
+        (head("GET", "/" + "x" * HEAD_BYTES_MAX) + b"\r\n", 431),
+        (head("GET", "/" + "x" * HEAD_BYTES_MAX), 431),
+        (head() + b"X: y\r\n" * 2000 + b"\r\n", 431),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1 << 20, 1000])
+async def test_what_is_no_http_of_ours(autojump_clock: MockClock, data: bytes, status: int, size: int) -> None:
+    """A problem says so and the connection is closed, however the bytes were cut; a request before it is answered."""
+    async with door() as world:
+        client = world.client()
+        await client.send(post())
+        data += b"x" * 65536 if status == 431 and not data.endswith(b"\r\n\r\n") else b""
+        for at in range(0, len(data), size):
+            try:
+                await client.send(data[at : at + size])
+            except trio.BrokenResourceError:
+                break
+        assert (await client.response()).status == 202
+        response = await client.response()
+        assert is_problem(response, status)
+        assert response.headers["connection"] == "close"
+        assert await client.end() == b""
+        assert len(world.engine.submissions) == 1
+
+
+# --- the manners of HTTP
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+async def test_a_request_in_pieces(autojump_clock: MockClock, size: int) -> None:
+    """However the bytes are cut, the request is the same."""
+    async with door() as world:
+        client = world.client()
+        data = post()
+        for at in range(0, len(data), size):
+            await client.send(data[at : at + size])
+            await wait_all_tasks_blocked()
+        assert (await client.response()).json == PENDING
+
+
+async def test_a_body_in_chunks(autojump_clock: MockClock) -> None:
+    """Chunked, with extensions and trailers, which say nothing."""
+    body = json.dumps(BODY).encode()
+    chunks = b"".join(
+        b"%x;a=b\r\n%b\r\n" % (len(body[at : at + 50]), body[at : at + 50]) for at in range(0, len(body), 50)
+    )
+    data = (
+        head()
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + chunks
+        + b"0\r\nIdempotency-Key: other\r\nPrefer: wait=9\r\n\r\n"
+    )
+    async with door() as world:
+        client = world.client()
+        assert (await client.ask(data)).status == 202
+        assert (await client.ask(data)).status == 202
+        assert {submission.key for submission in world.engine.submissions} == {"key-1"}
+
+
+async def test_what_stands_between_chunks_is_limited_too(autojump_clock: MockClock) -> None:
+    """A body of one byte in a megabyte of chunks, or with trailers without end, is too long."""
+    for more in (b"1;" + b"x" * 1000 + b"\r\nx\r\n", b"0\r\nX: " + b"y" * 1_000_000):
+        async with door() as world:
+            client = world.client()
+            await client.send(head() + b"Transfer-Encoding: chunked\r\n\r\n")
+            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until it has had enough
+                for _ in range(1000):
+                    await client.send(more)
+                    await wait_all_tasks_blocked()
+                    if world.door.statistics()["responses"]:
+                        raise trio.BrokenResourceError
+            assert (await client.response()).status in {413, 400}
+            assert world.engine.submissions == []
+
+
+async def test_expect_100_continue(autojump_clock: MockClock) -> None:
+    """The client that asks before it sends its body hears that it may; one whose body is too long hears that."""
+    async with door() as world:
+        client = world.client()
+        whole = post(BODY, "Expect: 100-continue")
+        top, _, body = whole.partition(b"\r\n\r\n")
+        await client.send(top + b"\r\n\r\n")
+        assert (await client.response()).status == 100
+        await client.send(body)
+        assert (await client.response()).status == 202
+        await client.send(head("POST", "/payments", "Expect: 100-continue") + b"Content-Length: 99999\r\n\r\n")
+        assert (await client.response()).status == 413
+
+
+async def test_http_1_0(autojump_clock: MockClock) -> None:
+    """Understood, without Host, and answered once; the connection is closed."""
+    async with door() as world:
+        client = world.client()
+        data = post(BODY, "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: gateway\r\n", b"")
+        response = await client.ask(data + data)
+        assert (response.status, response.headers["connection"]) == (202, "close")
+        assert await client.end() == b""
+        assert len(world.engine.submissions) == 1
+
+
+async def test_a_client_that_wants_it_closed(autojump_clock: MockClock) -> None:
+    """After `Connection: close` the response is the last."""
+    async with door() as world:
+        client = world.client()
+        response = await client.ask(post(BODY, "Connection: close"))
+        assert (response.status, response.headers["connection"]) == (202, "close")
+        assert await client.end() == b""
+
+
+async def test_a_client_that_would_rather_speak_http_2(autojump_clock: MockClock) -> None:
+    """Java's offers it with each request: answered in HTTP/1.1, body and all, and the connection is kept."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA")
+    async with door() as world:
+        client = world.client()
+        body = json.dumps(BODY).encode()
+        chunked = head("POST", "/payments", *offer) + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+        await client.send(
+            post(BODY, *offer) + get("/payments/x", *offer) + chunked % (len(body), body) + post(BODY, *offer)
+        )
+        assert [(await client.response()).status for _ in range(4)] == [202, 404, 202, 202]
+        data = post(BODY, *offer)
+        for byte in data:
+            await client.send(bytes([byte]))
+        assert (await client.response()).status == 202
+        assert len(world.engine.submissions) == 4
+        assert all(submission.covered == world.engine.submissions[0].covered for submission in world.engine.submissions)
+
+
+# --- time, and those who have none
+
+
+async def test_an_idle_connection_is_closed(autojump_clock: MockClock) -> None:
+    """Silently, when nothing was asked for so long."""
+    async with door(idle_s=75.0) as world:
+        client = world.client()
+        await trio.sleep(70)
+        assert (await client.ask(post())).status == 202
+        started_s = trio.current_time()
+        assert await client.end() == b""
+        assert 75 <= trio.current_time() - started_s < 75.3
+
+
+@pytest.mark.parametrize("data", [b"G", head(), post()[:-1], head() + b"Transfer-Encoding: chunked\r\n\r\n5\r\n"])
+async def test_a_request_that_does_not_end(autojump_clock: MockClock, data: bytes) -> None:
+    """408 when it has not come in in its time, counted from its first byte, however much of it drips in."""
+    async with door(request_within_s=5.0) as world:
+        client = world.client()
+        assert (await client.ask(post())).status == 202
+        await trio.sleep(60)
+        started_s = trio.current_time()
+        await client.send(data)
+        response = await client.response()
+        assert is_problem(response, 408)
+        assert 5 <= trio.current_time() - started_s < 5.3
+        assert await client.end() == b""
+        assert len(world.engine.submissions) == 1
+
+
+async def test_a_head_that_drips(autojump_clock: MockClock) -> None:
+    """A byte a second does not make it younger."""
+    async with door(request_within_s=5.0) as world:
+        client = world.client()
+        async with trio.open_nursery() as nursery:
+
+            async def drip() -> None:
+                for byte in head():
+                    try:
+                        await client.send(bytes([byte]))
+                    except trio.BrokenResourceError:
+                        return
+                    await trio.sleep(1)
+
+            nursery.start_soon(drip)
+            assert (await client.response()).status == 408
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_request_behind_one_that_waits(autojump_clock: MockClock) -> None:
+    """The one that waits is answered first; then it is said that the other was too late."""
+    async with door(request_within_s=5.0) as world:
+        client = world.client()
+        await client.send(post(BODY, "Prefer: wait=20") + post()[:-1])
+        assert [(await client.response()).status for _ in range(2)] == [202, 408]
+        assert 20 <= trio.current_time() < 20.5
+
+
+async def test_a_client_that_does_not_read(autojump_clock: MockClock) -> None:
+    """It is dropped after its time, and has made nobody else wait; nothing more is read from it meanwhile."""
+    async with door(request_within_s=5.0) as world:
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        world.attend(theirs)
+        other = world.client()
+        sent = 0
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until it is dropped
+            while True:
+                await ours.send_all(get("/payments/nobody") * 20)
+                sent += 20
+        assert 5 <= trio.current_time() < 5.5
+        assert sent < 1000
+        assert (await other.ask(post())).status == 202
+
+
+async def test_one_that_does_not_hang_up(autojump_clock: MockClock) -> None:
+    """After our last word it has some time to hang up; then it is dropped, whatever it says."""
+    async with door() as world:
+        client = world.client()
+        await client.send(post(BODY, "Connection: close"))
+        assert (await client.response()).status == 202
+        started_s = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until it is dropped
+            while True:
+                await client.send(b"more")
+                await trio.sleep(0.05)
+        assert LINGER_S <= trio.current_time() - started_s < LINGER_S + 0.3
+
+
+async def test_too_many_requests_at_once(autojump_clock: MockClock) -> None:
+    """So many may wait on one connection; the next is refused, and closes it when the others are answered."""
+    async with door(ignore) as world:
+        client = world.client()
+        await client.send(b"".join(post(key=f"key-{number}") for number in range(REQUESTS_MAX + 5)))
+        await world.engine.submitted(REQUESTS_MAX)
+        await wait_all_tasks_blocked()
+        assert len(world.engine.submissions) == REQUESTS_MAX
+        for submission in world.engine.submissions:
+            settle(submission, State.WAITING)
+        statuses = [(await client.response()).status for _ in range(REQUESTS_MAX + 1)]
+        assert statuses == [202] * REQUESTS_MAX + [503]
+        assert await client.end() == b""
+
+
+async def test_one_bad_connection_disturbs_no_other(autojump_clock: MockClock) -> None:
+    """Whatever happens on some, the others are served."""
+    async with door() as world:
+        good = world.client()
+        for data in (b"\x00" * 100, post()[:50], head() + b"Content-Length: 99999999\r\n\r\n", b"", post(b"\xff")):
+            bad = world.client()
+            await bad.send(data)
+            await bad.hang_up()
+            assert (await good.ask(post())).status == 202
+        await trio.sleep(SWEEP_S * 2)
+        assert world.door.statistics()["connections"] == 1
+
+
+async def test_who_gives_way(autojump_clock: MockClock) -> None:
+    """Beyond the limit the connection that has been idle for longest goes; when none is idle, the new one."""
+    async with door(ignore, connections_max=3) as world:
+        busy, old, young = world.client(), world.client(), world.client()
+        await busy.send(post())
+        await world.engine.submitted()
+        for client in (old, young):
+            assert (await client.ask(get("/payments/x"))).status == 404
+            await trio.sleep(1)
+        assert world.door._has_place()
+        assert await old.end() == b""
+        assert (await young.ask(get("/payments/x"))).status == 404
+        await young.send(post())
+        newest = world.client()
+        await newest.send(post())
+        await world.engine.submitted(3)
+        assert not world.door._has_place()
+        assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
+
+
+async def test_the_metrics_count(autojump_clock: MockClock) -> None:
+    """By status, and how long it took to be durable."""
+    statuses: dict[str, str] = {"status": "202"}
+    named = [("fps_submissions_total", statuses), ("fps_submission_durable_seconds_count", dict[str, str]())]
+    before = [metrics.REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in named]
+    async with door() as world:
+        await world.ask(post())
+    after = [metrics.REGISTRY.get_sample_value(name, labels) for name, labels in named]
+    assert after == [value + 1 for value in before]

@@ -1,0 +1,238 @@
+"""The door over real sockets on loopback, plain and with TLS: what the streams in memory cannot show."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from gateway import config
+from gateway.errors import ConfigurationError, Unavailable
+from gateway.processor.door import Door
+from tests.fakes.door import BODY, Client, Engine, durable, get, ignore, post, settings
+from tests.fakes.processor import CODEC, until
+
+
+class Certificates:
+    """An authority, the gateway's certificate and a client's, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca = trustme.CA()
+        self.client = self.ca.issue_cert("processor.bank.example")
+        self.stranger = trustme.CA().issue_cert("processor.bank.example")
+        ours = self.ca.issue_cert("gateway.example")
+        self.certificate, self.key, self.authority = folder / "own.pem", folder / "own.key", folder / "ca.pem"
+        ours.private_key_pem.write_to_path(self.key)
+        ours.cert_chain_pems[0].write_to_path(self.certificate)
+        self.ca.cert_pem.write_to_path(self.authority)
+
+    def settings(self, **changes: str) -> config.ServerTls:
+        """What the gateway is configured with."""
+        return config.ServerTls(str(self.certificate), str(self.key), str(self.authority), **changes)
+
+    def context(self, identity: trustme.LeafCert | None) -> ssl.SSLContext:
+        """The client's side."""
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        if identity is not None:
+            identity.configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """Fresh ones."""
+    return Certificates(tmp_path)
+
+
+class Listening:
+    """A door that listens."""
+
+    def __init__(self, door: Door, engine: Engine, port: int) -> None:
+        self.door = door
+        self.engine = engine
+        self.port = port
+        self.streams: list[trio.abc.Stream] = []
+
+    async def client(self, context: ssl.SSLContext | None = None) -> Client:
+        """A connection."""
+        stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        if context is not None:
+            stream = trio.SSLStream(stream, context, server_hostname="gateway.example", https_compatible=True)
+        self.streams.append(stream)
+        return Client(stream)
+
+
+@asynccontextmanager
+async def listening(play: Any = durable, **changes: Any) -> AsyncIterator[Listening]:
+    """A door on a free port."""
+    engine = Engine(play)
+    async with trio.open_nursery() as nursery:
+        door = Door(settings(**changes), engine, CODEC, "sip")
+        port: int = await nursery.start(door.serve)
+        served = Listening(door, engine, port)
+        with trio.fail_after(30):
+            yield served
+        for stream in served.streams:
+            await trio.aclose_forcefully(stream)
+        nursery.cancel_scope.cancel()
+
+
+async def test_over_tcp(logged: Any) -> None:
+    """Submitted and looked for, on one connection; it says where it listens."""
+    async with listening() as served:
+        client = await served.client()
+        for _ in range(3):
+            assert (await client.ask(post())).status == 202
+        assert (await client.ask(get("/payments/x"))).status == 404
+        assert [line["port"] for line in logged("submissions are taken")] == [served.port]
+        assert logged("whoever reaches this port can submit payments: it has no TLS") == []
+        await client.hang_up()
+        await until(lambda: not served.door.statistics()["connections"])
+
+
+async def test_an_open_port_is_said(logged: Any) -> None:
+    """Other machines can reach it, and it has no TLS: that is a warning."""
+    async with listening(host="0.0.0.0"):  # noqa: S104 - that is what is tested
+        assert len(logged("whoever reaches this port can submit payments: it has no TLS")) == 1
+
+
+async def test_a_port_that_is_taken() -> None:
+    """Said in words, before anything is served."""
+    async with listening() as served:
+        with pytest.raises(Unavailable, match=r"submissions: 127\.0\.0\.1:\d+: OSError"):
+            await Door(settings(port=served.port), Engine(), CODEC, "sip").serve()
+
+
+async def test_a_whole_response_before_the_end() -> None:
+    """A body that is too long gets its 413 although most of it is never read: closing does not reset the connection."""
+    async with listening() as served:
+        client = await served.client()
+        await client.send(post(b"x" * 3_000_000)[:2_000_000])
+        response = await client.response()
+        assert (response.status, response.headers["connection"]) == (413, "close")
+        assert await client.end() == b""
+
+
+async def test_a_client_that_does_not_read_over_tcp() -> None:
+    """The kernel's buffers fill, then ours; nothing more is read from it, and it is dropped after its time."""
+    async with listening(request_within_s=0.3) as served:
+        client = await served.client()
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until it is dropped
+            while True:
+                await client.send(get("/payments/nobody") * 60)
+        await until(lambda: not served.door.statistics()["connections"])
+
+
+async def test_a_client_that_resets() -> None:
+    """Its submission is void."""
+    async with listening(ignore) as served:
+        client = await served.client()
+        await client.send(post())
+        submission = await served.engine.submitted()
+        assert isinstance(client.stream, trio.SocketStream)
+        client.stream.setsockopt(1, 13, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # SO_LINGER: a reset, no farewell
+        await client.hang_up()
+        await until(lambda: submission.void)
+
+
+async def test_the_newest_is_turned_away() -> None:
+    """When everybody is busy."""
+    async with listening(ignore, connections_max=1) as served:
+        busy = await served.client()
+        await busy.send(post())
+        await served.engine.submitted()
+        crowded = await served.client()
+        assert b"503 Service Unavailable" in await crowded.end()
+        assert served.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
+
+
+async def test_closing_leaves_nothing() -> None:
+    """Cancelled, the port is free at once and every connection gone."""
+    async with listening() as served:
+        client = await served.client()
+        assert (await client.ask(post())).status == 202
+        port = served.port
+        served.streams.clear()
+    assert await client.end() == b""
+    await client.hang_up()
+    with pytest.raises(OSError, match="all attempts to connect"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+
+
+# --- TLS
+
+
+async def test_over_tls(certificates: Certificates) -> None:
+    """With a certificate of our authority, and the right name; a last response ends with a proper farewell."""
+    tls = certificates.settings(client_name="processor.bank.example")
+    async with listening(tls=tls) as served:
+        client = await served.client(certificates.context(certificates.client))
+        assert (await client.ask(post())).status == 202
+        assert (await client.ask(post(BODY, "Connection: close"))).status == 202
+        assert await client.end() == b""
+        assert served.engine.submissions[0].key == "key-1"
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger", "namesake", "plain", "garbage", "silent"])
+async def test_who_is_not_let_in(certificates: Certificates, who: str, logged: Any) -> None:
+    """No certificate, another authority's, another name, no TLS, or no word: not let in, and said; others are."""
+    name = "somebody.else.example" if who == "namesake" else ""
+    async with listening(tls=certificates.settings(client_name=name), request_within_s=0.2) as served:
+        if who in {"plain", "garbage", "silent"}:
+            client = await served.client()
+            await client.send(
+                {"plain": post(), "garbage": b"\x16\x03\x01\xff\xff" + b"x" * 70_000, "silent": b"\x16"}[who]
+            )
+        else:
+            identity = {"nobody": None, "stranger": certificates.stranger, "namesake": certificates.client}[who]
+            client = await served.client(certificates.context(identity))
+            with pytest.raises((trio.BrokenResourceError, EOFError)):
+                await client.ask(post())
+        await until(lambda: served.door.statistics()["turned_away"]["tls"] == 1)
+        assert served.engine.submissions == []
+        assert len(logged("a client was not let in")) == 1
+        if not name:
+            good = await served.client(certificates.context(certificates.client))
+            assert (await good.ask(post())).status == 202
+
+
+async def test_a_crowd_without_certificates_disturbs_nobody(certificates: Certificates, logged: Any) -> None:
+    """Those who were let in keep their connections while others only knock; it is said now and then, not each time."""
+    async with listening(tls=certificates.settings(), connections_max=2) as served:
+        good = await served.client(certificates.context(certificates.client))
+        assert (await good.ask(post())).status == 202
+        for _ in range(20):
+            client = await served.client()
+            await client.send(b"GET / HTTP/1.1\r\n\r\n")
+            await client.end()
+        await until(lambda: served.door.statistics()["turned_away"]["tls"] == 20)
+        assert (await good.ask(post())).status == 202
+        assert len(logged("a client was not let in")) < 10
+
+
+async def test_a_certificate_that_is_renewed(certificates: Certificates) -> None:
+    """The files are read anew when they change: the next client sees the new one."""
+    async with listening(tls=certificates.settings()) as served:
+        seen = []
+        for _ in range(2):
+            client = await served.client(certificates.context(certificates.client))
+            assert (await client.ask(post())).status == 202
+            assert isinstance(client.stream, trio.SSLStream)
+            seen.append(client.stream.getpeercert()["serialNumber"])
+            renewed = certificates.ca.issue_cert("gateway.example")
+            renewed.private_key_pem.write_to_path(certificates.key)
+            renewed.cert_chain_pems[0].write_to_path(certificates.certificate)
+        assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize("file", ["certificate", "key", "authority"])
+def test_files_that_are_missing(certificates: Certificates, file: str) -> None:
+    """A mistake of the configuration, before anybody is served."""
+    getattr(certificates, file).unlink()
+    with pytest.raises(ConfigurationError, match=r"node\.submissions\.tls"):
+        Door(settings(tls=certificates.settings()), Engine(), CODEC, "sip")
