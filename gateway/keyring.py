@@ -14,7 +14,7 @@ a label that its check value is part of, so the same key gets the same label in 
   most `verify_max` times. Then the key before stays in force, the new one stays known (the hub may have switched), and
   people must look. The hub's own 886 about that key, or its 811 again, starts the verification anew.
 * The same 811 again, on whatever link, gets the same answer and one more verification. Another key while one is on
-  trial takes its place: the hub knows what it wants.
+  trial takes its place: the hub knows what it wants. It may sign with the first one until it has the second.
 
 Like the other stories it knows no link, token, clock or log: what is to be done leaves through `Commands`, what
 happened comes in through the `on_` methods, and `now` is an argument.
@@ -65,6 +65,7 @@ class Superseded(Struct, frozen=True, array_like=True):
 
     key: Install
     until_ns: int
+    """0: until the key on trial is in force, and the overlap after it."""
 
 
 class Slot(Struct, frozen=True, array_like=True):
@@ -249,8 +250,8 @@ class Keyring:
         """At every start, before anything else: write the ring anew, tell the signer, take up what was under way."""
         for use, slot in self._slots.items():
             for old in slot.superseded:
-                left_s = (old.until_ns - now.wall_ns) / _NS
-                self._ends_s[use, old.key.label] = now.mono_s + min(max(left_s, 0.0), self._keys.overlap_s)
+                left_s = min(max((old.until_ns - now.wall_ns) / _NS, 0.0), self._keys.overlap_s)
+                self._ends_s[use, old.key.label] = now.mono_s + left_s if old.until_ns else inf
             if slot.on_trial is not None and not slot.given_up:
                 self._verifying[use] = _Verification(slot.on_trial, None, due_s=now.mono_s)
         self._save(now)
@@ -385,8 +386,9 @@ class Keyring:
         superseded = [old for old in slot.superseded if old.key.label != new.key.label]
         if slot.on_trial is not None and slot.on_trial.label != new.key.label:
             self._do.note_key(Note.REPLACED, slot.on_trial.label)
-            # the hub may have begun to sign with it: what is accepted once is accepted for the overlap
-            superseded.append(self._supersede(use, slot.on_trial, now))
+            # the hub may have begun to sign with it, and does so until it has the next one
+            superseded.append(Superseded(slot.on_trial, 0))
+            self._ends_s[use, slot.on_trial.label] = inf
         self._verifying.pop(use, None)
         self._slots[use] = Slot(slot.base, slot.in_use, new.key, False, tuple(superseded[-SUPERSEDED_MAX:]))
         self._do.note_key(Note.CHANGED, new.key.label)
@@ -410,7 +412,8 @@ class Keyring:
     def _put_in_force(self, use: Use, now: Now) -> None:
         slot = self._slots[use]
         assert slot.on_trial is not None
-        superseded = [old for old in slot.superseded if old.key.label != slot.on_trial.label]
+        others = [old for old in slot.superseded if old.key.label != slot.on_trial.label]
+        superseded = [old if old.until_ns else self._supersede(use, old.key, now) for old in others]
         if slot.in_use.label != slot.on_trial.label:  # the same key can come again under another transport key
             superseded.append(self._supersede(use, slot.in_use, now))
         self._slots[use] = Slot(slot.base, slot.on_trial, superseded=tuple(superseded[-SUPERSEDED_MAX:]))

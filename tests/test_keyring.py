@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import config
 from gateway.clock import Now
@@ -364,7 +366,7 @@ def test_another_key_while_the_tokens_have_the_first() -> None:
 
 
 def test_another_key_while_one_is_on_trial() -> None:
-    """It takes the first one's place; the hub may have begun to sign with that, so it is accepted for the overlap."""
+    """It takes the first one's place; the hub may sign with that until it has the second, and the overlap after."""
     player = (
         Player()
         .play(ACCEPTED)
@@ -373,11 +375,14 @@ def test_another_key_while_one_is_on_trial() -> None:
         0.4  installed fps-hub.bbbbbb     -> (replaced fps-hub.aaaaaa), (changed fps-hub.bbbbbb), record
         0.5  durable                      -> 9814 811 #2 0000 @2, 9804 886 2 1BBBBBB @2
         0.6  9814 886 1 0000 @1           -> (unplaced 886)
-        1    9814 886 2 0000 @2           -> (in force fps-hub.bbbbbb hub), record
+        0.7  restart                      -> record
+        5    9814 886 2 0000 @2           -> (unplaced 886)
+        99   timer                        -> 9804 886 3 1BBBBBB
+        100  9814 886 3 0000 @2           -> (in force fps-hub.bbbbbb hub), record
     """)
     )
     assert player.labels()[1] == ("fps-hub.bbbbbb", "fps-hub", "fps-hub.aaaaaa")
-    player.play("60.4 timer -> (overlap over fps-hub.aaaaaa), record\n61 timer -> (overlap over fps-hub), record")
+    player.play("160 timer -> (overlap over fps-hub.aaaaaa), (overlap over fps-hub), record")
 
 
 def test_another_key_before_the_first_is_durable() -> None:
@@ -582,6 +587,73 @@ def test_a_response_to_nothing_changes_nothing() -> None:
 def test_the_ring_is_written_once_a_day() -> None:
     """So that it does not go with its segment."""
     Player().play("86399 early ->\n86400 timer -> record\n172799 early ->\n172800 timer -> record")
+
+
+class Hub:
+    """A hub that signs with a key from the moment that it accepted our verification of it, heard or not."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.signs = "fps-hub"
+        self.sent = ""
+        self.sends = 0
+        self.lost: list[str] = []
+        """Ids of attempts that it has not responded to."""
+
+    def step(self, step: str, pause_s: float) -> None:
+        """One thing happens, so long after the one before."""
+        player = self.player
+        player.now = Now(player.now.mono_s + pause_s, player.now.wall_ns + round(pause_s * 1e9))
+        while (due_s := player.keyring.next_timer()) <= player.now.mono_s:
+            player.keyring.handle_timer(Now(due_s, player.now.wall_ns))
+        match step:
+            case "new":
+                self.sent = chr(ord("A") + self.sends % 6)
+                self.sends += 1
+                player.hear("811", ("hub", self.sent, "@1", f"#{self.sends}"))
+            case "again" if self.sent:
+                player.hear("811", ("hub", self.sent, "@2", f"#{self.sends}"))
+            case "installed" | "failed":
+                for said in [said for said in player.said if said.startswith("install ")]:
+                    label = said.removeprefix("install ")
+                    player.keyring.on_installed(label, step == "installed", "no", player.now)
+                    player.said.remove(said)
+            case "durable" | "restart":
+                player._happen(step)
+            case "accept" | "accept unheard" | "refuse":
+                self._respond(step)
+        player._invariants()
+
+    def _respond(self, how: str) -> None:
+        asked = [said.split() for said in self.player.said if said.startswith("9804 886 ")]
+        self.player.said = [said for said in self.player.said if said.startswith("install ")]
+        for _, _, number, data, *_ in asked:
+            accepted = how != "refuse" and data == f"1{self.sent * 6}"
+            if accepted:
+                self.signs = f"fps-hub.{self.sent.lower() * 6}"
+            if how != "accept unheard":
+                self.player._happen("9814", "886", number, "0000" if accepted else "1909", "@1")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["new", "again", "installed", "installed", "failed", "durable", "durable", "restart", "accept",
+                 "accept", "accept unheard", "refuse", "wait"]
+            ),
+            st.sampled_from([0.0, 0.0, 0.1, 1.0, 5.0, 61.0]),
+        ),
+        max_size=60,
+    )
+)  # fmt: skip
+def test_what_the_hub_signs_with_we_can_verify(steps: list[tuple[str, float]]) -> None:
+    """Whatever is lost, refused, repeated or forgotten by a crash, in whatever order."""
+    player = Player(verify_max=3)
+    hub = Hub(player)
+    for step, pause_s in steps:
+        hub.step(step, pause_s)
+        assert hub.signs in player.keyring.verifiers()
 
 
 def test_another_key_in_the_configuration_begins_anew() -> None:
