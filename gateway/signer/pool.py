@@ -68,7 +68,7 @@ class Signer:
         It must not call `submit`."""
         self.on_installed: Callable[[str, bool, str], None] = lambda _label, _ok, _why: None
         """Called in the trio thread with what came of an `install`: the label, whether the tokens have the key, and if
-        not why, in words. Also from within `install`. It must not call `hold`, `install` or `submit`."""
+        not why, in words. Also from within `install` and `hold`. It must not call `hold`, `install` or `submit`."""
         self._clock = clock
         self._tokens = Tokens(
             settings, mac, keys or config.Keys(), extra_keys, clock, self, open_worker=open_worker, luck=luck
