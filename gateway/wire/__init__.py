@@ -9,6 +9,7 @@ chunks ── frame ──▶ bodies ── codec ──▶ messages     frame  
                                                      plan      the same for one bitmap as straight code, fast
                                                      explain   a message for a person, as far as it can be read
                                                      codec     the door to all of these; DE128, FPID, digest
+                                                     keydata   DE125 of key messages, taken apart and put together
                                                      meanings  what values in a 9824 mean (usm.toml)
                                                      usm       a 9824 as an event, in these words
 ```
