@@ -8,7 +8,7 @@ What the hub adds on the way (DE15, 29, 99) and what it answers are patched from
 import hashlib
 from typing import NamedTuple
 
-from gateway.wire.fields import CHARSETS, TEXT, FieldTable
+from gateway.wire.fields import CHARSETS, TEXT, WIDE, FieldTable
 from loadtest import iso
 from loadtest.keys import MAC_BYTES
 
@@ -74,6 +74,8 @@ class _Shape(NamedTuple):
     """What is missing, or does not belong there."""
     lacks: dict[bytes, int]
     """Payment type → the first field that payments of it, alone, may not lack."""
+    strict: tuple[int, ...]
+    """Steps whose values hold no letters but those of the scheme."""
     step_15: int
     step_99: int
     """After which steps these fields belong."""
@@ -105,7 +107,11 @@ class Requests:
         if not trn.strip() or not sender.strip() or not (code + sent + currency).isdigit():
             raise iso.Unreadable("it does not say which payment it is")
         fault = shape.fault or shape.lacks.get(code[:2], 0)
-        if doubtful or body.translate(None, TEXT):
+        if not doubtful and body.translate(None, TEXT):
+            # letters of windows-1252 are for names, addresses and references
+            strict = b"".join([body[spans[step][0] : spans[step][1]] for step in shape.strict])
+            doubtful = bool(strict.translate(None, TEXT) or body.translate(None, WIDE))
+        if doubtful:
             fault = self._first_fault(body, fault)
         return Request(
             trn.ljust(18) + code[:2] + sent + currency + sender,
@@ -156,6 +162,7 @@ class Requests:
             bits |= 1 << (128 - number)
         shape = _Shape(
             tuple(steps), places, wrong[0] if wrong else 0, lacks,
+            tuple(place[0] for number, place in places.items() if table.fields[number].charset == "text"),
             max(places[number][0] for number in numbers if number <= 15),
             max(places[number][0] for number in numbers if number <= 99),
             b"%032X" % bits,

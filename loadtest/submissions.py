@@ -1,8 +1,8 @@
 """Payments that participants submit: judged, routed, answered (fps-protocol sections 5 and 6).
 
-The order of judgement: frame, parse (9624/650), MAC (9624/690), sign-on (9934), fields (9930 and DE44), suspended
-(9943 to 9945), limits (9940 to 9942), the sender's sort code (9950), another payment's FPID (9913), route (9908), the
-receiver's sign-on (9910). What then passes goes to its receiver, a participant or a bank that the hub plays.
+The order of judgement: frame, parse (9624/650), MAC (9624/690), another payment's FPID (9913: any other code would be
+heard as that payment's answer), sign-on (9934), fields (9930 and DE44), suspended (9943 to 9945), limits (9940 to 9942),
+the sender's sort code (9950), route (9908), the receiver's sign-on (9910). What then passes goes to its receiver, a participant or a bank that the hub plays.
 
 **One payment has one outcome.** The first conclusive answer to an FPID is remembered, refusals too, and every later
 request with the same content gets it, before anything is judged that may have changed meanwhile; a request that comes
@@ -203,6 +203,9 @@ class Submissions:
     ) -> str:
         """The hub's own refusal, by the order of judgement; empty: it may go to its receiver."""
         switch, party = self._switch, link.party
+        if used:
+            switch.fault(link, "the FPID of another payment", now_s, hashed)
+            return "9913"
         if not link.submit:
             switch.fault(link, "submitted without being signed on to submit", now_s, hashed)
             return "9934"
@@ -218,9 +221,6 @@ class Submissions:
         if request.sender != party.de98 or not request.sent_from.startswith(party.sort_codes):
             switch.fault(link, "submitted from a sort code that is not the sender's", now_s, hashed)
             return "9950"
-        if used:
-            switch.fault(link, "the FPID of another payment", now_s, hashed)
-            return "9913"
         group = switch.group_of(request.type)
         if group != link.group and group in party.groups:
             switch.fault(link, f"a payment of group {group} on a connection of {link.group}", now_s, hashed)

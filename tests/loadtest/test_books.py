@@ -14,8 +14,8 @@ from gateway.steps import Kind
 from loadtest import books
 from loadtest.__main__ import main
 from loadtest.entries import key_hash
-from loadtest.sites import Book
 from loadtest.ledger import TOLD_KINDS, HubEvent, JournalEvent
+from loadtest.sites import Book
 
 FPID = "F" * 42
 
