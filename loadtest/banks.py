@@ -26,6 +26,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     stand_in_after_s: float = 5.0
     patience_s: float = 10.0
     synchronous: bool = True
+    asynchronous_answer: str = "after"
+    """When the sender of an asynchronous payment hears 0000, as the hub's option takes it."""
     processor_mode: str = "fast"
     mischief: str = ""
     """What the hub misbehaves with, as its `--mischief` takes it."""
@@ -48,6 +50,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """How the bank that the hub plays answers, as the hub's `--bank` takes it."""
     answer_within_s: float = 16.0
     """When an outbound payment is repeated."""
+    overlap_s: float = 60.0
+    """How long the hub takes a key of a bank's that was replaced."""
     tell_per_s: float = 2000.0
     """The pace of notices: each outbound payment is told."""
 
