@@ -2,11 +2,13 @@
 
     python -m loadtest demo
 
-Starts a mock hub with two sites, a mock processor and one gateway with two SoftHSM tokens, all on loopback, and sends
-payments all the while. In the middle the processor is taken away (stand-in answers, nobody is rejected) and brought
-back (it is told everything); one hub site goes and comes; the worker process of an HSM token is killed; the gateway is
-killed with SIGKILL and started again (the hub takes back what was in the air). At the end everything was told and every
-payment is accounted for, exactly.
+Starts a mock hub with two sites, a mock processor and two gateways with two SoftHSM tokens, all on loopback: one for
+immediate payments, one for returns. The hub sends payments all the while, and the processor submits some. In between
+the processor returns what it received; it is taken away (stand-in answers, nobody is rejected) and brought back (it is
+told everything); the hub changes the key that the gateway signs with; the scheme's news say that a bank is suspended,
+and payments to it are declined until it is not; one hub site goes and comes; the worker process of an HSM token is
+killed; the gateway is killed with SIGKILL and started again (what was in the air comes back, what had left is
+repeated). At the end everything was told and every payment, in both directions, is accounted for, exactly.
 
 The stand-in deadline is 1.5 s here, so that stand-in shows within the minute; a bank would configure some seconds.
 Exit code 0: the ledger balances and every part ended as it should.
@@ -22,12 +24,19 @@ from typing import Any
 import trio
 
 from loadtest import report
+from loadtest.banks import SIMULATED
 from loadtest.screen import Row, Screen, screen
 from loadtest.world import Plan, World, WorldError, backlog, interruptible, said, world
 
 STAND_IN_AFTER_S = 1.5
 TOLD_WITHIN_S = 60.0
 """How long telling everything may take at the end."""
+LEAVING = 0.5
+"""Payments that leave, for each one that comes."""
+WAIT_S = 5.0
+"""How long the processor asks to wait for an outcome."""
+RETURNED = 3
+OVERLAP_S = 3600.0
 SECONDS_MIN = 20.0
 """Less does not leave room for what is to be shown."""
 
@@ -57,18 +66,25 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _demo(options: argparse.Namespace) -> int:
-    plan = Plan(stand_in_after_s=STAND_IN_AFTER_S)
+    # only one of the two gateways is given the new key: the hub takes the old one all along
+    plan = Plan(
+        stand_in_after_s=STAND_IN_AFTER_S,
+        outbound=True,
+        groups=("sip", "other"),
+        answer_within_s=11.0,
+        overlap_s=OVERLAP_S,
+    )
     try:
         async with world(plan, options.dir, keep=options.keep) as it:
             with screen(plain=options.plain) as shown:
                 shown.event(f"everything is in {it.directory}{'' if options.keep or options.dir else ' until the end'}")
-                shown.event("making two tokens; starting processor, hub with sites a and b, gateway")
+                shown.event("making two tokens; starting processor, hub with sites a and b, gateways")
                 await it.start()
                 shown.event(f"signed on at both sites; stand-in after {STAND_IN_AFTER_S:g} s (short, for the demo)")
                 watch = Watch(it, shown)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(watch.run)
-                    told, ended, hub = await _play(it, shown, options.rate, options.seconds)
+                    told, ended, hub = await Play(it, shown, options.rate, options.seconds).run()
                     nursery.cancel_scope.cancel()
             verdict = await it.verdict()
             print("", report.hub(hub), report.verdict(verdict), "", sep="\n\n")
@@ -90,73 +106,119 @@ def _conclude(balances: bool, *, told: bool, exit_code: int) -> int:  # noqa: FB
     return 1 if problems else 0
 
 
-async def _play(it: World, shown: Screen, rate: float, seconds: float) -> tuple[bool, int, dict[str, Any]]:
-    """The play, and its end. Returns whether everything was told, the gateway's exit code, the hub's statistics."""
-    start_s = trio.current_time()
-    await it.hub("start", rate=rate, duration=seconds)
-    shown.event(f"{rate:g} payments/s for {seconds:g} s")
-    for share, act in SCRIPT:
-        await trio.sleep_until(start_s + share * seconds)
-        await act(it, shown)
-    await trio.sleep_until(start_s + seconds)
-    shown.event("no more payments: waiting until each has its outcome")
-    await it.settled()
-    shown.event("waiting until the processor has been told everything")
-    told = await it.told_everything(TOLD_WITHIN_S)
-    shown.event("draining the gateway" if told else "not everything was told in time")
-    code = await it.stop_gateway()
-    hub = await it.finish_hub()
-    await it.stop_processor()
-    shown.event(f"all parts have ended, the gateway with {code}")
-    return told, code, hub
+class Play:
+    """What happens, and when."""
+
+    def __init__(self, it: World, shown: Screen, rate: float, seconds: float) -> None:
+        self._it = it
+        self._say = shown.event
+        self._rate = rate
+        self._seconds = seconds
+        self._end_s = 0.0
+
+    async def run(self) -> tuple[bool, int, dict[str, Any]]:
+        """Play it to its end. Returns whether everything was told, the gateways' exit code, the hub's statistics."""
+        it, say = self._it, self._say
+        start_s = trio.current_time()
+        self._end_s = start_s + self._seconds
+        await it.hub("start", rate=self._rate, duration=self._seconds)
+        await self._submit()
+        say(f"{self._rate:g} payments/s come, {self._rate * LEAVING:g}/s leave, for {self._seconds:g} s")
+        for share, act in SCRIPT:
+            await trio.sleep_until(start_s + share * self._seconds)
+            await act(self)
+        await trio.sleep_until(self._end_s)
+        say("no more payments: waiting until each has its outcome")
+        await it.settled()
+        say("waiting until the processor has been told everything")
+        told = await it.told_everything(TOLD_WITHIN_S)
+        say("draining the gateways" if told else "not everything was told in time")
+        code = await it.stop_gateway()
+        hub = await it.finish_hub()
+        await it.stop_processor()
+        say(f"all parts have ended, the gateways with {code}")
+        return told, code, hub
+
+    async def _submit(self) -> None:
+        """Have the processor submit for the rest of the time."""
+        await self._it.submit(self._rate * LEAVING, max(self._end_s - trio.current_time(), 0.1), wait_s=WAIT_S)
+
+    async def returns(self) -> None:
+        """Payments go back to where they came from."""
+        await self._it.bank.submissions(do="return", count=RETURNED)
+        self._say(f"the processor returns {RETURNED} payments that it received (type 20)")
+
+    async def processor_away(self) -> None:
+        """Nobody to ask."""
+        self._say("the processor is gone: stand-in takes over, nothing is submitted")
+        await self._it.stop_processor()
+
+    async def processor_back(self) -> None:
+        """Somebody to ask and to tell."""
+        await self._it.start_processor()
+        await self._submit()
+        self._say("the processor is back: it is told what was done in its absence")
+
+    async def key(self) -> None:
+        """A new key, wrapped, into the tokens."""
+        self._say("the hub sends a new key, wrapped (811): into the tokens, then proved (886)")
+        await self._it.hub("key", use="own")
+
+    async def suspended(self) -> None:
+        """News."""
+        await self._it.hub("usm", function="972", fields={"67": "01", "100": SIMULATED.institution})
+        self._say("news (972): the other bank is suspended, payments to it are declined here")
+
+    async def available(self) -> None:
+        """Better news."""
+        await self._it.hub("usm", function="972", fields={"67": "00", "68": "01", "100": SIMULATED.institution})
+        checks = (await self._it.hub("statistics"))["keys"][self._it.bank.identity.name]
+        self._say(f"news (972): it is available again; key changes so far: {checks['changed']}")
+
+    async def site_away(self) -> None:
+        """Half of the connections."""
+        await self._it.hub("close", site="a")
+        self._say("hub site a is gone: site b carries everything")
+
+    async def site_back(self) -> None:
+        """All of them."""
+        await self._it.hub("open", site="a")
+        self._say("hub site a is back")
+
+    async def worker_away(self) -> None:
+        """One of two tokens."""
+        self._say("kill -9 of an HSM token's worker: the other token carries on, a new worker comes")
+        self._it.kill_token_worker()
+
+    async def processor_slow(self) -> None:
+        """So that something is in the air."""
+        await self._it.processor_mode("slow:0.5")
+        await self._it.hub("bank", rule="slow=0.5")
+        self._say("both ends take half a second for each answer: payments are in the air")
+
+    async def kill(self) -> None:
+        """In the middle of it."""
+        self._say("kill -9 of the gateway")
+        await self._it.kill_gateway()
+        await self._it.processor_mode("fast")
+        await self._it.hub("bank", rule="accept")
+        await self._it.start_gateway()
+        self._say("the gateway is up again: it has read its journal, and signs with the new key")
+        self._say("what was in the air comes back (9420); what had left is repeated (9201)")
 
 
-async def _processor_away(it: World, shown: Screen) -> None:
-    shown.event("the processor is gone: stand-in takes over")
-    await it.stop_processor()
-
-
-async def _processor_back(it: World, shown: Screen) -> None:
-    await it.start_processor()
-    shown.event("the processor is back: it is told what was done in its absence")
-
-
-async def _site_away(it: World, shown: Screen) -> None:
-    await it.hub("close", site="a")
-    shown.event("hub site a is gone: site b carries everything")
-
-
-async def _site_back(it: World, shown: Screen) -> None:
-    await it.hub("open", site="a")
-    shown.event("hub site a is back")
-
-
-async def _worker_away(it: World, shown: Screen) -> None:
-    shown.event("kill -9 of an HSM token's worker: the other token carries on, a new worker comes")
-    it.kill_token_worker()
-
-
-async def _processor_slow(it: World, shown: Screen) -> None:
-    await it.processor_mode("slow:0.5")
-    shown.event("the processor takes half a second for each answer: payments are in the air")
-
-
-async def _kill(it: World, shown: Screen) -> None:
-    shown.event("kill -9 of the gateway")
-    await it.kill_gateway()
-    await it.processor_mode("fast")
-    await it.start_gateway()
-    shown.event("the gateway is up again: it has read its journal; the hub takes back what was in the air")
-
-
-SCRIPT: tuple[tuple[float, Callable[[World, Screen], Awaitable[None]]], ...] = (
-    (0.15, _processor_away),
-    (0.40, _processor_back),
-    (0.55, _site_away),
-    (0.63, _site_back),
-    (0.68, _worker_away),
-    (0.74, _processor_slow),
-    (0.80, _kill),
+SCRIPT: tuple[tuple[float, Callable[[Play], Awaitable[None]]], ...] = (
+    (0.08, Play.returns),
+    (0.14, Play.processor_away),
+    (0.34, Play.processor_back),
+    (0.44, Play.key),
+    (0.49, Play.suspended),
+    (0.54, Play.available),
+    (0.58, Play.site_away),
+    (0.65, Play.site_back),
+    (0.69, Play.worker_away),
+    (0.74, Play.processor_slow),
+    (0.80, Play.kill),
 )
 """What happens, each at its share of the time."""
 
@@ -195,6 +257,8 @@ def row(elapsed_s: float, hub: dict[str, Any], waiting: int | None) -> Row:
         refused=sum(codes.values()) - answered - stood_in,
         reversed=counts.get("reversed", 0),
         outstanding=hub["outstanding"],
+        submitted=counts.get("submitted", 0),
+        accepted=sum(number for code, number in hub["submitted_codes"].items() if code.startswith("0")),
         untold=waiting,
         p50_ms=recent.get("p50_ms"),
         p99_ms=recent.get("p99_ms"),

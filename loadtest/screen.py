@@ -15,12 +15,15 @@ from rich.text import Text
 LINES_EVERY_S = 5.0
 """Without a terminal, a line so often and at each event."""
 EVENTS_SHOWN = 12
-COLUMNS = 6
-"""In a row: two rows fit into a terminal of 80 columns, with numbers of seven digits."""
+COLUMNS = 5
+"""In a row: three rows fit into a terminal of 80 columns, with numbers of seven digits."""
 
 
 class Row(NamedTuple):
-    """One moment. Times of the last second; `untold` None: the gateway does not say, it is away."""
+    """One moment. Times of the last second; `untold` None: the gateway does not say, it is away.
+
+    `sent` is what comes, and what became of it; `submitted` is what leaves, and what of it was `accepted`.
+    """
 
     elapsed_s: float
     sent: int
@@ -29,6 +32,8 @@ class Row(NamedTuple):
     refused: int
     reversed: int
     outstanding: int
+    submitted: int
+    accepted: int
     untold: int | None
     p50_ms: float | None
     p99_ms: float | None
@@ -48,6 +53,8 @@ class Row(NamedTuple):
             ("refused", f"{self.refused:,}"),
             ("reversed", f"{self.reversed:,}"),
             ("outstanding", f"{self.outstanding:,}"),
+            ("submitted", f"{self.submitted:,}"),
+            ("accepted", f"{self.accepted:,}"),
             ("to be told", "away" if self.untold is None else f"{self.untold:,}"),
             ("p50 ms", ms(self.p50_ms)),
             ("p99 ms", ms(self.p99_ms)),
@@ -105,7 +112,8 @@ class Board:
     def _show(self) -> None:
         parts: list[Table | Text] = []
         if self._row is not None:
-            parts += [_table(self._row.cells()[:COLUMNS]), _table(self._row.cells()[COLUMNS:])]
+            cells = self._row.cells()
+            parts += [_table(cells[at : at + COLUMNS]) for at in range(0, len(cells), COLUMNS)]
         self._live.update(Group(*parts, *(Text(event) for event in self._events)), refresh=True)
 
 

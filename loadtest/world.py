@@ -126,7 +126,8 @@ class World:
             PYTHON, "-m", "loadtest", "hub", "--participants", str(cast),
             "--ledger", str(self.hub_book), "--patience", str(plan.patience_s),
             "--asynchronous-answer", plan.asynchronous_answer,
-            *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief, "--overlap", str(plan.overlap_s),
+            *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief,
+            "--overlap", str(plan.overlap_s),
         ]  # fmt: skip
         for site in SITES:
             command += ["--site", site]

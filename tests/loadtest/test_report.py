@@ -50,8 +50,9 @@ def test_latencies_are_a_table_in_milliseconds() -> None:
 
 HUB: dict[str, Any] = {
     "codes": {"0000": 5, "0083": 3, "1114": 1},
-    "counts": {"sent": 12, "reversed": 2, "faults": 0},
+    "counts": {"sent": 12, "submitted": 7, "reversed": 2, "faults": 0},
     "outstanding": 1,
+    "submitted_codes": {"0000": 6, "9911": 1},
     "recent": {"decided": {"count": 1, "p50_ms": 2.0, "p99_ms": 1503.25}},
 }
 
@@ -59,7 +60,7 @@ HUB: dict[str, Any] = {
 def test_a_row_tells_answers_from_stand_in_and_refusals() -> None:
     """By the action codes that the hub heard; a gateway that is away has no backlog to show."""
     assert [text for _, text in demo.row(3.2, HUB, None).cells()] == [
-        "3", "12", "5", "3", "1", "2", "1", "away", "2.0", "1,503.2", "0",
+        "3", "12", "5", "3", "1", "2", "1", "7", "6", "away", "2.0", "1,503.2", "0",
     ]  # fmt: skip
 
 

@@ -42,13 +42,16 @@ def processes_of(directory: Path) -> Iterator[str]:
 
 
 def test_the_demo_balances_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Processor, site, token worker and gateway each go and come back; every payment is accounted for."""
+    """Processor, site, token worker and gateway each go and come back, a key changes, news come, payments go both ways
+    and are returned; every payment is accounted for.
+    """
     with loadtest(tmp_path, "demo", "--seconds", "20", "--rate", "50") as demo:
         said, _ = demo.communicate(timeout=WITHIN_S)
     assert demo.returncode == 0, said
     assert "The ledger balances." in said
     assert "The demo went as it should." in said
-    for what in ("stood in", "reversed", "kill -9 of the gateway"):
+    assert "key changes so far: 1" in said
+    for what in ("stood in", "reversed", "kill -9 of the gateway", "accepted", "declined here", "news acknowledged"):
         assert what in said
     assert list(tmp_path.iterdir()) == []
     assert list(processes_of(tmp_path)) == []
@@ -86,4 +89,20 @@ def test_figures_with_every_mischief_as_json(tmp_path: Path) -> None:
     assert shown["gateway"]["rss_mib"] > 0
     (kept,) = (tmp_path / "kept").iterdir()
     assert {"gateway.toml", "hub.ndjson", "processor.ndjson", "journal"} <= {entry.name for entry in kept.iterdir()}
+    assert list(processes_of(tmp_path)) == []
+
+
+def test_figures_of_payments_that_leave_and_come(tmp_path: Path) -> None:
+    """Latency from submission to outcome beside that of the hub's, and one ledger over both."""
+    arguments = ("--rate", "50", "--outbound", "50", "--duration", "4", "--warm-up", "1", "--json")
+    with loadtest(tmp_path, "run", *arguments) as figures:
+        said, _ = figures.communicate(timeout=WITHIN_S)
+    assert figures.returncode == 0, said
+    shown = msgspec.json.decode(said)
+    assert shown["load"]["outbound"]["done"] <= shown["load"]["latency"]["settled"]["count"]
+    assert shown["load"]["latency"]["settled"]["p99_ms"] > 0
+    assert shown["load"]["inbound"]["done"] > 0
+    ledger = shown["ledger"]
+    assert ledger["balances"]
+    assert ledger["outbound"]["accepted"] == ledger["submitted"] > 0
     assert list(processes_of(tmp_path)) == []
