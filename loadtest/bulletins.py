@@ -25,7 +25,6 @@ class _Bulletin:
         self.function = function
         self.fields = fields
         self.until_s = 0.0
-        self.attempts = 0
 
 
 class Bulletins:
@@ -43,8 +42,10 @@ class Bulletins:
         """News that was not acknowledged."""
         return len(self._open) + len(self._waiting)
 
-    def announce(self, parties: list[Party], function: str, fields: iso.Fields, now_s: float) -> int:
-        """Send news to these participants, and hold to it. Returns how many it left for. Raises ValueError."""
+    def announce(
+        self, parties: list[Party], function: str, fields: iso.Fields, now_s: float, *, everywhere: bool = False
+    ) -> int:
+        """Send news to these participants, by one link or each, and hold to it. Says how often. Raises ValueError."""
         if function not in FUNCTIONS:
             raise ValueError(f"function: {FUNCTIONS[0]} to {FUNCTIONS[-1]}")
         table = self._switch.table
@@ -59,22 +60,27 @@ class Bulletins:
         left = 0
         for party in parties:
             self._standing.announce(function, fields, party.institution)
-            left += self._send(_Bulletin(party, function, fields), now_s)
+            links = self._switch.links_of(party, "usm")
+            for link in links if everywhere else links[:1]:
+                self._write(_Bulletin(party, function, fields), link, now_s)
+                left += 1
+            if not links:
+                self._waiting.append(_Bulletin(party, function, fields))
         return left
 
-    def _send(self, bulletin: _Bulletin, now_s: float) -> bool:
+    def _send_again(self, bulletin: _Bulletin, now_s: float) -> None:
         links = self._switch.links_of(bulletin.party, "usm")
-        if not links:
+        if links:
+            self._write(bulletin, links[0], now_s)
+        else:
             self._waiting.append(bulletin)
-            return False
-        link = links[bulletin.attempts % len(links)] if links[0].group != "usm" else links[0]
+
+    def _write(self, bulletin: _Bulletin, link: Link, now_s: float) -> None:
         number = self._switch.manage(link, "9824", bulletin.function, bulletin.fields)
-        bulletin.attempts += 1
         bulletin.until_s = now_s + self._switch.settings.acknowledge_within_s
         self._open[link.number, number] = bulletin
         self._switch.counts["news sent"] += 1
         self._switch.event("usm", "", now_s, link, mti="9824", code=bulletin.function)
-        return True
 
     def acknowledged(self, link: Link, fields: iso.Fields, now_s: float) -> None:
         """A 9834 came."""
@@ -99,11 +105,11 @@ class Bulletins:
         waiting, self._waiting = self._waiting, deque()
         for bulletin in waiting:
             if bulletin.party is party:
-                self._send(bulletin, now_s)
+                self._send_again(bulletin, now_s)
             else:
                 self._waiting.append(bulletin)
 
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone: what was not acknowledged on it goes over another."""
         for number, message in [place for place in self._open if place[0] == link.number]:
-            self._send(self._open.pop((number, message)), now_s)
+            self._send_again(self._open.pop((number, message)), now_s)

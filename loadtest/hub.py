@@ -14,6 +14,7 @@ import gc
 import random
 import signal
 import sys
+import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -38,8 +39,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "hub",
         help="the mock hub: participants dial it, payments go both ways, everything is judged",
         description=__doc__,
-        epilog=f"--participants FILE:\n\n{participants.__doc__.partition('    [[')[1]}"
-        f"{participants.__doc__.partition('    [[')[2]}\n{CONTROLS}",
+        epilog=f"a file of participants:\n\n{textwrap.indent(participants.EXAMPLE, '  ')}\n{CONTROLS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     world = parser.add_argument_group("where, and how it speaks")

@@ -1,5 +1,18 @@
-"""Who takes part in the mock scheme: from a file of participants, or the one participant of the command line.
+"""Who takes part in the mock scheme: from a file of participants (`EXAMPLE`), or the one of the command line."""
 
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+from msgspec import Struct
+
+from loadtest.bank import Bank
+from loadtest.keys import Algorithm, mac_of, read_keys, wrap
+from loadtest.rekey import KeyBox
+from loadtest.switch import Group, Party, Redirection
+
+EXAMPLE = """\
 [[participant]]                 # a bank behind a gateway
 name = "alpha"
 institution = "600002"          # DE98 of what it submits, DE99 of what it receives
@@ -19,19 +32,6 @@ institution = "400001"
 sort_codes = ["40"]
 rule = "accept"                 # see --bank
 """
-
-import tomllib
-from pathlib import Path
-from typing import get_args
-
-import msgspec
-from msgspec import Struct
-
-from loadtest.bank import Bank
-from loadtest.keys import Algorithm, mac_of, read_keys, wrap
-from loadtest.rekey import KeyBox
-from loadtest.switch import Group, Party, Redirection
-
 INSTITUTION, SORT_CODES = "600002", ("60",)
 """Of the participant of the command line: where generated payments go."""
 BANK, BANK_INSTITUTION, BANK_SORT_CODES = "bank", "400001", ("40",)

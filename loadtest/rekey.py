@@ -45,20 +45,23 @@ class KeyBox(NamedTuple):
 class Change:
     """A key on its way to a participant."""
 
-    __slots__ = ("check", "data", "link", "mac", "number", "spoilt", "taken", "until_s", "use")
+    __slots__ = ("check", "data", "everywhere", "mac", "open", "spoilt", "taken", "until_s", "use", "verified")
 
-    def __init__(self, use: Use, mac: Mac, data: str, spoilt: Spoilt) -> None:
+    def __init__(self, use: Use, mac: Mac, data: str, spoilt: Spoilt, *, everywhere: bool) -> None:
         self.use = use
         self.mac = mac
         self.check = check_value(mac)
         self.data = data
         """DE125 of the 9804/811."""
         self.spoilt = spoilt
-        self.link: Link | None = None
-        self.number = ""
-        """DE11 of the 9804/811."""
-        self.taken = False
-        """The participant said 0000 to it."""
+        self.everywhere = everywhere
+        """It is announced on every link: several processes of the participant must learn of it."""
+        self.open: dict[int, str] = {}
+        """Link → DE11 of each 9804/811 without an answer."""
+        self.taken = 0
+        """How often the participant said 0000 to it."""
+        self.verified = False
+        """And proved it, on one link, before it had taken it on all."""
         self.until_s = 0.0
 
 
@@ -87,26 +90,27 @@ class Rekey:
 
     # --- the hub begins
 
-    def begin(self, party: Party, use: str, now_s: float, *, spoilt: str = "") -> str:
-        """Announce a new key; returns its check value. Raises ValueError."""
-        if spoilt not in get_args(Spoilt):
-            raise ValueError("spoil: check or wrapping")
-        keys = self._of(party)
+    def begin(self, party: Party, use: str, now_s: float, *, spoilt: str = "", everywhere: bool = False) -> str:
+        """Announce a new key; returns its check value. Raises ValueError.
+
+        `everywhere`: on each of the participant's links; in force when each has taken it, and one has proved it.
+        """
+        keys, spoil = self._of(party), _spoilt(spoilt)
         checked = _use(use)
         if checked in keys.changes:
             raise ValueError("a change of this key is under way")
         key = self._draw(keys.bytes)
         mac = keys.box.mac_of(key)
         check, wrapped = check_value(mac), keys.box.wrap(key).hex().upper()
-        if spoilt == "check":
+        if spoil == "check":
             check = f"{int(check, 16) ^ 1:0{CHECK_DIGITS}X}"
-        elif spoilt == "wrapping":
+        elif spoil == "wrapping":
             wrapped = f"{int(wrapped[:2], 16) ^ 1:02X}{wrapped[2:]}"
         data = DIGIT[checked] + wrapped + check
         width = self._switch.table.fields[125].width
         if len(data) > width:
             raise ValueError(f"DE125 would need {len(data)} characters, and holds {width}")
-        change = Change(checked, mac, data, spoilt or "")  # type: ignore[arg-type] # it was looked up above
+        change = Change(checked, mac, data, spoil, everywhere=everywhere)
         keys.changes[checked] = change
         if checked == "own":
             party.own = [*party.own, mac]
@@ -114,13 +118,12 @@ class Rekey:
         return change.check
 
     def _announce(self, party: Party, change: Change, now_s: float) -> None:
-        """Send it on a link that is there; without one the next sign-on brings it on its way."""
+        """Send it where there is a link; without one the next sign-on brings it on its way."""
         links = self._switch.links_of(party, "usm")
-        change.link = links[0] if links else None
         change.until_s = now_s + self._switch.settings.acknowledge_within_s
-        if change.link is not None:
-            change.number = self._switch.manage(change.link, "9804", "811", {125: change.data})
-            self._note(party, change.link, f"{change.use} announced", now_s)
+        for link in links if change.everywhere else links[:1]:
+            change.open[link.number] = self._switch.manage(link, "9804", "811", {125: change.data})
+            self._note(party, link, f"{change.use} announced", now_s)
 
     def verify(self, party: Party, use: str, now_s: float) -> None:
         """Ask the participant to confirm the check value of the key in use (886). Raises ValueError."""
@@ -145,20 +148,29 @@ class Rekey:
             return True
         keys = self._keys.get(party.name)
         for change in keys.changes.values() if keys else ():
-            if change.link is link and change.number == fields[11] and not change.taken:
+            if change.open.get(link.number) == fields[11]:
                 break
         else:
             return False
         assert keys is not None, "it has a change"
+        del change.open[link.number]
         if (code == "0000") is bool(change.spoilt):
             self._fault(link, f"said {code} to a key that was {'spoilt' if change.spoilt else 'right'}", now_s)
         if code != "0000" or change.spoilt:
             self._drop(party, keys, change, now_s, "refused")
         else:
-            change.taken, change.link = True, None
-            change.until_s = now_s + VERIFY_WITHIN_S
+            change.taken += 1
             self._note(party, link, f"{change.use} taken", now_s)
+            self._if_taken(party, keys, change, now_s)
         return True
+
+    def _if_taken(self, party: Party, keys: _Keys, change: Change, now_s: float) -> None:
+        """No answer is missing any more: it is time to prove the key, if that was not done."""
+        if change.open or not change.taken:
+            return
+        change.until_s = now_s + VERIFY_WITHIN_S
+        if change.verified:
+            self._in_force(party, keys, change, now_s)
 
     def asked(self, link: Link, fields: iso.Fields, now_s: float) -> tuple[str, Callable[[], None]]:
         """A 9804/885 or 886 came: the code to answer with, and what to do once that is written."""
@@ -173,14 +185,15 @@ class Rekey:
             self._note(party, link, f"{use} asked for", now_s)
             return "0000", lambda: _ignore(self.begin(party, use, now_s))
         check, change = data[1:], keys.changes.get(use)
-        if change is not None and change.taken and check == change.check:
-            return "0000", lambda: self._in_force(party, keys, change, link, now_s)
+        if change is not None and change.taken and link.number not in change.open and check == change.check:
+            change.verified = True
+            return "0000", lambda: self._if_taken(party, keys, change, now_s)
         if check == keys.checks[use]:
             return "0000", _nothing  # it did not hear our answer, or makes sure
         self._fault(link, f"9804/886 with a check value that is not that of the {use} key", now_s)
         return "1909", _nothing
 
-    def _in_force(self, party: Party, keys: _Keys, change: Change, link: Link, now_s: float) -> None:
+    def _in_force(self, party: Party, keys: _Keys, change: Change, now_s: float) -> None:
         use = change.use
         del keys.changes[use]
         keys.checks[use] = change.check
@@ -191,12 +204,12 @@ class Rekey:
             keys.superseded = [*party.own[:1], *keys.superseded][:REMEMBERED]
             party.own = [change.mac, *party.own[:1]]
             keys.overlap_until_s = now_s + self._switch.settings.overlap_s
-        self._note(party, link, f"{use} in force", now_s)
+        self._note(party, None, f"{use} in force", now_s)
 
     def _drop(self, party: Party, keys: _Keys, change: Change, now_s: float, why: str) -> None:
         del keys.changes[change.use]
         party.own = [mac for mac in party.own if mac is not change.mac]
-        self._note(party, change.link, f"{change.use} {why}", now_s)
+        self._note(party, None, f"{change.use} {why}", now_s)
 
     def not_authentic(self, link: Link, body: bytes, now_s: float, fpid: str = "") -> None:
         """A message came whose MAC no key in use makes: a fault; was it a key that was right once?"""
@@ -218,8 +231,8 @@ class Rekey:
                 party.own = [party.own[0], *(change.mac for change in keys.changes.values() if change.use == "own")]
                 self._note(party, None, "own superseded", now_s)
             for change in list(keys.changes.values()):
-                if (change.link is not None or change.taken) and change.until_s <= now_s:
-                    missing = "9804/886" if change.taken else "9814/811"
+                if (change.open or change.taken) and change.until_s <= now_s:
+                    missing = "9814/811" if change.open else "9804/886"
                     self._drop(party, keys, change, now_s, f"given up: no {missing}")
                     self._late(party, f"no {missing} in time")
 
@@ -231,17 +244,18 @@ class Rekey:
         """A link is there: announce what had none."""
         keys = self._keys.get(party.name)
         for change in keys.changes.values() if keys else ():
-            if change.link is None and not change.taken:
+            if not change.open and not change.taken:
                 self._announce(party, change, now_s)
 
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone: what was not acknowledged on it is announced again on another."""
         self._asked = {asked: use for asked, use in self._asked.items() if asked[0] != link.number}
         keys = self._keys.get(link.party.name)
-        for change in keys.changes.values() if keys else ():
-            if change.link is link:
-                change.link = None
+        for change in list(keys.changes.values()) if keys else ():
+            if change.open.pop(link.number, "") and not change.open and not change.taken:
                 self._announce(link.party, change, now_s)
+            elif keys is not None:
+                self._if_taken(link.party, keys, change, now_s)
 
     # --- people
 
@@ -281,6 +295,13 @@ def _use(text: str) -> Use:
         if use == text:
             return use
     raise ValueError("use: hub or own")
+
+
+def _spoilt(text: str) -> Spoilt:
+    for spoilt in get_args(Spoilt):
+        if spoilt == text:
+            return spoilt  # type: ignore[no-any-return] # of a Literal's own values
+    raise ValueError("spoil: check or wrapping")
 
 
 def _nothing() -> None:

@@ -31,11 +31,13 @@ may be left out: the first one, or all where that makes sense.
   {"do":"inject","what":"none"}     spoil no more
   {"do":"bank","rule":"0000*9,1114","bank":"bank"}   how a bank of the hub's own answers from now on
   {"do":"key","use":"hub","participant":"alpha","spoil":""}   begin to change a key, the hub's or the participant's
-                                    "own" (811, 886); "spoil":"check" or "wrapping": one that must be refused.
+                                    "own" (811, 886); "spoil":"check" or "wrapping": one that must be refused;
+                                    "everywhere":true: on every link, for a participant of several processes.
                                     Replies with its check value; "statistics" says how it goes
   {"do":"verify-key","use":"own","participant":"alpha"}    have the check value of the key in use confirmed (886)
   {"do":"usm","function":"972","fields":{"67":"01","100":"600002"},"participant":"alpha"}
-                                    send news (9824) to one or all; what it announces is enforced from now on
+                                    send news (9824) to one or all, by one link or ("everywhere":true) by each; what it
+                                    announces is enforced from now on
   {"do":"finish"}                   stop; when everything has its outcome, close the book, reply, and end"""
 
 Request = dict[str, Any]
@@ -152,20 +154,31 @@ class Steering:
 
     # --- keys and news
 
-    async def _key(self, use: str, participant: str | None = None, spoil: str = "") -> Request:
-        party = self._party(participant)
-        return {"check": self._hub.scheme.rekey.begin(party, use, trio.current_time(), spoilt=spoil)}
+    async def _key(
+        self,
+        use: str,
+        participant: str | None = None,
+        spoil: str = "",
+        everywhere: bool = False,  # noqa: FBT001, FBT002 - a member of the request
+    ) -> Request:
+        party, now_s = self._party(participant), trio.current_time()
+        return {"check": self._hub.scheme.rekey.begin(party, use, now_s, spoilt=spoil, everywhere=everywhere)}
 
     async def _verify_key(self, use: str, participant: str | None = None) -> Request:
         self._hub.scheme.rekey.verify(self._party(participant), use, trio.current_time())
         return {}
 
     async def _usm(
-        self, function: str, fields: dict[str, str] | None = None, participant: str | None = None
+        self,
+        function: str,
+        fields: dict[str, str] | None = None,
+        participant: str | None = None,
+        everywhere: bool = False,  # noqa: FBT001, FBT002 - a member of the request
     ) -> Request:
         parties = [self._party(participant)] if participant else self._dialling()
         given = {int(number): str(value) for number, value in (fields or {}).items()}
-        sent = self._hub.scheme.bulletins.announce(parties, function, given, trio.current_time())
+        bulletins, now_s = self._hub.scheme.bulletins, trio.current_time()
+        sent = bulletins.announce(parties, function, given, now_s, everywhere=everywhere)
         return {"sent": sent}
 
     # --- looking

@@ -1,8 +1,9 @@
 """Payments that participants submit: judged, routed, answered (fps-protocol sections 5 and 6).
 
 The order of judgement: frame, parse (9624/650), MAC (9624/690), another payment's FPID (9913: any other code would be
-heard as that payment's answer), sign-on (9934), fields (9930 and DE44), suspended (9943 to 9945), limits (9940 to 9942),
-the sender's sort code (9950), route (9908), the receiver's sign-on (9910). What then passes goes to its receiver, a participant or a bank that the hub plays.
+heard as that payment's answer), sign-on (9934), fields (9930 and DE44), suspended (9943 to 9945), limits (9940 to
+9942), the sender's sort code (9950), route (9908), the receiver's sign-on (9910). What then passes goes to its
+receiver, a participant or a bank that the hub plays.
 
 **One payment has one outcome.** The first conclusive answer to an FPID is remembered, refusals too, and every later
 request with the same content gets it, before anything is judged that may have changed meanwhile; a request that comes

@@ -31,8 +31,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     patience_s: float = 10.0
     """How long it waits for a receiver's response."""
     synchronous: bool = True
-    """Reverse what was not answered in time: of the generated load, everything; of what is submitted, the types that are
-    synchronous by the field table. Otherwise repeat it all."""
+    """Reverse what was not answered in time: of the generated load, everything; of what is submitted, the types that
+    are synchronous by the field table. Otherwise repeat it all."""
     repeats_max: int = 20
     """How often it repeats a payment, or a reversal, before it gives up."""
     echo_after_s: float = 30.0

@@ -30,6 +30,8 @@ from loadtest.sites import Book, Hub
 from loadtest.switch import Redirection
 
 HUB_KEY, OWN_KEY = bytes(range(16)), bytes(range(16, 32))
+ALPHA, BETA, SIMULATED = "600002", "700003", "400001"
+"""Institutions, and how their sort codes begin: 60, 70, 40."""
 HUB, OWN = mac_of("aes-cmac", HUB_KEY), mac_of("aes-cmac", OWN_KEY)
 
 
@@ -104,15 +106,20 @@ class Scene:
         self.events: list[HubEvent] = []
         table = load()
         book = Book(None)
-        scheme = Scheme(table, iso.Framing(), [Party("one", "600002", ("60",), HUB, OWN)], settings, self.events.append)
+        parties = [
+            Party("one", ALPHA, ("60",), HUB, OWN),
+            Party("two", BETA, ("70",), HUB, OWN),
+            Party("bank", SIMULATED, ("40",), HUB, OWN, bank=Bank()),
+        ]
+        scheme = Scheme(table, iso.Framing(), parties, settings, self.events.append)
         self.scheme = scheme
         self.hub = Hub(scheme, book, run="TEST", date="20250301")
         self._nursery = nursery
         nursery.start_soon(self.hub.drive)
 
-    async def dial(self, site: str = "a", *, sign_on: bool = True) -> Participant:
+    async def dial(self, site: str = "a", *, sign_on: bool = True, name: str = "one") -> Participant:
         ours, theirs = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self.hub.serve, site, theirs)
+        self._nursery.start_soon(self.hub.serve, site, theirs, self.scheme.parties[name])
         participant = Participant(ours)
         if sign_on:
             await participant.sign_on()
@@ -137,8 +144,6 @@ def scene(make_scene: Callable[..., Scene]) -> Scene:
 
 
 # --- the scheme alone: no clock, no socket
-
-ALPHA, BETA, SIMULATED = "600002", "700003", "400001"
 
 
 def payment_request(**changed: str) -> PaymentRequest:

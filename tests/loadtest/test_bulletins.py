@@ -54,6 +54,15 @@ def test_news_goes_over_its_own_group_where_there_is_one(make_bench: Any) -> Non
     assert (len(bench.out(sip)), len(bench.out(usm))) == (0, 1)
 
 
+def test_news_may_go_over_every_link(bench: Any) -> None:
+    """For a participant of several processes; each acknowledges its own."""
+    links = [bench.link(), bench.link()]
+    assert bench.scheme.bulletins.announce([bench.scheme.first], "971", {40: "00"}, bench.now_s, everywhere=True) == 2
+    for link in links:
+        bench.confirm(link, bench.out(link)[0])
+    assert bench.scheme.bulletins.outstanding == 0
+
+
 def test_news_whose_connection_is_lost_goes_over_another(bench: Any) -> None:
     """Or waits for the next sign-on."""
     one = bench.link()

@@ -1,5 +1,5 @@
-"""Whatever is submitted, repeated, lost, spoilt and answered, in whatever order: each payment has one outcome, is carried
-out at most once, and everyone who hears of it hears the same.
+"""Whatever is submitted, repeated, lost, spoilt and answered, in whatever order: each payment has one outcome, is
+carried out at most once, and everyone who hears of it hears the same.
 """
 
 from collections import defaultdict
@@ -72,7 +72,8 @@ class World:
 
     def conflict(self, number: int) -> None:
         for link in self.links["alpha"][:1]:
-            if fpid_hash(fpid_of(self.request(number))) in {event.fpid for event in self.bench.said("relayed", "outcome")}:
+            used = {event.fpid for event in self.bench.said("relayed", "outcome")}
+            if fpid_hash(fpid_of(self.request(number))) in used:
                 self.conflicts += 1
                 self.bench.say(link, self.request(number, mti="9201", amount="00000000099999"))
 

@@ -170,6 +170,35 @@ def test_a_lost_connection_brings_the_same_key_again_on_another(bench: Any) -> N
     assert bench.out(two)[0].action_code == "0000"
 
 
+def test_a_participant_of_several_processes_hears_of_a_key_on_every_link(bench: Any) -> None:
+    """It is in force when all have taken it and one has proved it; until then the old one signs."""
+    links = [bench.link(), bench.link()]
+    check = bench.scheme.rekey.begin(bench.scheme.first, "hub", bench.now_s, everywhere=True)
+    changes = [bench.out(link)[0] for link in links]
+    assert changes[0].key_data == changes[1].key_data
+    bench.confirm(links[0], changes[0])
+    bench.manage(links[1], "886", f"1{check}")
+    assert bench.out(links[1])[0].action_code == "1909"
+    bench.manage(links[0], "886", f"1{check}")
+    assert bench.out(links[0])[0].action_code == "0000"
+    assert bench.scheme.rekey.statistics()["alpha"]["changed"] == 0
+    bench.confirm(links[1], changes[1])
+    assert bench.scheme.rekey.statistics()["alpha"]["changed"] == 1
+    bench.manage(links[1], "886", f"1{check}")
+    key = bytes([0xA1]) * 16
+    assert bench.out(links[1], key=key)[0].action_code == "0000"
+
+
+def test_a_link_that_goes_does_not_hold_up_what_the_others_have_taken(bench: Any) -> None:
+    """Whoever dialled it hears of the key when it asks, or never did."""
+    links = [bench.link(), bench.link()]
+    check = bench.scheme.rekey.begin(bench.scheme.first, "own", bench.now_s, everywhere=True)
+    bench.confirm(links[0], bench.out(links[0])[0])
+    bench.manage(links[0], "886", f"2{check}")
+    bench.lose(links[1])
+    assert bench.scheme.rekey.statistics()["alpha"]["changed"] == 1
+
+
 def test_two_changes_of_one_key_at_once_are_refused_to_whoever_steers(bench: Any) -> None:
     """And so is a participant that cannot change keys."""
     link = bench.link()
