@@ -361,7 +361,7 @@ class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the payment processor submits payments to us. Without this table nobody does."""
 
     host: Text = "127.0.0.1"
-    """The address to listen on. Whoever reaches it without TLS can submit payments: keep it on loopback then."""
+    """The address to listen on; one that is not loopback needs `tls`: whoever reaches it could submit payments."""
     port: Port = 9300
     """0 picks a free one and logs it."""
     tls: ServerTls | None = None
@@ -611,6 +611,9 @@ def _check_node(node: Node) -> Iterator[Mistake]:
     yield from _check_tls("node.peer_tls", node.peer_tls)
     if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
         yield "node.peer_tls", "is given, but a url of node.peers says http"
+    door = node.submissions
+    if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
+        yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
 
 
 def _check_both(configuration: Configuration) -> Iterator[Mistake]:

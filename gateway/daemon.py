@@ -159,6 +159,7 @@ class Gateway:
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
             "links": self.links.ready() or "ok",
             "processor": self.client.health() or "ok",
+            "peers": self.peers.health() or "ok",
             "fingerprint": self.configuration.fingerprint(),
             "version": gateway.__version__,
         }

@@ -91,6 +91,8 @@ class Payment:
     """What the last attempt met."""
     inconclusive: str = ""
     """The hub's last inconclusive code."""
+    durable: bool = False
+    """Its submission is on disk: before that nobody is told that there is one."""
     standing: Standing | None = None
     """Once there is an outcome."""
     waiting: list[Submission] = field(default_factory=list)
@@ -238,6 +240,7 @@ class Outbound:
             fpid = fpid_of(submission.request)
             covered = submission.covered
             payment = Payment(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
+            payment.durable = True
         self.unknown.pop(payment.fpid, None)
         payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
         self._enter(payment)
@@ -259,9 +262,9 @@ class Outbound:
         submission.done(submission)
 
     def look(self, key: str) -> Standing | None:
-        """Where the payment of this key stands."""
+        """Where the payment of this key stands; None when there is none on disk."""
         payment = self._keys.get(key)
-        if payment is not None:
+        if payment is not None and payment.durable:
             return self._standing(payment)
         known = self._submissions.of_key(key)
         return known.standing if known is not None else None
@@ -270,6 +273,7 @@ class Outbound:
 
     def on_durable(self, payment: Payment) -> None:
         """A request's record is durable: who waits for nothing more hears so."""
+        payment.durable = True
         waiting, payment.waiting = payment.waiting, []
         for submission in waiting:
             if submission.wait:
@@ -472,7 +476,7 @@ class Outbound:
                 left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
                 repeats=left.repeats, left=True, reason="restart",
             )  # fmt: skip
-            payment.attempt = left.repeats + 1
+            payment.attempt, payment.durable = left.repeats + 1, True
             self._enter(payment)
             # the links are only being dialled
             self._set_timer(payment, now.mono_s + self._submit.pause_s)
@@ -508,5 +512,6 @@ class Outbound:
 
 
 def _done(submission: Submission, standing: Standing) -> None:
-    submission.standing = standing
-    submission.done(submission)
+    if not submission.void:
+        submission.standing = standing
+        submission.done(submission)

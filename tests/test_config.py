@@ -317,6 +317,15 @@ def test_the_processor_url(url: str, good: bool) -> None:  # noqa: FBT001
     assert good or "word" not in str(raised)
 
 
+def test_a_port_that_others_can_reach_needs_tls(load: Load) -> None:
+    """Whoever reaches the door of submissions can submit payments."""
+    for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1"):
+        load(GOOD + f'[node.submissions]\nhost = "{host}"\n')
+    for host in ("0.0.0.0", "::", "gateway", "10.0.0.1", "127.0.0.1.example"):  # noqa: S104 - what is refused
+        (mistake,) = mistakes_of(load, GOOD + f'[node.submissions]\nhost = "{host}"\n')
+        assert f"node.submissions.tls: is missing, and {host} is no loopback" in mistake
+
+
 # --- the fingerprint
 
 

@@ -34,7 +34,7 @@ class Heard:
 
     @property
     def states(self) -> list[str]:
-        return [one.refused or one.standing.state.name for one in self.all if one.refused or one.standing]
+        return [one.refused or (one.standing.state.name if one.standing else "") for one in self.all]
 
 
 @pytest.fixture
@@ -91,6 +91,25 @@ def test_who_does_not_wait_hears_when_the_submission_is_durable(world: World, he
     assert heard.states == []
     world.sync()
     assert heard.states == ["WAITING"], "the HSM may take its time"
+
+
+def test_what_is_not_durable_is_not_shown(world: World) -> None:
+    world.submit(submission())
+    assert world.engine.look("key-1") is None
+    world.sync()
+    found = world.engine.look("key-1")
+    assert found is not None
+    assert found.state is State.WAITING
+
+
+def test_who_went_away_is_told_nothing(world: World, heard: Heard) -> None:
+    one = heard.of(submission(wait=True))
+    world.submit(one)
+    one.void = True
+    world.settle()
+    answer(world)
+    world.settle()
+    assert heard.all == []
 
 
 def test_a_thousand_submissions_move_as_one_batch_at_every_stage(world: World) -> None:

@@ -51,7 +51,7 @@ REPORT_LEVELS: Final[dict[ReportName, int]] = {
     "echo unanswered": logging.WARNING,
     "response unplaced": logging.WARNING,
     "advice": logging.ERROR,
-    "usm": logging.WARNING,
+    "usm": logging.DEBUG,  # the story of the news says what it is
     "function unsupported": logging.WARNING,
     "request malformed": logging.ERROR,
 }

@@ -110,8 +110,6 @@ class Door:
             raise Unavailable(f"submissions: {host}:{port}: {log.describe(error)}") from error
         port = listeners[0].socket.getsockname()[1]
         _log.info("submissions are taken", host=host, port=port)
-        if self._papers is None and not _is_loopback(listeners):
-            _log.warning("whoever reaches this port can submit payments: it has no TLS", host=host, port=port)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.sweep)
             task_status.started(port)
@@ -382,8 +380,3 @@ def _path_of(target: bytes) -> bytes:
     if not target.startswith(b"/"):
         target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
     return target.partition(b"?")[0]
-
-
-def _is_loopback(listeners: list[trio.SocketListener]) -> bool:
-    addresses = [listener.socket.getsockname()[0] for listener in listeners]
-    return all(address == "::1" or address.startswith("127.") for address in addresses)

@@ -90,15 +90,8 @@ async def test_over_tcp(logged: Any) -> None:
             assert (await client.ask(post())).status == 202
         assert (await client.ask(get("/payments/x"))).status == 404
         assert [line["port"] for line in logged("submissions are taken")] == [served.port]
-        assert logged("whoever reaches this port can submit payments: it has no TLS") == []
         await client.hang_up()
         await until(lambda: not served.door.statistics()["connections"])
-
-
-async def test_an_open_port_is_said(logged: Any) -> None:
-    """Other machines can reach it, and it has no TLS: that is a warning."""
-    async with listening(host="0.0.0.0"):  # noqa: S104 - that is what is tested
-        assert len(logged("whoever reaches this port can submit payments: it has no TLS")) == 1
 
 
 async def test_a_port_that_is_taken() -> None:

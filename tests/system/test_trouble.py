@@ -194,7 +194,7 @@ async def test_a_full_disk_turns_payments_away_and_loses_nothing(worlds: Worlds,
     async with worlds(replace(FAST, segment_bytes=1 << 20), gateway=False) as it:
         journal = small_disk / "journal"
         change(it, r'dir = "[^"]*"', f'dir = "{journal}"')
-        it.journal = journal
+        it.the_gateway.journal = journal
         filler = small_disk / "filler"
         await it.start_gateway()
         await load(it, 100, 60)
