@@ -2,7 +2,7 @@
 
     python -m loadtest demo        a minute in the life of a gateway, with everything going wrong, ending in the ledger
     python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
-    python -m loadtest hub         the hub alone: sites to dial, payments at a rate, every reply judged
+    python -m loadtest hub         the hub alone: participants dial it, payments go both ways, everything is judged
     python -m loadtest processor   the processor alone
     python -m loadtest ledger      judge books that were kept before
 
@@ -17,10 +17,18 @@ Who knows what:
     payments    synthetic payments and the bytes of each                          pure
     keys        MACs in software, from the development key file                   pure
     judge       is this reply what the scheme asks for                            pure
-    scheme      the hub's side of a payment: patience, reversal, repeats          pure
+    scheme      the hub's side of it all: who may say what, and whose business it is  pure
+    switch      participants, their links, what leaves by them                    pure
+    deliveries  payments to a receiver: patience, reversal, repeats               pure
+    submissions payments from a sender: judgement, routing, answers; each is read
+                by `requests`, and may be for a simulated `bank`                  pure
+    rekey       keys that change in band                                          pure
+    bulletins   news of the scheme, and `standing`: what it does to payments      pure
     mischief    what a hub should never send, and the answer that it must get     pure
     iso         messages and frames, written and read by other code               pure
-    hub         the mock hub: sites, connections, sending                         trio
+    hub         the mock hub's command; `participants`: who takes part
+    sites       the mock hub's shell: connections, load, time                     trio
+    steering    what the control socket understands                               trio
     control     the hub's control socket, both ends                               trio
     processor   the mock processor, and the book that it keeps: processor_book    trio
     submitter   payments that the mock processor submits to a gateway             trio
