@@ -9,17 +9,13 @@ from typing import NamedTuple
 
 from gateway import steps
 from gateway.config import days_spanned
+from gateway.days import Days
 from gateway.lifecycle import State
 from gateway.standin import DailyTotal
 from gateway.steps import Kind
 
-_DAY_NS = 86_400 * 10**9
 NO_CONTENT = b"\0" * 8
 """The content digest of a request that was never seen, or cannot be read any more."""
-
-
-SPARE_DAYS = 7
-"""Days kept beyond those that are needed: so many wrong dates may a clock show without costing a day of memory."""
 
 
 class Outcome(NamedTuple):
@@ -67,47 +63,21 @@ class Outcomes:
     """FPID → outcome, for at least so many business days."""
 
     def __init__(self, business_days: int) -> None:
-        self._days_max = days_spanned(business_days) + SPARE_DAYS
-        self._days: dict[int, dict[str, int]] = {}
-        self._today: dict[str, int] = {}
-        self._today_number = -1
+        self._packed: Days[int] = Days(days_spanned(business_days))
         self.stood_in = DailyTotal()
         """What stand-in accepted."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._days.values()))
+        return len(self._packed)
 
     def get(self, fpid: str) -> Outcome | None:
         """What is known of this FPID."""
-        for day in self._days.values():
-            packed = day.get(fpid)
-            if packed is not None:
-                return _unpack(packed)
-        return None
+        packed = self._packed.get(fpid)
+        return None if packed is None else _unpack(packed)
 
     def put(self, fpid: str, outcome: Outcome, wall_ns: int) -> None:
         """Remember; what was remembered before under this FPID is replaced, on the day of its first decision."""
-        number = wall_ns // _DAY_NS
-        if number != self._today_number:
-            self._turn_to(number)
-        packed = _pack(outcome)
-        if len(self._days) > 1:
-            for day in self._days.values():
-                if fpid in day:
-                    day[fpid] = packed
-                    return
-        self._today[fpid] = packed
-
-    def _turn_to(self, number: int) -> None:
-        """Another day. Days are counted, never compared, so that a step of the clock does not make us forget.
-
-        One that runs ahead for a moment, or that ran slow since the machine was switched on, only adds a day.
-        """
-        self._today_number = number
-        self._today = self._days[number] = self._days.pop(number, {})  # it is the latest now, whatever its number
-        while len(self._days) > self._days_max:
-            # dictionaries keep their order: the day that came first goes first, but never the one that is written to
-            del self._days[next(day for day in self._days if day != number)]
+        self._packed.put(fpid, _pack(outcome), wall_ns)
 
 
 class Unfinished(NamedTuple):

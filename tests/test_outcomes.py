@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gateway import steps
 from gateway.config import days_spanned
+from gateway.days import SPARE_DAYS
 from gateway.lifecycle import State
-from gateway.outcomes import SPARE_DAYS, Outcome, Outcomes, Replay, unseen
+from gateway.outcomes import Outcome, Outcomes, Replay, unseen
 from gateway.steps import Kind
 
 DAY_NS = 86_400 * 10**9
