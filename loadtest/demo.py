@@ -36,7 +36,6 @@ LEAVING = 0.5
 WAIT_S = 5.0
 """How long the processor asks to wait for an outcome."""
 RETURNED = 3
-OVERLAP_S = 3600.0
 SECONDS_MIN = 20.0
 """Less does not leave room for what is to be shown."""
 
@@ -66,13 +65,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _demo(options: argparse.Namespace) -> int:
-    # only one of the two gateways is given the new key: the hub takes the old one all along
     plan = Plan(
         stand_in_after_s=STAND_IN_AFTER_S,
         outbound=True,
         groups=("sip", "other"),
         answer_within_s=11.0,
-        overlap_s=OVERLAP_S,
     )
     try:
         async with world(plan, options.dir, keep=options.keep) as it:
@@ -162,7 +159,7 @@ class Play:
     async def key(self) -> None:
         """A new key, wrapped, into the tokens."""
         self._say("the hub sends a new key, wrapped (811): into the tokens, then proved (886)")
-        await self._it.hub("key", use="own")
+        await self._it.hub("key", use="own", everywhere=True)
 
     async def suspended(self) -> None:
         """News."""
