@@ -1,0 +1,34 @@
+"""The README names only what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gateway
+
+TOP = Path(gateway.__file__).parent.parent
+TEXT = (TOP / "README.md").read_text(encoding="utf-8")
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (TOP / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_[a-z0-9_]+)`", TEXT))))
+def test_every_test_that_is_named_exists(name: str) -> None:
+    assert re.search(rf"def {name}\(", SOURCES)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:gateway|hsm|loadtest|tests|compose)/[\w/.]*)`", TEXT))))
+def test_every_path_that_is_named_exists(path: str) -> None:
+    assert (TOP / path).exists()
+
+
+@pytest.mark.parametrize("setting", sorted(set(re.findall(r"`((?:pair|node)(?:\.[a-z_]+)+)`", TEXT))))
+def test_every_setting_that_is_named_exists(setting: str) -> None:
+    from gateway import config
+
+    table: object = config.Configuration
+    for part in setting.split("."):
+        kind = config.struct_in(table)
+        assert kind is not None
+        (field,) = [field for field in config.msgspec.structs.fields(kind) if field.name == part]
+        table = field.type
