@@ -34,10 +34,11 @@ Who knows what:
     submitter   payments that the mock processor submits to a gateway             trio
     instructions  their JSON, and the FPIDs that they will have                   pure
     calls       HTTP calls over connections that are kept                         trio
-    books       reading the three books from files and from the journal's command
+    books       reading the books from files and from the journal's command
     report      verdicts and latencies as text
-    world       a gateway, its tokens, a hub and a processor as processes on loopback
-    demo, run   what one does with a world
+    world       a hub and one bank or two on loopback; `banks`: the tokens, processor and gateways of each
+    processes   how a part is started, watched and ended                              trio
+    demo, run   what one does with a world; `load`: payments at a rate, and what came of them
     screen      what a demo shows while it runs
 
 It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,
