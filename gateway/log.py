@@ -8,10 +8,10 @@ that a slow pipe costs lines (counted, and said), not payments.
 
 import hashlib
 import os
-import queue
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,8 @@ WAITING_LINES_MAX = 20_000
 """Lines that may wait for a slow reader of our output: a few seconds' worth at full load."""
 BATCH_LINES_MAX = 1000
 """Lines that one write may carry."""
+GATHER_S = 0.01
+"""How long lines may gather before they are written, after the first."""
 TEXT_MAX = 300
 """Characters of a text field; the longest of our own texts is under 200."""
 
@@ -92,15 +94,23 @@ def _only_known(_logger: object, _method: str, event: MutableMapping[str, Any]) 
 class Writer:
     """Writes lines from a thread of its own. `write` never waits; what does not fit is counted and said later.
 
+    Waking a thread costs as much as all else about a line. So it is woken by the first line only, and then looks by
+    itself every `GATHER_S` for as long as lines come.
+
     It writes to the file descriptor, past Python's buffer: a thread that holds that buffer's lock while a pipe is full
     would make the interpreter abort at its end.
     """
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._put = partial(_write_all, sys.stdout.fileno()) if stream is None else stream.write
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lines: deque[bytes] = deque()
+        self._awake = False
+        """The thread will look at the lines by itself. Set before they are looked at for the last time."""
+        self._wake = threading.Event()
+        self._ended = threading.Event()
         self._unwritten = 0
         self._refused = 0
+        self._said = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -111,34 +121,44 @@ class Writer:
 
     def write(self, line: bytes) -> None:
         """Hand a line over."""
-        if self._queue.qsize() >= WAITING_LINES_MAX:
+        if len(self._lines) >= WAITING_LINES_MAX:
             self._refused += 1
-        else:
-            self._queue.put(line)
+            return
+        self._lines.append(line)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
 
     def _run(self) -> None:
-        said = 0
-        ended = False
-        while not ended:
-            lines = [self._queue.get()]
-            while len(lines) < BATCH_LINES_MAX and not self._queue.empty():
-                lines.append(self._queue.get())
-            ended = None in lines
-            batch = [line for line in lines if line is not None]
-            if (dropped := self.dropped_lines) > said:
-                said = dropped
-                batch.append(_dropped_line(dropped))
-            if not batch:
-                continue
-            try:
-                self._put(b"\n".join(batch) + b"\n")
-            except (OSError, ValueError):
-                # nobody reads us any more: payments go on, the lines are counted
-                self._unwritten += len(batch)
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            ending = self._ended.is_set()
+            while self._lines:
+                self._write_some()
+            if ending:
+                return
+            self._ended.wait(GATHER_S)
+            self._awake = False
+            if self._lines or self._ended.is_set():  # they came before `_awake` said so
+                self._awake = True
+                self._wake.set()
+
+    def _write_some(self) -> None:
+        batch = [self._lines.popleft() for _ in range(min(len(self._lines), BATCH_LINES_MAX))]
+        if (dropped := self.dropped_lines) > self._said:
+            self._said = dropped
+            batch.append(_dropped_line(dropped))
+        try:
+            self._put(b"\n".join(batch) + b"\n")
+        except (OSError, ValueError):
+            # nobody reads us any more: payments go on, the lines are counted
+            self._unwritten += len(batch)
 
     def close(self, within_s: float = 2.0) -> None:
         """Write what waits, for at most so long."""
-        self._queue.put(None)
+        self._ended.set()
+        self._wake.set()
         self._thread.join(within_s)
 
 

@@ -96,7 +96,7 @@ class Payment:
     standing: Standing | None = None
     """Once there is an outcome."""
     waiting: list[Submission] = field(default_factory=list)
-    """Who waits for the outcome, or (before it is durable) for that."""
+    """Who waits for the outcome, or, before it is durable, for that."""
 
 
 class Commands(Protocol):
@@ -226,9 +226,9 @@ class Outbound:
         """The same key and content, while it is under way."""
         assert self._step(payment, Event.SUBMIT) is Act.AWAIT
         self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
-        if submission.wait or payment.state is State.SUBMITTING:
+        if submission.wait or not payment.durable:
             payment.waiting.append(submission)
-        else:
+        if payment.durable:
             _done(submission, self._standing(payment))
 
     def _take_up(self, submission: Submission, payment: Payment | None, unavailable: str, now: Now) -> None:
@@ -272,14 +272,13 @@ class Outbound:
     # --- the way out
 
     def on_durable(self, payment: Payment) -> None:
-        """A request's record is durable: who waits for nothing more hears so."""
+        """A request's record is durable: who waits hears so."""
         payment.durable = True
-        waiting, payment.waiting = payment.waiting, []
-        for submission in waiting:
-            if submission.wait:
-                payment.waiting.append(submission)
-            else:
-                _done(submission, self._standing(payment))
+        if payment.waiting:
+            standing = self._standing(payment)
+            waiting, payment.waiting = payment.waiting, [one for one in payment.waiting if one.wait and not one.void]
+            for submission in waiting:
+                _done(submission, standing)
 
     def on_ready(self, payment: Payment, attempt: int, body: bytes, now: Now) -> None:
         """A request is durable and has its MAC: it leaves, if there is a link and still a reason."""

@@ -117,7 +117,11 @@ Refused = Literal["", "unavailable", "conflict"]
 
 
 class Submission:
-    """A payment that the processor submits. The engine calls `done` once, in the trio thread, with the result set."""
+    """A payment that the processor submits.
+
+    The engine calls `done` in the trio thread, with the result set: when it is refused, or durable, or has an outcome
+    already; and, with `wait`, once more when there is an outcome.
+    """
 
     __slots__ = ("content", "covered", "done", "key", "refused", "request", "standing", "void", "wait", "why")
 
@@ -141,7 +145,7 @@ class Submission:
         """Digest of what was submitted, eight bytes."""
         self.done = done
         self.wait = wait
-        """Done when there is an outcome; otherwise as soon as it is durable."""
+        """To be told of the outcome too."""
         self.void = False
         """Set by the submitter when it waits no longer: `done` is not called any more."""
         self.refused: Refused = ""

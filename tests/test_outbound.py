@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config, steps
-from gateway.lifecycle import State
+from gateway.lifecycle import RESTING, State
 from gateway.steps import Kind
 from gateway.submissions import Replay as SubmissionsReplay
 from gateway.submissions import Submissions
@@ -22,15 +22,20 @@ LIMITS = PAIR.submit
 
 
 class Heard:
-    """Collects what submitters are told, each once."""
+    """Collects what submitters are told: of the outcome, those who wait for it; of durability, the others."""
 
     def __init__(self) -> None:
         self.all: list[Submission] = []
 
     def of(self, submitted: Submission) -> Submission:
         """Have this one's result collected."""
-        submitted.done = self.all.append
+        submitted.done = self._hear
         return submitted
+
+    def _hear(self, submitted: Submission) -> None:
+        final = submitted.refused or (submitted.standing and submitted.standing.state in RESTING)
+        if final or not submitted.wait:
+            self.all.append(submitted)
 
     @property
     def states(self) -> list[str]:
@@ -91,6 +96,18 @@ def test_who_does_not_wait_hears_when_the_submission_is_durable(world: World, he
     assert heard.states == []
     world.sync()
     assert heard.states == ["WAITING"], "the HSM may take its time"
+
+
+def test_who_waits_hears_that_it_is_durable_before_it_hears_the_outcome(world: World) -> None:
+    said: list[str] = []
+    one = submission(wait=True)
+    one.done = lambda submitted: said.append(submitted.standing.state.name if submitted.standing else "")
+    world.submit(one)
+    assert said == []
+    world.settle()
+    answer(world)
+    world.settle()
+    assert said == ["WAITING", "SETTLED"]
 
 
 def test_what_is_not_durable_is_not_shown(world: World) -> None:

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import gateway
+from gateway import config
 
 TOP = Path(gateway.__file__).parent.parent
 TEXT = (TOP / "README.md").read_text(encoding="utf-8")
@@ -24,11 +26,9 @@ def test_every_path_that_is_named_exists(path: str) -> None:
 
 @pytest.mark.parametrize("setting", sorted(set(re.findall(r"`((?:pair|node)(?:\.[a-z_]+)+)`", TEXT))))
 def test_every_setting_that_is_named_exists(setting: str) -> None:
-    from gateway import config
-
     table: object = config.Configuration
     for part in setting.split("."):
         kind = config.struct_in(table)
         assert kind is not None
-        (field,) = [field for field in config.msgspec.structs.fields(kind) if field.name == part]
+        (field,) = [field for field in msgspec.structs.fields(kind) if field.name == part]
         table = field.type

@@ -7,8 +7,8 @@ What each status means to the processor is in the document (`openapi`). The engi
 that one chunk of bytes brings go to it together, without a task between. No task and no timer per request: the engine
 calls back, and one sweeper looks after everybody's time.
 
-A client that asks to wait for the outcome (`Prefer: wait`) is submitted twice: first until it is durable, so that there
-is something to say when its time is over, and then, under the same key, until there is an outcome.
+A client that asks to wait for the outcome (`Prefer: wait`) is answered when there is one; what the engine says before,
+that it is durable, is what the client hears when its time is over.
 """
 
 import re
@@ -55,7 +55,7 @@ class Engine(Protocol):
     """What the door asks of the engine."""
 
     def submit(self, submissions: list[Submission]) -> None:
-        """Take these. Never waits; calls `done` of each once, in the trio thread, then or later."""
+        """Take these. Never waits; calls `done` of each as `Submission` says, in the trio thread, then or later."""
 
     def look(self, key: str) -> Standing | None:
         """Where the payment of this key stands; None: unknown here."""
@@ -284,11 +284,11 @@ class Door:
             _log.error("a submission could not be judged", error=log.describe(error))
             self._refuse(turn, 500, "we failed; the log says how")
         else:
-            visit = _Visit(key, payment, covered, content, self._done, wait=False)
-            visit.turn = turn
             now_s = trio.current_time()
             wait = _WAIT.search(request.prefer) if request.prefer else None
             wait_s = min(float(wait[1]), self._settings.wait_max_s) if wait is not None else 0.0
+            visit = _Visit(key, payment, covered, content, self._done, wait=wait_s > 0)
+            visit.turn = turn
             turn.context = _Owed(visit, now_s, wait_s)
             turn.due_s = now_s + self._settings.answer_within_s
             return visit
@@ -306,26 +306,16 @@ class Door:
             metrics.SUBMISSION_DURABLE_S.observe(trio.current_time() - owed.started_s)
         standing = submission.standing
         if standing is None:
-            if owed.durable is not None:
-                self._say(turn, owed.durable)  # nobody takes up another round: it stands as it stood
-            elif submission.refused == "conflict":
+            if submission.refused == "conflict":
                 self._refuse(turn, 409, submission.why)
             else:
                 self._refuse(turn, 503, submission.why, more=_RETRY_AFTER)
-        elif owed.wait_s and standing.state not in RESTING and owed.durable is None:
-            self._await_outcome(turn, owed, standing)
+        elif owed.wait_s and standing.state not in RESTING:
+            owed.durable = standing
+            turn.due_s = owed.started_s + owed.wait_s
         else:
             owed.durable = standing
             self._answer(turn, standing)
-
-    def _await_outcome(self, turn: Turn, owed: _Owed, standing: Standing) -> None:
-        """It is durable, and the client would wait for more."""
-        first = owed.visit
-        visit = _Visit(first.key, first.request, first.covered, first.content, self._done, wait=True)
-        visit.turn = turn
-        owed.visit, owed.durable = visit, standing
-        turn.due_s = owed.started_s + owed.wait_s
-        self._engine.submit([visit])
 
     def _say(self, turn: Turn, durable: Standing) -> None:
         """Where it stands now: nobody waits any longer."""

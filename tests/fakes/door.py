@@ -76,8 +76,7 @@ def standing(submission: Submission, state: State = State.WAITING, **more: str) 
 
 def durable(submission: Submission) -> None:
     """Durable at once; waits for an outcome that never comes."""
-    if not submission.wait:
-        settle(submission, State.WAITING)
+    settle(submission, State.WAITING)
 
 
 def settle(submission: Submission, state: State = State.SETTLED, **more: str) -> None:

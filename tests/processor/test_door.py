@@ -11,7 +11,7 @@ from gateway import metrics
 from gateway.lifecycle import State
 from gateway.processor.door import SWEEP_S
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
-from gateway.work import Standing, Submission
+from gateway.work import Standing
 from tests.fakes.door import BODY, FPID, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
@@ -166,9 +166,8 @@ async def test_the_outcome_comes_in_time(autojump_clock: MockClock, preference: 
     async with door() as world:
         client = world.client()
         await client.send(post(BODY, f"Prefer: {preference}"))
-        waiting = await world.engine.submitted(2)
+        waiting = await world.engine.submitted()
         assert waiting.wait
-        assert waiting.content == world.engine.submissions[0].content
         await trio.sleep(4.5)
         settle(waiting, code="0000", by="receiver")
         response = await client.response()
@@ -215,7 +214,8 @@ async def test_how_long_is_waited(autojump_clock: MockClock, preference: str, wa
         started_s = trio.current_time()
         assert (await world.ask(post(BODY, f"Prefer: {preference}"))).status == 202
         assert waits_s <= trio.current_time() - started_s <= waits_s + 0.2
-        assert len(world.engine.submissions) == (2 if waits_s else 1)
+        (submission,) = world.engine.submissions
+        assert submission.wait == bool(waits_s)
 
 
 async def test_an_outcome_that_is_there_is_not_waited_for(autojump_clock: MockClock) -> None:
@@ -225,24 +225,10 @@ async def test_an_outcome_that_is_there_is_not_waited_for(autojump_clock: MockCl
         assert len(world.engine.submissions) == 1
 
 
-async def test_nobody_takes_up_another_round(autojump_clock: MockClock) -> None:
-    """When the engine cannot wait for it (it has become UNKNOWN, and nothing may leave now), it stands as it stood."""
-
-    def play(submission: Submission) -> None:
-        if submission.wait:
-            refuse(submission)
-        else:
-            settle(submission, State.WAITING)
-
-    async with door(play) as world:
-        assert (await world.ask(post(BODY, "Prefer: wait=30"))).json == PENDING
-
-
 async def test_not_durable_while_waiting(autojump_clock: MockClock) -> None:
     """However long the client would wait: what is not durable in its time gets 504, and not 202."""
     async with door(ignore) as world:
         assert is_problem(await world.ask(post(BODY, "Prefer: wait=3")), 504)
-        assert not world.engine.submissions[0].wait
 
 
 async def test_a_client_that_goes_away_while_waiting(autojump_clock: MockClock) -> None:
@@ -250,10 +236,9 @@ async def test_a_client_that_goes_away_while_waiting(autojump_clock: MockClock) 
     async with door() as world:
         client, other = world.client(), world.client()
         await client.send(post(BODY, "Prefer: wait=30"))
-        await world.engine.submitted(2)
+        waiting = await world.engine.submitted()
         await client.hang_up()
         await wait_all_tasks_blocked()
-        waiting = world.engine.submissions[1]
         assert waiting.void
         settle(waiting, code="0000", by="receiver")
         await trio.sleep(SWEEP_S * 2)
