@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
 
-Seconds = Annotated[float, Meta(gt=0, le=86400 * 30)]
+Seconds = Annotated[float, Meta(ge=0.001, le=86400 * 30)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 # \Z, not $: a $ lets a newline at the end pass
@@ -156,17 +156,20 @@ class Submit(Struct, frozen=True, forbid_unknown_fields=True):
 
     answer_within_s: Seconds = 16.0
     """When no answer has come by then, the payment is repeated (9201). The hub owes one after `sender_answer_s`."""
-    pause_s: Seconds = 0.2
+    pause_s: Seconds = 0.5
     """The pause before the first repeat after a link was lost or the hub said nothing of use; it doubles, up to:"""
-    pause_max_s: Seconds = 5.0
+    pause_max_s: Seconds = 15.0
     """The longest pause before a repeat."""
-    repeats_max: Annotated[int, Meta(ge=0, le=100)] = 3
+    repeats_max: Annotated[int, Meta(ge=0, le=100)] = 5
     """Repeats before a payment that may have left is UNKNOWN."""
     repeat_for_s: Seconds = 120.0
     """Nothing is sent for a payment that was submitted longer ago, also after a restart, until the processor submits it
     again."""
     inconclusive_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")], ...] = ("9909", "9913")
     """Answers of the hub that do not say what became of the payment: it malfunctioned, or knows the FPID already."""
+    request_codes: tuple[Annotated[str, Meta(pattern=r"^9[0-9]{3}\Z")], ...] = ("9902", "9930", "9934", "9935", "9936")
+    """Answers of the hub that judge the request that it got, not the payment: where an earlier request may have left,
+    they settle nothing either."""
 
 
 class News(Struct, frozen=True, forbid_unknown_fields=True):
@@ -334,8 +337,8 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """A longer answer is no answer: the connection is given up."""
     tell_within_s: Seconds = 10.0
     """How long the processor may take to acknowledge a notice; then it is told again."""
-    tell_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 2000.0
-    """The pace of notices, per second."""
+    tell_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 5000.0
+    """The pace of notices, per second. Each payment that leaves is one: above it, what is told falls behind."""
     tell_connections: Annotated[int, Meta(ge=1, le=256)] = 8
     """Keep-alive connections for telling; one notice at a time on each."""
     tell_pause_s: Seconds = 0.5
@@ -365,8 +368,9 @@ class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
     port: Port = 9300
     """0 picks a free one and logs it."""
     tls: ServerTls | None = None
-    connections_max: Annotated[int, Meta(ge=1, le=4096)] = 256
-    """Connections at once; beyond it one that is idle gives way, and when none is, the new one."""
+    connections_max: Annotated[int, Meta(ge=1, le=65536)] = 1024
+    """Connections at once, each with one payment that waits for its outcome; beyond it one that is idle gives way, and
+    when none is, the new one."""
     body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     """A longer submission is refused (413). A payment with every field filled is below 4 KiB."""
     request_within_s: Seconds = 5.0

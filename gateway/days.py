@@ -1,6 +1,6 @@
 """A memory that forgets by days. Pure.
 
-What is kept goes by the day on which it was first put, so that forgetting a day is dropping a dictionary. Days are
+What is kept goes by the day on which it was last put, so that forgetting a day is dropping a dictionary. Days are
 counted, never compared, so that a step of the clock does not make us forget.
 """
 
@@ -34,16 +34,15 @@ class Days(Generic[_Value]):
         return None
 
     def put(self, name: str, value: _Value, wall_ns: int) -> None:
-        """Keep; what was kept before under this name is replaced, on its own day."""
+        """Keep, from today on; what was kept before under this name is replaced."""
         number = wall_ns // _DAY_NS
         if number != self._today_number:
             self._turn_to(number)
-        if len(self._days) > 1:
+        today = self._today
+        if len(self._days) > 1 and name not in today:
             for day in self._days.values():
-                if name in day:
-                    day[name] = value
-                    return
-        self._today[name] = value
+                day.pop(name, None)
+        today[name] = value
 
     def _turn_to(self, number: int) -> None:
         """Another day. One that a clock shows for a moment, ahead or behind, only adds a day."""

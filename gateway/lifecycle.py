@@ -59,6 +59,10 @@ class State(IntEnum):
     """It may have left, and every attempt went without a conclusive answer. Whatever comes later settles it."""
     UNSENT = 18
     """No request of it ever left, and none will unless it is submitted again."""
+    GIVING_UP = 19
+    """Every attempt went without a conclusive answer, and that is on its way to the disk."""
+    WITHDRAWING = 20
+    """Nothing left, nothing will, and that is on its way to the disk."""
 
 
 class Event(IntEnum):
@@ -71,7 +75,8 @@ class Event(IntEnum):
     REVERSAL = 2
     """A 9420 or 9421."""
     RECORDED = 3
-    """The RECEIVED record is durable (and, where stand-in's time has come, it may accept); the SETTLED record is."""
+    """The RECEIVED record is durable (and, where stand-in's time has come, it may accept); the record of how it stands
+    is: SETTLED, UNKNOWN or UNSENT."""
     ANSWER = 4
     """The processor answered; the hub did, conclusively, on a connection that carried a request of this payment."""
     DEADLINE = 5
@@ -289,8 +294,8 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.INCONCLUSIVE: Row(_S.PAUSING, _A.NOTHING),
         _E.DEADLINE: Row(_S.REPEATING, _A.SEND_AGAIN),
         _E.UNSENT: Row(_S.PAUSING, _A.PAUSE),  # there is no link to repeat it on
-        _E.EXHAUSTED: Row(_S.UNKNOWN, _A.GIVE_UP),
-        _E.NEVER_LEFT: Row(_S.UNSENT, _A.WITHDRAW),
+        _E.EXHAUSTED: Row(_S.GIVING_UP, _A.GIVE_UP),
+        _E.NEVER_LEFT: Row(_S.WITHDRAWING, _A.WITHDRAW),
     },
     _S.REPEATING: {
         _E.SUBMIT: Row(_S.REPEATING, _A.AWAIT),
@@ -316,6 +321,18 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.INCONCLUSIVE: Row(_S.SETTLED, _A.NOTHING),
         _E.READY: Row(_S.SETTLED, _A.NOTHING),
         _E.UNSENT: Row(_S.SETTLED, _A.NOTHING),
+    },
+    _S.GIVING_UP: {
+        _E.SUBMIT: Row(_S.GIVING_UP, _A.AWAIT),
+        _E.CONFLICT: Row(_S.GIVING_UP, _A.CLASH),
+        _E.RECORDED: Row(_S.UNKNOWN, _A.REPORT),
+        _E.ANSWER: Row(_S.SETTLING, _A.SETTLE),
+        _E.INCONCLUSIVE: Row(_S.GIVING_UP, _A.NOTHING),
+    },
+    _S.WITHDRAWING: {
+        _E.SUBMIT: Row(_S.WITHDRAWING, _A.AWAIT),
+        _E.CONFLICT: Row(_S.WITHDRAWING, _A.CLASH),
+        _E.RECORDED: Row(_S.UNSENT, _A.REPORT),
     },
     _S.UNKNOWN: {
         _E.SUBMIT: Row(_S.REPEATING, _A.SEND_AGAIN),
@@ -349,7 +366,7 @@ _RESTS = "no attempt is under way and no timer runs"
 _UNTIMED = "its timer does not run in this state, and what an earlier attempt left is told by its number"
 _JUDGED = "whether an attempt is left is asked when the pause is over"
 _KNOWN = "the scheme's refusal is given to what was never sent, only"
-_NO_RECORD = "the only record that is waited for alone is SETTLED's"
+_NO_RECORD = "the only records that are waited for alone are those of how it stands"
 
 _INBOUND_ONLY = (_E.REQUEST, _E.REVERSAL, _E.SENT, _E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
 _OUTBOUND_ONLY = (_E.SUBMIT, _E.DECLINE, _E.INCONCLUSIVE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT)
@@ -424,6 +441,15 @@ IMPOSSIBLE: dict[State, dict[Event, str]] = {
         _E.RECORDED: "its SETTLED record became durable before this state was reached",
         _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+    _S.GIVING_UP: {
+        _E.DECLINE: _KNOWN,
+        **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
+    },
+    _S.WITHDRAWING: {
+        _E.DECLINE: _KNOWN,
+        **_each((_E.ANSWER, _E.INCONCLUSIVE, _E.LOST), _UNLEFT),
+        **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.UNKNOWN: {
         _E.RECORDED: _NO_RECORD,

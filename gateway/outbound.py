@@ -24,12 +24,24 @@ from gateway.clock import Now
 from gateway.lifecycle import OUTBOUND, RESTING, Act, Event, State, step
 from gateway.steps import Kind
 from gateway.submissions import Known, Submissions, Unfinished, standing_of
+from gateway.verify import QUALIFIED
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
 from gateway.work import Standing, Submission
 
 REPEAT = b"9201"
 REQUEST = b"9200"
+SPEAKERS = {"1": "receiver", "9": "hub"}
+"""Who refuses, by the first digit of DE26 (fps-protocol section 5)."""
+ACCEPTS = QUALIFIED | {"0000"}
+"""DE26 of a receiver that accepts."""
+LINGER_S = 30.0
+"""How long an UNKNOWN payment is held in memory after its last connection went: an answer that was read before may
+still have its MAC verified."""
+CLOCK_STEP_S = 1.0
+"""A record that is further in the future than this was written by another clock."""
+VOID_LOOK = 16
+"""With so many who wait, those who wait no longer are looked for."""
 
 
 class Link(Protocol):
@@ -82,7 +94,9 @@ class Payment:
     pauses: int = 0
     """In a row: each is twice the one before."""
     due_s: float = inf
-    """When DEADLINE comes; inf: no timer runs."""
+    """When DEADLINE comes, or, once UNKNOWN, when it leaves memory; inf: no timer runs."""
+    recording: int = 0
+    """The position of the record that says how it stands, while that is on its way to the disk."""
     link: Link | None = None
     """By which the present attempt left."""
     links: set[int] = field(default_factory=set)
@@ -106,7 +120,7 @@ class Commands(Protocol):
         """Append a record; returns its position."""
 
     def when_settled(self, position: int, payment: Payment) -> None:
-        """Bring RECORDED when everything up to `position` is durable."""
+        """Call `on_recorded` with this position when everything up to it is durable."""
 
     def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of a request; call `on_durable` when `position` is, and bring READY when both are done, else
@@ -147,6 +161,7 @@ class Outbound:
         self._submit = pair.submit
         self._prepare_within_s = pair.session.respond_within_s
         self._inconclusive = frozenset(pair.submit.inconclusive_codes)
+        self._of_request = frozenset(pair.submit.request_codes)
         self._payments_max = payments_max
         self._submissions = submissions
         self._codec = codec
@@ -157,6 +172,8 @@ class Outbound:
         """By FPID. What a drain waits for."""
         self.unknown: dict[str, Payment] = {}
         """By FPID: an answer may still come on a connection of theirs."""
+        self._standing_links: set[int] = set()
+        """Connections that carried a request and have not gone."""
         self._keys: dict[str, Payment] = {}
         """Both of them, by key."""
         self._turn = 0
@@ -183,7 +200,8 @@ class Outbound:
         elif payment is None and known is not None and known.standing.state is State.UNSENT:
             self._on_new(submission, unavailable, now)
         else:
-            self._take_up(submission, payment, unavailable, now)
+            standing = known.standing if known is not None else payment.standing if payment is not None else None
+            self._take_up(submission, payment, standing, unavailable, now)
 
     def _on_new(self, submission: Submission, unavailable: str, now: Now) -> None:
         """Never submitted before, or nothing of it ever left."""
@@ -200,15 +218,15 @@ class Outbound:
         before = State.UNSENT if namesake is not None else State.UNSUBMITTED
         payment = Payment(submission.key, fpid, submission.content, submission.covered, before, now.mono_s)
         payment.waiting.append(submission)
-        body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
         self._enter(payment)
         if code:
+            # SETTLED alone: a SUBMITTED whose end a kill has torn off would be sent by the restart
             assert self._step(payment, Event.DECLINE) is Act.DECLINE
-            self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
-            self._settle(payment, code, "", "gateway", None)
+            self._settle(payment, code, "", "gateway", None, self._recorder)
             self._do.tell_outbound(Note.DECLINED, fpid, code)
             return
         assert self._step(payment, Event.SUBMIT) is Act.SUBMIT
+        body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
         position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
         payment.attempt += 1
         self._do.depart(payment, payment.covered, position, now.mono_s + self._prepare_within_s)
@@ -227,14 +245,20 @@ class Outbound:
         assert self._step(payment, Event.SUBMIT) is Act.AWAIT
         self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
         if submission.wait or not payment.durable:
+            if len(payment.waiting) % VOID_LOOK == VOID_LOOK - 1:
+                payment.waiting = [one for one in payment.waiting if not one.void]
             payment.waiting.append(submission)
         if payment.durable:
             _done(submission, self._standing(payment))
 
-    def _take_up(self, submission: Submission, payment: Payment | None, unavailable: str, now: Now) -> None:
+    def _take_up(
+        self, submission: Submission, payment: Payment | None, standing: Standing | None, unavailable: str, now: Now
+    ) -> None:
         """It is UNKNOWN, and the processor asks for another round."""
-        if unavailable := unavailable or self._full():
-            self._unavailable(submission, unavailable)
+        if unavailable or self._full():
+            # "unavailable" would say that nothing is recorded and nothing left
+            assert standing is not None
+            _done(submission, standing)
             return
         if payment is None:  # an earlier process left it so
             fpid = fpid_of(submission.request)
@@ -286,6 +310,9 @@ class Outbound:
             if payment.state in {State.SETTLING, State.SETTLED}:
                 self._step(payment, Event.READY)  # answered meanwhile
             return
+        if self._is_old(payment, now):  # the disk took its time
+            self.on_unsent(payment, attempt, "too-old", now)
+            return
         link = self._next_link(payment)
         if link is None or not self._do.hand(payment, link, body):
             self.on_unsent(payment, attempt, "no-link", now)
@@ -293,6 +320,7 @@ class Outbound:
         assert self._step(payment, Event.READY) is Act.TRANSMIT
         payment.link, payment.left_before, payment.left = link, payment.left, True
         payment.links.add(link.id)
+        self._standing_links.add(link.id)
         self._set_timer(payment, now.mono_s + self._submit.answer_within_s)
         self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
 
@@ -323,25 +351,33 @@ class Outbound:
         for payment in [p for p in self.in_flight.values() if p.link is link]:
             if payment.state is State.WAITING:
                 self._interrupt(payment, Event.LOST, "link-lost", now)
-        for payment in [p for p in self.unknown.values() if link.id in p.links]:
-            payment.links.discard(link.id)
-            if not payment.links:  # nothing can answer it any more but another round
-                del self.unknown[payment.fpid], self._keys[payment.key]
+        if link.id in self._standing_links:
+            self._standing_links.discard(link.id)
+            for payment in self.unknown.values():
+                self._let_go(payment, now)
+
+    def _let_go(self, payment: Payment, now: Now) -> None:
+        """It is UNKNOWN: without a connection that could bring an answer it need not be held for much longer."""
+        if payment.due_s == inf and not payment.links & self._standing_links:
+            self._set_timer(payment, now.mono_s + LINGER_S)
 
     def on_deadline(self, payment: Payment, now: Now) -> None:
         """Its timer fired: no answer came in time, or its pause is over."""
         payment.due_s = inf
-        if payment.state is State.WAITING:
+        if payment.state is State.UNKNOWN:
+            del self.unknown[payment.fpid], self._keys[payment.key]
+        elif payment.state is State.WAITING:
             self._interrupt(payment, Event.DEADLINE, "no-answer", now)
-            return
-        round_over = payment.repeats >= self._submit.repeats_max
-        if round_over or now.mono_s - payment.submitted_s >= self._submit.repeat_for_s:
-            self._give_up(payment, now)
+        elif payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
+            self._give_up(payment)
         elif not self._do.submitters():
             self._interrupt(payment, Event.UNSENT, "no-link", now)
         else:
             assert self._step(payment, Event.DEADLINE) is Act.SEND_AGAIN
             self._send_again(payment, now)
+
+    def _is_old(self, payment: Payment, now: Now) -> bool:
+        return now.mono_s - payment.submitted_s >= self._submit.repeat_for_s
 
     def _interrupt(self, payment: Payment, event: Event, reason: str, now: Now) -> None:
         """This attempt is over: the next one has its time, which is at once where waiting was long already."""
@@ -362,26 +398,28 @@ class Outbound:
         payment.attempt += 1
         payment.due_s = inf
         covered = (REPEAT if payment.left else REQUEST) + payment.covered[4:]
-        body = steps.pack(steps.Retry(payment.attempt, covered))
+        body = steps.pack(steps.Retry(payment.attempt, covered, payment.key, payment.content))
         position = self._do.record(Kind.RETRIED, body, payment.fpid, self._recorder)
         self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
         self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
 
-    def _give_up(self, payment: Payment, now: Now) -> None:
+    def _give_up(self, payment: Payment) -> None:
         """Nothing more is sent by ourselves: unknown when it may have left, never failed."""
         act = self._step(payment, Event.EXHAUSTED if payment.left else Event.NEVER_LEFT)
         unknown = act is Act.GIVE_UP
-        payment.due_s = inf
         unsettled = steps.Unsettled(
             payment.key, payment.content, payment.reason, payment.inconclusive, payment.attempt, payment.covered
         )
         kind, note = (Kind.UNKNOWN, Note.UNKNOWN) if unknown else (Kind.UNSENT, Note.UNSENT)
-        self._do.record(kind, steps.pack(unsettled), payment.fpid, self._recorder)
         self._do.tell_outbound(note, payment.fpid, payment.reason)
-        standing = Standing(payment.fpid, payment.state, payment.inconclusive)
-        self._rest(payment, standing, now)
-        if unknown and payment.links:
-            self.unknown[payment.fpid] = self._keys[payment.key] = payment
+        rests = State.UNKNOWN if unknown else State.UNSENT
+        payment.standing = Standing(payment.fpid, rests, payment.inconclusive)
+        self._record_standing(payment, kind, steps.pack(unsettled), self._recorder)
+
+    def _record_standing(self, payment: Payment, kind: Kind, body: bytes, link: Link) -> None:
+        """Nobody hears how it stands before that is durable."""
+        payment.recording = self._do.record(kind, body, payment.fpid, link)
+        self._do.when_settled(payment.recording, payment)
 
     # --- what the hub says
 
@@ -394,28 +432,39 @@ class Outbound:
         if link.id not in payment.links:
             return False
         code = response.action_code
+        by = self._speaker(code, alone=not payment.left_before and payment.link is link)
         if payment.state is State.SETTLING:
             self._compare(payment.standing, payment.key, payment.content, response, link, payment.state)
-        elif code in self._inconclusive:
+        elif not by:
+            if payment.state in {State.WAITING, State.PAUSING, State.REPEATING}:
+                payment.inconclusive = code
             self._on_inconclusive(payment, code, response.body, link, now)
         else:
             assert self._step(payment, Event.ANSWER) is Act.SETTLE
             if self.unknown.pop(fpid, None) is not None:
                 self._enter(payment)
-            self._settle(payment, code, response.field_in_error, "hub" if code[:1] == "9" else "receiver", response)
+            self._settle(payment, code, response.field_in_error, by, response, link)
         return True
+
+    def _speaker(self, code: str, *, alone: bool) -> str:
+        """Who says what became of the payment; empty when this code does not. Alone: no other request of it left."""
+        if code in ACCEPTS:
+            return "receiver"
+        if code in self._inconclusive or (code in self._of_request and not alone):
+            return ""
+        return SPEAKERS.get(code[:1], "")
 
     def on_advice(self, advice: Advice, link: Link, now: Now) -> bool:
         """A 9624 came. False when it names nothing that this connection carried."""
         fpid = fpid_of(advice) if advice.trn else ""
         payment = self.in_flight.get(fpid)
-        if payment is None or link.id not in payment.links or payment.state is State.SETTLING:
+        waits = payment is not None and payment.state in {State.WAITING, State.PAUSING, State.REPEATING}
+        if payment is None or not waits or link.id not in payment.links:
             return False
         self._on_inconclusive(payment, advice.function_code, advice.body, link, now)
         return True
 
     def _on_inconclusive(self, payment: Payment, code: str, body: bytes, link: Link, now: Now) -> None:
-        payment.inconclusive = code
         self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
         self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
         if payment.state is State.WAITING and payment.link is not link:
@@ -435,42 +484,48 @@ class Outbound:
         """Another answer to what has one."""
         assert standing is not None
         code = response.action_code
-        if code in self._inconclusive or code == standing.code:
-            step(state, Event.INCONCLUSIVE if code in self._inconclusive else Event.ANSWER)
+        by = self._speaker(code, alone=False)
+        if not by or code == standing.code:
+            step(state, Event.ANSWER if by else Event.INCONCLUSIVE)
             self._do.record(Kind.UNPLACED, response.body, standing.fpid, link)
             self._do.tell_outbound(Note.ANSWERED_AGAIN, standing.fpid, code)
             return
         assert step(state, Event.ANSWER).act is Act.COMPARE
-        by = "hub" if code[:1] == "9" else "receiver"
         body = steps.Settlement(key, content, code, response.field_in_error, by, response.body, b"")
         self._do.record(Kind.CONTRADICTED, steps.pack(body), standing.fpid, link)
         self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
 
     def _settle(
-        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse | None
+        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse | None, link: Link
     ) -> None:
         """Give a payment its outcome: the one place."""
         payment.due_s = inf
         raw = response.body if response is not None else b""
         settlement = steps.Settlement(payment.key, payment.content, code, field_in_error, by, raw, payment.covered)
         payment.standing = standing_of(payment.fpid, settlement, response)
-        link = payment.link or self._recorder
-        position = self._do.record(Kind.SETTLED, steps.pack(settlement), payment.fpid, link)
-        self._do.when_settled(position, payment)
+        self._record_standing(payment, Kind.SETTLED, steps.pack(settlement), link)
 
-    def on_recorded(self, payment: Payment, now: Now) -> None:
-        """Its outcome is durable."""
+    def on_recorded(self, payment: Payment, position: int, now: Now) -> None:
+        """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
+        if position != payment.recording:
+            return
         assert self._step(payment, Event.RECORDED) is Act.REPORT
         assert payment.standing is not None
-        self._do.tell_outbound(Note.SETTLED, payment.fpid, payment.standing.code, payment.submitted_s)
+        if payment.state is State.SETTLED:
+            self._do.tell_outbound(Note.SETTLED, payment.fpid, payment.standing.code, payment.submitted_s)
         self._rest(payment, payment.standing, now)
+        if payment.state is State.UNKNOWN and payment.links:
+            self.unknown[payment.fpid] = self._keys[payment.key] = payment
+            self._let_go(payment, now)
 
     # --- memory
 
     def on_restart(self, unfinished: dict[str, Unfinished], now: Now) -> None:
         """Take up what the last process left under way: it may have left, and its connections are gone."""
         for fpid, left in unfinished.items():
-            age_s = max(0.0, (now.wall_ns - left.submitted_ns) / 1e9)
+            age_s = (now.wall_ns - left.submitted_ns) / 1e9
+            if age_s < -CLOCK_STEP_S:  # the clock was ahead then, or is behind now: nobody knows how old it is
+                age_s = self._submit.repeat_for_s
             payment = Payment(
                 left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
                 repeats=left.repeats, left=True, reason="restart",
@@ -494,9 +549,10 @@ class Outbound:
 
     @staticmethod
     def _standing(payment: Payment) -> Standing:
-        # an outcome that is not durable yet is none
-        state = payment.state if payment.state is State.UNKNOWN else State.WAITING
-        return Standing(payment.fpid, state, payment.inconclusive if state is State.UNKNOWN else "")
+        # how it stands, when that is not durable yet, is not said
+        if payment.state is State.UNKNOWN and payment.standing is not None:
+            return payment.standing
+        return Standing(payment.fpid, State.WAITING)
 
     def _set_timer(self, payment: Payment, at_s: float) -> None:
         payment.due_s = at_s

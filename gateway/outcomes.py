@@ -76,7 +76,7 @@ class Outcomes:
         return None if packed is None else _unpack(packed)
 
     def put(self, fpid: str, outcome: Outcome, wall_ns: int) -> None:
-        """Remember; what was remembered before under this FPID is replaced, on the day of its first decision."""
+        """Remember; what was remembered before under this FPID is replaced."""
         self._packed.put(fpid, _pack(outcome), wall_ns)
 
 

@@ -171,6 +171,9 @@ class Retry(Struct, frozen=True, array_like=True, gc=False):
     """2 for the first repeat."""
     covered: bytes
     """The 9201 (or 9200, when nothing left before) up to and without DE128."""
+    key: str = ""
+    content: bytes = b""
+    """As in `Submission`: what was UNKNOWN and is submitted again may be older than all other records of it."""
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):

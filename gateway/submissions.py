@@ -110,9 +110,8 @@ class Replay:
         under_way = self.unfinished.get(fpid)
         if under_way is not None:
             self.unfinished[fpid] = under_way._replace(repeats=under_way.repeats + 1)
-        elif (known := self.submissions.of_fpid(fpid)) is not None:
-            # it was UNKNOWN, and the processor submitted it again
-            self.unfinished[fpid] = Unfinished(known.key, known.content, retry.covered, time_ns, repeats=1)
+        else:  # it was UNKNOWN, and the processor submitted it again
+            self.unfinished[fpid] = Unfinished(retry.key, retry.content, retry.covered, time_ns, repeats=1)
 
     def _rests(self, known: Known, time_ns: int) -> None:
         self.unfinished.pop(known.standing.fpid, None)

@@ -31,8 +31,9 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from gateway.processor.messages import QUALIFIED, encode, status_of
+from gateway.processor.messages import encode, status_of
 from loadtest.entries import ProcessorEvent, fpid_hash
+from loadtest.judge import QUALIFIED
 from loadtest.processor_book import Book
 from loadtest.submitter import Status, Submitter
 

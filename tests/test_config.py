@@ -97,7 +97,7 @@ def test_it_cannot_be_changed(load: Load) -> None:
         ("port = 8302", 'port = "8302"', "13: node.hub[1].port: Expected `int`, got `str`"),
         ("port = 8302\n", "", "10: node.hub[1].port: is missing"),
         ('"127.0.0.1"', '""', "7: node.hub[0].host: Expected `str` of length >= 1"),
-        ("= 5", "= nan", "31: pair.deadlines.stand_in_after_s: Expected `float` > 0.0"),
+        ("= 5", "= nan", "31: pair.deadlines.stand_in_after_s: Expected `float` >= 0.001"),
         ("= 5", "= inf", "31: pair.deadlines.stand_in_after_s: Expected `float` <= 2592000.0"),
         ("= 5", "= true", "31: pair.deadlines.stand_in_after_s: Expected `float`, got `bool`"),
         ('"sip"', '"SIP"', "28: pair.group: Invalid enum value 'SIP'"),

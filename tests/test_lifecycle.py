@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from gateway.lifecycle import FINAL, IMPOSSIBLE, LAW, OUTBOUND, Act, Event, State, step
+from gateway.lifecycle import FINAL, IMPOSSIBLE, LAW, OUTBOUND, RESTING, Act, Event, State, step
 
 PAIRS = list(itertools.product(State, Event))
 
@@ -67,9 +67,16 @@ def test_the_processor_may_submit_a_payment_again_at_any_time() -> None:
 
 def test_what_may_have_left_is_never_given_up_as_unsent() -> None:
     """UNSENT is reached only by the event that says that surely nothing left."""
-    ways = {event for state, event in PAIRS if (row := LAW[state].get(event)) and row.to is State.UNSENT}
-    assert ways == {Event.NEVER_LEFT, Event.CONFLICT}
-    assert LAW[State.UNSENT][Event.CONFLICT].act is Act.CLASH
+    ways = {(state, event) for state, event in PAIRS if (row := LAW[state].get(event)) and row.to is State.WITHDRAWING}
+    assert {event for state, event in ways if state is not State.WITHDRAWING} == {Event.NEVER_LEFT}
+
+
+def test_how_it_stands_is_said_once_it_is_durable() -> None:
+    """SETTLED, UNKNOWN and UNSENT are reached only by their durable record."""
+    for state, event in PAIRS:
+        row = LAW[state].get(event)
+        if row is not None and row.to in RESTING and row.to is not state:
+            assert (event, row.act) == (Event.RECORDED, Act.REPORT)
 
 
 def test_settled_is_for_good() -> None:

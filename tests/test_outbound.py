@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway import config, steps
 from gateway.lifecycle import RESTING, State
+from gateway.outbound import LINGER_S
 from gateway.steps import Kind
 from gateway.submissions import Replay as SubmissionsReplay
 from gateway.submissions import Submissions
@@ -222,7 +223,7 @@ def test_what_the_scheme_would_refuse_is_refused_here(world: World, heard: Heard
     assert standing is not None
     assert (standing.state, standing.code, standing.by) == (State.SETTLED, "9943", "gateway")
     assert sent(world.link) == []
-    assert kinds(world) == ["SUBMITTED", "SETTLED"]
+    assert kinds(world) == ["SETTLED"], "nothing that a restart could send"
     world.engine.outbound._forbids = lambda _request: ""
     world.submit(heard.of(submission()))
     assert heard.states == ["SETTLED", "SETTLED"], "the same key has the same outcome"
@@ -392,10 +393,171 @@ def test_no_connection_can_settle_what_is_unknown_once_they_are_gone(world: Worl
     """It is remembered, and no longer held in memory as something that may be answered."""
     unknown(world, heard)
     world.down(world.link)
+    world.later(LINGER_S)
     assert not world.engine.outbound.unknown
     found = world.engine.look("key-1")
     assert found is not None
     assert found.state is State.UNKNOWN
+
+
+def test_an_answer_that_was_read_before_its_connection_went_settles_what_is_unknown(world: World, heard: Heard) -> None:
+    """Its MAC is still being verified when the connection goes: it is the hub's answer all the same."""
+    unknown(world, heard)
+    request = world.link.sent[0]
+    world.frames(response(request))
+    world.down(world.link)
+    world.settle()
+    assert kinds(world)[-1] == "SETTLED"
+    assert not world.engine.outbound.unknown
+
+
+def test_how_it_stands_is_not_said_before_that_is_durable(world: World, heard: Heard) -> None:
+    """UNSENT above all: a restart that finds no such record repeats the payment."""
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    world.down(world.link, surely=True)
+    while "UNSENT" not in kinds(world):
+        world.later(LIMITS.pause_max_s)
+        world.macs() if world.signer.batches else world.turn()
+    assert heard.states == []
+    found = world.engine.look("key-1")
+    assert found is not None
+    assert found.state is State.WAITING
+    world.submit(heard.of(submission(wait=True)))
+    assert heard.states == []
+    world.sync()
+    assert heard.states == ["UNSENT", "UNSENT"]
+
+
+def test_an_answer_that_comes_while_it_is_given_up_settles_it(world: World, heard: Heard) -> None:
+    """The first of the two records being durable does not say the second one's outcome."""
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    while "UNKNOWN" not in kinds(world):
+        world.later(LIMITS.answer_within_s)
+        world.turn()
+        if "UNKNOWN" not in kinds(world):
+            world.settle()
+    world.journal.commit()
+    before = world.journal.handed_over
+    answer(world)
+    world.journal.durable = before
+    world.engine.on_durable(before)
+    world.turn()
+    assert heard.states == []
+    world.sync()
+    assert heard.states == ["SETTLED"]
+
+
+@pytest.mark.parametrize("code", ["4021", "4400", "2000", "5555", "8888", "0999", "0001"])
+def test_a_code_by_nobody_who_may_say_so_settles_nothing(world: World, heard: Heard, code: str) -> None:
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    answer(world, code)
+    world.settle()
+    assert heard.states == []
+    assert "INCONCLUSIVE" in kinds(world)
+
+
+@pytest.mark.parametrize("code", LIMITS.request_codes)
+def test_a_refusal_of_a_repeat_is_no_refusal_of_what_may_have_left_before(
+    world: World, heard: Heard, code: str
+) -> None:
+    """The hub judges the request that it got; of a payment that left only once it settles the payment."""
+    world.submit(heard.of(submission(wait=True)))
+    world.submit(heard.of(submission("key-2", "OUT2", wait=True)))
+    world.settle()
+    first, other = world.link.sent
+    world.frames(response(other, code))
+    world.settle()
+    assert heard.states == ["SETTLED"]
+    again = second(world)
+    world.down(world.link)
+    world.later(LIMITS.pause_s)
+    world.settle()
+    world.frames(response(first, code), link=again)
+    world.settle()
+    assert heard.states == ["SETTLED"], "the first request may have been obeyed"
+
+
+def test_what_is_unknown_is_not_called_unavailable(world: World, heard: Heard) -> None:
+    """503 says that nothing was recorded and nothing left. Without a link it goes on standing as it stood."""
+    unknown(world, heard)
+    world.submitting = []
+    world.submit(heard.of(submission(wait=True)))
+    assert heard.states == ["UNKNOWN", "UNKNOWN"]
+    again = world.restarted(after_s=1.0)
+    again.submitting = []
+    again.submit(heard.of(submission()))
+    assert heard.states == ["UNKNOWN"] * 3
+
+
+def test_memory_of_what_is_unknown_is_bounded_by_its_connections(world: World, heard: Heard) -> None:
+    """Whatever connections it left by: when they are all gone it is soon held no more."""
+    world.submit(*(submission(f"key-{n}", f"OUT{n}") for n in range(20)))
+    world.settle()
+    for number in range(2, 10):
+        link = FakeLink(id=number)
+        world.submitting.append(link)
+        world.down(world.submitting[-2])
+        world.later(LIMITS.answer_within_s)
+        world.turn()
+        world.settle()
+    world.down(world.submitting[-1])
+    for _ in range(20):
+        world.later(LIMITS.answer_within_s)
+        world.settle()
+    assert not world.engine.outbound.in_flight
+    assert not world.engine.outbound.unknown
+    assert not world.engine.outbound._standing_links
+
+
+def test_what_the_disk_held_up_for_too_long_does_not_leave(world: World, heard: Heard) -> None:
+    world.submit(heard.of(submission(wait=True)))
+    world.macs()
+    world.later(LIMITS.repeat_for_s)
+    world.settle()
+    world.later(LIMITS.pause_max_s)
+    world.settle()
+    assert sent(world.link) == []
+    assert heard.states == ["UNSENT"]
+
+
+def test_who_waits_no_longer_is_not_held(world: World) -> None:
+    """A client that asks again and again, and goes away each time."""
+    world.submit(submission())
+    world.settle()
+    for _ in range(200):
+        one = submission(wait=True)
+        world.submit(one)
+        one.void = True
+    (payment,) = world.engine.outbound.in_flight.values()
+    assert len(payment.waiting) < 40
+
+
+def test_another_round_survives_a_restart_although_all_before_it_is_forgotten(world: World, heard: Heard) -> None:
+    """The segments with its UNKNOWN are deleted: the record of the repeat holds all that is needed."""
+    unknown(world, heard)
+    world.submit(submission())
+    world.settle()
+    (retried,) = [number for number, kind in enumerate(kinds(world)) if kind == "RETRIED"][-1:]
+    world.journal.records = world.journal.records[retried:]
+    world.journal.durable = world.journal.handed_over = len(world.journal.records)
+    again = world.restarted(after_s=1.0)
+    found = again.engine.look("key-1")
+    assert found is not None
+    assert found.state is State.WAITING
+
+
+def test_a_restart_by_a_clock_that_went_back_sends_nothing(world: World) -> None:
+    """Nobody knows how old the payment is."""
+    world.submit(submission())
+    world.settle()
+    world = world.restarted(after_s=-86400.0)
+    world.later(LIMITS.pause_s)
+    world.settle()
+    assert sent(world.link) == []
+    assert kinds(world)[-1] == "UNKNOWN"
 
 
 def test_another_answer_changes_nothing_and_is_an_alarm_when_it_differs(world: World, heard: Heard) -> None:
@@ -536,6 +698,13 @@ class Story:
             assert one.refused or one.standing
             if one.standing and one.standing.state is State.SETTLED:
                 assert settled[one.standing.fpid] <= self.world.journal.durable, "what is reported is durable"
+            if one.standing and one.standing.state in {State.UNKNOWN, State.UNSENT}:
+                said = [
+                    number
+                    for number, (kind, _, fpid) in enumerate(self.world.journal.records, 1)
+                    if fpid == one.standing.fpid and kind.name == one.standing.state.name
+                ]
+                assert min(said) <= self.world.journal.durable, "so is that nobody knows, or that it never left"
 
     def check_memory(self) -> None:
         """What memory holds is what the journal says."""

@@ -38,10 +38,10 @@ class Leaving(outbound.Commands):
 
     def take_alarms(self, now: Now) -> None:
         """Bring the deadlines that have passed and still hold."""
-        alarms, in_flight = self.alarms, self.story.in_flight
+        alarms, in_flight, unknown = self.alarms, self.story.in_flight, self.story.unknown
         while alarms and alarms[0][0] <= now.mono_s:
             at_s, fpid = heapq.heappop(alarms)
-            payment = in_flight.get(fpid)
+            payment = in_flight.get(fpid) or unknown.get(fpid)
             if payment is not None and payment.due_s == at_s:
                 self.story.on_deadline(payment, now)
 

@@ -228,7 +228,7 @@ class Engine:
     def _take_durable(self, now: Now) -> None:
         durable, pending = self._journal.durable, self._batch.pending
         while pending and pending[0][0] <= durable:
-            waiting = pending.popleft()[1]
+            position, waiting = pending.popleft()
             if isinstance(waiting, inbound.Payment):
                 self.inbound.on_recorded(waiting, now)
             elif isinstance(waiting, Outgoing):
@@ -241,7 +241,7 @@ class Engine:
                 if waiting.authentic:
                     self.leaving.complete(waiting, now)
             elif isinstance(waiting, outbound.Payment):
-                self.outbound.on_recorded(waiting, now)
+                self.outbound.on_recorded(waiting, position, now)
             else:
                 waiting(now)
 

@@ -182,6 +182,8 @@ class Door:
         self._somebody.set()
         try:
             await visitor.run(self._gone)
+        except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails, payments that arrive go on
+            _log.error("a connection failed", error=log.describe(error))
         finally:
             del self._visitors[visitor]
             metrics.SUBMISSION_CONNECTIONS.set(len(self._visitors))

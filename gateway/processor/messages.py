@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.lifecycle import State
+from gateway.verify import QUALIFIED
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
 from gateway.work import Standing
@@ -568,8 +569,6 @@ class NotAnAnswer(ValueError):
     """What came with a 200 decides nothing; says in our words why, never with its content."""
 
 
-QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
-"""The qualified accepts (fps-protocol section 5)."""
 FIELD_MAX = 128
 """The last data element. There is no element 0: in DE44, 000 would be a value of no meaning to the hub."""
 _ACCEPTED = Decided("0000", "")

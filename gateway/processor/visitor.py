@@ -68,6 +68,9 @@ class Fault(NamedTuple):
     detail: str
 
 
+NOT_HTTP = Fault(400, "this is not HTTP/1.1")
+
+
 class Over(Enum):
     """What `look` finds."""
 
@@ -255,10 +258,12 @@ class Visitor:
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
-            self._resume(chunk[upgrade.args[0] :])
+            try:
+                self._resume(chunk[upgrade.args[0] :])
+            except httptools.HttpParserError:  # it judges only now what stood in the head
+                self._fault = self._fault or NOT_HTTP
         except httptools.HttpParserError:
-            if self._fault is None:
-                self._fault = Fault(400, "this is not HTTP/1.1")
+            self._fault = self._fault or NOT_HTTP
         # a header that does not end is not handed over, nor is what stands between chunks: it counts all the same
         same = (self._in_head or self._in_body) and self._request is before
         self._came_bytes = self._came_bytes + len(chunk) if same else 0
