@@ -151,7 +151,9 @@ class Outbound:
         check = self._promises
         submitted = payment.all("SUBMITTED")
         if any(attempt.acknowledged for attempt in payment.tries):
-            check["taken-after-durable"].check(bool(submitted), f"{fpid}: acknowledged, and not in the journal")
+            # what is declined here is SETTLED at once
+            recorded = bool(submitted or payment.all("SETTLED"))
+            check["taken-after-durable"].check(recorded, f"{fpid}: acknowledged, and not in the journal")
         for step in submitted:
             check["only-submitted"].check(
                 payment.submitting > 0 and step.key in {"", payment.key},
