@@ -16,6 +16,7 @@ A `Usm` with a fault never comes here by a link: the engine has rejected it (962
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -124,8 +125,7 @@ class Replay:
 
     def __init__(self, meanings: Meanings, codec: Codec) -> None:
         self.permits = Permits()
-        self.known: dict[bytes, None] = {}
-        """News by content, the oldest first."""
+        self.known = Known()
         self._meanings = meanings
         self._codec = codec
 
@@ -143,14 +143,36 @@ class Replay:
             if isinstance(message, Usm):
                 event = event_of(message, self._meanings, time_ns)
                 self.permits = apply(self.permits, event)
-                remember(self.known, event.content)
+                self.known.remember(event)
 
 
-def remember(known: dict[bytes, None], content: bytes) -> None:
-    """Know this news when it comes again."""
-    known[content] = None
-    if len(known) > REMEMBERED_MAX:
-        del known[next(iter(known))]
+@dataclass(slots=True)
+class Known:
+    """Which news was heard, to know it when it comes again."""
+
+    contents: dict[bytes, None] = field(default_factory=dict)
+    """The oldest first."""
+    latest: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """What was heard last, by function and institution."""
+
+    def remember(self, event: Event) -> None:
+        """It was heard."""
+        self.contents[event.content] = None
+        if len(self.contents) > REMEMBERED_MAX:
+            del self.contents[next(iter(self.contents))]
+        self.latest[event.function, event.institution] = event.content
+        if len(self.latest) > REMEMBERED_MAX:
+            del self.latest[next(iter(self.latest))]
+
+    def has(self, event: Event, permits: Permits) -> bool:
+        """Whether it is news no more, with `permits` as they were left by what was heard.
+
+        Not when it says again what other news has undone meanwhile: then it is newer than that, and changes something.
+        """
+        if event.content not in self.contents:
+            return False
+        latest = self.latest.get((event.function, event.institution))
+        return latest == event.content or apply(permits, event) is permits
 
 
 class News:
@@ -171,6 +193,8 @@ class News:
         self._codec = codec
         self._do = commands
         self.permits = replay.permits
+        self._heard = replay.permits
+        """The same, with what waits for its record."""
         self._known = replay.known
         self._waiting: dict[bytes, list[Taken]] = {}
         """News whose record is not durable yet: who handed it on meanwhile."""
@@ -192,7 +216,7 @@ class News:
     def on_usm(self, usm: Usm, link: Link, now: Now) -> None:
         """A 9824 came by a link of ours, authentic and without a fault."""
         event = event_of(usm, self._meanings, now.wall_ns)
-        again = event.content in self._known
+        again = self._known.has(event, self._heard)
         kind, body = (Kind.MANAGEMENT_IN, usm.body) if again else (Kind.USM, steps.pack(steps.News(usm.body)))
         self._hear(Heard(event, usm, link, [], "", again), kind, body, link)
 
@@ -208,7 +232,7 @@ class News:
         waiting = self._waiting.get(event.content)
         if waiting is not None:
             waiting.append(taken)
-        elif event.content in self._known:
+        elif self._known.has(event, self._heard):
             self._settle(Heard(event, usm, None, [taken], source, again=True), now)
         else:
             heard = Heard(event, usm, None, [taken], source, again=False)
@@ -229,7 +253,8 @@ class News:
     def _hear(self, heard: Heard, kind: Kind, body: bytes, link: Link) -> None:
         position = self._do.record(kind, body, "", link)
         if not heard.again:
-            remember(self._known, heard.event.content)
+            self._known.remember(heard.event)
+            self._heard = apply(self._heard, heard.event)
             self._waiting[heard.event.content] = heard.taken
         self._do.when_news_recorded(position, heard)
 

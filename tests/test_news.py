@@ -211,7 +211,18 @@ def test_only_the_latest_news_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     shells.sync(news)
     assert shells.kinds().count("USM") == 6
     assert shells.reports[-1].outcome == "unchanged"
-    assert len(news._known) == 3
+    assert len(news._known.contents) == 3
+
+
+def test_what_is_said_again_after_it_was_undone_is_news() -> None:
+    """Suspended, available, suspended within one second: the third is recorded, told, and outlives a kill."""
+    news, shells = hearing()
+    for number, status in enumerate(("01", "00", "01"), 1):
+        news.on_usm(usm("971", "1122210000", number, service_status=status), Link(1), shells.now)
+        shells.sync(news)
+    assert news.permits.service.word == "suspended"
+    assert shells.kinds().count("USM") == 3
+    assert restarted(shells) == news.permits
 
 
 # --- any order, any way
