@@ -295,6 +295,68 @@ def test_statistics_name_what_was_counted(world: World) -> None:
     assert statistics["in_flight"] == 1
 
 
+def reversal(trn: str = "TRN1", mti: str = "9420") -> bytes:
+    return sealed(
+        ReversalRequest(
+            mti=mti, processing_code="100000", amount="00000000001000", date_sent="20261122", trn=trn,
+            currency="826", sender="040004", action_code="4021",
+        )
+    )  # fmt: skip
+
+
+def decided(world: World) -> None:
+    world.frames(payment())
+    world.settle()
+    world.answer()
+    world.settle()
+    world.written()
+    world.later(0.1)
+    world.settle()
+    world.link.sent.clear()
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "reply"),
+    [
+        (False, reversal(), "9430/0000"),
+        (True, reversal(), "9430/0000"),
+        (True, payment(mti="9201"), "9210/0000"),
+        (True, payment(amount="00000000007777"), "9210/1181"),
+        (False, payment(debtor_name=""), "9210/1930"),
+        (False, b"garbage", "9624/650"),
+    ],
+    ids=["reversal-of-the-unknown", "reversal", "repeat", "conflict", "bad-field", "garbage"],
+)
+def test_nothing_at_all_is_replied_before_its_record_is_durable(body: bytes, reply: str, *, before: bool) -> None:
+    """Not even what needs no decision."""
+    world = World()
+    if before:
+        decided(world)
+    world.frames(body)
+    for _ in range(3):
+        while world.signer.batches:
+            world.macs()
+        world.turn()
+    assert codes(world.link) == []
+    world.sync()
+    assert codes(world.link) == [reply]
+
+
+def test_a_repeats_reply_does_not_leave_after_a_reversal_that_came_meanwhile() -> None:
+    """Its MAC is being made when the hub takes the payment back."""
+    world = World()
+    decided(world)
+    world.frames(payment(mti="9201"))
+    world.macs()
+    (reply,) = world.signer.batches
+    world.signer.batches.clear()
+    world.frames(reversal())
+    world.macs()
+    world.signer.batches.append(reply)
+    world.settle()
+    assert codes(world.link) == ["9430/0000"]
+
+
 EVENTS = [
     "payment", "repeat", "conflict", "reversal", "macs", "no-hsm", "sync", "answer", "refuse", "later", "written",
     "lost", "restart", "timer", "always", "never", "scheme-return",
@@ -461,7 +523,7 @@ class Ledger:
         self.world.turn()
 
 
-@given(st.sampled_from(RULES), st.lists(st.sampled_from(EVENTS), max_size=60))
+@given(st.sampled_from(RULES), st.lists(st.sampled_from(EVENTS), min_size=30, max_size=80))
 def test_whatever_happens_in_whatever_order_the_promises_hold(rules: config.StandIn, events: list[str]) -> None:
     """One outcome per payment, nothing said before it is durable, every payment ends; and no impossibility is met."""
     Ledger(World(config.Pair(stand_in=rules))).run(iter(events))

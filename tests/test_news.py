@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway import news as story
 from gateway import steps
 from gateway.news import DAILY_S, News, Replay
-from gateway.permits import Permits, apply
+from gateway.permits import Permits, State, apply
 from gateway.steps import LASTING_KINDS, TOLD_KINDS, Kind
 from gateway.wire.message import Usm
 from gateway.wire.usm import event_of
@@ -223,6 +223,13 @@ def test_what_is_said_again_after_it_was_undone_is_news() -> None:
     assert news.permits.service.word == "suspended"
     assert shells.kinds().count("USM") == 3
     assert restarted(shells) == news.permits
+
+
+def test_permits_are_known_after_the_news_that_made_them_has_gone_with_its_segment() -> None:
+    replay = Replay(MEANINGS, CODEC)
+    stands = Permits(service=State("2026-11-22", "suspended"))
+    replay.record(Kind.PERMITS, 0, steps.pack(stands))
+    assert replay.permits == stands
 
 
 # --- any order, any way

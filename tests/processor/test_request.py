@@ -420,3 +420,31 @@ def test_another_field_table() -> None:
     assert pointers(changed(), reader) == ["#/EndToEndId"]
     assert pointers(changed(EndToEndId="X", PrvtUse="X"), reader) == ["#/PrvtUse"]
     assert reader.read(changed(EndToEndId="X"), "key").request.end_to_end == "X"
+
+
+def leaves(body: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if isinstance(body, dict):
+        return [leaf for name, inner in body.items() for leaf in leaves(inner, (*path, name))]
+    return [path] if isinstance(body, str) else []
+
+
+def test_other_content_in_any_member_has_another_digest() -> None:
+    """The digest tells the same payment from another one under the same key: no member may be left out of it."""
+    first, tried = read(json.dumps(BODY).encode()), 0
+    for path in leaves(BODY):
+        body = copy.deepcopy(BODY)
+        inside = body
+        for step in path[:-1]:
+            inside = inside[step]
+        text = inside[path[-1]]
+        for last in "123456789ABX":
+            inside[path[-1]] = text[:-1] + last
+            try:
+                other = read(json.dumps(body).encode())
+            except (Invalid, Malformed):
+                continue
+            if other.covered != first.covered:
+                tried += 1
+                assert other.content != first.content, path
+                break
+    assert tried > 10
