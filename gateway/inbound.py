@@ -30,6 +30,8 @@ from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.work import Ask
 
 ACCEPTED = "0000"
+RESERVE = 2
+"""So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
 
 
 class Link(Protocol):
@@ -163,7 +165,7 @@ class Inbound:
 
     # --- events
 
-    def on_request(self, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+    def on_request(self, request: PaymentRequest, link: Link, first_byte_s: float, now: Now) -> None:
         """A 9200 or 9201 came, authentic."""
         if request.fault or request.processing_code[:2] in self._needs:
             fault = judge(request, self._needs)
@@ -177,7 +179,7 @@ class Inbound:
         act = self._step(payment, event)
         match act:
             case Act.RECEIVE:
-                self._receive(payment, request, content, Leg(link, first_byte_s))
+                self._receive(payment, request, content, Leg(link, first_byte_s), now)
             case Act.JOIN:
                 payment.legs.append(Leg(link, first_byte_s))
                 self._do.record(Kind.REPEATED, request.body, fpid, link)
@@ -230,6 +232,9 @@ class Inbound:
 
     def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
         """The processor answered: the first answer wins, whatever comes later is only recorded."""
+        repeated = self.in_flight.get(payment.fpid)
+        if repeated is not None and repeated.state not in {State.RECEIVING, State.OVERDUE}:
+            payment = repeated  # it was given up, and came again: the answer is about the same payment
         self._refresh(payment)
         act = self._step(payment, Event.ANSWER)
         if act is Act.ANSWER:
@@ -331,10 +336,13 @@ class Inbound:
 
     # --- acts
 
-    def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg) -> None:
+    def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg, now: Now) -> None:
         payment.request, payment.content = request, content
         payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
         overload = len(self.in_flight) >= self._payments_max
+        if overload and len(self.in_flight) < RESERVE * self._payments_max:
+            # what stand-in may not accept would be turned away: for that there is a reserve
+            overload = not self._refusal(payment, now)
         self.in_flight[payment.fpid] = payment
         position = self._do.record(Kind.RECEIVED, request.body, payment.fpid, leg.link)
         self._do.when_recorded(position, payment)
@@ -514,7 +522,8 @@ class Inbound:
         """What is over may have been reversed since, under another `Payment`: the outcome knows."""
         if payment.state in FINAL:
             outcome = self._outcomes.get(payment.fpid)
-            payment.state = outcome.state if outcome is not None else payment.state
+            if outcome is not None:
+                payment.state, payment.code, payment.stood_in = outcome.state, outcome.code, outcome.stood_in
 
     def _settle(self, payment: Payment, now: Now) -> None:
         """Nothing of ours is under way any more: remember the outcome, forget the payment."""

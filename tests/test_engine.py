@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -313,6 +314,25 @@ def decided(world: World) -> None:
     world.later(0.1)
     world.settle()
     world.link.sent.clear()
+
+
+def test_a_late_refusal_is_told_also_when_the_payment_was_given_up_and_came_again() -> None:
+    """The answer to the first question is about the same payment: stand-in accepted it meanwhile."""
+    rules = config.StandIn(mode="never", otherwise="nothing")
+    world = World(msgspec.structs.replace(PAIR, stand_in=rules))
+    world.frames(payment())
+    world.settle()
+    for _ in range(20):
+        world.later(0.5)
+        world.settle()
+    assert "UNANSWERED" in world.journal.kinds()
+    world.engine.inbound.set_mode("timer", RECORDER)
+    world.frames(payment(mti="9201"))
+    world.settle()
+    world.later(PAIR.deadlines.stand_in_after_s)
+    world.settle()
+    world.answer("1114", 0)
+    assert world.journal.kinds()[-1] == "LATE_REFUSAL"
 
 
 @pytest.mark.parametrize(

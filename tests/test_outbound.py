@@ -192,6 +192,24 @@ def test_what_the_scheme_would_refuse_is_refused_here(world: World, heard: Heard
     assert heard.states == ["SETTLED", "SETTLED"], "the same key has the same outcome"
 
 
+def test_what_never_left_is_judged_again_when_it_is_submitted_again(world: World, heard: Heard) -> None:
+    """The scheme may have suspended something meanwhile."""
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    world.down(world.link, surely=True)
+    for _ in range(50):
+        world.later(LIMITS.pause_max_s)
+        world.settle()
+    second(world)
+    world.engine.outbound._forbids = lambda _request: "9943"
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    assert heard.states == ["UNSENT", "SETTLED"]
+    found = world.engine.look("key-1")
+    assert found is not None
+    assert (found.code, found.by) == ("9943", "gateway")
+
+
 def test_silence_is_met_with_repeats_and_ends_unknown(world: World, heard: Heard) -> None:
     """A bounded number of 9201, on another link each time; then UNKNOWN: never failed, since it may have left."""
     other = second(world)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway import config, standin, steps
 from gateway.errors import ConfigurationError
-from gateway.inbound import Inbound, Note, Payment
+from gateway.inbound import RESERVE, Inbound, Note, Payment
 from gateway.lifecycle import State
 from gateway.outcomes import Outcomes, Replay
 from gateway.standin import DAYS_MAX, DailyTotal, StandIn
@@ -187,11 +187,22 @@ def test_in_mode_always_the_processor_is_asked_about_what_stand_in_may_not_accep
 def test_beyond_the_limit_what_stand_in_may_not_accept_does_not_wait(otherwise: str, said: list[str]) -> None:
     """What is under way stays bounded: it is not asked about, and ends as soon as it is durable."""
     stage = ruled(payments_max=1, mode="never", otherwise=otherwise)
-    begun(stage)
+    for number in range(RESERVE):
+        begun(stage, request(trn=f"TRN1{number}"))
     stage.came(request(trn="TRN2"))
     assert stage.heard() == ["record RECEIVED"]
     stage.recorded()
     assert stage.heard() == said
+
+
+def test_there_is_a_reserve_for_what_stand_in_may_not_accept() -> None:
+    """Beyond the limit others are stood in for at once; what would be refused then is asked about like any other."""
+    stage = ruled(payments_max=1, amount_max=1000)
+    begun_any(stage, "TRN1", 500)
+    stage.came(request(trn="TRN2", amount=f"{2000:014}"))
+    assert stage.heard() == ["record RECEIVED", "timer +5"]
+    stage.came(request(trn="TRN3", amount=f"{500:014}"))
+    assert stage.heard() == ["record RECEIVED"]
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,7 @@ class Engine:
     def _dispatch(self, incoming: Incoming, now: Now) -> None:
         message, link = incoming.message, incoming.link
         if isinstance(message, PaymentRequest):
-            self.inbound.on_request(message, link, incoming.first_byte_s)
+            self.inbound.on_request(message, link, incoming.first_byte_s, now)
         elif isinstance(message, PaymentResponse | Advice):
             self._take_answer(message, link, now)
         elif isinstance(message, ReversalRequest):

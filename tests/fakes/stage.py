@@ -135,7 +135,7 @@ class Stage:
     def came(self, message: PaymentRequest | ReversalRequest, link: Wire | None = None) -> Payment | None:
         on = link or self.link
         if isinstance(message, PaymentRequest):
-            self.story.on_request(message, on, self.now_s)
+            self.story.on_request(message, on, self.now_s, self.now)
         else:
             self.story.on_reversal(message, on, self.now_s, self.now)
         return self.story.in_flight.get(fpid_of(message))
