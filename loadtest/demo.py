@@ -163,12 +163,14 @@ class Play:
 
     async def suspended(self) -> None:
         """News."""
-        await self._it.hub("usm", function="972", fields={"67": "01", "100": SIMULATED.institution})
+        await self._it.hub("usm", everywhere=True, function="972", fields={"67": "01", "100": SIMULATED.institution})
         self._say("news (972): the other bank is suspended, payments to it are declined here")
 
     async def available(self) -> None:
         """Better news."""
-        await self._it.hub("usm", function="972", fields={"67": "00", "68": "01", "100": SIMULATED.institution})
+        await self._it.hub(
+            "usm", everywhere=True, function="972", fields={"67": "00", "68": "01", "100": SIMULATED.institution}
+        )
         checks = (await self._it.hub("statistics"))["keys"][self._it.bank.identity.name]
         self._say(f"news (972): it is available again; key changes so far: {checks['changed']}")
 
