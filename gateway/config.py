@@ -95,7 +95,8 @@ class Keys(Struct, frozen=True, forbid_unknown_fields=True):
     """When a new key is in force: once the hub has accepted its verification (886), or already when we have accepted
     the change (811)."""
     overlap_s: Seconds = 60.0
-    """How long the key before it is accepted still, from then on."""
+    """How long the key before it is accepted still, from then on. Not less than `pair.deadlines.reply_within_s`: what
+    is under way was signed by it."""
     verify_every_s: Seconds = 5.0
     """A verification (886) that was refused or not responded to is sent again after so long."""
     verify_max: Annotated[int, Meta(ge=1, le=100)] = 6
@@ -545,6 +546,10 @@ def _check_pair(pair: Pair) -> Iterator[Mistake]:
     yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
     yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
     yield from _check_keys(pair.keys)
+    if pair.keys.overlap_s < times.reply_within_s:
+        least = f"pair.deadlines.reply_within_s, which is {times.reply_within_s:g} s"
+        what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a reply that waits would lose its key"
+        yield "pair.keys.overlap_s", what
     wire = pair.wire
     longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
     if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:

@@ -10,16 +10,29 @@ a label that its check value is part of, so the same key gets the same label in 
 * Our answer to an 811 leaves when the ring with the new key is durable, so that no crash makes us forget a key that we
   accepted. From then on the hub may sign with it at any moment: a new hub key is tried on what comes as soon as the
   tokens have it, the one before for `overlap_s` after the new one is in force.
-* The verification (886) is sent again when it is refused or not responded to, by any link, also after a restart, and at
-  most `verify_max` times. Then the key before stays in force, the new one stays known (the hub may have switched), and
-  people must look. The hub's own 886 about that key, or its 811 again, starts the verification anew.
+* The verification (886) is sent again when it is refused or not responded to, also after a restart, and at most
+  `verify_max` times: by any link that stands, signed on or not. Then the key before stays in force, the new one stays
+  known (the hub may have switched), and people must look. The hub's own 886 about that key, or its 811 again, starts
+  the verification anew.
+* The hub may have put our own new key in force and its response be lost. Once its overlap is over it takes nothing
+  that the key before signs, not even a sign-on. So every other verification of our own key is signed by that key
+  itself, and one goes on every `REVIVE_EVERY_S` after we gave up.
+* We sign with a new key of our own when the ring that says so is durable: a crash may take us back to a ring that we
+  have not acted upon, and never behind one that we have. Where a key is in force once it was accepted (`in_force =
+  "changed"`), one record says both.
 * The same 811 again, on whatever link, gets the same answer and one more verification. Another key while one is on
   trial takes its place: the hub knows what it wants. It may sign with the first one until it has the second.
+* The 811 of the key in use again, while another one is on trial, is most likely a late repeat. It is answered, and
+  changes nothing: an 886 about it could be taken for a wrong one about the key on trial. A hub that wants the key in
+  use back hears so when it refuses the other one: once that is given up, the key in use is verified again, too.
+* The same key under a new transport key (same label, other wrapped bytes) is proved by the tokens like any other, and
+  the newer wrapping is what is remembered: a token that is made anew can unwrap no other.
 
 Like the other stories it knows no link, token, clock or log: what is to be done leaves through `Commands`, what
 happened comes in through the `on_` methods, and `now` is an argument.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
@@ -50,6 +63,11 @@ WAITING_MAX = 16
 """Requests that may wait for the same key: repeats of one 811. One more is refused."""
 SUPERSEDED_MAX = 8
 """Superseded keys that are known at once; of more, the oldest goes before its time."""
+REVIVE_EVERY_S = 60.0
+"""A key of our own that was given up is verified again so often, for as long as it is on trial: each time by the other
+key. A hub that has put it in force understands us again within twice that."""
+SENT_MAX = 100
+"""Verifications of one key that a response can come to: those sent last."""
 _NS = 1_000_000_000
 
 
@@ -76,7 +94,7 @@ class Slot(Struct, frozen=True, array_like=True):
     in_use: Install
     on_trial: Install | None = None
     given_up: bool = False
-    """The key on trial could not be verified; nothing more is done about it unless the hub begins again."""
+    """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
     superseded: tuple[Superseded, ...] = ()
 
 
@@ -106,6 +124,7 @@ class Note(Enum):
     REFUSED = auto()
     MALFORMED = auto()
     REPLACED = auto()
+    REWRAPPED = auto()
     VERIFICATION_REFUSED = auto()
     VERIFICATION_UNANSWERED = auto()
     GIVEN_UP = auto()
@@ -124,6 +143,7 @@ SAID: Final[dict[Note, tuple[str, str]]] = {
     Note.IN_FORCE: ("warning", "new key in force"),
     Note.REFUSED: ("error", "new key refused"),
     Note.MALFORMED: ("error", "key message refused: its key data cannot be taken apart"),
+    Note.REWRAPPED: ("info", "key in use came under another transport key: the tokens have it"),
     Note.REPLACED: ("warning", "key on trial replaced by another one"),
     Note.VERIFICATION_REFUSED: ("warning", "key verification refused by the hub"),
     Note.VERIFICATION_UNANSWERED: ("warning", "key verification unanswered"),
@@ -152,9 +172,9 @@ class Commands(Protocol):
     def transmit(self, link: Link, message: Message) -> None:
         """Send a response by this link, with a MAC by the key that is `own` now; lost when the link is gone."""
 
-    def request(self, function_code: str, key_data: str, link: Link | None) -> str:
-        """Send a 9804 by this link, or, when it is gone or None, by any that stands; with a MAC by the key that is
-        `own` now. Returns its DE11; empty when there is no link.
+    def request(self, function_code: str, key_data: str, link: Link | None, sign_with: str = "") -> str:
+        """Send a 9804 by this link, or, when it is gone or None, by any that stands; with a MAC by the key of the label
+        `sign_with`, or else the one that is `own` now. Returns its DE11; empty when there is no link.
         """
 
     def hold(self, keys: tuple[Install, ...]) -> None:
@@ -212,7 +232,9 @@ class _Verification:
 
     key: Install
     link: Link | None
-    sent: list[str] = field(default_factory=list)
+    attempts: int = 0
+    """Since it was begun or begun anew."""
+    sent: deque[str] = field(default_factory=lambda: deque(maxlen=SENT_MAX))
     """The message id of each attempt: a late response to an earlier one is one all the same."""
     answered: bool = True
     """The hub has responded to the last attempt."""
@@ -224,8 +246,6 @@ class Keyring:
     """Which keys are in use, and how they change."""
 
     def __init__(self, pair: config.Pair, commands: Commands, ring: Ring | None = None) -> None:
-        self.own = ""
-        """The label of the key to sign with now."""
         self._do = commands
         self._keys = pair.keys
         self._layout = KeyLayout(pair.keys.layout)
@@ -235,10 +255,14 @@ class Keyring:
             Use.HUB: _slot(pair.mac.hub_key, ring.hub if ring else None),
             Use.OWN: _slot(pair.mac.own_key, ring.own if ring else None),
         }
+        self._signing = self._slots[Use.OWN].in_use
+        self._switching: list[tuple[int, Install]] = []
+        """Keys to sign with once the record at this position is durable."""
         self._verifiers: tuple[str, ...] = ()
         self._installing: dict[Use, _Installing] = {}
         self._recording: list[tuple[Use, _Installing]] = []
-        self._verifying: dict[Use, _Verification] = {}
+        self._verifying: dict[tuple[Use, str], _Verification] = {}
+        """By use and label: the key on trial, or in use."""
         self._asked: dict[Use, tuple[str, float]] = {}
         """Our 885: its message id, and when it is unanswered."""
         self._ends_s: dict[tuple[Use, str], float] = {}
@@ -253,10 +277,20 @@ class Keyring:
                 left_s = min(max((old.until_ns - now.wall_ns) / _NS, 0.0), self._keys.overlap_s)
                 self._ends_s[use, old.key.label] = now.mono_s + left_s if old.until_ns else inf
             if slot.on_trial is not None and not slot.given_up:
-                self._verifying[use] = _Verification(slot.on_trial, None, due_s=now.mono_s)
+                self._verifying[use, slot.on_trial.label] = _Verification(slot.on_trial, None, due_s=now.mono_s)
+            elif slot.on_trial is not None and use is Use.OWN:
+                # one attempt by each key, then slowly
+                attempts = max(self._keys.verify_max - 2, 0)
+                revived = _Verification(slot.on_trial, None, attempts, due_s=now.mono_s)
+                self._verifying[use, slot.on_trial.label] = revived
         self._save(now)
 
     # --- what others ask
+
+    @property
+    def own(self) -> str:
+        """The label of the key to sign with now."""
+        return self._signing.label
 
     def verifiers(self) -> tuple[str, ...]:
         """The labels of the keys that what comes may be signed with, the likeliest first. Cheap: for every message."""
@@ -381,44 +415,65 @@ class Keyring:
             self._respond(link, message, CANNOT)
 
     def _accept(self, use: Use, new: _Installing, now: Now) -> None:
-        """The tokens have it: on trial, and answered when that is durable."""
+        """The tokens have it: on trial, or in force already; answered when that is durable."""
         slot = self._slots[use]
-        superseded = [old for old in slot.superseded if old.key.label != new.key.label]
-        if slot.on_trial is not None and slot.on_trial.label != new.key.label:
+        if slot.in_use.label == new.key.label:  # the same key under another transport key
+            self._slots[use] = msgspec.structs.replace(slot, in_use=new.key)
+            self._do.note_key(Note.REWRAPPED, new.key.label)
+            new.position = self._save(now)
+        else:
+            self._try(use, new.key)
+            in_force = self._keys.in_force == "changed"
+            new.position = self._put_in_force(use, now) if in_force else self._save(now)
+        self._recording.append((use, new))
+        self._do.when_keys_recorded(new.position)
+
+    def _try(self, use: Use, key: Install) -> None:
+        """Put it on trial, in the place of another one."""
+        slot = self._slots[use]
+        superseded = [old for old in slot.superseded if old.key.label != key.label]
+        if slot.on_trial is not None and slot.on_trial.label != key.label:
             self._do.note_key(Note.REPLACED, slot.on_trial.label)
             # the hub may have begun to sign with it, and does so until it has the next one
             superseded.append(Superseded(slot.on_trial, 0))
             self._ends_s[use, slot.on_trial.label] = inf
-        self._verifying.pop(use, None)
-        self._slots[use] = Slot(slot.base, slot.in_use, new.key, False, tuple(superseded[-SUPERSEDED_MAX:]))
-        self._do.note_key(Note.CHANGED, new.key.label)
-        new.position = self._save(now)
-        self._recording.append((use, new))
-        self._do.when_keys_recorded(new.position)
+        self._verifying = {place: each for place, each in self._verifying.items() if place[0] is not use}
+        self._slots[use] = Slot(slot.base, slot.in_use, key, False, tuple(superseded[-SUPERSEDED_MAX:]))
+        self._do.note_key(Note.CHANGED, key.label)
 
     def on_recorded(self, position: int, now: Now) -> None:
-        """What `when_keys_recorded` asked for: the hub may hear that we have its key."""
+        """What `when_keys_recorded` asked for: the hub may hear that we have its key, and what ours signs."""
         done = [(use, new) for use, new in self._recording if new.position <= position]
         self._recording = [(use, new) for use, new in self._recording if new.position > position]
-        for use, new in done:
+        for _, new in done:
             for link, message in new.waiting:
                 self._respond(link, message, ACCEPTED)
-            if new.key != self._slots[use].on_trial:
-                continue  # replaced meanwhile
-            if self._keys.in_force == "changed":
-                self._put_in_force(use, now)
-            self._verify(use, new.key, new.waiting[-1][0], now)
+        self._switch(position)
+        for use, new in done:
+            if new.key in {self._slots[use].on_trial, self._slots[use].in_use}:  # otherwise replaced meanwhile
+                self._verify(use, new.key, new.waiting[-1][0], now)
 
-    def _put_in_force(self, use: Use, now: Now) -> None:
+    def _switch(self, position: int) -> None:
+        """Sign with the key that the ring at this position says."""
+        switched = [key for at, key in self._switching if at <= position]
+        self._switching = [(at, key) for at, key in self._switching if at > position]
+        if switched:
+            self._signing = switched[-1]
+            self._do.hold(self._held())
+
+    def _put_in_force(self, use: Use, now: Now) -> int:
+        """The key on trial takes the place of the one in use. Returns the record's position."""
         slot = self._slots[use]
         assert slot.on_trial is not None
-        others = [old for old in slot.superseded if old.key.label != slot.on_trial.label]
-        superseded = [old if old.until_ns else self._supersede(use, old.key, now) for old in others]
-        if slot.in_use.label != slot.on_trial.label:  # the same key can come again under another transport key
-            superseded.append(self._supersede(use, slot.in_use, now))
+        superseded = [old if old.until_ns else self._supersede(use, old.key, now) for old in slot.superseded]
+        superseded.append(self._supersede(use, slot.in_use, now))
         self._slots[use] = Slot(slot.base, slot.on_trial, superseded=tuple(superseded[-SUPERSEDED_MAX:]))
         self._do.note_key(Note.IN_FORCE, slot.on_trial.label, use.value)
-        self._save(now)
+        position = self._save(now)
+        if use is Use.OWN:
+            self._switching.append((position, slot.on_trial))
+            self._do.when_keys_recorded(position)
+        return position
 
     def _supersede(self, use: Use, key: Install, now: Now) -> Superseded:
         self._ends_s[use, key.label] = now.mono_s + self._keys.overlap_s
@@ -429,29 +484,40 @@ class Keyring:
     def _verify(self, use: Use, key: Install, link: Link | None, now: Now) -> None:
         """Prove a key to the hub, from the first attempt on."""
         slot = self._slots[use]
-        if key == slot.on_trial and slot.given_up:
+        anew = slot.given_up and key == slot.on_trial
+        if key != slot.on_trial and slot.on_trial is not None and not slot.given_up:
+            return  # see the top of the file
+        if anew:
             self._slots[use] = msgspec.structs.replace(slot, given_up=False)
             self._save(now)
-        running = self._verifying.get(use)
-        if running is not None and running.key == key and running.due_s < inf:
+        running = self._verifying.get((use, key.label))
+        if running is not None and running.key == key and running.due_s < inf and not anew:
             return  # it is on its way to the hub already
-        self._verifying[use] = _Verification(key, link)
-        self._send_verification(use, self._verifying[use], now)
+        verification = self._verifying[use, key.label] = _Verification(key, link)
+        if running is not None:
+            verification.sent = running.sent
+        self._send_verification(use, verification, now)
 
     def _send_verification(self, use: Use, verification: _Verification, now: Now) -> None:
-        verification.due_s = now.mono_s + self._keys.verify_every_s
-        data = KeyData(self._use_names[use], verification.key.wrapped, verification.key.check)
+        key = verification.key
+        data = KeyData(self._use_names[use], key.wrapped, key.check)
         text = self._layout.put_together(data, self._keys.verify_carries)
-        message_id = self._do.request(VERIFY, text, verification.link)
+        by_itself = use is Use.OWN and verification.attempts % 2 == 1
+        message_id = self._do.request(VERIFY, text, verification.link, key.label if by_itself else "")
         verification.link = None  # the next attempt goes by any link
+        every_s = self._keys.verify_every_s
         if message_id:
             verification.sent.append(message_id)
+            verification.attempts += 1
             verification.answered = False
+            if self._slots[use].given_up and verification.attempts >= self._keys.verify_max:
+                every_s = REVIVE_EVERY_S
+        verification.due_s = now.mono_s + every_s
 
     def on_response(self, message: NetworkResponse, _link: Link, now: Now) -> None:
         """A 9814 that `takes` says is ours. By whichever link: our message ids are the process's own."""
         accepted = message.action_code == ACCEPTED
-        for use, verification in self._verifying.items():
+        for (use, _label), verification in self._verifying.items():
             if message.function_code == VERIFY and message.message_id in verification.sent:
                 self._verified(use, verification, accepted=accepted, code=message.action_code, now=now)
                 return
@@ -468,7 +534,7 @@ class Keyring:
             verification.answered = True
             self._do.note_key(Note.VERIFICATION_REFUSED, verification.key.label, code)
             return  # again when it is due
-        del self._verifying[use]
+        del self._verifying[use, verification.key.label]
         if verification.key == self._slots[use].on_trial:
             self._put_in_force(use, now)
 
@@ -495,7 +561,7 @@ class Keyring:
 
     def handle_timer(self, now: Now) -> None:
         """Do what is due. Early or repeated calls do nothing."""
-        for use, verification in list(self._verifying.items()):
+        for (use, _label), verification in list(self._verifying.items()):
             if verification.due_s <= now.mono_s:
                 self._verification_due(use, verification, now)
         for use in [use for use, (_, due_s) in self._asked.items() if due_s <= now.mono_s]:
@@ -515,12 +581,15 @@ class Keyring:
         if not verification.answered:
             verification.answered = True
             self._do.note_key(Note.VERIFICATION_UNANSWERED, verification.key.label)
-        if len(verification.sent) < self._keys.verify_max:
+        slot = self._slots[use]
+        on_trial = verification.key == slot.on_trial
+        for_ever = on_trial and use is Use.OWN
+        if verification.attempts < self._keys.verify_max or (for_ever and slot.given_up):
             self._send_verification(use, verification, now)
             return
-        verification.due_s = inf  # kept: a response may come late
-        slot = self._slots[use]
-        if verification.key == slot.on_trial:
+        # kept: a response may come late
+        verification.due_s = now.mono_s + REVIVE_EVERY_S if for_ever else inf
+        if on_trial:
             self._slots[use] = msgspec.structs.replace(slot, given_up=True)
             self._do.note_key(Note.GIVEN_UP, verification.key.label, use.value)
             self._save(now)
@@ -543,7 +612,6 @@ class Keyring:
         trial = [hub.on_trial] if hub.on_trial is not None else []
         newest_first = [old.key for old in reversed(hub.superseded)]
         self._verifiers = tuple(dict.fromkeys(key.label for key in (hub.in_use, *trial, *newest_first)))
-        self.own = self._slots[Use.OWN].in_use.label
 
     def _held(self) -> tuple[Install, ...]:
         """Every key that a token must have, each once."""
@@ -552,6 +620,7 @@ class Keyring:
             trial = [slot.on_trial] if slot.on_trial is not None else []
             for key in (slot.in_use, *trial, *(old.key for old in slot.superseded)):
                 found.setdefault(key.label, key)
+        found.setdefault(self._signing.label, self._signing)
         return tuple(found.values())
 
 

@@ -131,6 +131,14 @@ def test_it_cannot_be_changed(load: Load) -> None:
             "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
         ),
         (
+            "",
+            "[pair.keys]\noverlap_s = 8.9",
+            (
+                "33: pair.keys.overlap_s: 8.9 s must not be less than pair.deadlines.reply_within_s, which is 9 s: a"
+                " reply that waits would lose its key"
+            ),
+        ),
+        (
             "= 5",
             "= 5\ndecline_after_s = 9",
             "32: pair.deadlines.decline_after_s: 9 s must be less than reply_within_s, which is 9 s",

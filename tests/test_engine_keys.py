@@ -1,8 +1,9 @@
 """Key changes and the scheme's news as the engine carries them: with fakes for tokens, disk and links."""
 
+import msgspec
 import pytest
 
-from gateway import steps
+from gateway import config, steps
 from gateway.keyring import Use
 from gateway.lifecycle import State
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, Usm
@@ -137,6 +138,90 @@ def test_a_restart_in_the_middle_is_safe(world: World, *, durable: bool) -> None
     again.later(PAIR.keys.verify_every_s)
     again.settle()
     assert ("9804/886" in codes(again.link)) == durable
+
+
+def heard_by_a_strict_hub(world: World) -> None:
+    """The hub understands our new key alone, and responds to what it understands."""
+    asked = [
+        message for message, key in zip(world.link.sent, world.link.signed_by, strict=True)
+        if key == NEW["2"] and isinstance(message, NetworkRequest) and message.function_code == "886"
+    ]  # fmt: skip
+    world.frames(
+        from_hub(
+            NetworkResponse(
+                mti="9814", transmission_time=asked[-1].transmission_time, message_id=asked[-1].message_id,
+                function_code="886", action_code="0000",
+            )
+        )
+    )  # fmt: skip
+    world.settle()
+
+
+def test_a_hub_that_put_our_key_in_force_and_was_not_heard_understands_us_again(world: World) -> None:
+    """Its 0000 was lost, we were away longer than its overlap: it takes what the new key signs, and nothing else."""
+    world.frames(change("2"))
+    world.settle()
+    installed(world, "2")
+    again = world.restarted(after_s=120.0)
+    again.link.keys.append(NEW["2"])
+    for _ in range(2):
+        again.later(PAIR.keys.verify_every_s)
+        again.settle()
+    assert again.link.signed_by == [PAIR.mac.own_key, NEW["2"]]
+    heard_by_a_strict_hub(again)
+    again.submit(submission())
+    again.settle()
+    assert again.link.signed_by[-1] == NEW["2"]
+
+
+def test_nothing_is_signed_by_a_new_key_before_that_is_durable(world: World) -> None:
+    """A crash would take us back to the key before, while the hub has seen the new one at work."""
+    world.frames(change("2"))
+    world.settle()
+    installed(world, "2")
+    request = world.link.sent[-1]
+    assert isinstance(request, NetworkRequest)
+    answer = NetworkResponse(
+        mti="9814", transmission_time=request.transmission_time, message_id=request.message_id, function_code="886",
+        action_code="0000",
+    )  # fmt: skip
+    world.frames(from_hub(answer))
+    while world.signer.batches:
+        world.macs()
+    assert world.journal.durable < len(world.journal.records)
+    echo = NetworkRequest(mti="9804", transmission_time="1122120000", message_id="000099", function_code="831")
+    world.engine.transmit(world.link, echo)
+    world.turn()
+    while world.signer.batches:
+        world.macs()
+    assert world.link.signed_by[-1] == PAIR.mac.own_key
+    world.settle()
+    world.engine.transmit(world.link, echo)
+    world.settle()
+    assert world.link.signed_by[-1] == NEW["2"]
+
+
+def test_in_force_when_accepted_is_one_record() -> None:
+    """However a crash falls, we come back with what we said and what we sign with in step."""
+    world = World(msgspec.structs.replace(PAIR, keys=config.Keys(in_force="changed")))
+    world.engine.begin(steps.Started("node", "0", "0"))
+    world.settle()
+    world.link.keys.append(NEW["2"])
+    world.frames(change("2"))
+    world.settle()
+    world.engine.on_installed(NEW["2"], True, "")
+    world.turn()
+    world.sync()
+    while world.signer.batches:
+        world.macs()
+    assert list(zip(codes(world.link), world.link.signed_by, strict=True)) == [
+        ("9814/0000", PAIR.mac.own_key), ("9804/886", NEW["2"]),
+    ]  # fmt: skip
+    again = world.restarted(after_s=1.0)
+    again.link.keys.append(NEW["2"])
+    again.submit(submission())
+    again.settle()
+    assert again.link.signed_by[-1] == NEW["2"]
 
 
 def test_an_operator_asks_for_a_key(world: World) -> None:

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config
+from gateway import keyring as keyring_module
 from gateway.clock import Now
 from gateway.keyring import WAITING_MAX, Commands, Keyring, Note, Ring, Use, unpack
 from gateway.steps import Kind
@@ -72,11 +73,12 @@ class Player(Commands):
         number = int(message.message_id) - 500000
         self.said.append(f"9814 {message.function_code} #{number} {message.action_code} @{link.id}")
 
-    def request(self, function_code: str, key_data: str, link: Any) -> str:
+    def request(self, function_code: str, key_data: str, link: Any, sign_with: str = "") -> str:
         if not self.linked:
             return ""
         self.last_id += 1
         by = f" @{link.id}" if link is not None else ""
+        by += f" by {sign_with}" if sign_with else ""
         self.said.append(f"9804 {function_code} {self.last_id} {key_data}{by}")
         return f"{self.last_id:06d}"
 
@@ -217,10 +219,12 @@ def test_the_hubs_key_changes() -> None:
 
 
 def test_our_own_key_changes() -> None:
-    """We sign with it from the hub's response on; tokens keep the one before for what is under way."""
+    """We sign with it when the hub's response is durable; tokens keep the one before for what is under way."""
     player = Player().play(OWN_ACCEPTED)
     assert player.labels() == ("fps-own", ("fps-hub",))
     player.play("1    9814 886 1 0000 @1           -> (in force fps-own.aaaaaa own), record")
+    assert player.labels() == ("fps-own", ("fps-hub",))
+    player.play("1.1  durable ->")
     assert player.labels() == ("fps-own.aaaaaa", ("fps-hub",))
     assert {key.label for key in player.held} == {"fps-hub", "fps-own", "fps-own.aaaaaa"}
     player.play("61   timer -> (overlap over fps-own), record")
@@ -455,7 +459,7 @@ GIVEN_UP = (
     + """
     1     9814 886 1 1909 @1          -> (verification refused fps-own.aaaaaa 1909)
     5.1   early                       ->
-    5.2   timer                       -> 9804 886 2 2AAAAAA
+    5.2   timer                       -> 9804 886 2 2AAAAAA by fps-own.aaaaaa
     10.2  timer                       -> (verification unanswered fps-own.aaaaaa), 9804 886 3 2AAAAAA
     15.2  timer                       -> (verification unanswered fps-own.aaaaaa),
                                       (given up fps-own.aaaaaa own), record
@@ -468,8 +472,181 @@ def test_a_verification_is_repeated_a_bounded_number_of_times() -> None:
     player = Player(verify_max=3).play(GIVEN_UP)
     assert player.labels()[0] == "fps-own"
     assert "fps-own.aaaaaa" in {key.label for key in player.held}
+    player = Player(verify_max=1).play(ACCEPTED)
+    player.play("5.2 timer -> (verification unanswered fps-hub.aaaaaa), (given up fps-hub.aaaaaa hub), record")
     assert player.keyring.next_timer() > player.now.mono_s + 80000
     player.play("20    durable -> \n 20   restart -> record\n 25 early ->")
+
+
+def test_a_key_of_ours_that_was_given_up_can_still_be_revived() -> None:
+    """The hub may have put it in force, and takes nothing else: slowly, by one key and the other, without an end."""
+    player = Player(verify_max=3).play(GIVEN_UP)
+    player.play("""
+        75.1  early                       ->
+        75.2  timer                       -> 9804 886 4 2AAAAAA by fps-own.aaaaaa
+        135.2 timer                       -> (verification unanswered fps-own.aaaaaa), 9804 886 5 2AAAAAA
+        195.2 timer                       -> (verification unanswered fps-own.aaaaaa),
+                                      9804 886 6 2AAAAAA by fps-own.aaaaaa
+        196   9814 886 6 0000 @1          -> (in force fps-own.aaaaaa own), record
+        196   durable                     ->
+        200   early                       ->
+    """)
+    assert player.labels()[0] == "fps-own.aaaaaa"
+    at_s = 300.0
+    player = Player(verify_max=3).play(GIVEN_UP)
+    for _ in range(3 * keyring_module.SENT_MAX):
+        at_s += keyring_module.REVIVE_EVERY_S
+        player.now = Now(at_s, WALL_NS)
+        player.keyring.handle_timer(player.now)
+    assert len(player.keyring._verifying[Use.OWN, "fps-own.aaaaaa"].sent) == keyring_module.SENT_MAX
+
+
+def test_what_was_given_up_is_tried_by_both_keys_after_a_restart() -> None:
+    """At once, when there is a link; then slowly."""
+    Player(verify_max=3).play(GIVEN_UP).play("""
+        20    durable                     ->
+        20    restart                     -> record
+        20    links off                   ->
+        20    timer                       ->
+        25    links on                    ->
+        25    timer                       -> 9804 886 4 2AAAAAA by fps-own.aaaaaa
+        30    timer                       -> (verification unanswered fps-own.aaaaaa), 9804 886 5 2AAAAAA
+        89    early                       ->
+        90    timer                       -> (verification unanswered fps-own.aaaaaa),
+                                      9804 886 6 2AAAAAA by fps-own.aaaaaa
+    """)
+
+
+def test_every_other_verification_of_our_own_key_is_signed_by_it() -> None:
+    """Also after a restart. The hub's 0000 was lost, and its overlap is over: it understands nothing else."""
+    player = (
+        Player()
+        .play(OWN_ACCEPTED)
+        .play("""
+        0.3   restart                     -> record
+        1     timer                       -> 9804 886 2 2AAAAAA
+        6     timer                       -> (verification unanswered fps-own.aaaaaa),
+                                      9804 886 3 2AAAAAA by fps-own.aaaaaa
+        7     9814 886 3 0000 @1          -> (in force fps-own.aaaaaa own), record
+        7     durable                     ->
+    """)
+    )
+    assert player.labels()[0] == "fps-own.aaaaaa"
+
+
+def test_a_crash_before_a_key_of_ours_is_durably_in_force_finds_us_signing_as_before() -> None:
+    """Nothing was signed with it but its own verification; that finds out where the hub is."""
+    player = (
+        Player()
+        .play(OWN_ACCEPTED)
+        .play("""
+        1     9814 886 1 0000 @1          -> (in force fps-own.aaaaaa own), record
+    """)
+    )
+    assert player.labels()[0] == "fps-own"
+    player.play("1.1 restart -> record\n1.2 timer -> 9804 886 2 2AAAAAA")
+    assert player.labels()[0] == "fps-own"
+
+
+def test_what_we_sign_with_is_held_until_the_next_key_is_durable() -> None:
+    """Even by a disk that takes longer than the overlap."""
+    player = (
+        Player()
+        .play(OWN_ACCEPTED)
+        .play("""
+        1     9814 886 1 0000 @1          -> (in force fps-own.aaaaaa own), record
+        61    timer                       -> (overlap over fps-own), record
+    """)
+    )
+    assert player.labels()[0] == "fps-own"
+    assert "fps-own" in {key.label for key in player.held}
+    player.play("62   durable ->")
+    assert player.labels()[0] == "fps-own.aaaaaa"
+    assert "fps-own" not in {key.label for key in player.held}
+
+
+def test_a_late_repeat_of_the_key_in_use_leaves_the_one_on_trial_alone() -> None:
+    """It is answered, and the verification of the other key goes on."""
+    player = (
+        Player(verify_max=2)
+        .play(IN_FORCE)
+        .play("""
+        2     811 hub B @1 #2              -> install fps-hub.bbbbbb
+        2     installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
+        2     durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
+        3     811 hub A @2 #1              -> 9814 811 #1 0000 @2
+        7     timer                        -> (verification unanswered fps-hub.bbbbbb), 9804 886 3 1BBBBBB
+        8     811 hub A @2 #1              -> 9814 811 #1 0000 @2
+    """)
+    )
+    player.play("9     9814 886 2 0000 @1          -> (in force fps-hub.bbbbbb hub), record")
+    assert player.labels()[1][0] == "fps-hub.bbbbbb"
+
+
+def test_a_hub_that_goes_back_to_the_key_in_use_hears_it_verified() -> None:
+    """Once the one on trial is given up; that one is not forgotten for it."""
+    player = Player(verify_max=1).play(IN_FORCE.replace("hub A", "own A").replace("fps-hub", "fps-own").replace(
+        "1AAAAAA", "2AAAAAA").replace("a hub)", "a own)")).play("""
+        1     durable                      ->
+        2     811 own B @1 #2              -> install fps-own.bbbbbb
+        2     installed fps-own.bbbbbb     -> (changed fps-own.bbbbbb), record
+        2     durable                      -> 9814 811 #2 0000 @1, 9804 886 2 2BBBBBB @1
+        3     9814 886 2 1909 @1           -> (verification refused fps-own.bbbbbb 1909)
+        4     811 own A @1 #3              -> 9814 811 #3 0000 @1
+        7     timer                        -> (given up fps-own.bbbbbb own), record
+        8     811 own A @1 #4              -> 9814 811 #4 0000 @1, 9804 886 3 2AAAAAA @1
+        9     9814 886 3 0000 @1           ->
+        10    early                        ->
+        61    timer                        -> (overlap over fps-own), record
+        67    timer                        -> 9804 886 4 2BBBBBB by fps-own.bbbbbb
+    """)  # fmt: skip
+    assert player.labels()[0] == "fps-own.aaaaaa"
+
+
+REWRAPPED = "1" + "5A" * 24 + "AAAAAA"
+"""Key A of the hub under another transport key."""
+
+
+def test_the_key_in_use_comes_under_another_transport_key() -> None:
+    """The tokens prove it, the newer wrapping is remembered, and nothing else changes."""
+    player = Player().play(IN_FORCE)
+    labels = player.labels()
+    player.ask_us("811", REWRAPPED, "@1", "#2")
+    player.play("""
+        2     links on                     -> install fps-hub.aaaaaa
+        2     installed fps-hub.aaaaaa     -> (rewrapped fps-hub.aaaaaa), record
+        2     durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1AAAAAA @1
+        3     9814 886 2 0000 @1           ->
+    """)
+    assert player.labels() == labels
+    assert player.ring().hub.in_use.wrapped == b"Z" * 24
+    assert [key.wrapped for key in player.held if key.label == "fps-hub.aaaaaa"] == [b"Z" * 24]
+
+
+def test_another_wrapping_that_the_tokens_do_not_take_changes_nothing() -> None:
+    """The key goes on under the one before."""
+    player = Player().play(IN_FORCE)
+    player.ask_us("811", REWRAPPED, "@1", "#2")
+    player.play("""
+        2     links on                     -> install fps-hub.aaaaaa
+        2     failed fps-hub.aaaaaa no     -> (refused fps-hub.aaaaaa no), 9814 811 #2 1909 @1
+    """)
+    assert player.ring().hub.in_use.wrapped == b"A" * 24
+    assert [key.wrapped for key in player.held if key.label == "fps-hub.aaaaaa"] == [b"A" * 24]
+
+
+def test_the_key_on_trial_comes_under_another_transport_key() -> None:
+    """It is still on trial, and verified anew; it is in nobody's place."""
+    player = Player().play(ACCEPTED)
+    player.ask_us("811", REWRAPPED, "@1", "#2")
+    player.play("""
+        2     links on                     -> install fps-hub.aaaaaa
+        2     installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
+        2     durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1AAAAAA @1
+        3     9814 886 2 0000 @1           -> (in force fps-hub.aaaaaa hub), record
+    """)
+    assert player.ring().hub.in_use.wrapped == b"Z" * 24
+    assert [old.key.label for old in player.ring().hub.superseded] == ["fps-hub"]
 
 
 def test_what_was_given_up_begins_again_when_the_hub_says_so() -> None:
@@ -480,6 +657,7 @@ def test_what_was_given_up_begins_again_when_the_hub_says_so() -> None:
         .play("""
         20    811 own A @2 #7             -> 9814 811 #7 0000 @2, record, 9804 886 4 2AAAAAA @2
         21    9814 886 4 0000 @2          -> (in force fps-own.aaaaaa own), record
+        21    durable                     ->
     """)
     )
     assert player.labels()[0] == "fps-own.aaaaaa"
@@ -490,6 +668,7 @@ def test_what_was_given_up_begins_again_when_the_hub_says_so() -> None:
         20    886 own A @2 #7             -> (hub verified fps-own.aaaaaa), 9814 886 #7 0000 @2, record,
                                       9804 886 4 2AAAAAA @2
         21    9814 886 4 0000 @2          -> (in force fps-own.aaaaaa own), record
+        21    durable                     ->
     """)
     )
     assert player.labels()[0] == "fps-own.aaaaaa"
@@ -521,17 +700,20 @@ def test_without_a_link_no_attempt_is_lost() -> None:
 
 
 def test_in_force_when_changed() -> None:
-    """As configured: from our answer on, which itself still bears a MAC by the key before."""
+    """As configured: from our answer on, which itself still bears a MAC by the key before. No crash comes between."""
     player = Player(in_force="changed")
     signed: list[str] = []
     transmit = player.transmit
     player.transmit = lambda link, message: (signed.append(player.keyring.own), transmit(link, message))[1]  # type: ignore[method-assign, func-returns-value]
     player.play("""
         0    811 own A @1 #1              -> install fps-own.aaaaaa
-        0.1  installed fps-own.aaaaaa     -> (changed fps-own.aaaaaa), record
-        0.2  durable                      -> 9814 811 #1 0000 @1, (in force fps-own.aaaaaa own), record,
-                                      9804 886 1 2AAAAAA @1
-        1    9814 886 1 0000 @1           ->
+        0.1  installed fps-own.aaaaaa     -> (changed fps-own.aaaaaa), (in force fps-own.aaaaaa own), record
+    """)
+    assert player.labels()[0] == "fps-own"
+    player.play("""
+        0.2  durable                      -> 9814 811 #1 0000 @1, 9804 886 1 2AAAAAA @1
+        0.3  restart                      -> record
+        1    9814 886 1 0000 @1           -> (unplaced 886)
     """)
     assert signed == ["fps-own"]
     assert player.labels()[0] == "fps-own.aaaaaa"
@@ -654,6 +836,109 @@ def test_what_the_hub_signs_with_we_can_verify(steps: list[tuple[str, float]]) -
     for step, pause_s in steps:
         hub.step(step, pause_s)
         assert hub.signs in player.keyring.verifiers()
+
+
+class StrictHub:
+    """A hub that puts our new key in force when it sees it verified, heard or not, and the overlap later takes only
+    what that signs.
+    """
+
+    OVERLAP_S = 10.0
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.in_force = "fps-own"
+        self.sent = ""
+        self.sends = 0
+        self.until_s: dict[str, float] = {}
+        """Until when it takes a superseded key."""
+        self.asked: list[tuple[str, str, str]] = []
+        """Our verifications: message id, what signed it, the key that it verifies."""
+        transmit = player.request
+
+        def request(function_code: str, key_data: str, link: Any, sign_with: str = "") -> str:
+            message_id = transmit(function_code, key_data, link, sign_with)
+            label = f"fps-own.{key_data[1:].lower()}"
+            self.asked.append((message_id, sign_with or player.keyring.own, label))
+            return message_id
+
+        player.request = request  # type: ignore[method-assign]
+
+    def takes(self, label: str) -> bool:
+        """Whether it takes what this key signs."""
+        now_s = self.player.now.mono_s
+        return label in {self.in_force, self.sent} or self.until_s.get(label, 0.0) > now_s
+
+    def step(self, step: str, pause_s: float) -> None:
+        """One thing happens, so long after the one before."""
+        player = self.player
+        until_s = player.now.mono_s + pause_s
+        while (due_s := player.keyring.next_timer()) <= until_s:
+            player.now = Now(max(due_s, player.now.mono_s), player.now.wall_ns)
+            player.keyring.handle_timer(player.now)
+            if step == "settle":
+                self.answer(heard=True)
+                player._happen("durable")
+        player.now = Now(until_s, player.now.wall_ns + round(pause_s * 1e9))
+        match step:
+            case "new" | "new at once" if self.sent in {"", self.in_force}:
+                letter = chr(ord("A") + self.sends % 6)
+                self.sends += 1
+                self.sent = f"fps-own.{letter.lower() * 6}"
+                player.hear("811", ("own", letter, "@1", f"#{self.sends}"))
+                if step == "new at once":
+                    self.install()
+                    player._happen("durable")
+            case "installed":
+                self.install()
+            case "durable" | "restart":
+                player._happen(step)
+            case "answer" | "answer unheard":
+                self.answer(heard=step == "answer")
+        player._invariants()
+
+    def install(self) -> None:
+        """The tokens have what they were asked to take."""
+        said, self.player.said = self.player.said, []
+        for label in [each.removeprefix("install ") for each in said if each.startswith("install ")]:
+            self.player.keyring.on_installed(label, True, "", self.player.now)
+
+    def answer(self, *, heard: bool) -> None:
+        """Respond to what it can understand."""
+        asked, self.asked = self.asked, []
+        for message_id, signed_by, label in asked:
+            if not self.takes(signed_by):
+                continue
+            right = label in {self.sent, self.in_force}
+            if right and label != self.in_force:
+                self.until_s[self.in_force] = self.player.now.mono_s + self.OVERLAP_S
+                self.in_force = label
+            if heard:
+                self.player._happen("9814", "886", message_id, "0000" if right else "1909", "@1")
+
+
+@pytest.mark.parametrize("in_force", ["verified", "changed"])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["new", "new at once", "new at once", "installed", "durable", "restart", "answer", "answer unheard",
+                 "answer unheard", "wait"]
+            ),
+            st.sampled_from([0.0, 0.1, 5.0, 20.0, 200.0]),
+        ),
+        max_size=20,
+    )
+)  # fmt: skip
+def test_in_the_end_the_hub_takes_what_we_sign(in_force: str, steps: list[tuple[str, float]]) -> None:
+    """Whatever was lost, and however long we were away: without the hub's doing, by our verifications alone."""
+    player = Player(verify_max=3, in_force=in_force)
+    hub = StrictHub(player)
+    for step, pause_s in steps:
+        hub.step(step, pause_s)
+        assert in_force == "changed" or player.keyring.own != hub.sent or hub.in_force == hub.sent
+    hub.step("settle", 3 * keyring_module.REVIVE_EVERY_S)
+    assert hub.takes(player.keyring.own)
 
 
 def test_another_key_in_the_configuration_begins_anew() -> None:

@@ -23,7 +23,7 @@ class Keying(keyring.Commands):
 
     def __init__(
         self, pair: config.Pair, ring: Ring | None, batch: Batch, signer: Signer, ids: MessageIds,
-        transmit: Callable[[Link, Message], None],
+        transmit: Callable[[Link, Message, str], None],
     ) -> None:  # fmt: skip
         self.links: Links = NoLinks()
         self._batch = batch
@@ -90,9 +90,9 @@ class Keying(keyring.Commands):
     def transmit(self, link: StoryLink, message: Message) -> None:
         """Send a response."""
         going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
-        self._transmit(going, message)
+        self._transmit(going, message, self.story.own)
 
-    def request(self, function_code: str, key_data: str, link: StoryLink | None) -> str:
+    def request(self, function_code: str, key_data: str, link: StoryLink | None, sign_with: str = "") -> str:
         """Send a 9804."""
         standing = self.links.links
         going = next((one for one in standing if one is link), standing[0] if standing else None)
@@ -103,7 +103,7 @@ class Keying(keyring.Commands):
             mti="9804", transmission_time=transmission_time(self._batch.now), message_id=message_id,
             function_code=function_code, key_data=key_data,
         )  # fmt: skip
-        self._transmit(going, request)
+        self._transmit(going, request, sign_with or self.story.own)
         return message_id
 
     def hold(self, keys: tuple[Install, ...]) -> None:

@@ -163,13 +163,12 @@ class Engine:
         session waits for its response, or never: a sign-off must not overtake the sign-on that replaced it.
         """
         self._batch.now = self._clock()
-        self._transmit(link, message)
+        self._transmit(link, message, self._batch.own_key)
 
-    def _transmit(self, link: Link, message: Message) -> None:
+    def _transmit(self, link: Link, message: Message, key: str) -> None:
         covered = self._codec.encode(message)
         self._batch.record(Kind.MANAGEMENT_OUT, covered, "", link)
         until_s = self._batch.now.mono_s + self._respond_within_s
-        key = self._batch.own_key
         self.arriving.start(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
         self._wake.set()
 
