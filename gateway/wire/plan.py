@@ -167,16 +167,18 @@ def _at(base: str, offset: int) -> str:
 def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writer:
     """Compile the encoding of messages of this MTI, without DE128, whatever is in them.
 
-    `bad` is called when something does not fit, or is not ASCII: it encodes, or names the field.
+    `bad` is called when something does not fit: it names the field.
     """
     kind, attributes, mandatory = TYPES[mti], table.attributes(mti), table.layouts[mti].mandatory
-    namespace: dict[str, Any] = {"KIND": kind, "BAD": bad, "NESTS": nests, "TEXT": TEXT}
+    namespace: dict[str, Any] = {"KIND": kind, "BAD": bad, "NESTS": nests, "TEXT": TEXT, "WIDE": WIDE}
+    namespace["BYTES_OF"] = bytes_of
     steps = [f"v{number} = m.{name}" for number, name in attributes]
     # mostly everything that is mandatory is there: one test instead of one for each
     steps += [f"if {' and '.join(f'v{number}' for number in mandatory) or 'True'}:", f"    bits = {bits_of(mandatory)}"]
     steps += ["else:", f"    bits = {bits_of([])}"]
     steps += [f"    if v{number}: bits |= {1 << (128 - number)}" for number in mandatory]
-    parts, digits, doubts = list[str](), list[str](), ["body.translate(None, TEXT)"]
+    parts, digits, doubts = list[str](), list[str](), list[str]()
+    narrow = [f"{{v{number}}}" for number, _ in attributes if table.fields[number].charset != "wide"]
     for number, _ in attributes:
         field, value = table.fields[number], f"v{number}"
         if number not in mandatory:
@@ -207,9 +209,17 @@ def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writ
             f'    text = f"{mti}{{bits:032X}}{"".join(parts)}"',
             "except IndexError:",
             "    return BAD(m)",
-            "if not text.isascii(): return BAD(m)",
-            'body = text.encode("ascii")',
-            f"if {' or '.join(doubts)}: return BAD(m)",
+            "if text.isascii():",
+            '    body = text.encode("ascii")',
+            "    odd = body.translate(None, TEXT)",
+            "else:",
+            "    try:",
+            "        body = BYTES_OF(text)",
+            "    except ValueError:",
+            "        return BAD(m)",
+            # one character is one byte, so lengths are right; which fields may hold such a one is seen here
+            f'    odd = body.translate(None, WIDE) or not f"{"".join(narrow)}".isascii()',
+            f"if {' or '.join(['odd', *doubts])}: return BAD(m)",
             "return body",
         ]
     )
