@@ -72,8 +72,11 @@ bench: $(READY) ## measure: the pieces one by one, then the whole path, the gate
 	cores=(); [ "$$(nproc)" -lt 2 ] || cores=(--gateway-cpu 0 --workers-cpu 1 --others-cpu 1)
 	echo "== the whole path at a rate"
 	$(BIN)/python -m loadtest run --rate 1500 $${cores[@]+"$${cores[@]}"} $(ARGS)
-	echo "== the highest rate that is kept up"
+	echo "== payments that leave, at a rate"
+	$(BIN)/python -m loadtest run --outbound 1000 $${cores[@]+"$${cores[@]}"} $(ARGS)
+	echo "== the highest rate that is kept up, of payments that come, and of those that leave"
 	$(BIN)/python -m loadtest run --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
+	$(BIN)/python -m loadtest run --outbound 1000 --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
 
 .PHONY: clean
 clean: ## remove .venv and everything that was made (not var/: a journal may lie there)
