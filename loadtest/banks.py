@@ -51,7 +51,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     answer_within_s: float = 16.0
     """When an outbound payment is repeated."""
     overlap_s: float = 60.0
-    """How long the hub takes a key of a bank's that was replaced."""
+    """How long a key that was replaced is still taken, by either side. The gateway wants it to be no shorter than the
+    time for a reply, which is a second less than `patience_s`."""
     tell_per_s: float = 2000.0
     """The pace of notices: each outbound payment is told."""
 
@@ -232,6 +233,7 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     group = f'[pair]\ngroup = "{gateway.group}"\n\n' if gateway.group != "sip" else ""
     door = f"[node.submissions]\nport = {gateway.submit_port}\n\n" if gateway.submit_port else ""
     submit = f"[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n\n" if plan.outbound else ""
+    keys = f"[pair.keys]\noverlap_s = {plan.overlap_s}\n\n"
     peers = ""
     if gateway.group == "usm":
         others = [other for other in bank.gateways if other.group != "usm"]
@@ -242,7 +244,7 @@ stand_in_after_s = {plan.stand_in_after_s}
 reply_within_s = {plan.patience_s - 1.0}
 hub_patience_s = {plan.patience_s}
 
-{submit}[node]
+{keys}{submit}[node]
 name = "{gateway.name}"
 
 [node.journal]

@@ -89,9 +89,12 @@ def journal_event(record: dict[str, Any]) -> JournalEvent:
     )
 
 
-def judge(hub: list[Path], processor: list[Path], journals: list[Path]) -> Verdict:
-    """Feed all books to a ledger and return its verdict. Raises `Unusable` or OSError."""
-    ledger = Ledger()
+def judge(hub: list[Path], processor: list[Path], journals: list[Path], *, whole: bool = False) -> Verdict:
+    """Feed all books to a ledger and return its verdict. Raises `Unusable` or OSError.
+
+    `whole`: nothing was deleted of the journals.
+    """
+    ledger = Ledger(whole=whole)
     for path in hub:
         for event in lines(path, HubEvent):
             ledger.hub(event)

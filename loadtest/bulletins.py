@@ -4,6 +4,7 @@ It goes over the group `usm` where the participant has connections of it, else o
 before it was acknowledged is sent again on another. Pure.
 """
 
+import hashlib
 from collections import deque
 
 from loadtest import iso
@@ -18,12 +19,15 @@ WAITING_MAX = 1000
 class _Bulletin:
     """A piece of news for one participant."""
 
-    __slots__ = ("attempts", "fields", "function", "party", "until_s")
+    __slots__ = ("content", "fields", "function", "party", "until_s")
 
     def __init__(self, party: Party, function: str, fields: iso.Fields) -> None:
         self.party = party
         self.function = function
         self.fields = fields
+        said = repr((party.name, function, sorted(fields.items())))
+        self.content = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+        """Names what is said to whom, whatever the message."""
         self.until_s = 0.0
 
 
@@ -80,7 +84,7 @@ class Bulletins:
         bulletin.until_s = now_s + self._switch.settings.acknowledge_within_s
         self._open[link.number, number] = bulletin
         self._switch.counts["news sent"] += 1
-        self._switch.event("usm", "", now_s, link, mti="9824", code=bulletin.function)
+        self._switch.event("usm", "", now_s, link, mti="9824", code=bulletin.function, why=bulletin.content)
 
     def acknowledged(self, link: Link, fields: iso.Fields, now_s: float) -> None:
         """A 9834 came."""
@@ -91,7 +95,8 @@ class Bulletins:
             self._switch.fault(link, f"9834/{fields[24]} says {fields.get(26, 'no code')}", now_s)
         else:
             self._switch.counts["news acknowledged"] += 1
-            self._switch.event("usm-acknowledged", "", now_s, link, mti="9834", code=bulletin.function)
+            function, content = bulletin.function, bulletin.content
+            self._switch.event("usm-acknowledged", "", now_s, link, mti="9834", code=function, why=content)
 
     def tick(self, now_s: float) -> None:
         """News that was not acknowledged in time is a fault, and not sent again."""

@@ -43,7 +43,7 @@ class Payment:
 
     __slots__ = (
         "attempts", "code", "covered", "deadline_s", "ends", "expected", "fpid", "group", "id", "intended_s", "link",
-        "links", "party", "replies", "sent_s", "state", "submission", "synchronous",
+        "links", "party", "replies", "reversals", "sent_s", "state", "submission", "synchronous", "undone",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,9 @@ class Payment:
         self.links: list[int] = []
         """Where its requests went: a response on any other is wrong."""
         self.attempts = 0
+        self.reversals: tuple[int, ...] = ()
+        """Where its reversals went, and where they were answered:"""
+        self.undone: tuple[int, ...] = ()
         self.replies = 0
         self.code = ""
         self.expected: tuple[str, str] | None = None
@@ -221,6 +224,7 @@ class Deliveries:
             self._strand(payment)
             return
         payment.state = State.REVERSING
+        payment.reversals = (*payment.reversals, link.number)
         link.reversing[payment.id] = payment
         self._sent_again(payment, link, now_s)
         self.counts["reversals sent"] += 1
@@ -345,6 +349,8 @@ class Deliveries:
             if payment.replies > len(payment.links):
                 self._fault(link, "9210 more often than it was asked for", now_s, payment)
                 return
+            if payment.undone and heard.code[:1] == "0":
+                self._fault(link, f"said {heard.code} after it had answered the reversal", now_s, payment)
             self.counts["late"] += 1
             self._event("replied", payment, now_s, link, mti="9210", code=heard.code, late=True)
 
@@ -370,11 +376,17 @@ class Deliveries:
             payment = next((one for one in link.reversing.values() if one.id[:18] == heard.fpid[:18]), None)
             if payment is not None:
                 del link.reversing[payment.id]
-        if payment is None:
-            known = self._known(link, heard)
-            if known is None or known.covered[:3] != b"942":
-                self._fault(link, "9430 for a payment that was not reversed", now_s, known)
+        known = payment or self._known(link, heard)
+        if known is None or not known.reversals:
+            self._fault(link, "9430 for a payment that was not reversed", now_s, known)
             return
+        known.undone = (*known.undone, link.number)
+        if link.number not in known.reversals:
+            self._fault(link, "9430 on another connection than its reversal's", now_s, known)
+        elif known.undone.count(link.number) > known.reversals.count(link.number):
+            self._fault(link, "9430 more often than it was asked for", now_s, known)
+        if payment is None:
+            return  # it is late: another reversal waits, or was answered
         if (heard.key, heard.tail) != payment.ends:
             self._fault(link, "a field that the 9430 must copy is not copied", now_s, payment)
         elif heard.code != "0000":

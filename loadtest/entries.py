@@ -34,9 +34,10 @@ HubWhat = Literal[
     "relayed",  # the hub passed it on to its receiver, which may be a simulated bank of the hub's own
     "outcome",  # what became of it, with `code`: once for each FPID, and never the code of an injected fault
     "answered",  # a 9210 with `code` left for its sender on `link`; `why` names the fault when it is an injected one
+    "returned",  # refused with `code` after its sender was told 0000: it comes back, by the return whose hash is `why`
     # keys and news, on demand
-    "key",  # a key's change comes to a step: `why`
-    "usm",  # a 9824 with function `code` was written to `link`
+    "key",  # a key's change comes to a step: `why`; `code` is the key's check value where it is announced or taken
+    "usm",  # a 9824 with function `code` was written to `link`; `why` names its content
     "usm-acknowledged",  # its 9834 came
     # either
     "fault",  # something the scheme forbids: `why`

@@ -24,7 +24,7 @@ __all__ = [
     "Verdict", "fpid_hash",
 ]  # fmt: skip
 
-OUTBOUND_HUB = frozenset({"submitted", "relayed", "outcome", "answered"})
+OUTBOUND_HUB = frozenset({"submitted", "relayed", "outcome", "answered", "returned"})
 """What the hub's book says about payments submitted to it."""
 
 
@@ -54,7 +54,9 @@ class _Told(Struct, gc=False):
 class Ledger:
     """Feed it the books, then ask for the verdict."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        """`whole`: the journals are new, so that each begins with its first start."""
+        self._whole = whole
         self._promises = promises()
         self._figures: Counter[str] = Counter()
         self._inbound = Inbound(self._promises, self._figures)
@@ -65,6 +67,14 @@ class Ledger:
         self._settled: dict[tuple[str, int], str] = {}
         self._noticed: dict[tuple[str, int], _Told] = {}
         self._last: dict[str, int] = {}
+        self._cut = False
+        """A journal's beginning was deleted, perhaps with news and keys in it."""
+        self._news_acknowledged: set[str] = set()
+        self._keys_taken: set[tuple[str, str]] = set()
+        self._news = self._keys = 0
+        """Records of news that a link brought, and of keys that are not those of a start."""
+        self._starting: set[str] = set()
+        """Nodes that started and did not record their keys since: that record says what they had before."""
         self._hub_ended = False
 
     # --- the books
@@ -87,6 +97,17 @@ class Ledger:
                 self._inbound.mischief(event.fpid)
         elif event.fpid:
             (self._outbound if what in OUTBOUND_HUB else self._inbound).hub(event)
+        else:
+            self._hub_of_no_payment(event)
+
+    def _hub_of_no_payment(self, event: HubEvent) -> None:
+        """News and keys."""
+        if event.event == "usm":
+            self._outbound.news_sent += 1
+        elif event.event == "usm-acknowledged":
+            self._news_acknowledged.add(event.why)
+        elif event.event == "key" and event.why.endswith(" taken"):
+            self._keys_taken.add((event.why, event.code))
 
     def processor(self, event: ProcessorEvent) -> None:
         """Take a line of a processor's book."""
@@ -106,11 +127,8 @@ class Ledger:
 
     def journal(self, event: JournalEvent, node: str = "") -> None:
         """Take a record of this node's journal."""
-        before = self._last.get(node)
-        self._promises["journal-whole"].check(
-            before is None or event.position == before + 1, f"{node} position {event.position} after {before}"
-        )
-        self._last[node] = event.position
+        self._place_in_order(event, node)
+        self._of_no_payment(event, node)
         if event.kind in {"TOLD", "PARKED"}:
             if event.to:
                 self._figures["handed on"] += event.kind == "TOLD"
@@ -124,6 +142,31 @@ class Ledger:
         elif event.kind in TOLD_KINDS:
             self._to_tell[node, event.position] = _Told(event.fpid, event.kind, event.code)
 
+    def _place_in_order(self, event: JournalEvent, node: str) -> None:
+        before = self._last.get(node)
+        if before is None:
+            right = not self._whole or (event.position == 1 and event.kind == "STARTED")
+            if event.position > 1:
+                self._cut = True
+                self._outbound.news(0, node)
+        else:
+            right = event.position == before + 1
+        self._promises["journal-whole"].check(
+            right, f"{node} position {event.position} ({event.kind}) after {before or 'nothing'}"
+        )
+        self._last[node] = event.position
+
+    def _of_no_payment(self, event: JournalEvent, node: str) -> None:
+        """News and keys."""
+        if event.kind == "USM":
+            self._outbound.news(event.position, node)
+            self._news += not event.source
+        elif event.kind == "STARTED":
+            self._starting.add(node)
+        elif event.kind == "KEYS":
+            self._keys += node not in self._starting
+            self._starting.discard(node)
+
     # --- the verdict
 
     def verdict(self) -> Verdict:
@@ -131,6 +174,7 @@ class Ledger:
         accounts = self._inbound.judge()
         outbound = self._outbound.judge(self._inbound.heard_in_time)
         self._judge_notices()
+        self._judge_kept()
         self._promises["accounted"].check(self._hub_ended, "the hub's book has no end: it was still sending or waiting")
         figures = self._figures
         figures["steps to tell"] = len(self._to_tell)
@@ -145,6 +189,18 @@ class Ledger:
             submitted=sum(outbound.values()),
             outbound=outbound,
         )
+
+    def _judge_kept(self) -> None:
+        """By number: what a record of news or keys says is not in the books."""
+        news, keys = len(self._news_acknowledged), len(self._keys_taken)
+        if self._cut:
+            return
+        if news:
+            self._promises["news-kept"].check(
+                news <= self._news, f"{news} pieces of news acknowledged, {self._news} recorded"
+            )
+        if keys:
+            self._promises["keys-kept"].check(keys <= self._keys, f"{keys} keys taken, {self._keys} changes recorded")
 
     def _judge_notices(self) -> None:
         check = self._promises

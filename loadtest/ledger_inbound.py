@@ -39,12 +39,12 @@ class _Payment:
     """Everything that any book says about one FPID that came."""
 
     __slots__ = (
-        "answers", "asked", "given_up", "in_time", "late", "mischief", "replies", "reversal_code", "reversal_sent",
-        "sent", "steps", "timed_out",
+        "answers", "asked", "first", "given_up", "in_time", "late", "mischief", "replies", "reversal_code",
+        "reversal_sent", "sent", "steps", "timed_out",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.sent = 0
+        self.sent = self.first = 0
         self.mischief = False
         self.replies: list[str] = []
         self.in_time = self.late = 0
@@ -78,11 +78,11 @@ class Inbound:
         return payment
 
     def heard_in_time(self, fpid: str) -> set[str] | None:
-        """The codes that the hub had in time for a payment that it sent; None when it sent none."""
+        """The codes that the hub had in time for a payment that it sent and did not reverse; None when it sent none."""
         payment = self.payments.get(fpid)
         if payment is None or not payment.sent:
             return None
-        return set(payment.replies) if payment.in_time else set()
+        return set(payment.replies) if payment.in_time and not payment.reversal_code else set()
 
     # --- the books
 
@@ -96,6 +96,7 @@ class Inbound:
         what = event.event
         if what == "sent":
             payment.sent += 1
+            payment.first += event.mti == "9200"
             self._figures["repeats sent"] += event.mti == "9201"
         elif what == "replied":
             payment.replies.append(event.code)
@@ -132,6 +133,8 @@ class Inbound:
                 account, why = _account_of(payment)
                 self._promises["accounted"].check(account != "lost", f"{fpid}: {why}")
                 accounts[account] += 1
+            if payment.sent:
+                self._promises["hub-honest"].check(payment.first <= 1, f"{fpid}: sent {payment.first} times as new")
             self._judge_payment(fpid, payment)
             self._count(payment)
         return accounts

@@ -49,20 +49,23 @@ class _Payment:
     """Everything that any book says about one FPID that was submitted."""
 
     __slots__ = (
-        "answers", "asynchronous", "key", "notices", "outcomes", "relayed", "repeats", "requests", "steps",
-        "submitting", "tries",
+        "answered_on", "answers", "asked_on", "asynchronous", "keys", "notices", "outcomes", "relayed", "repeats",
+        "requests", "returned_as", "steps", "submitting", "tries",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.submitting = 0
-        self.key = ""
+        self.keys: set[str] = set()
         self.tries: list[_Try] = []
         self.notices: list[tuple[str, str]] = []
         self.requests = self.repeats = 0
         self.relayed = 0
         self.outcomes: list[str] = []
         self.asynchronous = False
+        self.returned_as: list[str] = []
         self.answers: list[str] = []
+        self.asked_on: set[int] = set()
+        self.answered_on: set[int] = set()
         self.steps: dict[str, list[JournalEvent]] = {}
 
     @property
@@ -88,6 +91,9 @@ class Outbound:
         self.payments: dict[str, _Payment] = {}
         self._promises = promises
         self._figures = figures
+        self.news_sent = 0
+        """By the hub."""
+        self._first_news: dict[str, int] = {}
 
     def _payment(self, fpid: str) -> _Payment:
         payment = self.payments.get(fpid)
@@ -104,13 +110,17 @@ class Outbound:
         if what == "submitted":
             payment.requests += event.mti != "9201"
             payment.repeats += event.mti == "9201"
+            payment.asked_on.add(event.link)
         elif what == "relayed":
             payment.relayed += 1
         elif what == "outcome":
             payment.outcomes.append(event.code)
             payment.asynchronous |= event.why == "asynchronous"
+        elif what == "returned":
+            payment.returned_as.append(event.why)
         elif what == "answered":
             payment.answers.append(event.code)
+            payment.answered_on.add(event.link)
             self._figures["answers injected"] += bool(event.why)
 
     def processor(self, event: ProcessorEvent) -> None:
@@ -118,7 +128,7 @@ class Outbound:
         payment = self._payment(event.fpid)
         if event.event == "submitting":
             payment.submitting += 1
-            payment.key = event.key
+            payment.keys.add(event.key)
         elif event.event == "submitted":
             payment.tries.append(_Try(event.status, event.state, event.code))
         else:
@@ -127,6 +137,10 @@ class Outbound:
     def journal(self, event: JournalEvent, node: str) -> None:
         """Take a step of a payment that leaves."""
         self._payment(event.fpid).steps.setdefault(node, []).append(event)
+
+    def news(self, position: int, node: str) -> None:
+        """Take news of the scheme, by which payments may be declined from this position on."""
+        self._first_news.setdefault(node, position)
 
     # --- the verdict
 
@@ -139,11 +153,12 @@ class Outbound:
                 self._promises["submissions-accounted"].check(account != "lost", f"{fpid}: {why}")
                 accounts[account] += 1
             self._judge_taken(fpid, payment)
+            self._judge_books(fpid, payment)
             self._judge_sent(fpid, payment)
             self._judge_settled(fpid, payment)
             self._judge_failed(fpid, payment)
             self._judge_heard(fpid, payment)
-            self._judge_ends(fpid, payment, heard_in_time(fpid))
+            self._judge_ends(fpid, payment, heard_in_time)
             self._count(payment)
         return accounts
 
@@ -156,7 +171,7 @@ class Outbound:
             check["taken-after-durable"].check(recorded, f"{fpid}: acknowledged, and not in the journal")
         for step in submitted:
             check["only-submitted"].check(
-                payment.submitting > 0 and step.key in {"", payment.key},
+                payment.submitting > 0 and step.key in {"", *payment.keys},
                 f"{fpid}: recorded {'under another key' if payment.submitting else 'and never submitted'}",
             )
         for node, end in zip(payment.steps, payment.ends(), strict=True):
@@ -171,6 +186,15 @@ class Outbound:
             check["refused-means-nothing"].check(
                 nothing, f"{fpid}: refused, and {'recorded' if payment.steps else 'sent'}"
             )
+
+    def _judge_books(self, fpid: str, payment: _Payment) -> None:
+        """The hub's book and the processor's, each against itself: they are programs, too."""
+        if payment.submitting:
+            wrong = "submitted, and no attempt is booked" if not payment.tries else "submitted under several keys"
+            self._promises["processor-honest"].check(bool(payment.tries) and len(payment.keys) == 1, f"{fpid}: {wrong}")
+        if payment.seen or payment.relayed or payment.outcomes or payment.answers:
+            wrong = _dishonest(payment)
+            self._promises["hub-honest"].check(not wrong, f"{fpid}: {wrong}")
 
     def _judge_sent(self, fpid: str, payment: _Payment) -> None:
         check = self._promises
@@ -191,6 +215,11 @@ class Outbound:
 
     def _judge_settled(self, fpid: str, payment: _Payment) -> None:
         check = self._promises
+        for node, steps in payment.steps.items():
+            for step in steps:
+                if step.by == "gateway":
+                    heard = self.news_sent > 0 and self._first_news.get(node, step.position) < step.position
+                    check["declined-by-news"].check(heard, f"{fpid}: declined here, and there was no news")
         for step in (*payment.all("SETTLED"), *payment.all("CONTRADICTED")):
             if step.by == "gateway":
                 check["settled-as-answered"].check(not payment.answers, f"{fpid}: declined here, and the hub answered")
@@ -237,15 +266,23 @@ class Outbound:
                     said in recorded, f"{fpid}: heard {' '.join(said).strip()}, which no journal holds"
                 )
 
-    def _judge_ends(self, fpid: str, payment: _Payment, heard: set[str] | None) -> None:
+    def _judge_ends(self, fpid: str, payment: _Payment, heard_in_time: Callable[[str], set[str] | None]) -> None:
         """Where the payment went to a gateway of another bank: one code at both ends, or the hub's at ours."""
-        if heard is None or payment.asynchronous:
+        heard, check = heard_in_time(fpid), self._promises["both-ends-agree"]
+        if heard is None:
             return
+        back = payment.returned_as
+        said = f"its receiver said {listed(heard)}{' in time' if not payment.asynchronous else ''}"
         for code in payment.outcomes:
-            right = code in heard if code[:1] in {"0", "1"} else not heard
-            self._promises["both-ends-agree"].check(
-                right, f"{fpid}: the sender has {code}, its receiver said {listed(heard)} in time"
-            )
+            if payment.asynchronous:
+                kept = any(other[:1] == "0" for other in heard)
+                right = kept is not bool(back) and len(back) <= 1
+            else:
+                right = not back and (code in heard if code[:1] in {"0", "1"} else not heard)
+            came = f", {len(back)} scheme returns" if back else ""
+            check.check(right, f"{fpid}: the sender has {code}, {said}{came}")
+        for name in back:
+            check.check(heard_in_time(name) is not None, f"{fpid}: its scheme return {name} was not sent")
 
     def _count(self, payment: _Payment) -> None:
         figures = self._figures
@@ -255,6 +292,20 @@ class Outbound:
         figures["outbound repeats"] += payment.repeats
         for kind in ("RETRIED", "UNKNOWN", "UNSENT", "INCONCLUSIVE", "CONTRADICTED"):
             figures[f"steps {kind}"] += len(payment.all(kind))
+
+
+def _dishonest(payment: _Payment) -> str:
+    """What is wrong with what the hub says that it did; empty: nothing."""
+    if not payment.seen:
+        return "passed on, decided or answered, and never submitted"
+    if any(code[:1] == "0" for code in payment.outcomes) and not payment.relayed:
+        return "accepted, and never passed on"
+    conclusive = set(payment.answers) - INCONCLUSIVE
+    if not conclusive <= set(payment.outcomes):
+        return f"answered {listed(conclusive)}, its outcome is {listed(payment.outcomes)}"
+    if not payment.answered_on <= payment.asked_on:
+        return "answered on a connection that did not ask"
+    return ""
 
 
 def _account_of(payment: _Payment) -> tuple[str, str]:

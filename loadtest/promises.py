@@ -33,7 +33,13 @@ OUTBOUND = {
     "settled-as-answered": "an outcome is what the hub answered, conclusively, and said by whom its code says",
     "settled-once": "no outbound payment has two outcomes",
     "outcome-as-recorded": "the processor hears no outcome that the journal does not hold",
-    "both-ends-agree": "the sender of a payment hears what its receiver said in time",
+    "both-ends-agree": "the sender of a payment hears what its receiver said in time, and what was accepted is not "
+    "reversed; what its receiver refuses after the sender was told otherwise comes back, and nothing else does",
+    "declined-by-news": "what is declined here is declined after news that the hub sent and the journal holds",
+    "hub-honest": "the hub passes on, decides and answers only what was submitted, accepts nothing that it did not "
+    "pass on, passes it on as new once, and answers each with its one outcome, on a connection that asked",
+    "processor-honest": "a processor's book says how an attempt went of every payment that it submitted, each under "
+    "one key",
 }
 """Of payments that the processor submits."""
 
@@ -41,7 +47,10 @@ COMMON = {
     "told": "every step that must be told was acknowledged by the processor, or parked where people look",
     "told-in-order": "notices about one payment reach the processor in the journal's order",
     "told-what-happened": "every notice has its step in the journal, and says what it says",
-    "journal-whole": "the journal's positions have no gap and never go back",
+    "journal-whole": "the journal's positions have no gap and never go back; where it is known to be new, it begins "
+    "with a start",
+    "news-kept": "what news the hub had acknowledged stands in a journal",
+    "keys-kept": "each key that the hub was told is taken stands in a journal",
     "mischief-answered": "each mischief got the answer that the scheme prescribes, and nothing else",
 }
 """Of both."""

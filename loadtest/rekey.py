@@ -6,7 +6,8 @@
     hub → participant   9814/886   0000: it is in force, and the hub signs with it when it is the hub's own
 
 A participant may ask for a new key (885, DE125: use), and the hub may ask for a key's check value (886). The old key is
-accepted from a participant for an overlap. What DE125 looks like is not public; this is the gateway's default layout.
+accepted from a participant for an overlap; what it still signs with it some seconds after the new one is in force is
+counted (`switch.SIGNED_BEFORE`). What DE125 looks like is not public; this is the gateway's default layout.
 Pure: new keys come from the caller.
 """
 
@@ -75,6 +76,7 @@ class _Keys:
         self.changes: dict[Use, Change] = {}
         self.overlap_until_s: float | None = None
         self.superseded: list[Mac] = []
+        """Recognised when they are used all the same."""
         self.changed = 0
 
 
@@ -112,8 +114,6 @@ class Rekey:
             raise ValueError(f"DE125 would need {len(data)} characters, and holds {width}")
         change = Change(checked, mac, data, spoil, everywhere=everywhere)
         keys.changes[checked] = change
-        if checked == "own":
-            party.own = [*party.own, mac]
         self._announce(party, change, now_s)
         return change.check
 
@@ -123,7 +123,7 @@ class Rekey:
         change.until_s = now_s + self._switch.settings.acknowledge_within_s
         for link in links if change.everywhere else links[:1]:
             change.open[link.number] = self._switch.manage(link, "9804", "811", {125: change.data})
-            self._note(party, link, f"{change.use} announced", now_s)
+            self._note(party, link, f"{change.use} announced", now_s, change.check)
 
     def verify(self, party: Party, use: str, now_s: float) -> None:
         """Ask the participant to confirm the check value of the key in use (886). Raises ValueError."""
@@ -160,7 +160,9 @@ class Rekey:
             self._drop(party, keys, change, now_s, "refused")
         else:
             change.taken += 1
-            self._note(party, link, f"{change.use} taken", now_s)
+            if change.use == "own" and change.mac not in party.own:
+                party.own = [*party.own, change.mac]
+            self._note(party, link, f"{change.use} taken", now_s, change.check)
             self._if_taken(party, keys, change, now_s)
         return True
 
@@ -202,7 +204,9 @@ class Rekey:
             party.mac = change.mac
         else:
             keys.superseded = [*party.own[:1], *keys.superseded][:REMEMBERED]
-            party.own = [change.mac, *party.own[:1]]
+            party.before = party.own[0]
+            party.own = [change.mac, party.before]
+            party.alone_from_s = now_s + self._switch.settings.switch_within_s
             keys.overlap_until_s = now_s + self._switch.settings.overlap_s
         self._note(party, None, f"{use} in force", now_s)
 
@@ -212,12 +216,16 @@ class Rekey:
         self._note(party, None, f"{change.use} {why}", now_s)
 
     def not_authentic(self, link: Link, body: bytes, now_s: float, fpid: str = "") -> None:
-        """A message came whose MAC no key in use makes: a fault; was it a key that was right once?"""
+        """A message came whose MAC no key in use makes: a fault; was it a key that was right once, or may be yet?"""
         keys = self._keys.get(link.party.name)
         covered, mac = body[:-MAC_BYTES], body[-MAC_BYTES:]
-        superseded = keys is not None and any(key(covered) == mac for key in keys.superseded)
-        self._switch.counts[f"refused for {'a superseded key' if superseded else 'its MAC'}"] += 1
-        why = "signed with a superseded key" if superseded else "wrong MAC"
+        what, why = "its MAC", "wrong MAC"
+        if keys is not None:
+            if any(key(covered) == mac for key in keys.superseded):
+                what, why = "a superseded key", "signed with a superseded key"
+            elif any(change.mac(covered) == mac for change in keys.changes.values() if change.use == "own"):
+                what, why = "a key not taken", "signed with a key that was announced, and not taken"
+        self._switch.counts[f"refused for {what}"] += 1
         self._switch.fault(link, f"{body[:4].decode('ascii', 'replace')}: {why}", now_s, fpid)
 
     # --- time, and links that come and go
@@ -228,7 +236,8 @@ class Rekey:
             party = self._switch.parties[name]
             if keys.overlap_until_s is not None and keys.overlap_until_s <= now_s:
                 keys.overlap_until_s = None
-                party.own = [party.own[0], *(change.mac for change in keys.changes.values() if change.use == "own")]
+                on_trial = [change.mac for change in keys.changes.values() if change.use == "own" and change.taken]
+                party.own = [party.own[0], *on_trial]
                 self._note(party, None, "own superseded", now_s)
             for change in list(keys.changes.values()):
                 if (change.open or change.taken) and change.until_s <= now_s:
@@ -277,9 +286,9 @@ class Rekey:
             raise ValueError(f"{party.name} has no transport key")
         return keys
 
-    def _note(self, party: Party, link: Link | None, what: str, now_s: float) -> None:
+    def _note(self, party: Party, link: Link | None, what: str, now_s: float, check: str = "") -> None:
         self._switch.counts[f"key {what}"] += 1
-        self._switch.event("key", "", now_s, link, why=f"{party.name}: {what}")
+        self._switch.event("key", "", now_s, link, code=check, why=f"{party.name}: {what}")
 
     def _fault(self, link: Link, why: str, now_s: float) -> None:
         self._switch.fault(link, f"keys: {why}", now_s)

@@ -125,7 +125,7 @@ class Scheme:
         if mti in {b"9200", b"9201"}:
             self.submissions.received(link, body, now_s)
             return
-        if not self.switch.authentic(link.party, body):
+        if not self.switch.authentic(link.party, body, now_s):
             self.rekey.not_authentic(link, body, now_s)
             return
         try:

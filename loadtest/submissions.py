@@ -8,7 +8,9 @@ receiver, a participant or a bank that the hub plays.
 **One payment has one outcome.** The first conclusive answer to an FPID is remembered, refusals too, and every later
 request with the same content gets it, before anything is judged that may have changed meanwhile; a request that comes
 while the receiver still decides waits with the first. Each request is answered on its own connection or not at all.
-9909 and 9913 conclude nothing. What is injected on demand (`Ordered`) spoils answers, never outcomes. Pure.
+One that is known and comes as a 9200 is counted ("9200 again"), and no fault: a participant's two sites may each send
+one, and no connection says whose it is. 9909 and 9913 conclude nothing. What is injected on demand (`Ordered`) spoils
+answers, never outcomes. Pure.
 """
 
 from collections import Counter, deque
@@ -144,7 +146,7 @@ class Submissions:
             switch.fault(link, f"{body[:4].decode()}: {error}", now_s)
             self._advise(link, "650", None)
             return
-        if not switch.authentic(party, body):
+        if not switch.authentic(party, body, now_s):
             self._rekey.not_authentic(link, body, now_s, self._hash(request))
             self._advise(link, "690", request)
             return
@@ -166,10 +168,12 @@ class Submissions:
             switch.roster(party)
         waiting = self._under_way.get(fpid)
         if waiting is not None and waiting.request.digest == request.digest:
+            self.counts["9200 again"] += body[:4] == b"9200"
             self._wait(waiting, link, spoilt, now_s)
             return
         known = self._known[0].get(fpid) or self._known[1].get(fpid)
         if known is not None and known[:8] == request.digest:
+            self.counts["9200 again"] += body[:4] == b"9200"
             self._again(link, request, known, hashed, spoilt, now_s)
             return
         receiver = self._route(request)
@@ -325,6 +329,10 @@ class Submissions:
         ends = ((fields[3] + fields[12]).encode(), f"{fields[51]}{institution:<11}".encode())
         made = payments.Made(trn.encode(), fpid, iso.write(switch.table, "9200", fields))
         self.counts["returned"] += 1
+        if not self._standing.quiet:
+            # what was carried out comes back: neither has moved
+            self._standing.moved(institution, submission.party.institution, int(submission.request.amount))
+        switch.book(HubEvent("returned", submission.hash, now_s, now_s, 0, "", "9200", code, False, fpid_hash(fpid)))
         if submission.party.bank is None:
             self._deliveries.forward(made, ends, submission.party, now_s, synchronous=False)
 

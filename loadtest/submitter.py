@@ -155,6 +155,8 @@ class Submitter:
         self._book = book
         self._dial = dial
         self._open: dict[str, _Open] = {}
+        self._calling: set[str] = set()
+        """Payments of which an attempt is under way."""
         self._targets: dict[str, list[int]] = {}
         self._turn = 0
         self._lanes: dict[int, calls.Lane] = {}
@@ -251,6 +253,7 @@ class Submitter:
             b"Idempotency-Key: %b\r\n%bContent-Length: %d\r\n\r\n%b"
         ) % (port, instruction.key.encode(), prefer, len(instruction.body), instruction.body)
         deadline_s = now_s + payment.wait_s + RESPONSE_WITHIN_S
+        self._calling.add(payment.name)
         self._lane(port).call(calls.Call(request, deadline_s, self._responded, payment))
 
     def _lane(self, port: int) -> calls.Lane:
@@ -272,6 +275,7 @@ class Submitter:
             else:
                 self.counts["bad responses"] += 1
                 status = 0  # whatever it was, it says nothing of this payment
+        self._calling.discard(payment.name)
         self._book.submitted(payment.name, status, state, code, by)
         self.counts[f"status {status}"] += 1
         if 200 <= status < 300:
@@ -341,7 +345,15 @@ class Submitter:
     # --- time
 
     async def run(self) -> None:
-        """Submit what is due, until cancelled."""
+        """Submit what is due, until cancelled; attempts under way then got no response, and are booked so."""
+        try:
+            await self._run_until_cancelled()
+        finally:
+            for name in self._calling:
+                self._book.submitted(name, 0)
+            self._calling.clear()
+
+    async def _run_until_cancelled(self) -> None:
         async with trio.open_nursery() as self._nursery:
             while True:
                 now_s = trio.current_time()

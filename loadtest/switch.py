@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Book = Callable[[HubEvent], None]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
+SIGNED_BEFORE = "signed with the key before"
+"""Counts messages by a key that was replaced `Settings.switch_within_s` ago, or longer, and is still accepted."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +52,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a participant may take to answer a management message: 9834 to news, 9814 to a key change."""
     overlap_s: float = 60.0
     """How long a key that was replaced is accepted from a participant."""
+    switch_within_s: float = 2.0
+    """How soon a participant signs with nothing but a key that is in force; what it signs later than that with the one
+    before is counted."""
 
 
 class Expected(Struct, frozen=True):
@@ -92,6 +97,10 @@ class Party:
         """What the hub signs with towards it."""
         self.own = [own]
         """What it may sign with, the likeliest first."""
+        self.alone_from_s = math.inf
+        """When it should sign with the first of these alone, unless another is on trial."""
+        self.before: Mac | None = None
+        """What the first of these has replaced."""
         self.groups = groups
         self.redirections = {account.encode(): to for account, to in (redirections or {}).items()}
         """By DE35."""
@@ -245,13 +254,16 @@ class Switch:
 
     # --- what comes
 
-    def authentic(self, party: Party, body: bytes) -> bool:
+    def authentic(self, party: Party, body: bytes, now_s: float) -> bool:
         """Whether DE128 is the participant's MAC over all that stands before it, by any of its keys."""
         covered, mac = body[:-MAC_BYTES], body[-MAC_BYTES:]
         own = party.own
         if own[0](covered) == mac:
             return True
-        return any(key(covered) == mac for key in own[1:])
+        used = next((key for key in own[1:] if key(covered) == mac), None)
+        if used is not None and used is party.before and now_s >= party.alone_from_s:
+            self.counts[SIGNED_BEFORE] += 1
+        return used is not None
 
     # --- the account
 

@@ -317,7 +317,8 @@ class World:
     async def verdict(self) -> Verdict:
         """Judge the books. All parts must have ended. Raises `WorldError`."""
         processors = [bank.book for bank in self.banks]
-        judge = partial(books.judge, [self.hub_book], processors, [gateway.journal for gateway in self.gateways])
+        journals = [gateway.journal for gateway in self.gateways]
+        judge = partial(books.judge, [self.hub_book], processors, journals, whole=True)
         try:
             return await trio.to_thread.run_sync(judge)
         except (books.Unusable, OSError) as error:

@@ -26,6 +26,8 @@ def test_news_goes_to_everyone_and_is_acknowledged(bench: Any) -> None:
     assert [(event.event, event.code) for event in bench.events] == [("usm", "979")] * 2 + [
         ("usm-acknowledged", "979")
     ] * 2
+    assert [event.why for event in bench.said("usm")] == [event.why for event in bench.said("usm-acknowledged")]
+    assert len({event.why for event in bench.events}) == 2, "to each its own"
     assert not bench.scheme.faults
 
 
@@ -119,6 +121,20 @@ def test_a_cap_counts_what_was_sent_and_received(bench: Any) -> None:
     ) == []  # fmt: skip
     bench.respond(link, bench.out(link)[0], "0000")
     assert bench.submit(link, trn="A3") == ["0000"]
+
+
+def test_what_comes_back_does_not_count_towards_the_cap(make_bench: Any) -> None:
+    """A scheme return moves the money back."""
+    bench = make_bench(asynchronous_answer="at-once")
+    link, beta = bench.link(), bench.link("beta")
+    announce(bench, "978", {105: "0000000000020000"})
+    bench.out(link)
+    order = {"creditor_agent": "700003", "processing_code": "300000"}
+    assert bench.submit(link, **order, trn="A1") == ["0000"]
+    assert bench.submit(link, **order, trn="A2") == ["9942"]
+    bench.respond(beta, bench.out(beta)[0], "1114")
+    assert bench.submit(link, **order, trn="A3") == ["0000"]
+    assert bench.submit(link, **order, trn="A4") == ["9942"]
 
 
 @pytest.mark.parametrize(

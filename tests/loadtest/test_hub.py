@@ -246,6 +246,53 @@ async def test_a_wrong_response_is_a_fault(autojump_clock: object, scene: Any, h
     assert scene.said("fault")[0].why == said
 
 
+async def test_a_reversal_is_answered_where_it_came_and_once(autojump_clock: object, scene: Any) -> None:
+    """On another connection, or more often than asked, the response is a fault; a late one to each request is none."""
+    one, two = await scene.dial("a"), await scene.dial("b")
+    scene.hub.start(1, 0.5, "constant")
+    await two.payment()
+    first, again = await one.reversal(), await two.reversal()
+    await one.respond(first)
+    assert (first.mti, again.mti) == ("9420", "9421")
+    await two.respond(again)
+    await trio.sleep(0.1)
+    assert not scene.scheme.faults
+    for participant in (one, two):
+        await participant.respond(again)
+        await trio.sleep(0.1)
+    assert list(scene.scheme.faults) == ["9430 more often than it was asked for"] * 2
+    assert len(scene.said("reversed")) == 1
+
+
+async def test_a_reversal_answered_on_another_connection_is_a_fault(autojump_clock: object, scene: Any) -> None:
+    """And settles nothing: the hub goes on asking where it asked."""
+    one, two = await scene.dial("a"), await scene.dial("b")
+    scene.hub.start(1, 0.5, "constant")
+    await two.payment()
+    reversal = await one.reversal()
+    await two.respond(reversal)
+    await trio.sleep(0.1)
+    assert list(scene.scheme.faults) == ["9430 on another connection than its reversal's"]
+    assert not scene.said("reversed")
+    await one.respond(reversal)
+    await scene.hub.finish()
+    assert len(scene.said("reversed")) == 1
+
+
+@pytest.mark.parametrize(("code", "faults"), [("0000", 1), ("0083", 1), ("1100", 0)])
+async def test_what_was_reversed_is_not_accepted_any_more(
+    autojump_clock: object, scene: Any, code: str, faults: int
+) -> None:
+    """A 9210 after the 9430 may refuse: it cannot accept what was taken back."""
+    participant = await scene.dial()
+    scene.hub.start(1, 0.5, "constant")
+    payment = await participant.payment()
+    await participant.respond(await participant.reversal())
+    await participant.respond(payment, code)
+    await trio.sleep(0.1)
+    assert list(scene.scheme.faults) == [f"said {code} after it had answered the reversal"] * faults
+
+
 async def test_a_response_on_another_connection_is_a_fault(autojump_clock: object, scene: Any) -> None:
     """A response is valid only on the connection that brought its request."""
     one, two = await scene.dial("a"), await scene.dial("b")

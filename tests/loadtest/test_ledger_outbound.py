@@ -25,7 +25,7 @@ def story(fpid: str, at: int, code: str = "0000", by: str = "receiver", *, node:
 
 def ends(fpid: str, at: int, kind: str, *, sent: bool) -> Books:
     """Submitted, and then nobody said anything."""
-    left: Books = [H("submitted", fpid, mti="9200")] if sent else []
+    left: Books = [H("submitted", fpid, link=1, mti="9200")] if sent else []
     return [
         P("submitting", fpid, key="k" + fpid), J(at, "SUBMITTED", fpid, key="k" + fpid), *left,
         J(at + 1, kind, fpid), P("submitted", fpid, status=200, state=kind),
@@ -34,11 +34,29 @@ def ends(fpid: str, at: int, kind: str, *, sent: bool) -> Books:
 
 
 def declined_here(fpid: str, at: int) -> Books:
+    """After news."""
     return [
-        P("submitting", fpid), J(at, "SUBMITTED", fpid), J(at + 1, "SETTLED", fpid, "9943", by="gateway"),
+        H("usm", code="971"), J(at, "USM"), P("noticed", position=at, kind="USM"), J(at + 1, "TOLD", told=at),
+        P("submitting", fpid), J(at + 2, "SETTLED", fpid, "9943", by="gateway"),
         P("submitted", fpid, "9943", status=200, state="SETTLED", by="gateway"),
-        P("noticed", fpid, "9943", position=at + 1, kind="SETTLED"), J(at + 2, "TOLD", told=at + 1),
+        P("noticed", fpid, "9943", position=at + 2, kind="SETTLED"), J(at + 3, "TOLD", told=at + 2),
     ]  # fmt: skip
+
+
+def received(fpid: str, at: int, code: str = "0000", *, link: int = 2) -> Books:
+    """The other end: sent on by the hub, and answered by its receiver in time."""
+    return [
+        H("sent", fpid, link=link, mti="9200"), J(at, "RECEIVED", fpid), P("asked", fpid), P("answered", fpid, code),
+        J(at + 1, "ANSWERED", fpid, code), H("replied", fpid, code=code),
+    ]  # fmt: skip
+
+
+def asynchronous(fpid: str, at: int) -> Books:
+    """Its sender was told 0000 before its receiver had said anything."""
+    outcome = H("outcome", fpid, code="0000")
+    return [
+        H("outcome", fpid, code="0000", why="asynchronous") if event == outcome else event for event in story(fpid, at)
+    ]
 
 
 def tried(fpid: str, *statuses: int) -> Books:
@@ -82,7 +100,7 @@ def test_true_books_balance_and_every_submission_has_its_account() -> None:
     """Each account once, and nothing lost."""
     verdict = judge(
         story("a", 1), story("q", 4, "0083"), story("r", 7, "1114"), declined_here("d", 10),
-        ends("k", 13, "UNKNOWN", sent=True), ends("s", 16, "UNSENT", sent=False), tried("n", 503, 503),
+        ends("k", 14, "UNKNOWN", sent=True), ends("s", 17, "UNSENT", sent=False), tried("n", 503, 503),
         tried("i", 422), tried("u", 0, 504),
     )  # fmt: skip
     assert broken(verdict) == set()
@@ -107,7 +125,8 @@ def test_a_repeat_with_the_same_answer_is_one_payment() -> None:
 def test_unknown_may_be_settled_later() -> None:
     """And both are told."""
     books: Books = [
-        *ends("a", 1, "UNKNOWN", sent=True), H("outcome", "a", code="0000"), H("answered", "a", code="0000"),
+        *ends("a", 1, "UNKNOWN", sent=True), H("relayed", "a"), H("outcome", "a", code="0000"),
+        H("answered", "a", link=1, code="0000"),
         J(4, "SETTLED", "a", "0000", by="receiver"), P("noticed", "a", "0000", position=4, kind="SETTLED"),
         J(5, "TOLD", told=4),
     ]  # fmt: skip
@@ -149,18 +168,21 @@ def test_two_sites_may_have_the_same_payment() -> None:
 
 def test_a_payment_that_crossed_two_gateways_is_judged_at_both_ends() -> None:
     """It has an account in each direction, and one code."""
-    received: Books = [
-        H("sent", "a", mti="9200"), J(11, "RECEIVED", "a"), P("asked", "a"), P("answered", "a", "0000"),
-        J(12, "ANSWERED", "a", "0000"), H("replied", "a", code="0000"),
-    ]  # fmt: skip
-    verdict = judge(without(story("a", 8), lambda event: event == H("end")), received)
+    verdict = judge(story("a", 8), received("a", 11))
     assert broken(verdict) == set()
     assert (verdict.accounts["answered"], verdict.outbound["accepted"]) == (1, 1)
 
 
+def test_what_is_refused_after_its_sender_was_told_otherwise_comes_back() -> None:
+    """And the scheme return is a payment that must arrive; one that was accepted does not come back."""
+    back: Books = [H("returned", "a", code="1114", why="b"), *received("b", 13)]
+    assert broken(judge(asynchronous("a", 8), received("a", 11, "1114"), back)) == set()
+    assert broken(judge(asynchronous("a", 8), received("a", 11))) == set()
+
+
 def test_an_injected_answer_that_settles_nothing_changes_nothing() -> None:
     """The hub says that it malfunctioned; the repeat is answered."""
-    books: Books = [*repeated(), H("answered", "a", code="9909", why="malfunction")]
+    books: Books = [*repeated(), H("answered", "a", link=1, code="9909", why="malfunction")]
     verdict = judge(books)
     assert broken(verdict) == set()
     assert verdict.figures["answers injected"] == 1
@@ -227,7 +249,7 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
         {"only-submitted"},
     ),
     "a repeat that says that it is new": (
-        [H("submitted", "a", mti="9200") if event == H("submitted", "a", link=2, mti="9201") else event
+        [H("submitted", "a", link=2, mti="9200") if event == H("submitted", "a", link=2, mti="9201") else event
          for event in repeated()],
         {"sent-once"},
     ),
@@ -252,7 +274,8 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
         {"never-failed", "settled-as-answered"},
     ),
     "settled otherwise than answered": (
-        [H("answered", "a", code="0083") if event == H("answered", "a", link=1, code="0000") else event
+        [H("answered", "a", link=1, code="0083") if event == H("answered", "a", link=1, code="0000")
+         else H("outcome", "a", code="0083") if event == H("outcome", "a", code="0000") else event
          for event in story("a", 1)],
         {"settled-as-answered"},
     ),
@@ -262,9 +285,46 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
     ),
     "settled by the wrong one": (story("a", 1, "0000", by="hub"), {"settled-as-answered"}),
     "declined here, and the hub answered": (
-        [*declined_here("a", 1), H("submitted", "a", mti="9200"), H("answered", "a", code="0000")],
-        {"settled-as-answered"},
+        [*declined_here("a", 1), J(5, "RETRIED", "a"), H("submitted", "a", mti="9200"), H("relayed", "a"),
+         H("outcome", "a", code="9943"), H("answered", "a", code="9943"), J(6, "SETTLED", "a", "9943", by="hub"),
+         P("noticed", "a", "9943", position=6, kind="SETTLED"), J(7, "TOLD", told=6)],
+        {"settled-as-answered", "settled-once"},
     ),
+    "declined here without any news": (
+        [J(1, "STARTED"), *without(declined_here("a", 2), lambda event: event == H("usm", code="971"))],
+        {"declined-by-news"},
+    ),
+    "declined here before the news": (
+        [J(1, "STARTED"), H("usm", code="971"), P("submitting", "a"), J(2, "SETTLED", "a", "9943", by="gateway"),
+         P("submitted", "a", status=0), P("noticed", "a", "9943", position=2, kind="SETTLED"), J(3, "TOLD", told=2),
+         J(4, "USM"), P("noticed", position=4, kind="USM"), J(5, "TOLD", told=4)],
+        {"declined-by-news"},
+    ),
+    "answered otherwise than its outcome": (
+        [H("outcome", "a", code="1114") if event == H("outcome", "a", code="0000") else event
+         for event in story("a", 1)],
+        {"hub-honest"},
+    ),
+    "answered twice, with two codes": ([*story("a", 1), H("answered", "a", link=1, code="1114")], {"hub-honest"}),
+    "answered, and never decided": (
+        without(story("a", 1), lambda event: event == H("outcome", "a", code="0000")),
+        {"hub-honest"},
+    ),
+    "accepted, and never passed on": (
+        without(story("a", 1), lambda event: event == H("relayed", "a")),
+        {"hub-honest"},
+    ),
+    "passed on, and never submitted": ([H("relayed", "x")], {"hub-honest"}),
+    "decided, and never submitted": ([H("outcome", "x", code="1114")], {"hub-honest"}),
+    "answered on a connection that never asked": (
+        [*story("a", 1), H("answered", "a", link=9, code="0000")],
+        {"hub-honest"},
+    ),
+    "submitted, and no attempt is booked": (
+        without(story("a", 1), lambda event: isinstance(event, ProcessorEvent) and event.event == "submitted"),
+        {"processor-honest"},
+    ),
+    "submitted under two keys": ([P("submitting", "a", key="other"), *story("a", 1)], {"processor-honest"}),
     "settled twice": (
         [*story("a", 1), J(4, "SETTLED", "a", "0000", by="receiver"), P("noticed", "a", position=4),
          J(5, "TOLD", told=4)],
@@ -290,13 +350,37 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
     ),
     "a settlement not told": (story("a", 1)[:-2], {"told"}),
     "accepted at one end and refused at the other": (
-        [*story("a", 8), H("sent", "a", mti="9200"), J(11, "RECEIVED", "a"), P("asked", "a"),
-         P("answered", "a", "1114"), J(12, "ANSWERED", "a", "1114"), H("replied", "a", code="1114")],
+        [*story("a", 8), *received("a", 11, "1114")],
         {"both-ends-agree"},
     ),
     "refused by the hub, and accepted by its receiver in time": (
-        [*story("a", 8, "9911", by="hub"), H("sent", "a", mti="9200"), J(11, "RECEIVED", "a"), P("asked", "a"),
-         P("answered", "a", "0000"), J(12, "ANSWERED", "a", "0000"), H("replied", "a", code="0000")],
+        [*story("a", 8, "9911", by="hub"), *received("a", 11)],
+        {"both-ends-agree"},
+    ),
+    "accepted, and reversed": (
+        [*story("a", 8), *received("a", 11), H("reversal-sent", "a"), H("reversed", "a", code="0000"),
+         J(13, "REVERSED", "a"), P("noticed", "a", position=13, kind="REVERSED"), J(14, "TOLD", told=13)],
+        {"both-ends-agree"},
+    ),
+    "refused after its sender was told otherwise, and it does not come back": (
+        [*asynchronous("a", 8), *received("a", 11, "1114")],
+        {"both-ends-agree"},
+    ),
+    "accepted, and it comes back": (
+        [*asynchronous("a", 8), *received("a", 11), H("returned", "a", why="b"), *received("b", 13)],
+        {"both-ends-agree"},
+    ),
+    "it comes back twice": (
+        [*asynchronous("a", 8), *received("a", 11, "1114"), H("returned", "a", why="b"), H("returned", "a", why="c"),
+         *received("b", 13), *received("c", 15)],
+        {"both-ends-agree"},
+    ),
+    "it comes back, and the scheme return was never sent": (
+        [*asynchronous("a", 8), *received("a", 11, "1114"), H("returned", "a", why="b")],
+        {"both-ends-agree"},
+    ),
+    "a synchronous one comes back": (
+        [*story("a", 8), *received("a", 11), H("returned", "a", why="b"), *received("b", 13)],
         {"both-ends-agree"},
     ),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from gateway.wire.codec import join_mac
 from gateway.wire.message import NetworkRequest
 from hsm import reference
 from loadtest.keys import mac_of
+from loadtest.switch import SIGNED_BEFORE
 from tests.loadtest.conftest import payment_request as request
 
 
@@ -19,7 +20,7 @@ def begin(bench: Any, link: Any, use: str, **more: Any) -> tuple[Any, bytes, str
     assert isinstance(change, NetworkRequest)
     assert (change.mti, change.function_code, change.fault) == ("9804", "811", 0)
     assert change.key_data[0] == {"hub": "1", "own": "2"}[use]
-    assert change.key_data[-6:] == check
+    assert (change.key_data[-6:] == check) is (more.get("spoilt") != "check")
     return change, bytes.fromhex(change.key_data[1:-6]), check
 
 
@@ -43,14 +44,14 @@ def test_the_hubs_key_changes_when_it_is_verified(bench: Any) -> None:
     (answer,) = bench.out(link, key=key)
     assert answer.action_code == "0000"
     assert bench.scheme.rekey.statistics()["alpha"]["checks"]["hub"] == check
-    assert [event.why for event in bench.said("key")] == [
-        f"alpha: hub {step}" for step in ("announced", "taken", "in force")
-    ]
+    assert [(event.why, event.code) for event in bench.said("key")] == [
+        ("alpha: hub announced", check), ("alpha: hub taken", check), ("alpha: hub in force", ""),
+    ]  # fmt: skip
     assert not bench.scheme.faults
 
 
 def test_the_participants_key_changes_and_the_old_one_is_accepted_for_an_overlap(make_bench: Any) -> None:
-    """Both are right from the 811 on; after the overlap only the new one, and what the old one signs is counted."""
+    """Both are right from its 0000 on; after the overlap only the new one, and what the old one signs is counted."""
     bench = make_bench(overlap_s=5.0)
     link = bench.link()
     old = bench.keys["alpha", "own"]
@@ -71,6 +72,58 @@ def test_the_participants_key_changes_and_the_old_one_is_accepted_for_an_overlap
     assert (advice.mti, advice.function_code) == ("9624", "690")
     assert bench.scheme.counts["refused for a superseded key"] == 1
     assert list(bench.scheme.faults) == ["9200: signed with a superseded key"]
+
+
+@pytest.mark.parametrize("spoilt", ["", "check"])
+def test_a_key_is_no_key_before_the_participant_has_taken_it(bench: Any, spoilt: str) -> None:
+    """Announced is not taken; spoilt is never taken. What it signs is refused, and said to be that."""
+    link = bench.link()
+    change, wrapped, _ = begin(bench, link, "own", spoilt=spoilt)
+    new = aes_key_unwrap(bench.transport, wrapped)
+    bench.say(link, request(), key=new)
+    (advice,) = bench.out(link)
+    assert (advice.mti, advice.function_code) == ("9624", "690")
+    assert list(bench.scheme.faults) == ["9200: signed with a key that was announced, and not taken"]
+    assert bench.scheme.counts["refused for a key not taken"] == 1
+    bench.confirm(link, change, "1909" if spoilt else "0000")
+    bench.say(link, request(), key=new)
+    assert bench.codes(link) == ([] if spoilt else ["0000"])
+
+
+def test_the_overlap_of_a_key_ends_though_another_is_on_its_way(make_bench: Any) -> None:
+    """And what is only announced does not come in its place."""
+    bench = make_bench(overlap_s=2.0)
+    link = bench.link()
+    change, _, check = begin(bench, link, "own")
+    bench.confirm(link, change)
+    bench.manage(link, "886", f"2{check}")
+    bench.out(link)
+    bench.wait(1)
+    _, wrapped, _ = begin(bench, link, "own")
+    bench.wait(1.2)
+    bench.say(link, request(), key=aes_key_unwrap(bench.transport, wrapped))
+    bench.say(link, request())
+    assert list(bench.scheme.faults) == [
+        "9200: signed with a key that was announced, and not taken", "9200: signed with a superseded key",
+    ]  # fmt: skip
+
+
+def test_what_the_key_before_signs_is_counted_when_the_new_one_should(bench: Any) -> None:
+    """A few seconds after it is in force: right still, and a figure."""
+    link = bench.link()
+    change, wrapped, check = begin(bench, link, "own")
+    new = unwrap(bench, wrapped, check)
+    bench.confirm(link, change)
+    bench.wait(5)
+    bench.say(link, request(trn="A0"))
+    bench.manage(link, "886", f"2{check}")
+    for number, (wait_s, key) in enumerate(((0.0, None), (1.5, None), (0.6, new), (0.0, None), (0.0, None)), 1):
+        bench.wait(wait_s)
+        bench.say(link, request(trn=f"A{number}"), key=key)
+    bench.manage(link, "831")
+    assert bench.codes(link) == ["0000"] * 6
+    assert bench.scheme.counts[SIGNED_BEFORE] == 3
+    assert not bench.scheme.faults
 
 
 @pytest.mark.parametrize("spoilt", ["check", "wrapping"])

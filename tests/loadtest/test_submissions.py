@@ -145,6 +145,20 @@ def test_the_same_content_gets_the_stored_answer_on_the_link_that_asks(bench: An
     assert [event.link for event in bench.said("answered")] == [1, 2, 1, 2]
 
 
+def test_a_known_payment_that_comes_as_new_is_counted(bench: Any) -> None:
+    """Not a fault: two sites may both send one. A repeat is not counted, nor another participant's payment."""
+    link, beta = bench.link(), bench.link("beta")
+    assert bench.submit(link) == ["0000"]
+    assert bench.submit(link, mti="9201") == ["0000"]
+    assert bench.submit(beta, sender="700003", debtor_agent="700003") == ["0000"]
+    assert not bench.scheme.counts["9200 again"]
+    assert bench.submit(link) == ["0000"]
+    bench.submit(link, **TO_BETA, trn="A2")
+    bench.submit(bench.link(), **TO_BETA, trn="A2")
+    assert bench.scheme.counts["9200 again"] == 2
+    assert not bench.scheme.faults
+
+
 def test_a_repeat_of_an_unknown_payment_is_a_new_one(bench: Any) -> None:
     """9201 without a 9200 before."""
     assert bench.submit(bench.link(), mti="9201") == ["0000"]
@@ -299,6 +313,10 @@ def test_answered_at_once_it_may_still_come_back(make_bench: Any) -> None:
     bench.respond(receiver, bench.out(receiver)[0], "1161")
     (back,) = bench.out(sender)
     assert back.return_code == "00000003"
+    (event,) = bench.said("returned")
+    assert (event.fpid, event.code, event.why) == (
+        fpid_hash(fpid_of(request(**STANDING_ORDER))), "1161", fpid_hash(fpid_of(back)),
+    )  # fmt: skip
 
 
 def test_a_receiver_that_never_answers_sends_it_back_in_the_end(make_bench: Any) -> None:

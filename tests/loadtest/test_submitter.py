@@ -238,6 +238,20 @@ async def test_without_a_response_the_same_key_is_submitted_again(
     assert [event.status for event in scene.booked() if event.event == "submitted"] == [0, 200]
 
 
+async def test_an_attempt_that_ends_with_the_processor_is_booked(autojump_clock: object) -> None:
+    """Without a response: the book says of each payment how it went."""
+    async with trio.open_nursery() as nursery:
+        scene = Scene(Door(nursery), nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.door.silent = True
+        scene.pay(2)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [event.status for event in scene.booked() if event.event == "submitted"] == [0, 0]
+    assert len({event.fpid for event in scene.booked()}) == 2
+    scene.mock.book.close()
+
+
 async def test_a_kept_connection_that_was_closed_is_no_attempt(scene: Scene, autojump_clock: object) -> None:
     """The call crossed with the closing: it goes again over a new connection, at once."""
     cut = iter([False, True])
