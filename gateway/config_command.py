@@ -104,6 +104,8 @@ def summary(configuration: config.Configuration) -> Iterator[str]:
     )
     end = "gets no answer" if pair.stand_in.otherwise == "nothing" else "is refused"
     yield f"stand-in mode {pair.stand_in.mode}; what it may not accept {end} after {times.last_moment_s:g} s"
+    door = configuration.node.submissions
+    yield f"payments are submitted at {door.host}:{door.port}" if door else "nobody submits payments here"
     yield f"pair fingerprint {configuration.fingerprint()}: the other site must show the same"
 
 

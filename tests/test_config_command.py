@@ -78,7 +78,7 @@ def test_limits_are_said() -> None:
     """What a type allows stands in the example."""
     text = EXAMPLE
     assert "[2 | 4]\n#header_bytes = 4\n" in text
-    assert "[>0 ≤2592000]\n#stand_in_after_s = 5.0\n" in text
+    assert "[≥0.001 ≤2592000]\n#stand_in_after_s = 5.0\n" in text
     assert "[1[0-9]{3}]\n#reversed_code" in text
 
 
@@ -99,7 +99,8 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.example:8301, hub-2 hub-2.example:8301; tokens hsm-1")
     assert "stand-in after 5 s (with 0083), no reply after 9 s, the hub gives up after 10 s" in lines[1]
     assert lines[2] == "stand-in mode timer; what it may not accept is refused after 8 s"
-    assert lines[3] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
+    assert lines[3] == "nobody submits payments here"
+    assert lines[4] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
