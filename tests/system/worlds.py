@@ -1,18 +1,22 @@
 """What system tests do with a world of real processes."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
 from loadtest.ledger import Verdict
+from loadtest.switch import SIGNED_BEFORE
 from loadtest.world import Plan, World, http
 
 FAST = Plan(stand_in_after_s=0.4, patience_s=4.0)
 """Deadlines short enough for a test to see them pass, as long as is fair on a busy machine."""
+TROUBLE = frozenset({"unknown", "unsent", "invalid", "unreached", "lost", "parked", "nothing was paid"})
+"""What a test does not meet unless it is about that: accounts of the ledger, notices that were parked, idleness."""
 WITHIN_S = 60.0
 """No test waits longer for anything."""
 
@@ -40,22 +44,44 @@ async def load(it: World, rate: float, duration_s: float) -> None:
     await it.hub("start", rate=rate, duration=duration_s, model="poisson", seed=1)
 
 
-async def end(it: World) -> Verdict:
-    """Let everything get its outcome and be told, stop every part, and judge the books."""
+async def end(it: World, *, may: Collection[str] = ()) -> Verdict:
+    """Let everything get its outcome and be told, stop every part, and judge the books.
+
+    `may`: what of `TROUBLE` is no surprise in this test.
+    """
     await it.settled()
     assert await it.told_everything(WITHIN_S), "everything is told"
     assert await it.stop_gateway() == 0
     hub = await it.finish_hub()
     assert not hub["faults"], hub["faults"]
+    assert not hub["counts"].get(SIGNED_BEFORE), "what leaves is signed with the key in force"
+    if it.plan.data_centres == 1:
+        assert not hub["counts"].get("9200 again"), "a request that may have left goes again as a repeat"
     await it.stop_processor()
     verdict = await it.verdict()
     assert verdict.balances, verdict
+    found = {
+        *(name for accounts in (verdict.accounts, verdict.outbound) for name, count in accounts.items() if count),
+        *(["parked"] if verdict.figures.get("parked") else []),
+        *(["nothing was paid"] if not verdict.sent + verdict.submitted else []),
+    }
+    assert not (found & TROUBLE) - set(may), verdict
     return verdict
 
 
 def log_of(it: World, name: str = "gateway") -> list[dict[str, Any]]:
     """The gateway's log, line by line."""
-    text = (it.directory / f"{name}.log").read_bytes()
+    return _lines(it.directory / f"{name}.log")
+
+
+def held(it: World) -> bool:
+    """Whether any gateway has signed off to receive for a time, and says so: the machine was too busy for it."""
+    logs = (gateway.bank.directory / f"{gateway.output}.log" for gateway in it.gateways)
+    return any(line["event"] == "links on hold: signing off to receive" for log in logs for line in _lines(log))
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    text = log.read_bytes()
     return [msgspec.json.decode(line, type=dict[str, Any]) for line in text.splitlines() if line.startswith(b"{")]
 
 
