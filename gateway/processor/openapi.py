@@ -144,7 +144,8 @@ life and for as long as its FPID is remembered (seven business days unless confi
 * The same key with other content is refused (409). So is another key with the TxId, payment type, date, currency and
   InstgAgt of a payment that has a key already: together these make its FPID.
 * UNKNOWN and the same key again: another round of repeats begins, of the very same payment, when there is a link to
-  repeat it on; otherwise you hear UNKNOWN again, and never a 503. Ask as often as you like, and never submit it under a new key: the first may have been paid.
+  repeat it on; otherwise you hear UNKNOWN again, and never a 503. Ask as often as you like, and never submit it under a
+  new key: the first may have been paid.
 * UNSENT and the same key again: it is submitted anew. Nothing of it had left.
 * The same key and content at the gateway's other site makes the same FPID there: the hub takes it for the same payment.
   After a 503 here go there. After silence, a broken connection, a 504 or 202 stay with the site that may have it, as
