@@ -292,7 +292,8 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     start_within_s: Seconds = 10.0
     """How long a worker may take to load the library, log in and find its keys."""
     install_within_s: Seconds = 5.0
-    """How long a token may take to unwrap a new key and prove it; what waits for its MACs waits as long."""
+    """How long a token may take to unwrap a new key and prove it. Tokens do so one by one, and make no MACs meanwhile:
+    the hub hears of a new key within this time for each of them."""
     wrapping_mechanism: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
     """The token's number of the mechanism that `pair.keys.wrapping` names, where it is not the usual one (RFC 5649 is
     0x210B in PKCS#11 3.1, and 0x210A in SoftHSM, which is the usual one here). 0: the usual one."""

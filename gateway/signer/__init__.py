@@ -18,10 +18,10 @@ Which token is trusted: at its start, and every `tokens.PROBE_EVERY_S` seconds, 
 each key, and the pool compares these values. The larger group of agreeing tokens serves; in a tie the group with the
 token that stands first in the configuration. The others are kept out, each with an error in the log.
 
-A key that comes in band is unwrapped in every token that serves, and taken when more of them proved its check value
-than failed; then a token that cannot have it does not serve. A token that was away gets every key of today before it
-serves. Keys are never removed from a token: another gateway may share it, and be behind. Their custodians do that
-(hsm/README.md).
+A key that comes in band is unwrapped in every token that serves, one after the other, and taken when more of them
+proved its check value than failed; then a token that cannot have it does not serve. A token that was away gets every
+key of today before it serves. Keys are never removed from a token: another gateway may share it, and be behind. Their
+custodians do that (hsm/README.md).
 
 A wrong PIN is never tried twice, because a few wrong ones lock a token: the token stays out until its PIN file changes
 or the gateway is restarted.

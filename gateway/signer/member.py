@@ -8,9 +8,8 @@ import trio
 
 from gateway import config, metrics
 from gateway.signer.breaker import Breaker
-from gateway.signer.messages import Shown
+from gateway.signer.messages import Held, Shown
 from gateway.signer.process import Worker
-from gateway.work import Install
 from gateway.work import MacJob as Job
 
 State = Literal[
@@ -43,7 +42,7 @@ class Batch:
 
     __slots__ = ("due_s", "jobs", "number", "sent_s", "told", "within_s")
 
-    def __init__(self, number: int, jobs: list[Job], sent_s: float, within_s: float, told: tuple[Install, ...]) -> None:
+    def __init__(self, number: int, jobs: list[Job], sent_s: float, within_s: float, told: tuple[Held, ...]) -> None:
         self.number = number
         self.jobs = jobs
         self.sent_s = sent_s
@@ -64,8 +63,10 @@ class Member:
         self.why = "starting"
         self.tried = False
         """Its first attempt is over or has shown its keys."""
-        self.told: tuple[Install, ...] = ()
+        self.told: tuple[Held, ...] = ()
         """The keys that its worker was told to have, last."""
+        self.learning = False
+        """It was told a key that it may have to unwrap, and gets no jobs until it has shown its keys."""
         self.has: Shown | None = None
         """What it showed last; kept while it is away: it still has a say in which keys are right."""
         self.worker: Worker | None = None
@@ -89,6 +90,7 @@ class Member:
     def begin(self) -> None:
         """Before another worker."""
         self.fault = None
+        self.learning = False
         self.shown = trio.Event()
 
     def health(self) -> TokenHealth:

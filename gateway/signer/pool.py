@@ -101,8 +101,9 @@ class Signer:
     def install(self, key: Install) -> None:
         """Have every token that serves unwrap this key and prove its check value; `on_installed` says what came of it.
 
-        Within `install_within_s`, or not much longer. When it came to good the key is held; otherwise nothing has
-        changed.
+        One token after the other, while the others make MACs: each has `install_within_s`, and commonly takes
+        milliseconds. When it came to good the key is held; otherwise nothing has changed. A key that is held already
+        may come with another wrapped value, and has that from then on.
         """
         self._tokens.install(key)
 

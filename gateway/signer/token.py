@@ -19,17 +19,20 @@ until the next probe.
 A key that comes in band is unwrapped in the token, under the transport key, and its value is nowhere else. It is first
 a session object, and only when that shows the right check value does it become a permanent key, sensitive and not
 extractable, that may only sign. The same key again is found by its label and compared. Two gateways that share a token
-may unwrap one key into it at the same time: both objects are the same key then, and any of them does. Nothing is ever
-removed from a token here: another gateway may need it still.
+may unwrap one key into it at the same time: both objects are the same key then, and any of them does. One that another
+process is writing this very moment is seen half made (SoftHSM writes in steps), and stays so for ever when that process
+is killed. So what does not work is looked at again for a short while, and then counts as little as if it were not
+there. Nothing is ever removed from a token here: another gateway may need it still.
 """
 
 import contextlib
 import hmac
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
@@ -56,10 +59,21 @@ _KEY_TYPES = {
 }
 TWINS_MAX = 8
 """Objects of one label that are compared: as many gateways may have unwrapped the same key at the same time."""
+HALVES_MAX = 64
+"""Objects of one label that are looked at: among them may be some that a killed process left half made."""
+LOOK_EVERY_S = 0.02
+"""How often a key that is half made is looked at again."""
+LOOK_MAX_S = 0.5
+"""For how long at most, and for no more than a part (`LOOK_PART`) of what the pool allows for its question. Making one
+takes milliseconds."""
+LOOK_PART = 0.25
 _ENCIPHERING = {
     KeyType.AES: (Mechanism.AES_ECB, 16), KeyType.DES2: (Mechanism.DES3_ECB, 8), KeyType.DES3: (Mechanism.DES3_ECB, 8),
 }  # fmt: skip
 """How a block of zeros is enciphered, and its length."""
+
+
+_Found = TypeVar("_Found")
 
 
 class TokenFault(Exception):
@@ -80,18 +94,27 @@ class OpenToken:
         self._macs: list[Mac] = []
         """In the order of `_held`: what a batch names by its index."""
         self._made: dict[str, Mac] = {}
+        self._proved: dict[str, Install] = {}
+        """By label: with the value that unwraps to it."""
         self._copies: dict[str, list[Any]] = {}
         self._failures: dict[str, str] = {}
-        self.hold(start.keys)
+        self._look_until_s = 0.0
+        self._hold(start.keys, start.start_within_s)
 
     def hold(self, keys: tuple[Held, ...]) -> None:
         """Have these keys from now on, installing those that came in band and are not there yet.
 
-        Raises `TokenFault` when one that is needed cannot be had.
+        Raises `TokenFault` when one that is needed cannot be had. One that is not, and comes with another value for a
+        key that is there, leaves that key as it is when it cannot be had.
         """
+        self._hold(keys, self._start.install_within_s)
+
+    def _hold(self, keys: tuple[Held, ...], within_s: float) -> None:
+        self._look_for(within_s)
         labels = {each.key.label for each in keys}
         for label in [label for label in self._made if label not in labels]:
             del self._made[label]
+            self._proved.pop(label, None)
             for copy in self._copies.pop(label, []):
                 with contextlib.suppress(pkcs11.PKCS11Error):
                     copy.destroy()
@@ -100,24 +123,25 @@ class OpenToken:
 
     def _have(self, each: Held) -> Mac:
         label = each.key.label
-        if label not in self._made:
-            try:
-                if each.key.wrapped:
-                    self._install(each.key)
+        try:
+            if each.key.wrapped and self._proved.get(label) != each.key:
+                self._install(each)
+                self._proved[label] = each.key
+            if label not in self._made:
                 self._made[label] = self._mac_of(label, copy=True, twins=bool(each.key.wrapped))
-            except TokenFault as error:
-                if each.needed:
-                    raise
-                self._failures[label] = error.fault.why
-                return _missing
-        return self._made[label]
+        except TokenFault as error:
+            if each.needed:
+                raise
+            self._failures[label] = error.fault.why
+        return self._made.get(label, _missing)
 
     def show(self) -> Shown:
         """What is in the token now."""
+        self._look_for(self._start.batch_within_s)
         values: dict[str, str] = {}
         failures = dict(self._failures)
         for each in self._held:
-            if each.key.label in failures:
+            if each.key.label not in self._made:
                 continue
             try:
                 mac = self._mac_of(each.key.label, copy=False, twins=bool(each.key.wrapped))
@@ -168,6 +192,25 @@ class OpenToken:
     # --- keys in the token
 
     def _mac_of(self, label: str, *, copy: bool, twins: bool) -> Mac:
+        if not twins:
+            return self._mac_now(label, copy=copy, twins=False)
+        return self._patiently(lambda: self._mac_now(label, copy=copy, twins=True))
+
+    def _look_for(self, within_s: float) -> None:
+        """From now on the pool waits for so long."""
+        self._look_until_s = time.monotonic() + min(LOOK_MAX_S, LOOK_PART * within_s)
+
+    def _patiently(self, look: Callable[[], _Found]) -> _Found:
+        """What may be half made. Raises `TokenFault` when it is so for longer than we may look."""
+        while True:
+            try:
+                return look()
+            except TokenFault:
+                if time.monotonic() >= self._look_until_s:
+                    raise
+            time.sleep(LOOK_EVERY_S)
+
+    def _mac_now(self, label: str, *, copy: bool, twins: bool) -> Mac:
         found = self._key(label, copy=copy, twins=twins)
         with _as_fault(f'{self._start.algorithm} under "{label}" fails'):
             if self._start.algorithm == "des3-retail" and not self._start.retail_mechanism:
@@ -187,20 +230,36 @@ class OpenToken:
     def _key(self, label: str, *, copy: bool, twins: bool = False) -> Any:
         """The key of this label; `twins`: there may be several that are the same."""
         with _as_fault(f'the key "{label}" cannot be read'):
-            found = self._find(self._session, label)
+            found = self._twins(self._session, label) if twins else self._find(self._session, label)
             if not found or (len(found) > 1 and not twins):
                 what = "more than one" if found else "no"
                 raise TokenFault("no-key", f'{what} secret key labelled "{label}"')
             key = found[0]
             if any(each.key_type not in _KEY_TYPES[self._start.algorithm] for each in found):
                 raise TokenFault("no-key", f'the key "{label}" is not one for {self._start.algorithm}')
-            if len(found) > 1 and len({self._mac_with(each)(messages.CHECK_TEXT) for each in found[:TWINS_MAX]}) > 1:
+            if len(found) > 1 and len({self._mac_with(each)(messages.CHECK_TEXT) for each in found}) > 1:
                 raise TokenFault("no-key", f'different secret keys are labelled "{label}"')
             if copy:
                 with contextlib.suppress(pkcs11.PKCS11Error):
                     key = key.copy({Attribute.TOKEN: False})
                     self._copies.setdefault(label, []).append(key)
         return key
+
+    def _twins(self, session: Any, label: str) -> list[Any]:
+        """The keys of this label that work. Raises `TokenFault` when there are some and none does."""
+        found: list[Any] = []
+        trouble: pkcs11.PKCS11Error | TokenFault | None = None
+        with _as_fault(f'the key "{label}" cannot be read'):
+            for each in self._find(session, label)[:HALVES_MAX]:
+                try:
+                    self._mac_with(each)
+                except (pkcs11.PKCS11Error, TokenFault) as error:
+                    trouble = error
+                else:
+                    found.append(each)
+            if trouble is not None and not found:
+                raise trouble
+        return found[:TWINS_MAX]
 
     @staticmethod
     def _find(session: Any, label: str) -> list[Any]:
@@ -210,25 +269,28 @@ class OpenToken:
 
     # --- keys that come in band
 
-    def _install(self, key: Install) -> None:
+    def _install(self, each: Held) -> None:
         """Have the key in the token, for ever; nothing to do when it is there and is the same."""
-        with _as_fault(f'the key "{key.label}" cannot be installed'):
+        with _as_fault(f'the key "{each.key.label}" cannot be installed'):
             # a session of its own, because this one may not write; it is logged in as we are
             session = self._session.token.open(rw=True)
             try:
-                self._install_by(session, key)
+                self._install_by(session, each.key, proved_before=each.needed)
             finally:
                 session.close()
 
-    def _install_by(self, session: Any, key: Install) -> None:
-        there = self._find(session, key.label)
+    def _install_by(self, session: Any, key: Install, *, proved_before: bool) -> None:
+        try:
+            there = self._patiently(lambda: self._twins(session, key.label))
+        except TokenFault:
+            there = []  # none that works: there may be one now
         try:
             transport = self._transport(session)
             trial = self._unwrap(transport, key, {Attribute.SIGN: True})
             self._prove(transport, trial, key)
         except TokenFault:
             # the transport key has changed since then: what was proved once is shown to be that by its check value
-            if there and self._known_check(key.label).startswith(key.check):
+            if proved_before and there and self._known_check(key.label).startswith(key.check):
                 return
             raise
         mac = self._mac_with(trial)(messages.CHECK_TEXT)

@@ -5,6 +5,9 @@ job flow's business (`Flow`, which is `pool.Signer`).
 
 Which token is trusted: those whose keys are what most tokens have; without a majority, what the first one has. A worker
 is told its keys at its start, and again whenever they change (`wanted`); it serves when it has shown those of today.
+
+A new key is tried by one token after the other, and the one that does gets no jobs meanwhile: an unwrapping that hangs
+costs that token, and no MAC.
 """
 
 import os
@@ -90,7 +93,8 @@ class Tokens:
     ) -> None:
         self.members = [Member(token) for token in settings]
         self.serving: list[Member] = []
-        """Those that are used now: the local ones that serve, or, without any, the remote ones that do."""
+        """Those that are used now: the local ones that serve, or, without any, the remote ones that do; but none that
+        unwraps a key, which may take long."""
         self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
         self._mac = mac
         self._keys = keys
@@ -98,6 +102,8 @@ class Tokens:
         self._flow = flow
         self._open_worker = open_worker
         self._luck = luck
+        self._local = False
+        """A local token serves."""
         self._settled = False
         self._first_round = trio.Event()
         self._changed = trio.Event()
@@ -137,7 +143,7 @@ class Tokens:
         refusal = self.wanted.refusal(key)
         if refusal:
             self._flow.installed(key.label, False, refusal)
-        elif key.label in self.wanted.needed:
+        elif self.wanted.needed.get(key.label) == key:
             self._flow.installed(key.label, True, "")
         elif not asked:
             self._flow.installed(key.label, False, "no token serves")
@@ -146,22 +152,29 @@ class Tokens:
             self._tell_keys()
 
     def _tell_keys(self) -> None:
-        """Those that serve get the list of today; those that do not, when they have shown that of their start."""
+        """Those that serve get their list of today; those that do not, when they have shown that of their start."""
         for member in self.members:
             if member.state == "serving":
                 self._tell(member)
 
     def _tell(self, member: Member) -> None:
-        if member.told is self.wanted.order:
+        keys = self.wanted.to_have(member.token.name)
+        if member.told == keys:
             return
-        member.told = self.wanted.order
-        frame = messages.json_frame(messages.KEYS, self.wanted.to_have())
+        known = {each.key for each in member.told}
+        member.told = keys
+        if any(each.key.wrapped and each.key not in known for each in keys):
+            self._set_learning(member, learning=True)
+        frame = messages.json_frame(messages.KEYS, keys)
         self._flow.ask(member, frame, member.token.install_within_s)
 
     def _decide(self) -> None:
-        """Say which new keys the tokens have by now, and which not."""
-        while verdicts := self.wanted.verdicts():
+        """Say which new keys the tokens have by now, and which not; have the next token try what is on trial."""
+        while self.wanted.trials:
+            verdicts = self.wanted.verdicts()
             self._tell_keys()
+            if not verdicts:
+                return
             self._judge()
             for key, taken, why in verdicts:
                 self._flow.installed(key.label, taken, why)
@@ -228,8 +241,8 @@ class Tokens:
     async def _use(self, member: Member, worker: process.Worker) -> None:
         """Until `_lose` cancels it."""
         member.worker = worker
-        member.told = self.wanted.order
-        worker.send(messages.json_frame(messages.START, self._start(member.token)))
+        member.told = self.wanted.to_have(member.token.name)
+        worker.send(messages.json_frame(messages.START, self._start(member)))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.pump)
             nursery.start_soon(self._probe, member)
@@ -238,17 +251,19 @@ class Tokens:
                     frames = await worker.receive()
                 except process.WorkerLost:
                     self._lose(member, "crashed", "crashed: the worker ended")
+                    self._decide()
                 else:
                     self._hear(member, frames)
 
-    def _start(self, token: config.Token) -> messages.Start:
+    def _start(self, member: Member) -> messages.Start:
+        token = member.token
         return messages.Start(
             module=token.module,
             label=token.label,
             pin_file=token.pin_file,
             algorithm=self._mac.algorithm,
             retail_mechanism=token.retail_mechanism,
-            keys=self.wanted.to_have(),
+            keys=member.told,
             start_within_s=token.start_within_s,
             batch_within_s=token.batch_within_s,
             install_within_s=token.install_within_s,
@@ -301,7 +316,8 @@ class Tokens:
             if not member.under_way or member.under_way[0].jobs:
                 raise ValueError("keys shown that nobody asked for")
             told = self._flow.answered(member).told
-        if any(key.label not in shown.values and key.label not in shown.failures for key in told):
+        labels = shown.values.keys() | shown.failures.keys()
+        if any(each.key.label not in labels for each in told):
             raise ValueError("fewer keys shown than it was told to have")
         if not shown.checks and member.has is not None:
             shown = msgspec.structs.replace(shown, checks=member.has.checks)
@@ -310,6 +326,7 @@ class Tokens:
         member.tried = True
         self._note_first_round()
         self.wanted.heard(member.token.name, told, shown)
+        self._set_learning(member, learning=member.learning and told is not member.told)
         self._judge()
 
     def _note_first_round(self) -> None:
@@ -376,12 +393,23 @@ class Tokens:
         member.keys_differ.set(state == "different-keys")
         serving = [m for m in self.members if m.state == "serving"]
         metrics.SIGNER_SERVING.set(len(serving))
-        local = [m for m in serving if m.token.local]
-        if serving and not local and any(m.token.local for m in self.serving):
+        local = any(m.token.local for m in serving)
+        if serving and self._local and not local:
             _logger.warning("no local token serves, using remote ones", count=len(serving))
-        self.serving = local or serving
+        self._local = local
+        self._choose()
         self._changed.set()
         self._changed = trio.Event()
+
+    def _set_learning(self, member: Member, *, learning: bool) -> None:
+        if member.learning is not learning:
+            member.learning = learning
+            self._choose()
+
+    def _choose(self) -> None:
+        """Which tokens are used."""
+        free = [m for m in self.members if m.state == "serving" and not m.learning]
+        self.serving = [m for m in free if m.token.local] or free
 
     def _difference(self, member: Member, right: list[Member]) -> str:
         """In words: which keys differ from which tokens' keys."""

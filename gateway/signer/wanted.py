@@ -1,10 +1,14 @@
 """Which keys the tokens shall have, and what they say of a new one. Pure.
 
 A key that comes in band is on trial until every token that served when it came has said what it makes of it, or was
-lost. It is taken when more of them proved it than failed: then it is needed, and a token that cannot have it does not
-serve. Otherwise nothing changes: the tokens that failed may be the ones that are right.
+lost. They are asked one after the other, and about one key at a time: whatever it does to the token that tries it, the
+others make MACs meanwhile. It is taken when more of them proved it than failed: then it is needed, and a token that
+cannot have it does not serve. Otherwise nothing changes: the tokens that failed may be the ones that are right.
+
+A key that is needed may be on trial at the same time with another value, wrapped under another transport key.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 from gateway.signer.messages import KEYS_MAX, Held, Shown
@@ -19,8 +23,10 @@ class Trial:
 
     def __init__(self, key: Install, asked: Iterable[str]) -> None:
         self.key = key
-        self.waiting = set(asked)
-        """Names of the tokens that have not said anything yet."""
+        self.waiting = deque(asked)
+        """Names of the tokens that have not said anything yet; the first one is asked."""
+        self.asked: set[str] = set()
+        """Those that were, and have been there since."""
         self.proved: set[str] = set()
         self.failed: dict[str, str] = {}
 
@@ -37,16 +43,23 @@ class Trial:
 
 
 class Wanted:
-    """The list of keys. `order` is what tokens are told, and a batch names a key by its place there (`index`)."""
+    """The list of keys. `order` is what every token is told, and a batch names a key by its place there (`index`).
+    Behind it come the keys on trial that the token was asked about (`to_have`).
+    """
 
     def __init__(self, always: Iterable[str], keys: Iterable[Install]) -> None:
         self._always = tuple(Install(label) for label in always)
         self.needed: dict[str, Install] = {}
         """By label: what a token must have to serve."""
         self.trials: dict[str, Trial] = {}
+        """By label. The first one goes on, the others wait."""
+        self.learner = ""
+        """The name of the token that is to try a key now."""
         self.order: tuple[Install, ...] = ()
         """Another object whenever it has changed."""
         self.index: dict[str, int] = {}
+        self._needed: tuple[Held, ...] = ()
+        """`order` for a token."""
         self.hold(keys)
 
     def hold(self, keys: Iterable[Install]) -> None:
@@ -56,32 +69,37 @@ class Wanted:
 
     def refusal(self, key: Install) -> str:
         """Why a new key cannot be tried, in words, or nothing."""
-        if key.label in self.needed:
-            return "" if self.needed[key.label] == key else "another key has its label"
         if key.label in self.trials:
             return "" if self.trials[key.label].key == key else "another key on trial has its label"
-        return "too many keys" if len(self.order) >= KEYS_MAX else ""
+        if key.label in self.needed:
+            same = self.needed[key.label].check == key.check
+            return "" if same else "another key has its label"
+        return "too many keys" if len(self.order) + len(self.trials) >= KEYS_MAX else ""
 
     def attempt(self, key: Install, asked: Iterable[str]) -> None:
-        """Put a key on trial in the tokens of these names."""
+        """Put a key on trial in the tokens of these names, in this order."""
         self.trials[key.label] = Trial(key, asked)
-        self._list()
+        self._next()
 
-    def heard(self, name: str, told: tuple[Install, ...], shown: Shown) -> None:
+    def heard(self, name: str, told: tuple[Held, ...], shown: Shown) -> None:
         """A token of this name showed what it has of the keys that it was told."""
         for label, trial in self.trials.items():
-            if name not in trial.waiting or trial.key not in told:
+            if name not in trial.waiting or all(each.key != trial.key for each in told):
                 continue
-            trial.waiting.discard(name)
-            if label in shown.values:
-                trial.proved.add(name)
-            else:
+            trial.waiting.remove(name)
+            if label in shown.failures:
                 trial.failed[name] = shown.failures[label]
+            else:
+                trial.proved.add(name)
+        self._next()
 
     def lost(self, name: str) -> None:
-        """A token of this name serves no longer: its next worker gets every key at its start."""
+        """A token of this name serves no longer: its next worker gets every key that is needed at its start."""
         for trial in self.trials.values():
-            trial.waiting.discard(name)
+            trial.asked.discard(name)
+            if name in trial.waiting:
+                trial.waiting.remove(name)
+        self._next()
 
     def verdicts(self) -> list[Verdict]:
         """Those that are due, each once. A key that is taken is needed from now on, one that is not is forgotten."""
@@ -92,11 +110,18 @@ class Wanted:
                 self.needed[key.label] = key
         if due:
             self._list()
+            self._next()
         return due
 
-    def to_have(self) -> tuple[Held, ...]:
-        """The list for a token."""
-        return tuple(Held(key, needed=key.label in self.needed) for key in self.order)
+    def to_have(self, name: str) -> tuple[Held, ...]:
+        """The list for the token of this name: the same object while nothing is on trial."""
+        trials = {label: trial.key for label, trial in self.trials.items() if name in trial.asked}
+        if not trials:
+            return self._needed
+        # another value of a key that is needed stands in that key's place
+        needed = [Held(trials.pop(each.key.label), needed=False) if each.key.label in trials else each
+                  for each in self._needed]  # fmt: skip
+        return (*needed, *[Held(key, needed=False) for key in trials.values()])
 
     def values_of(self, shown: Shown) -> tuple[str, ...] | None:
         """What tokens with the same keys have in common; None for one that does not have them all."""
@@ -105,12 +130,21 @@ class Wanted:
 
     def failure_of(self, shown: Shown) -> str:
         """Why a token does not have a key that is needed, or nothing."""
-        return next((shown.failures[label] for label in self.needed if label in shown.failures), "")
+        failures = {label: why for label, why in shown.failures.items() if label not in shown.values}
+        return next((failures[label] for label in self.needed if label in failures), "")
 
     def _list(self) -> None:
-        kept = {**self.needed, **{label: trial.key for label, trial in self.trials.items() if label not in self.needed}}
-        known = [key for key in self.order if kept.get(key.label) == key]
-        order = (*known, *[key for key in kept.values() if key not in known])
+        known = [key.label for key in self.order if key.label in self.needed]
+        labels = dict.fromkeys((*known, *self.needed))
+        order = tuple(self.needed[label] for label in labels)
         if order != self.order:
             self.order = order
             self.index = {key.label: at for at, key in enumerate(order)}
+            self._needed = tuple(Held(key) for key in order)
+
+    def _next(self) -> None:
+        """Whose turn it is."""
+        trial = next(iter(self.trials.values()), None)
+        self.learner = trial.waiting[0] if trial is not None and trial.waiting else ""
+        if trial is not None and self.learner:
+            trial.asked.add(self.learner)

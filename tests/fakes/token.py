@@ -32,6 +32,8 @@ class FakeToken:
         """What a worker says when it starts, or when it is probed or asked next."""
         self.batch_s = 0.0
         """How long a batch takes."""
+        self.unwrap_s = 0.0
+        """How long it takes to take a key that it does not have; inf: for ever."""
         self.starts = 0
         """Workers that were started: logins."""
         self.batches: list[int] = []
@@ -84,6 +86,7 @@ class FakeWorker:
         self._start: messages.Start | None = None
         self._held: tuple[Held, ...] = ()
         self._failures: dict[str, str] = {}
+        self._made: set[str] = set()
         self._lost = False
 
     def send(self, frame: bytes) -> None:
@@ -109,6 +112,8 @@ class FakeWorker:
                 for kind, body in splitter.feed(self._asked.pop(0)):
                     await trio.sleep(self._token.batch_s if kind == messages.BATCH else 0)
                     await self._token.ready()
+                    if kind in {messages.START, messages.KEYS} and self._has_to_unwrap(kind, body):
+                        await trio.sleep(self._token.unwrap_s)
                     self._do(kind, body)
                     self._said_something.set()
             self._asked_something = trio.Event()
@@ -135,8 +140,10 @@ class FakeWorker:
             self._held = msgspec.json.decode(body, type=tuple[Held, ...])
         fault = self._token.fault
         if kind in {messages.START, messages.KEYS} and not fault:
-            self._failures = {each.key.label: why for each in self._held if (why := self._install(each.key))}
-        failures = self._failures | {
+            self._failures = {each.key.label: why for each in self._held if (why := self._install(each))}
+        # another value of a key that is there was refused: it goes on as it was
+        refused = {label: why for label, why in self._failures.items() if label in self._made}
+        failures = {label: why for label, why in self._failures.items() if label not in refused} | {
             each.key.label: f'no secret key labelled "{each.key.label}"'
             for each in self._held
             if each.key.label not in self._token.keys and each.key.label not in self._failures
@@ -155,15 +162,31 @@ class FakeWorker:
             labels = [each.key.label for each in self._held if each.key.label not in failures]
             values = {label: self._mac(label, messages.CHECK_TEXT).hex() for label in labels}
             checks = {label: self._mac(label, bytes(16)).hex().upper() for label in labels}
-            self._say(messages.json_frame(messages.HELLO, Shown(values, failures, checks)))
+            self._made = set(labels)
+            self._say(messages.json_frame(messages.HELLO, Shown(values, failures | refused, checks)))
         if fault:
             self._say(messages.json_frame(messages.FAULT, fault))
             self._lost = True
 
-    def _install(self, key: Install) -> str:
+    def _has_to_unwrap(self, kind: int, body: bytes) -> bool:
+        """One of the keys that it is told is not in the token."""
+        if kind == messages.START:
+            keys = msgspec.json.decode(body, type=messages.Start).keys
+        else:
+            keys = msgspec.json.decode(body, type=tuple[Held, ...])
+        return any(each.key.wrapped and each.key.label not in self._token.keys for each in keys)
+
+    def _install(self, each: Held) -> str:
         """Returns why not, or nothing."""
-        if not key.wrapped:
-            return ""
+        key = each.key
+        there = self._token.keys.get(key.label)
+        why = self._unwrap(key) if key.wrapped else ""
+        if why and each.needed and there is not None and self._start is not None:
+            check = reference.mac(self._start.algorithm, there, bytes(16)).hex().upper()
+            return "" if check.startswith(key.check) else why
+        return why
+
+    def _unwrap(self, key: Install) -> str:
         assert self._start is not None
         assert self._start.transport.label == TRANSPORT
         if TRANSPORT not in self._token.keys:

@@ -1,6 +1,7 @@
 """New keys in fake tokens and in SoftHSM: the same sentences for both. Keys are wrapped in software, as a hub does."""
 
 import os
+from math import inf
 from typing import Any
 
 import pytest
@@ -8,11 +9,14 @@ import trio
 from trio.abc import Clock
 
 from gateway import config
+from gateway.clock import system_clock
+from gateway.signer import tokens
 from gateway.signer.pool import Signer
 from gateway.work import Install
 from gateway.work import MacJob as Job
 from hsm.layout import KEY_BYTES
 from loadtest.keys import check_value, wrap
+from tests.fakes.token import FakeTokens
 
 TRANSPORT = "fps-transport"
 
@@ -233,6 +237,43 @@ async def test_a_token_that_hangs_while_it_installs(clock: Clock, world: Any, ke
     assert await keys.signs(key)
 
 
+@pytest.mark.parametrize("kind", ["fake"])
+async def test_when_the_one_that_tries_a_key_crashes_the_next_one_does(clock: Clock, world: Any, keys: Keys) -> None:
+    """At once."""
+    keys.listen(await world.start())
+    world.hang("fps-1")
+    key = keys.make()
+    world.signer.install(key)
+    world.crash("fps-1")
+    with trio.fail_after(tokens.PROBE_EVERY_S / 2):
+        await keys.heard.wait()
+    assert keys.said == [(key.label, True, "")]
+
+
+async def test_the_same_key_under_another_transport_key(clock: Clock, world: Any, keys: Keys) -> None:
+    """Every token proves it, and the newer value is what is held; MACs go on, and so does the key."""
+    keys.listen(await world.start())
+    key = keys.make()
+    assert await keys.install(key) == (True, "")
+    transport = os.urandom(32)
+    again = Install(key.label, wrap(transport, world.keys[key.label]), key.check)
+    assert await keys.install(again) == (
+        False, f'3 of 3 tokens: fps-1: "{key.label}" cannot be unwrapped: GeneralError',
+    )  # fmt: skip
+    assert await keys.signs(key)
+    world.keys[TRANSPORT] = transport
+    for name in world.names:
+        world.lose_key(name, TRANSPORT)
+        world.give_key(name, TRANSPORT)
+    assert await keys.install(again) == (True, "")
+    assert [world.state(name) for name in world.names] == ["serving"] * 3
+    assert await keys.signs(again)
+    world.lose_key("fps-2", key.label)
+    await world.until_state("fps-2", "no-key")
+    await world.until_state("fps-2", "serving")
+    assert await keys.signs(again)
+
+
 async def test_under_load_no_mac_is_lost_or_wrong(clock: Clock, world: Any, keys: Keys) -> None:
     """Keys come and go while batches are under way: each job is done by the key that it names."""
     keys.listen(await world.start())
@@ -267,3 +308,49 @@ async def test_a_job_whose_key_is_no_longer_held_is_unavailable(clock: Clock, wo
     await world.all_done([*late, *good])
     assert [job.error for job in late] == ["unavailable"] * 3
     assert all(world.right(job) for job in good)
+
+
+@pytest.mark.parametrize("unwrap_s", [1.5, inf])
+async def test_an_unwrapping_that_takes_long_holds_up_no_mac(
+    autojump_clock: Clock, nursery: trio.Nursery, unwrap_s: float
+) -> None:
+    """Tokens try a new key one by one, and the one that does gets no jobs; one that hangs is judged alone."""
+    values = {label: os.urandom(16) for label in ("fps-hub", "fps-own")} | {TRANSPORT: os.urandom(16)}
+    fakes = FakeTokens(["fps-1", "fps-2", "fps-3"], values)
+    settings = tuple(config.Token(name=name, label=name, module="none", pin_file="none") for name in fakes.tokens)
+    signer = Signer(settings, config.Mac(), system_clock, open_worker=fakes.open, luck=lambda: 0.5)
+    said: list[tuple[str, bool, str]] = []
+    signer.on_installed = lambda label, ok, why: said.append((label, ok, why))
+    made: list[tuple[Job, float]] = []
+    signer.on_done = lambda jobs: made.extend((job, trio.current_time()) for job in jobs)
+    await nursery.start(signer.run)
+    for name in fakes.tokens if unwrap_s < inf else ["fps-1"]:
+        fakes[name].unwrap_s = unwrap_s
+    value = os.urandom(16)
+    check = check_value("aes-cmac", value)
+    key = Install(f"fps-own.{check.lower()}", wrap(values[TRANSPORT], value), check)
+    signer.install(key)
+    for _ in range(100):
+        signer.submit([Job("fps-own", b"%d" % index, deadline_s=trio.current_time() + 1) for index in range(40)])
+        await trio.sleep(0.1)
+    assert len(made) == 4000
+    assert all(job.ok and told_s - (job.deadline_s - 1) < 0.1 for job, told_s in made)
+    assert said == [(key.label, True, "")]
+    assert fakes["fps-2"].starts == fakes["fps-3"].starts == 1
+    assert fakes["fps-1"].starts == 1 if unwrap_s < inf else fakes["fps-1"].starts > 1
+
+
+@pytest.mark.parametrize("kind", ["fake"])
+async def test_without_a_local_token_that_is_free_remote_ones_make_macs(clock: Clock, world: Any, keys: Keys) -> None:
+    """While the only local one tries a key."""
+    world.names = ("fps-2", "fps-3")
+    world.remote = True
+    keys.listen(await world.start())
+    used = world.signer._tokens
+    assert [member.token.name for member in used.serving] == ["fps-2"]
+    world.tokens["fps-2"].unwrap_s = 1.0
+    world.signer.install(keys.make())
+    assert [member.token.name for member in used.serving] == ["fps-3"]
+    with trio.fail_after(2):
+        await keys.heard.wait()
+    assert [member.token.name for member in used.serving] == ["fps-2"]

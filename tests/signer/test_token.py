@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,19 +153,35 @@ def test_keys_change_while_it_serves(token: Token) -> None:
     running.end()
 
 
-def test_several_workers_may_install_the_same_key_at_once(token: Token) -> None:
-    """Two gateways that share a token: however many objects come of it, all are the key, and each worker serves."""
-    key, value = token.make()
-    workers = [Running(token.layout.dir) for _ in range(3)]
-    start = start_of("fps-1", token.layout.dir, keys=(Held(key),), transport=token.transport)
+def test_workers_that_are_told_a_key_at_the_same_moment_all_take_it(token: Token) -> None:
+    """Gateways that share a token. A twin that another process is writing is seen half made: no reason to refuse a good
+    key. However many objects come of it, all are the key.
+    """
+    workers = [Running(token.layout.dir) for _ in range(4)]
+    base = messages.held("fps-hub", "fps-own")
+    start = start_of("fps-1", token.layout.dir, install_within_s=5.0, transport=token.transport)
     for worker in workers:
-        worker.channel.sendall(messages.json_frame(messages.START, start))
+        assert worker.ask(messages.json_frame(messages.START, start))[0] == messages.HELLO
+    failures: list[str] = []
+    for _ in range(15):
+        key, value = token.make()
+        frame = messages.json_frame(messages.KEYS, (*base, Held(key, needed=False)))
+        gate = threading.Barrier(len(workers))
+
+        def tell(worker: Running, frame: bytes = frame, gate: threading.Barrier = gate) -> Shown:
+            gate.wait(20)
+            kind, body = worker.ask(frame)
+            assert kind == messages.HELLO, body
+            return msgspec.json.decode(body, type=Shown)
+
+        with ThreadPoolExecutor(len(workers)) as threads:
+            for shown in threads.map(tell, workers):
+                failures += shown.failures.values()
+                made = reference.mac("aes-cmac", value, messages.CHECK_TEXT).hex()
+                assert shown.values.get(key.label, made) == made
     for worker in workers:
-        kind, body = worker.hear()
-        assert (kind, json.loads(body)["values"][key.label]) == (
-            messages.HELLO, reference.mac("aes-cmac", value, messages.CHECK_TEXT).hex(),
-        )  # fmt: skip
         worker.end()
+    assert failures == []
     assert token.shown(Held(key)).failures == {}
 
 
@@ -192,6 +210,38 @@ def test_twins_are_one_key_and_strangers_are_none(token: Token) -> None:
     plant(token, key.label, bytes(16))
     assert token.fault(Held(key)) == f'another key is labelled "{key.label}" already'
     assert token.fault(*messages.held(key.label)) == f'more than one secret key labelled "{key.label}"'
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_what_a_killed_process_left_half_made_is_nothing(token: Token, whole: int) -> None:
+    """For ever: a key beside it works, with one that is whole already and without."""
+    key, value = token.make()
+    plant(token, key.label, b"", *[value] * whole)
+    for _ in range(2):
+        assert token.shown(Held(key)).values == {
+            key.label: reference.mac("aes-cmac", value, messages.CHECK_TEXT).hex(),
+        }  # fmt: skip
+    assert len(token.look()[key.label]) == 2
+
+
+def test_a_key_that_serves_may_come_under_another_transport_key(token: Token) -> None:
+    """The new value is proved; one that cannot be is refused, and the key goes on."""
+    key, value = token.make()
+    running, _, _ = token.start(Held(key))
+    made = reference.mac("aes-cmac", value, b"text")
+    other = Install(key.label, wrap(bytes(32), value), key.check)
+    kind, body = running.ask(messages.json_frame(messages.KEYS, (Held(other, needed=False),)))
+    assert kind == messages.HELLO
+    shown = msgspec.json.decode(body, type=Shown)
+    assert shown.failures == {key.label: f'"{key.label}" cannot be unwrapped: GeneralError'}
+    assert set(shown.values) == {key.label}
+    _, body = running.ask(messages.batch_frame(1, [(0, b"", b"text")]))
+    assert messages.results(body) == (1, [(messages.OK, made)])
+    for needed in (False, True):
+        _, body = running.ask(messages.json_frame(messages.KEYS, (Held(key, needed=needed),)))
+        shown = msgspec.json.decode(body, type=Shown)
+        assert (set(shown.values), shown.failures) == ({key.label}, {})
+    running.end()
 
 
 def test_a_key_that_is_there_outlives_its_transport_key(token: Token) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.signer import wanted as wanted_module
-from gateway.signer.messages import Shown
+from gateway.signer.messages import Held, Shown
 from gateway.signer.wanted import Wanted
 from gateway.work import Install
 
@@ -18,7 +18,7 @@ def make() -> Wanted:
 
 def say(wanted: Wanted, name: str, key: Install, why: str = "") -> list[Any]:
     """A token says what it makes of a key."""
-    wanted.heard(name, wanted.order, Shown({}, {key.label: why}) if why else Shown({key.label: "00"}, {}))
+    wanted.heard(name, wanted.to_have(name), Shown({}, {key.label: why}) if why else Shown({key.label: "00"}, {}))
     return wanted.verdicts()
 
 
@@ -26,12 +26,69 @@ def test_a_key_is_taken_when_every_token_has_spoken() -> None:
     """And is needed from then on; until then a token may be without it."""
     wanted = make()
     wanted.attempt(A, ["1", "2"])
-    assert [held.needed for held in wanted.to_have()] == [True, True, True, False]
+    assert [held.needed for held in wanted.to_have("1")] == [True, True, True, False]
     assert say(wanted, "1", A) == []
     assert say(wanted, "1", A) == []
     assert say(wanted, "2", A) == [(A, True, "")]
-    assert [held.key.label for held in wanted.to_have() if held.needed] == ["hub", "own", "seal", "own.a"]
+    assert [held.key.label for held in wanted.to_have("3") if held.needed] == ["hub", "own", "seal", "own.a"]
     assert wanted.verdicts() == []
+
+
+def test_one_token_tries_one_key_at_a_time() -> None:
+    """The others are not told of it before; those that have it keep it until the verdict, unless they were away."""
+    wanted = make()
+    wanted.attempt(A, ["1", "2", "3"])
+    wanted.attempt(B, ["1", "2", "3"])
+    for name in "123":
+        before = wanted.to_have(name)
+        assert wanted.learner == name
+        assert [each.key for each in before[3:]] == [A]
+        assert all(len(wanted.to_have(other)) == 3 for other in "123" if other > name)
+        if name == "2":
+            wanted.lost("1")
+            assert len(wanted.to_have("1")) == 3
+        if name < "3":
+            assert say(wanted, name, A) == []
+    assert wanted.learner == "3"
+    assert say(wanted, "3", A) == [(A, True, "")]
+    assert wanted.learner == "2"
+    assert [each.key.label for each in wanted.to_have("2")] == ["hub", "own", "seal", "own.a", "own.b"]
+    assert [each.key.label for each in wanted.to_have("3")] == ["hub", "own", "seal", "own.a"]
+
+
+def test_what_waits_for_a_token_that_is_lost_goes_on_with_the_next() -> None:
+    """In its turn, and before."""
+    wanted = make()
+    wanted.attempt(A, ["1", "2", "3"])
+    wanted.lost("2")
+    wanted.lost("1")
+    assert wanted.learner == "3"
+    wanted.lost("3")
+    assert wanted.learner == ""
+    assert [taken for _, taken, _ in wanted.verdicts()] == [False]
+
+
+def test_a_key_that_is_needed_may_come_with_another_value() -> None:
+    """Tried in its place; a token that cannot take the new value has the key all the same."""
+    wanted = make()
+    wanted.hold([Install("hub"), A, B])
+    again = Install(A.label, b"rewrapped", A.check)
+    place = wanted.index[A.label]
+    assert wanted.refusal(again) == ""
+    wanted.attempt(again, ["1", "2"])
+    assert wanted.to_have("1")[place] == Held(again, needed=False)
+    assert wanted.to_have("2")[place] == Held(A)
+    shown = Shown({"hub": "0", A.label: "1", B.label: "2", "seal": "3"}, {A.label: "bad"})
+    assert wanted.failure_of(shown) == ""
+    assert wanted.values_of(shown) is not None
+    wanted.heard("1", wanted.to_have("1"), shown)
+    assert say(wanted, "2", again) == [(again, False, "1 of 2 tokens: 1: bad")]
+    assert wanted.to_have("1")[place] == Held(A)
+    wanted.attempt(again, ["1"])
+    index = wanted.index
+    assert say(wanted, "1", again) == [(again, True, "")]
+    assert wanted.to_have("2")[place] == Held(again)
+    assert wanted.index == index
 
 
 @pytest.mark.parametrize(
@@ -64,11 +121,11 @@ def test_most_tokens_decide(said: str, verdict: tuple[bool, str]) -> None:
 def test_what_is_said_of_an_older_list_says_nothing() -> None:
     """An answer to a question before the key came."""
     wanted = make()
-    before = wanted.order
+    before = wanted.to_have("1")
     wanted.attempt(A, ["1"])
     wanted.heard("1", before, Shown({}, {}))
     assert wanted.verdicts() == []
-    wanted.heard("2", wanted.order, Shown({}, {"own.a": "a token that came later has no say"}))
+    wanted.heard("2", wanted.to_have("1"), Shown({}, {"own.a": "a token that came later has no say"}))
     assert wanted.verdicts() == []
 
 
@@ -93,6 +150,6 @@ def test_what_cannot_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wanted.refusal(Install("own.a", b"another", "AA")) == "another key on trial has its label"
     say(wanted, "1", A)
     assert wanted.refusal(A) == ""
-    assert wanted.refusal(Install("own.a", b"another", "AA")) == "another key has its label"
+    assert wanted.refusal(Install("own.a", b"another", "AB")) == "another key has its label"
     monkeypatch.setattr(wanted_module, "KEYS_MAX", 4)
     assert wanted.refusal(B) == "too many keys"
