@@ -16,7 +16,8 @@ from loadtest.world import Plan, World, http
 FAST = Plan(stand_in_after_s=0.4, patience_s=4.0)
 """Deadlines short enough for a test to see them pass, as long as is fair on a busy machine."""
 TROUBLE = frozenset({"unknown", "unsent", "invalid", "unreached", "lost", "parked", "nothing was paid"})
-"""What a test does not meet unless it is about that: accounts of the ledger, notices that were parked, idleness."""
+"""What a test does not meet unless it is about that: accounts of the ledger (unknown and unsent also for a time),
+notices that were parked, idleness."""
 WITHIN_S = 60.0
 """No test waits longer for anything."""
 
@@ -62,6 +63,7 @@ async def end(it: World, *, may: Collection[str] = ()) -> Verdict:
     assert verdict.balances, verdict
     found = {
         *(name for accounts in (verdict.accounts, verdict.outbound) for name, count in accounts.items() if count),
+        *(name for name in ("unknown", "unsent") if verdict.figures.get(f"steps {name.upper()}")),
         *(["parked"] if verdict.figures.get("parked") else []),
         *(["nothing was paid"] if not verdict.sent + verdict.submitted else []),
     }
