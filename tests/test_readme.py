@@ -8,6 +8,7 @@ import pytest
 
 import gateway
 from gateway import config
+from loadtest.promises import INVARIANTS
 
 TOP = Path(gateway.__file__).parent.parent
 TEXT = (TOP / "README.md").read_text(encoding="utf-8")
@@ -32,3 +33,10 @@ def test_every_setting_that_is_named_exists(setting: str) -> None:
         assert kind is not None
         (field,) = [field for field in msgspec.structs.fields(kind) if field.name == part]
         table = field.type
+
+
+def test_every_promise_of_the_ledger_that_is_named_exists() -> None:
+    said = re.findall(r"the ledger's ((?:`[a-z-]+`(?:, | and )?)+)", TEXT)
+    names = {name for group in said for name in re.findall(r"`([a-z-]+)`", group)}
+    assert names
+    assert names <= set(INVARIANTS)
