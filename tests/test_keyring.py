@@ -873,6 +873,9 @@ class StrictHub:
         """One thing happens, so long after the one before."""
         player = self.player
         until_s = player.now.mono_s + pause_s
+        if step == "settle":
+            self.install()
+            player._happen("durable")
         while (due_s := player.keyring.next_timer()) <= until_s:
             player.now = Now(max(due_s, player.now.mono_s), player.now.wall_ns)
             player.keyring.handle_timer(player.now)
