@@ -6,7 +6,7 @@ Here are payments at rest (`lifecycle.RESTING`); what is under way is `outbound`
 
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway import steps
 from gateway.config import days_spanned
@@ -71,7 +71,8 @@ def standing_of(fpid: str, settlement: steps.Settlement, response: PaymentRespon
     standing = Standing(fpid, State.SETTLED, settlement.code, settlement.field, settlement.by)
     if response is None:
         return standing
-    return standing._replace(
+    return structs.replace(
+        standing,
         redirected_agent=response.redirected_agent,
         redirected_account=response.redirected_account,
         settlement=response.settlement_date + response.settlement_cycle,

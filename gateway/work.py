@@ -4,7 +4,7 @@ Plain values with slots, made once for each payment and stage; the engine gives 
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -91,8 +91,11 @@ class Answer:
         """The ask's."""
 
 
-class Standing(NamedTuple):
-    """Where an outbound payment stands: what the processor hears when it submits or looks."""
+class Standing(Struct, frozen=True, gc=False):
+    """Where an outbound payment stands: what the processor hears when it submits or looks.
+
+    Many are remembered: the garbage collector need not look at them.
+    """
 
     fpid: str
     state: State

@@ -1,5 +1,6 @@
 """The story of a payment that leaves: playbooks for each branch, then any order of events. All through the engine."""
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -605,6 +606,28 @@ def test_an_unreadable_answer_is_advised_and_the_payment_goes_on(world: World, h
     world.settle()
     assert "9624/650" in codes(world.link)
     assert heard.states == []
+
+
+def test_what_is_over_waits_for_no_garbage_collector(world: World) -> None:
+    """Payments go by reference counts alone: a collector that looks at thousands of them holds up all the others."""
+
+    def pay(first: int) -> None:
+        world.submit(*(submission(f"key-{n}", f"OUT{n}", wait=True) for n in range(first, first + 50)))
+        world.settle()
+        for request in list(world.link.sent[-50:]):
+            world.frames(response(request))
+        world.settle()
+
+    pay(0)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        pay(50)
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 50
+    assert len(world.engine.submissions) == 100
 
 
 EVENTS = [

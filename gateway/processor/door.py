@@ -346,6 +346,8 @@ class Door:
             return
         self._counts[status] += 1
         _COUNTED[status].inc()
+        _forget(turn)
+        turn.context = None  # which points back here: what is over must not wait for the garbage collector
         turn.visitor.respond(turn, status, media_type, body, more)
 
     # --- what people look at

@@ -1,5 +1,6 @@
 """The door as its clients see it: the kind ones and the others."""
 
+import gc
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from gateway import metrics
 from gateway.lifecycle import State
 from gateway.processor.door import SWEEP_S
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
-from gateway.work import Standing
+from gateway.work import Standing, Submission
 from tests.fakes.door import BODY, FPID, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
@@ -172,6 +173,32 @@ async def test_the_outcome_comes_in_time(autojump_clock: MockClock, preference: 
         settle(waiting, code="0000", by="receiver")
         response = await client.response()
         assert (response.status, response.json) == (200, SETTLED)
+
+
+async def test_what_is_answered_waits_for_no_garbage_collector() -> None:
+    """A request that is answered is gone, whatever it waited for."""
+
+    async def ask(count: int) -> None:
+        for number in range(count):
+            assert (await client.ask(post(BODY, "Prefer: wait=5", key=f"key-{number}"))).status == 200
+
+    def play(submission: Submission) -> None:
+        settle(submission, State.WAITING)
+        settle(submission, code="0000", by="hub")
+
+    async with door(play) as world:
+        client = world.client()
+        await ask(20)  # what is made once
+        world.engine.batches.clear()
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(100)
+            world.engine.batches.clear()
+            left = gc.collect()
+        finally:
+            gc.enable()
+        assert left < 100
 
 
 async def test_the_outcome_comes_too_late(autojump_clock: MockClock) -> None:
