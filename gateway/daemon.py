@@ -39,13 +39,13 @@ from gateway.hub.pool import Links
 from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
-from gateway.keyring import wanted_of
 from gateway.ops import server
 from gateway.ops.news import NewsControl
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.peers import Peers
+from gateway.ring import wanted_of
 from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
 from gateway.standin import order_of

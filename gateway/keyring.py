@@ -36,13 +36,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from gateway import config
 from gateway.clock import Now
+from gateway.ring import Ring, Slot, Superseded, Use, slot_of
 from gateway.steps import Kind
 from gateway.wire.keydata import KeyData, KeyLayout
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
@@ -69,45 +69,6 @@ key. A hub that has put it in force understands us again within twice that."""
 SENT_MAX = 100
 """Verifications of one key that a response can come to: those sent last."""
 _NS = 1_000_000_000
-
-
-class Use(Enum):
-    """Who signs with a key."""
-
-    HUB = "hub"
-    OWN = "own"
-
-
-class Superseded(Struct, frozen=True, array_like=True):
-    """A key that another one has taken the place of, and until when (wall clock) it is accepted still."""
-
-    key: Install
-    until_ns: int
-    """0: until the key on trial is in force, and the overlap after it."""
-
-
-class Slot(Struct, frozen=True, array_like=True):
-    """The keys of one use."""
-
-    base: str
-    """The label that the configuration gives: the key of the ceremony, and how the labels of later ones begin."""
-    in_use: Install
-    on_trial: Install | None = None
-    given_up: bool = False
-    """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
-    superseded: tuple[Superseded, ...] = ()
-
-
-class Ring(Struct, frozen=True, array_like=True):
-    """All that must be remembered about keys: the body of a KEYS record. It holds wrapped keys: never log one."""
-
-    hub: Slot
-    own: Slot
-
-
-def unpack(body: bytes) -> Ring:
-    """Read the body of a KEYS record. Raises `msgspec.DecodeError` when it is none."""
-    return msgspec.msgpack.decode(body, type=Ring)
 
 
 class Link(Protocol):
@@ -190,23 +151,6 @@ class Commands(Protocol):
         """Something worth a log line or a count (`SAID`); the label may be shown, and the detail."""
 
 
-class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator sends to ask for a new key."""
-
-    use: Literal["hub", "own"]
-
-
-_decode_wanted = msgspec.json.Decoder(_Wanted).decode
-
-
-def wanted_of(body: bytes) -> Use:
-    """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
-    try:
-        return Use(_decode_wanted(body).use)
-    except msgspec.DecodeError as error:  # a validation error is one, too
-        raise ValueError(str(error)) from error
-
-
 class _Itself:
     """The link of what no link brought."""
 
@@ -252,8 +196,8 @@ class Keyring:
         self._use_names = {Use.HUB: pair.keys.hub_use, Use.OWN: pair.keys.own_use}
         self._respond_within_s = pair.session.respond_within_s
         self._slots = {
-            Use.HUB: _slot(pair.mac.hub_key, ring.hub if ring else None),
-            Use.OWN: _slot(pair.mac.own_key, ring.own if ring else None),
+            Use.HUB: slot_of(pair.mac.hub_key, ring.hub if ring else None),
+            Use.OWN: slot_of(pair.mac.own_key, ring.own if ring else None),
         }
         self._signing = self._slots[Use.OWN].in_use
         self._switching: list[tuple[int, Install]] = []
@@ -622,8 +566,3 @@ class Keyring:
                 found.setdefault(key.label, key)
         found.setdefault(self._signing.label, self._signing)
         return tuple(found.values())
-
-
-def _slot(base: str, recorded: Slot | None) -> Slot:
-    """What was recorded; or, at the first start and when the configuration names another key, that key."""
-    return recorded if recorded is not None and recorded.base == base else Slot(base, Install(base))

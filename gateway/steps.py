@@ -80,7 +80,7 @@ class Kind(IntEnum):
     PERMITS = 32
     """What the scheme lets us do, as a whole. Body: `permits.Permits`. The latest counts."""
     KEYS = 33
-    """Which keys are in use, on trial and superseded. Body: `keyring.Ring`. The latest counts."""
+    """Which keys are in use, on trial and superseded. Body: `ring.Ring`. The latest counts."""
     STAND_IN_MODE = 34
     """Somebody set stand-in's mode. Body: `StandInMode`. The latest counts."""
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from gateway import config
 from gateway import keyring as keyring_module
 from gateway.clock import Now
-from gateway.keyring import WAITING_MAX, Commands, Keyring, Note, Ring, Use, unpack
+from gateway.keyring import WAITING_MAX, Commands, Keyring, Note
+from gateway.ring import Ring, Use, unpack
 from gateway.steps import Kind
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, UsmAcknowledgement
 from gateway.work import Install

@@ -9,8 +9,9 @@ from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.shells import Link, Links, NoLinks, Signer
 from gateway.hub.session import MessageIds, transmission_time
-from gateway.keyring import SAID, Keyring, Note, Ring, Use
+from gateway.keyring import SAID, Keyring, Note
 from gateway.keyring import Link as StoryLink
+from gateway.ring import Ring, Use
 from gateway.steps import Kind
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
 from gateway.work import Install

@@ -1,8 +1,8 @@
 """What the journal says of the past, taken in while it is opened: what the engine begins with."""
 
-from gateway import keyring, news
-from gateway.keyring import Ring
+from gateway import news, ring
 from gateway.outcomes import Outcomes, Replay
+from gateway.ring import Ring
 from gateway.steps import Kind
 from gateway.submissions import Replay as SubmissionsReplay
 from gateway.submissions import Submissions
@@ -27,7 +27,7 @@ class Past:
         if kind >= Kind.SUBMITTED:  # cheap: this runs for every record of weeks
             self.outbound.record(kind, time_ns, fpid, body)
             if kind == Kind.KEYS:
-                self.ring = keyring.unpack(body)
+                self.ring = ring.unpack(body)
             else:
                 self.news.record(kind, time_ns, body)
 

@@ -26,8 +26,8 @@ from gateway.engine.past import Past
 from gateway.engine.shells import Journal, Link, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.session import MessageIds
-from gateway.keyring import Use
 from gateway.news import Taken
+from gateway.ring import Use
 from gateway.steps import Kind
 from gateway.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
 from gateway.wire.codec import Codec, split_mac

@@ -1,0 +1,72 @@
+"""The ring of keys: which keys there are, of what use and standing. What is remembered of key changes; `keyring` is the
+story of how it changes. Pure values.
+"""
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from gateway.work import Install
+
+
+class Use(Enum):
+    """Who signs with a key."""
+
+    HUB = "hub"
+    OWN = "own"
+
+
+class Superseded(Struct, frozen=True, array_like=True):
+    """A key that another one has taken the place of, and until when (wall clock) it is accepted still."""
+
+    key: Install
+    until_ns: int
+    """0: until the key on trial is in force, and the overlap after it."""
+
+
+class Slot(Struct, frozen=True, array_like=True):
+    """The keys of one use."""
+
+    base: str
+    """The label that the configuration gives: the key of the ceremony, and how the labels of later ones begin."""
+    in_use: Install
+    on_trial: Install | None = None
+    given_up: bool = False
+    """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
+    superseded: tuple[Superseded, ...] = ()
+
+
+class Ring(Struct, frozen=True, array_like=True):
+    """All that must be remembered about keys: the body of a KEYS record. It holds wrapped keys: never log one."""
+
+    hub: Slot
+    own: Slot
+
+
+def unpack(body: bytes) -> Ring:
+    """Read the body of a KEYS record. Raises `msgspec.DecodeError` when it is none."""
+    return msgspec.msgpack.decode(body, type=Ring)
+
+
+def slot_of(base: str, recorded: Slot | None) -> Slot:
+    """What was recorded; or, at the first start and when the configuration names another key, that key."""
+    return recorded if recorded is not None and recorded.base == base else Slot(base, Install(base))
+
+
+class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator sends to ask for a new key."""
+
+    use: Literal["hub", "own"]
+
+
+_decode_wanted = msgspec.json.Decoder(_Wanted).decode
+
+
+def wanted_of(body: bytes) -> Use:
+    """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
+    try:
+        return Use(_decode_wanted(body).use)
+    except msgspec.DecodeError as error:  # a validation error is one, too
+        raise ValueError(str(error)) from error
