@@ -6,8 +6,15 @@ The flow of a payment that arrives, and where each step is:
     inbound ── record (journal) ── ask (processor) ── answer or stand-in ── record, MAC ── reply ──→ hub.link
     journal ──→ processor.forwarder tells the processor what it has to know, until it acknowledges
 
+And of one that leaves:
+
+    processor.door ── submissions ──→ engine ──→ outbound, the story ── record (journal), MAC (signer) ──→ hub.link
+    hub.link ── answer ──→ engine ── verify ──→ outbound ── record ──→ door and forwarder
+
+Keys change by the story `keyring`, what the scheme lets us do by the story `news`.
+
 The nouns: hub, link, frame, message, request, answer, reply, step, record, segment, position, cursor, follower, site,
-pair, node, ask, tell, stand in. Each has one meaning, and each thing one word.
+pair, node, ask, tell, stand in, submit, settle. Each has one meaning, and each thing one word.
 
 Who may import whom. A module imports from rows above its own, or from its own folder but not from below; a story may
 import its stages. tests/test_layout.py reads this table and holds every module to it:
