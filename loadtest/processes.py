@@ -1,11 +1,13 @@
 """Processes on loopback: started, watched, ended by their ids, and asked things over HTTP."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,12 +90,19 @@ class Child:
         return code
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections (32768 and up on Linux): one of these could take a port
+between our finding it free and a part's listening on it."""
+
+
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that was free a moment ago. Raises OSError when none of many tried is."""
+    for _ in range(100):
+        port = random.choice(PORTS)  # noqa: S311 - not a secret; random, so that worlds side by side do not meet
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port was found")
 
 
 def children_of(pid: int) -> list[int]:
