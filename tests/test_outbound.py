@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config, steps
@@ -824,7 +824,6 @@ class Story:
 
 
 @given(st.integers(0, 1 << 32), st.lists(st.sampled_from(EVENTS + OFTEN), min_size=30, max_size=100))
-@settings(deadline=None)
 def test_whatever_happens_in_whatever_order_the_promises_hold(seed: int, events: list[str]) -> None:
     """One outcome per payment, which is what the hub said; nothing leaves or is reported before it is durable; what may
     have left is never given up as unsent; memory is what the journal says; and no impossibility is met.
