@@ -342,6 +342,8 @@ class Outbound:
         if payment.state is State.WAITING:
             if surely:
                 payment.left = payment.left_before
+                if not payment.left:
+                    payment.links.clear()  # none carried it: whatever the hub says there is about something else
             self._interrupt(payment, Event.UNSENT if surely else Event.LOST, reason, now)
         elif payment.state in {State.SUBMITTING, State.REPEATING}:
             self._interrupt(payment, Event.UNSENT, reason, now)

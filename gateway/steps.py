@@ -199,7 +199,8 @@ class Unsettled(Struct, frozen=True, array_like=True, gc=False):
     key: str
     content: bytes
     reason: str
-    """What the last attempt met: `no-answer`, `link-lost`, `no-link`, `no-mac`, `restart`, or `inconclusive`."""
+    """What the last attempt met: `no-answer`, `link-lost`, `no-link`, `no-mac`, `too-old`, `restart`, or
+    `inconclusive`."""
     code: str
     """The hub's last inconclusive code, or empty."""
     attempts: int

@@ -266,6 +266,26 @@ def test_what_surely_did_not_leave_is_sent_anew(world: World, mti: str, *, surel
     assert sent(other) == [mti]
 
 
+def test_an_answer_to_what_surely_did_not_leave_is_none(world: World, heard: Heard) -> None:
+    """Read before the connection went, and verified while the payment is being withdrawn: it ends nothing of ours."""
+    world.submit(heard.of(submission(wait=True)))
+    world.settle()
+    (request,) = world.link.sent
+    world.frames(response(request))
+    early = world.signer.batches.pop()
+    world.down(world.link, surely=True)
+    for _ in range(50):
+        if kinds(world)[-1] == "UNSENT":
+            break
+        world.later(LIMITS.pause_max_s)
+    assert kinds(world)[-1] == "UNSENT"
+    world.signer.batches.append(early)
+    world.macs()
+    assert kinds(world)[-2:] == ["UNSENT", "UNPLACED"]
+    world.settle()
+    assert heard.states == ["UNSENT"]
+
+
 def test_what_never_left_is_unsent_and_may_be_submitted_again(world: World, heard: Heard) -> None:
     """The link went before the request was written, and no other came in time."""
     world.submit(heard.of(submission(wait=True)))

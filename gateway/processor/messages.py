@@ -328,7 +328,7 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
         Meta(
             description="UNDELIVERED: link-lost, too-late or no-mac, and the reply did not leave; link-lost-writing or "
             "restart, and it may have left all the same. UNKNOWN and UNSENT: what the last attempt met: no-answer, "
-            "link-lost, no-link, no-mac, restart or inconclusive."
+            "link-lost, no-link, no-mac, too-old, restart or inconclusive."
         ),
     ] = ""
     inconclusive: (
