@@ -20,13 +20,14 @@ Who may import whom. A module imports from rows above its own, or from its own f
 import its stages. tests/test_layout.py reads this table and holds every module to it:
 
     errors clock
-    log metrics config disk exitcodes
+    log metrics config disk listening exitcodes
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
     steps work
     days outcomes submissions permits ring keyring news standin verify inbound outbound
         hub.session hub.rules journal.record journal.recovery
     hub journal signer processor ops engine                                   shells: they meet in daemon
+    outside
     daemon
     decode config_command diagram                                             what a person types
     __main__

@@ -20,10 +20,7 @@ flight, for at most `drain_s`; sign off to submit, close the links; then everyth
 signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
 """
 
-import gc
-import random
 import signal
-import sys
 from collections.abc import AsyncIterator
 from math import inf
 from typing import Any, NamedTuple
@@ -31,8 +28,7 @@ from typing import Any, NamedTuple
 import trio
 
 import gateway
-from gateway import config, disk, log, metrics, steps
-from gateway.clock import system_clock
+from gateway import config, log, metrics, steps
 from gateway.engine import Engine
 from gateway.engine.past import Past
 from gateway.hub.pool import Links
@@ -41,6 +37,7 @@ from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.ops import server
 from gateway.ops.news import NewsControl
+from gateway.outside import Outside, machine
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
@@ -63,11 +60,6 @@ CLOSE_LINKS_WITHIN_S = 1.0
 """How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
-GC_THRESHOLDS = (50_000, 20, 50)
-"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory
-of a million payments would hold up every payment in flight for a tenth of a second."""
-SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
 
 
 class Stop:
@@ -109,30 +101,35 @@ class Gateway:
         codec: Codec,
         journal: Journal,
         past: Past,
-        telling: "Telling",
+        telling: Telling,
+        outside: Outside,
     ) -> None:
         node, pair = configuration.node, configuration.pair
         self.configuration = configuration
         self.journal = journal
         self.clean, self.unfinished = past.inbound.clean, past.unfinished
         self.client, self.forwarder, self.peers = telling
-        self.signer = Signer(node.token, pair.mac, system_clock, extra_keys=(pair.mac.seal_key,), keys=pair.keys)
+        self.outside = outside
+        self.signer = Signer(
+            node.token, pair.mac, outside.clock, extra_keys=(pair.mac.seal_key,), keys=pair.keys,
+            open_worker=outside.open_worker, luck=outside.luck.random,
+        )  # fmt: skip
         message_ids = MessageIds()
         self.engine = Engine(
-            pair, node.payments_max, codec, past, journal, self.signer, self.client, system_clock, message_ids
+            pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids
         )
         self.links = Links(
-            node.hub, pair, self.engine, message_ids, clock=system_clock, random=random.Random()  # noqa: S311 - jitter
-        )  # fmt: skip
+            node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck, dial=outside.dial_hub
+        )
         self.engine.join(self.links)
         self.engine.closed = self.closed
-        self.door = Door(node.submissions, self.engine, codec, pair.group) if node.submissions else None
+        self.door = None
+        if node.submissions:
+            self.door = Door(node.submissions, self.engine, codec, pair.group, listen=outside.listen)
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
-        metrics.REGISTRY.register(metrics.StepCounts(self.engine.counts))
-        metrics.REGISTRY.register(metrics.SchemeNews(self.engine.news.counts, self.engine.news.held))
         self.stop = Stop()
 
     # --- what it tells of itself
@@ -204,6 +201,12 @@ class Gateway:
 
     async def run(self, signals: AsyncIterator[int]) -> bool:
         """Run until stopped. Returns whether everything in flight was finished."""
+        with metrics.shown(
+            metrics.StepCounts(self.engine.counts), metrics.SchemeNews(self.engine.news.counts, self.engine.news.held)
+        ):
+            return await self._run(signals)
+
+    async def _run(self, signals: AsyncIterator[int]) -> bool:
         finished = False
         async with trio.open_nursery() as tree:
             tree.start_soon(self.stop.on_signals, signals)
@@ -254,6 +257,7 @@ class Gateway:
             ready=self.ready,
             statistics=self.statistics,
             controls=controls,
+            listen=self.outside.listen,
             task_status=task_status,
         )
 
@@ -300,35 +304,43 @@ class Gateway:
                 sealed = self.journal.durable + 1  # the seal itself is no reason for the next one
 
 
-async def run(configuration: config.Configuration) -> bool:
+async def run(configuration: config.Configuration, outside: Outside | None = None) -> bool:
     """Run one gateway until it is told to stop. Returns whether all that was in flight was finished.
+
+    `outside`: the world that it lives in; None: this machine.
 
     Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `JournalFault` when the journal
     cannot be trusted any more; an ExceptionGroup around either, or around a bug of ours.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    outside = outside or machine()
+    clock, luck = outside.clock, outside.luck
     node, pair = configuration.node, configuration.pair
     codec = Codec(fields.load(pair.wire.field_table))
     words = meanings.load(pair.wire.usm_table)
     check_rules(pair, codec.table.types)
-    client = Client(node.processor)
-    forwarder = Forwarder(node.processor, node.name, client, the_processor(node.name, codec, words), clock=system_clock)
-    telling = Telling(client, forwarder, Peers(node, clock=system_clock))
+    client = Client(node.processor, connect=outside.connect, luck=luck.random)
+    forwarder = Forwarder(
+        node.processor, node.name, client, the_processor(node.name, codec, words), clock=clock, luck=luck.random
+    )
+    peers = Peers(node, clock=clock, connect=outside.connect, luck=luck.random)
     past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:
         past.record(record.kind, record.time_ns, record.fpid, record.body)
         forwarder.remember(record)
-        telling.peers.remember(record)
+        peers.remember(record)
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with outside.signals() as signals:
         # blocks: nothing else is there yet that could wait for it
-        journal = open_journal(node.journal, disk.RealDisk(), on_record=on_record)
-        gc.freeze()  # what the journal remembers is no garbage: do not look at it again
-        gc.set_threshold(*GC_THRESHOLDS)
-        finished = await Gateway(configuration, codec, journal, past, telling).run(signals)
+        journal = open_journal(
+            node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
+            journal_id=luck.randbytes(16),
+        )  # fmt: skip
+        outside.settle()
+        telling = Telling(client, forwarder, peers)
+        finished = await Gateway(configuration, codec, journal, past, telling, outside).run(signals)
         if finished:
-            journal.append(Kind.STOPPED, wall_ns=system_clock().wall_ns)
+            journal.append(Kind.STOPPED, wall_ns=clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:
             await journal.aclose()
         return finished and not closing.cancelled_caught

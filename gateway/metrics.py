@@ -5,6 +5,7 @@ A part's metrics stand together under its heading; whoever counts imports the ch
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
@@ -28,6 +29,18 @@ def exposition(accept: str) -> tuple[bytes, str]:
         # a version that is no version: such a client gets what everyone understands
         encode, content_type = choose_encoder("")
     return encode(REGISTRY), content_type
+
+
+@contextmanager
+def shown(*collectors: Collector) -> Iterator[None]:
+    """Show these, too, while the block runs."""
+    for collector in collectors:
+        REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        for collector in collectors:
+            REGISTRY.unregister(collector)
 
 
 # --- process

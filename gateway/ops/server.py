@@ -26,6 +26,7 @@ from hypercorn.typing import ConnectionState
 
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
+from gateway.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
 """Beyond it the oldest connection is closed, so that a crowd of idle ones cannot keep a probe out."""
@@ -69,6 +70,7 @@ async def serve(
     ready: Ready,
     statistics: Statistics,
     controls: Mapping[str, Control] = MappingProxyType({}),
+    listen: Listen = listen_tcp,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; starts with the port. `ready` and `statistics` are called in the trio thread.
@@ -79,10 +81,9 @@ async def serve(
     Raises `Unavailable` when the address cannot be listened on.
     """
     try:
-        listeners = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=CONNECTIONS_MAX)
+        listeners, port = await listen(settings.host, settings.port, CONNECTIONS_MAX)
     except OSError as error:
         raise Unavailable(f"ops: {settings.host}:{settings.port}: {log.describe(error)}") from error
-    port: int = listeners[0].socket.getsockname()[1]
     _log.info("ops server listens", host=settings.host, port=port)
     task_status.started(port)
     await trio.serve_listeners(_Door(_Application(ready, statistics, controls)), listeners)

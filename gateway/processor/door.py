@@ -21,9 +21,10 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
 from gateway.lifecycle import RESTING
+from gateway.listening import Listen, listen_tcp
 from gateway.processor.messages import Fault as MemberFault
 from gateway.processor.messages import Problem, encode, progress_of
-from gateway.processor.pipe import Papers, Pipe, SocketPipe, TlsPipe, socket_pipe
+from gateway.processor.pipe import Papers, Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
 from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
 from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
 from gateway.wire.codec import Codec
@@ -82,8 +83,17 @@ class _Owed(Struct):
 class Door:
     """The server. `serve` it; `attend` serves one connection of any kind."""
 
-    def __init__(self, settings: config.Submissions, engine: Engine, codec: Codec, group: config.Group) -> None:
+    def __init__(
+        self,
+        settings: config.Submissions,
+        engine: Engine,
+        codec: Codec,
+        group: config.Group,
+        *,
+        listen: Listen = listen_tcp,
+    ) -> None:
         """Raises `ConfigurationError` when the TLS files are of no use."""
+        self._listen = listen
         self._settings = settings
         self._engine = engine
         self._reader = Reader(codec, group)
@@ -105,22 +115,17 @@ class Door:
         """
         host, port = self._settings.host, self._settings.port
         try:
-            listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+            listeners, port = await self._listen(host, port, BACKLOG)
         except OSError as error:
             raise Unavailable(f"submissions: {host}:{port}: {log.describe(error)}") from error
-        port = listeners[0].socket.getsockname()[1]
         _log.info("submissions are taken", host=host, port=port)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.sweep)
             task_status.started(port)
             await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
 
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        try:
-            raw = socket_pipe(stream)
-        except OSError:
-            return  # gone already
-        pipe: Pipe | None = raw if self._papers is None else await self._shake_hands(raw, self._papers)
+    async def _accept(self, stream: trio.abc.Stream) -> None:
+        pipe = await self._let_in(stream)
         if pipe is None:
             return
         # only those who were let in may take the place of others
@@ -130,6 +135,17 @@ class Door:
         pipe.write(_CROWDED)
         pipe.finish()
         await pipe.aclose()
+
+    async def _let_in(self, stream: trio.abc.Stream) -> Pipe | None:
+        """A pipe to whoever dialled; None: it is gone already, or must not come in."""
+        if not isinstance(stream, trio.SocketStream):
+            assert self._papers is None, "TLS is spoken over sockets only"
+            return StreamPipe(stream)
+        try:
+            raw = socket_pipe(stream)
+        except OSError:
+            return None
+        return raw if self._papers is None else await self._shake_hands(raw, self._papers)
 
     async def _shake_hands(self, raw: SocketPipe, papers: Papers) -> TlsPipe | None:
         """TLS, with a client that presents the right certificate; None: this one does not, and is gone."""

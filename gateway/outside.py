@@ -1,0 +1,75 @@
+"""What a gateway process takes from the machine that it runs on: disk, sockets, tokens, clocks, chance, signals.
+
+All of it comes in through here, so that a simulation can run the very same process in a world of its own. What is not
+here (the log's writer, the metrics' registry) only shows, and decides nothing.
+"""
+
+import gc
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import trio
+
+from gateway import config
+from gateway.clock import Clock, system_clock
+from gateway.disk import Disk, RealDisk
+from gateway.hub.dial import Dial
+from gateway.hub.dial import dial as dial_hub
+from gateway.journal.thread import DiskThread, Driver
+from gateway.listening import Listen, listen_tcp
+from gateway.processor.pipe import Connect
+from gateway.signer import process
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory
+of a million payments would hold up every payment in flight for a tenth of a second."""
+SWITCH_INTERVAL_S = 0.0005
+"""How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
+
+
+class Outside(NamedTuple):
+    """The world around one process. `machine` is the real one."""
+
+    disk: Disk
+    driver: Callable[[], Driver]
+    """Makes what drives the journal's disk work."""
+    clock: Clock
+    luck: random.Random
+    """Jitter, and the id of a new journal: nothing that must be secret."""
+    open_worker: Callable[[config.Token], Awaitable[process.Worker]]
+    dial_hub: Dial
+    connect: Connect
+    """To the processor and to the peers."""
+    listen: Listen
+    """For those who submit, and for the operator."""
+    signals: Callable[[], AbstractContextManager[AsyncIterator[int]]]
+    """The first one drains, the second one ends at once."""
+    settle: Callable[[], None]
+    """Called once, when the journal's past is in memory."""
+
+
+def machine() -> Outside:
+    """This machine."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return Outside(
+        RealDisk(),
+        DiskThread,
+        system_clock,
+        random.Random(),  # noqa: S311 - jitter
+        process.start,
+        dial_hub,
+        trio.open_tcp_stream,
+        listen_tcp,
+        lambda: trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT),
+        _settle,
+    )
+
+
+def _settle() -> None:
+    """What the journal remembers is no garbage: do not look at it again."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
