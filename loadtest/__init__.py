@@ -31,7 +31,8 @@ Who knows what:
     steering    what the control socket understands                               trio
     control     the hub's control socket, both ends                               trio
     processor   the mock processor, and the book that it keeps: processor_book    trio
-    submitter   payments that the mock processor submits to a gateway             trio
+    submitter   payments that the mock processor submits to a gateway, and the
+                `outbox` by which it forgets none when it is killed               trio
     instructions  their JSON, and the FPIDs that they will have                   pure
     calls       HTTP calls over connections that are kept                         trio
     books       reading the books from files and from the journal's command

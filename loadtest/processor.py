@@ -11,7 +11,11 @@ on the same port and on a control port that stays when it is away:
 Modes: `fast`; `slow:SECONDS`; `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to 0085); `status:HTTP`;
 `malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens); and
 `mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged in
-the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered.
+the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered; one that
+is told to be reversed, before it was asked about, is refused.
+
+With --ledger it outlives a `kill -9`: what leaves is in its book before, and the next one with the same book has read
+there what was answered and acknowledged; beside the book lies what it must submit again (`outbox`).
 """
 
 import argparse
@@ -32,8 +36,10 @@ import trio
 from msgspec import Struct
 
 from gateway.processor.messages import encode, status_of
+from loadtest import calls
 from loadtest.entries import ProcessorEvent, fpid_hash
 from loadtest.judge import QUALIFIED
+from loadtest.outbox import Outbox
 from loadtest.processor_book import Book
 from loadtest.submitter import Status, Submitter
 
@@ -41,6 +47,8 @@ REQUEST_BYTES_MAX = 1 << 20
 """A longer request is none of a gateway's."""
 DECISIONS_MAX = 2_000_000
 """FPIDs whose decision is kept (about 200 bytes each); beyond it the oldest are decided anew when they come again."""
+REVERSED = "1100"
+"""What a payment is refused with that was told to be reversed before it was asked about: the other site has it."""
 BOOK_EVERY_S = 0.2
 """And at least so often, while it runs."""
 HUGE_BYTES = 8 << 20
@@ -185,12 +193,21 @@ class MockProcessor:
     """The mock. `run` serves it on sockets, `serve` on any stream; everything is in the trio thread."""
 
     def __init__(
-        self, mode: str = "fast", *, seed: int = 1, ledger: Path | None = None, tls: ssl.SSLContext | None = None
+        self,
+        mode: str = "fast",
+        *,
+        seed: int = 1,
+        ledger: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        book: Book | None = None,
+        dial: calls.Open = calls.dial,
     ) -> None:
+        """`book` and `dial` are what a simulation replaces; `ledger`: where the book is kept."""
         self.mode = parse_mode(mode)
-        self.book = Book(ledger)
+        self.book = book or Book(ledger)
         self.counts = dict.fromkeys(COUNTS, 0)
-        self.submitter = Submitter(self.book)
+        outbox = Outbox(ledger.with_suffix(".outbox") if ledger is not None else None)
+        self.submitter = Submitter(self.book, dial=dial, outbox=outbox)
         self.port = 0
         self.control_port = 0
         self._seed = seed.to_bytes(8, "big", signed=True)
@@ -200,6 +217,17 @@ class MockProcessor:
         self._answers: dict[str, bytes] = {}
         self._connections = 0
         self._changed = trio.Event()
+        self._remember()
+
+    def _remember(self) -> None:
+        """What the processor before this one has said and acknowledged, by its book."""
+        for event in self.book.before():
+            if event.event == "answered":
+                self._decided[event.fpid] = event.code
+            elif event.event == "noticed" and event.acknowledged:
+                self._noticed[f"{event.node}/{event.position}"] = None
+                if event.kind == "REVERSED":
+                    self._decided.setdefault(event.fpid, REVERSED)
 
     # --- what it is told
 
@@ -369,6 +397,8 @@ class MockProcessor:
                 if len(self._noticed) > DECISIONS_MAX:
                     del self._noticed[next(iter(self._noticed))]
             self.book.noticed(name, node, position, acknowledged=True, kind=kind, code=code)
+            if kind == "REVERSED":
+                self._decided.setdefault(name, REVERSED)
             self.submitter.noticed(notice.FPID, kind, code)
 
         return Reply(_NOTED, behaviour.seconds, then=leaves)
@@ -454,6 +484,7 @@ class _Connection:
         for reply in replies:
             if reply.after_s or reply.data is None:
                 if out:
+                    self._processor.book.flush()
                     await self._stream.send_all(out)
                     out = b""
                 await trio.sleep(reply.after_s)
@@ -464,12 +495,14 @@ class _Connection:
                 reply.then()
             out += reply.data
             if reply.book:
+                self._processor.book.flush()
                 await self._stream.send_all(out)
                 await self._send_book()
                 out = b""
             if reply.close:
                 break
         if out:
+            self._processor.book.flush()
             await self._stream.send_all(out)
         return not (replies and replies[-1].close)
 

@@ -1,6 +1,10 @@
-"""The processor's book: lines in the order in which things happened, in a file (an unnamed one unless told)."""
+"""The processor's book: lines in the order in which things happened, in a file (an unnamed one unless told).
+
+Whoever lets something leave flushes first: then what the gateway heard stands in the book, whatever kills this process.
+"""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +23,10 @@ class Book:
 
     def __init__(self, path: Path | None = None) -> None:
         # closed by `close`: the book lives as long as the processor; an unnamed file is made when there is too much
-        self._file: IO[bytes] | None = path.open("ab+") if path is not None else None
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            self._file = path.open("ab+")
+            _cut_torn_line(self._file)
         self._lines: list[bytes] = []
         self._bytes = 0
 
@@ -62,6 +69,15 @@ class Book:
             self._lines, self._bytes = [], 0
             self._file.flush()
 
+    def before(self) -> Iterator[ProcessorEvent]:
+        """What was booked by a processor before this one."""
+        if self._file is not None:
+            decode = msgspec.json.Decoder(ProcessorEvent).decode
+            self._file.seek(0)
+            for line in self._file:
+                yield decode(line)
+            self._file.seek(0, 2)
+
     def read(self, offset: int) -> bytes:
         """A piece of the book from there; empty at its end."""
         self.flush()
@@ -77,3 +93,14 @@ class Book:
         self.flush()
         if self._file is not None:
             self._file.close()
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    """A last line without an end was being written when its writer was killed: nothing of it has left."""
+    size = file.seek(0, 2)
+    start = max(0, size - BOOK_BYTES)
+    file.seek(start)
+    tail = file.read()
+    if tail and not tail.endswith(b"\n"):
+        file.truncate(start + tail.rfind(b"\n") + 1)
+    file.seek(0, 2)

@@ -12,10 +12,12 @@ It runs inside the mock processor's process and is steered by its port and contr
 Every request gets the statistics as its response. The ports of a group are tried in turn: a payment that got a 503, a
 time-out or a broken connection goes to the next one under the same key, a bounded number of times, with growing pauses.
 So does one that is UNKNOWN or UNSENT, after a longer pause. An outcome is heard in a response or in a notice, whichever
-comes first. Everything is booked; what the books say together is the ledger's matter.
+comes first. Everything is booked; what the books say together is the ledger's matter. With an `outbox` on disk a
+submitter that was killed submits everything without an outcome again when it is back.
 """
 
 import math
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +34,7 @@ from loadtest.arrivals import Model, Schedule
 from loadtest.entries import fpid_hash, key_hash
 from loadtest.histogram import Histogram
 from loadtest.instructions import RETURN, Generator, Instruction, return_of
+from loadtest.outbox import Kept, Outbox
 from loadtest.processor_book import Book
 
 TRIES_MAX = 12
@@ -52,6 +55,7 @@ BATCH_S = 0.0005
 """It does not wake more often than this."""
 RETURNABLE_MAX = 1000
 """Payments that came, remembered so that they can be returned."""
+RUN_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 FINAL = frozenset({"SETTLED", "UNKNOWN", "UNSENT"})
 
 
@@ -143,7 +147,7 @@ class _Open:
 class Submitter:
     """Submits, hears, repeats. `run` gives it its tasks; everything is in the trio thread."""
 
-    def __init__(self, book: Book, *, dial: calls.Open = calls.dial) -> None:
+    def __init__(self, book: Book, *, dial: calls.Open = calls.dial, outbox: Outbox | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
         self.acknowledged = Histogram()
@@ -154,10 +158,11 @@ class Submitter:
         """How late this submitter itself was."""
         self._book = book
         self._dial = dial
+        self._outbox = outbox if outbox is not None else Outbox()
         self._open: dict[str, _Open] = {}
         self._calling: set[str] = set()
         """Payments of which an attempt is under way."""
-        self._targets: dict[str, list[int]] = {}
+        self._targets: dict[str, list[int]] = self._outbox.targets
         self._turn = 0
         self._lanes: dict[int, calls.Lane] = {}
         self._schedule: Schedule | None = None
@@ -169,7 +174,8 @@ class Submitter:
         self._shown: dict[str, Histogram] = {}
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._run = f"{time.time_ns() // 1000 % 36**6:06d}"[-6:]
+        # of each start another: the next one must not make the same TRNs
+        self._run = "".join(random.SystemRandom().choices(RUN_LETTERS, k=6))
 
     # --- what it is told
 
@@ -178,6 +184,7 @@ class Submitter:
         order = _decode_order(body)
         if order.targets:
             self._targets = {**self._targets, **order.targets}
+            self._outbox.aim(self._targets)
         if order.do == "start":
             self._start(order)
         elif order.do == "stop":
@@ -216,6 +223,7 @@ class Submitter:
             _, body = self._came.popitem()
             self._submit(return_of(_decode_payment(body), date), "other", trio.current_time(), order.wait_s)
             self.counts["returned"] += 1
+        self._keep()
 
     def came(self, fpid: str, body: bytes) -> None:
         """The gateway asked about this payment: it may be returned later. A return is not returned."""
@@ -237,7 +245,24 @@ class Submitter:
         self._turn += 1
         self.counts["submitted"] += 1
         self._book.submitting(payment.name, key_hash(instruction.key))
+        self._outbox.put(Kept(instruction.fpid, instruction.key, instruction.body.decode(), group, wait_s))
         self._try(payment)
+
+    def _keep(self) -> None:
+        """What is about to be submitted is on disk first: requests leave from other tasks, at the next checkpoint."""
+        self._outbox.flush()
+        self._book.flush()
+
+    def _take_up(self) -> None:
+        """Submit again what a submitter before this one left without an outcome: it may have been killed."""
+        for kept in self._outbox:
+            instruction = Instruction(kept.key, kept.fpid, kept.body.encode())
+            payment = _Open(instruction, kept.group, trio.current_time(), kept.wait_s, self._turn)
+            self._open[kept.fpid] = payment
+            self._turn += 1
+            self.counts["taken up"] += 1
+            self._book.submitted(payment.name, 0)  # an attempt may have been under way
+            self._try(payment)
 
     def _try(self, payment: _Open) -> None:
         """Submit it, to the next port in turn."""
@@ -341,6 +366,11 @@ class Submitter:
     def _done_with(self, payment: _Open) -> None:
         payment.over = True
         self._open.pop(payment.instruction.fpid, None)
+        self._outbox.over(payment.instruction.fpid)
+
+    def close(self) -> None:
+        """Close the outbox."""
+        self._outbox.close()
 
     # --- time
 
@@ -352,9 +382,11 @@ class Submitter:
             for name in self._calling:
                 self._book.submitted(name, 0)
             self._calling.clear()
+            self.close()
 
     async def _run_until_cancelled(self) -> None:
         async with trio.open_nursery() as self._nursery:
+            self._take_up()
             while True:
                 now_s = trio.current_time()
                 if self._schedule is not None:
@@ -380,6 +412,7 @@ class Submitter:
                 continue
             self.lateness.record(now_s - intended_s)
             self._submit(generator.make(), order.group, intended_s, order.wait_s)
+        self._keep()
         if schedule.next_s > schedule.end_s:
             self._schedule = None
 
