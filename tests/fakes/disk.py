@@ -33,6 +33,27 @@ class Blob:
         self.dirty: set[int] = set()
         """Sectors written since the last sync."""
 
+    def write(self, offset: int, data: bytes) -> None:
+        """Put this there; zeros fill what lies between it and the end."""
+        self.content += bytes(max(0, offset + len(data) - len(self.content)))
+        self.content[offset : offset + len(data)] = data
+        self.dirty.update(range(offset // SECTOR_BYTES, (offset + len(data) - 1) // SECTOR_BYTES + 1))
+
+    def resize(self, size: int) -> None:
+        """Cut it, or go on with zeros. What is cut off is gone only after a sync, even when it has grown again."""
+        self.dirty.update(range(size // SECTOR_BYTES, -(-len(self.content) // SECTOR_BYTES)))
+        del self.content[size:]
+        self.content += bytes(size - len(self.content))
+
+    def sync(self) -> None:
+        """All that is there survives a power cut from now on."""
+        self.durable += bytes(max(0, len(self.content) - len(self.durable)))
+        del self.durable[len(self.content) :]
+        for sector in self.dirty:
+            at = sector * SECTOR_BYTES
+            self.durable[at : at + SECTOR_BYTES] = self.content[at : at + SECTOR_BYTES]
+        self.dirty.clear()
+
     def settle(self, chance: random.Random | None) -> None:
         """Power is lost: keep of each dirty sector the old or the new one; without `chance` all of the old ones."""
         size = len(self.content) if chance is not None and chance.random() < 0.5 else len(self.durable)
@@ -63,21 +84,14 @@ class FakeFile:
         self._disk.check("write")
         data = b"".join(pieces)
         self._grow(offset + len(data))
-        self._blob.content[offset : offset + len(data)] = data
-        self._blob.dirty.update(range(offset // SECTOR_BYTES, (offset + len(data) - 1) // SECTOR_BYTES + 1))
+        self._blob.write(offset, data)
 
     def sync(self) -> None:
         assert not self._closed
         self._disk.syncs += 1
         self._disk.check("sync")
         self._disk.may_sync.wait()
-        blob = self._blob
-        blob.durable += bytes(max(0, len(blob.content) - len(blob.durable)))
-        del blob.durable[len(blob.content) :]
-        for sector in blob.dirty:
-            at = sector * SECTOR_BYTES
-            blob.durable[at : at + SECTOR_BYTES] = blob.content[at : at + SECTOR_BYTES]
-        blob.dirty.clear()
+        self._blob.sync()
 
     def allocate(self, size: int) -> None:
         assert not self._closed
@@ -86,8 +100,7 @@ class FakeFile:
 
     def truncate(self) -> None:
         assert not self._closed
-        self._blob.content.clear()
-        self._blob.dirty.clear()
+        self._blob.resize(0)
 
     def size(self) -> int:
         return len(self._blob.content)
@@ -100,7 +113,7 @@ class FakeFile:
         if more > 0:
             if self._disk.used_bytes() + more > self._disk.capacity_bytes:
                 raise error(errno.ENOSPC)
-            self._blob.content += bytes(more)
+            self._blob.resize(size)
 
 
 class FakeDirectory:
