@@ -128,8 +128,8 @@ class Bank:
         self.book = self.directory / "processor.ndjson"
         self.keys = self.directory / "hsm" / KEYS_FILE
         self.processor: Child | None = None
-        self.processor_port = 0
-        self.control_port = 0
+        self.processor_port = free_port()
+        self.control_port = free_port()
         self.tokens = ""
         """Its tokens, as a part of a gateway's configuration."""
         centres = "abcdefgh"[: plan.data_centres]
@@ -209,6 +209,7 @@ def participants(banks: list[Bank], simulated: str) -> str:
         f'[[participant]]\nname = "{bank.identity.name}"\ninstitution = "{bank.identity.institution}"\n'
         f'sort_codes = ["{bank.identity.institution[:2]}"]\nkeys = {_toml(bank.keys)}\n'
         f"groups = {_toml(list(bank.plan.groups))}\n"
+        "[participant.nodes]\n" + "".join(f"{one.name} = {_toml(one.group)}\n" for one in bank.gateways)
         for bank in banks
     ]
     played = (

@@ -21,6 +21,8 @@ keys = "hsm/DEVELOPMENT-ONLY-keys.json"    # seen from this file; as provisionin
 groups = ["sip", "usm"]         # of sip, sop, fdp, other, usm (default: sip); each has ports of its own
 [participant.ports.sip]         # site = port; 0 or not said: a free one
 a = 9301
+[participant.nodes]             # its processes, and the group of each: each gets ports of its own besides, by which the
+sip-a = "sip"                   # hub knows it
 [[participant.redirect]]        # an account that moved: DE57 and DE58 of the sender's answer
 account = "12345678"
 agent = "600003"
@@ -55,6 +57,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     keys: str
     groups: tuple[Group, ...] = ("sip",)
     ports: dict[Group, dict[str, int]] = {}
+    nodes: dict[str, Group] = {}
+    """Its processes, and the group of each: each may dial ports of its own."""
     hub_key: str = "fps-hub"
     """Label of what the hub signs with towards it."""
     own_key: str = "fps-own"
@@ -91,8 +95,8 @@ def read(path: Path) -> Cast:
     if not cast.participants or len(set(names)) != len(names):
         raise ValueError(f"{path}: at least one participant, and each name once")
     for entry in cast.participants:
-        if not entry.groups or set(entry.ports) - set(entry.groups):
-            raise ValueError(f"{path}: {entry.name}: ports are of its groups, of which there is one at least")
+        if not entry.groups or (set(entry.ports) | set(entry.nodes.values())) - set(entry.groups):
+            raise ValueError(f"{path}: {entry.name}: ports and nodes are of its groups, of which there is one at least")
     folder = path.parent
     return msgspec.structs.replace(
         cast,

@@ -73,10 +73,10 @@ class Scheme:
 
     # --- links
 
-    def link_up(self, site: str, now_s: float, party: Party | None = None, group: str = "") -> Link:
-        """A participant connected to this site, for this payment group."""
+    def link_up(self, site: str, now_s: float, party: Party | None = None, group: str = "", node: str = "") -> Link:
+        """A participant connected to this site, for this payment group; `node`: which process of it, where known."""
         party = party or self.first
-        return self.switch.link_up(party, group or party.groups[0], site, now_s)
+        return self.switch.link_up(party, group or party.groups[0], site, now_s, node)
 
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone; so is every response that it could have brought."""

@@ -53,11 +53,12 @@ class Book:
 
 
 class Port(NamedTuple):
-    """Where a participant dials: for one payment group, one site."""
+    """Where a participant dials: for one payment group, one site; where it is said, one of its processes."""
 
     party: Party
     group: str
     site: str
+    node: str = ""
 
 
 class _Load(NamedTuple):
@@ -104,14 +105,16 @@ class Hub:
 
     # --- connections
 
-    async def serve(self, site: str, stream: trio.abc.Stream, party: Party | None = None, group: str = "") -> None:
-        """Be the hub on this connection until it ends."""
+    async def serve(
+        self, site: str, stream: trio.abc.Stream, party: Party | None = None, group: str = "", node: str = ""
+    ) -> None:
+        """Be the hub on this connection until it ends. `node`: which of the participant's processes it is."""
         scheme = self.scheme
         party = party or scheme.first
         if (party.name, site) in self.closed:
             await stream.aclose()
             return
-        link = scheme.link_up(site, trio.current_time(), party, group)
+        link = scheme.link_up(site, trio.current_time(), party, group, node)
         reader = iso.Reader(scheme.framing)
         with trio.CancelScope() as scope:
             connection = self._connections[link.number] = _Connection(link, stream, scope)
@@ -309,10 +312,13 @@ async def serve_hub(
     """Listen for participants and for control until the book is closed. `ready` is called with the ports."""
     async with trio.open_nursery() as nursery:
         opened: dict[str, dict[str, dict[str, int]]] = {}
+        nodes: dict[str, dict[str, int]] = {}
         for port, number in ports.items():
             serve = partial(_serve_port, hub, port)
             listeners: Any = await nursery.start(partial(trio.serve_tcp, serve, number, host=host))
             sites = opened.setdefault(port.party.name, {}).setdefault(port.group, {})
+            if port.node:
+                sites = nodes.setdefault(port.node, {})
             sites[port.site] = listeners[0].socket.getsockname()[1]
         handle = partial(control.serve, handler=hub.control)
         listeners = await nursery.start(partial(trio.serve_tcp, handle, control_port, host="127.0.0.1"))
@@ -322,6 +328,7 @@ async def serve_hub(
                 "event": "ready",
                 "sites": opened[first.name][first.groups[0]],
                 "ports": opened,
+                "nodes": nodes,
                 "control": listeners[0].socket.getsockname()[1],
             }
         )
@@ -332,4 +339,4 @@ async def serve_hub(
 
 
 async def _serve_port(hub: Hub, port: Port, stream: trio.SocketStream) -> None:
-    await hub.serve(port.site, stream, port.party, port.group)
+    await hub.serve(port.site, stream, port.party, port.group, port.node)

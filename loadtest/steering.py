@@ -220,6 +220,7 @@ class Steering:
             "links": [
                 {
                     "number": link.number, "participant": link.party.name, "group": link.group, "site": link.site,
+                    "node": link.node,
                     "receive": link.receive, "submit": link.submit, "waiting": len(link.waiting),
                     "reversing": len(link.reversing),
                 }

@@ -133,8 +133,10 @@ class Party:
 class Link:
     """One connection of a participant."""
 
-    def __init__(self, number: int, party: Party, group: str, site: str, now_s: float) -> None:
+    def __init__(self, number: int, party: Party, group: str, site: str, now_s: float, node: str = "") -> None:
         self.number = number
+        self.node = node
+        """Which of the participant's processes it is; empty where the hub cannot know."""
         self.party = party
         self.group = group
         self.site = site
@@ -210,10 +212,12 @@ class Switch:
 
     # --- links
 
-    def link_up(self, party: Party, group: str, site: str, now_s: float) -> Link:
-        """A participant connected."""
+    def link_up(self, party: Party, group: str, site: str, now_s: float, node: str = "") -> Link:
+        """A participant connected; `node` is the process of it, where that is known."""
         self._links_made += 1
-        link = self.links[self._links_made] = Link(self._links_made, party, group, site, now_s)
+        link = self.links[self._links_made] = Link(self._links_made, party, group, site, now_s, node)
+        if node:
+            self.event("connected", "", now_s, link, why=node)
         return link
 
     def link_down(self, link: Link) -> bool:

@@ -111,14 +111,14 @@ class World:
             await bank.start_processor()
         ports = await self._start_hub()
         for one in self.gateways:
-            one.write_configuration(ports[one.bank.identity.name][one.group])
+            one.write_configuration(ports[one.name])
         if gateway:
             for one in self.gateways:
                 await one.start()
             await self.signed_on(self.gateway)
 
-    async def _start_hub(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Bank → group → site → port."""
+    async def _start_hub(self) -> dict[str, dict[str, int]]:
+        """Gateway → site → port."""
         plan = self.plan
         cast = self.directory / "participants.toml"
         cast.write_text(participants(self.banks, plan.simulated), encoding="utf-8")
@@ -135,7 +135,7 @@ class World:
         ready = await self._hub.first_line()
         self.ports = ready["sites"]
         self.hub = await control.connect(ready["control"])
-        ports: dict[str, dict[str, dict[str, int]]] = ready["ports"]
+        ports: dict[str, dict[str, int]] = ready["nodes"]
         return ports
 
     async def start_processor(self) -> None:
@@ -155,7 +155,7 @@ class World:
         with trio.move_on_after(READY_WITHIN_S):
             while gateway is None or gateway.running:
                 links = (await self.hub("statistics"))["links"]
-                if all(self._has_links(one, links) for one in self.gateways):
+                if all(self.has_links(one, links) for one in self._expected()):
                     for one in self.gateways:
                         one.pin_workers()
                     return
@@ -163,19 +163,19 @@ class World:
         where = f": see {gateway.output}" if gateway else ""
         raise WorldError(f"the gateway did not sign on at both sites{where}")
 
-    def _has_links(self, gateway: Gateway, links: list[dict[str, Any]]) -> bool:
-        """Whether its group has as many links at each site as it has gateways."""
-        bank, group = gateway.bank, gateway.group
-        wanted = max(1, sum(one.running for one in bank.gateways if one.group == group))
-        on = Counter(
+    def _expected(self) -> list[Gateway]:
+        """The gateways that run; of a group of which none does, all: they are not ours."""
+        ours = {(one.bank.identity.name, one.group) for one in self.gateways if one.running}
+        return [one for one in self.gateways if one.running or (one.bank.identity.name, one.group) not in ours]
+
+    def has_links(self, gateway: Gateway, links: list[dict[str, Any]]) -> bool:
+        """Whether it is signed on at each site, by the hub's `statistics`."""
+        on = {
             link["site"]
             for link in links
-            if link["participant"] == bank.identity.name
-            and link["group"] == group
-            and link["receive"]
-            and (link["submit"] or not self.plan.outbound)
-        )
-        return all(on[site] >= wanted for site in SITES)
+            if link["node"] == gateway.name and link["receive"] and (link["submit"] or not self.plan.outbound)
+        }
+        return on >= set(SITES)
 
     # --- payments that leave
 

@@ -117,9 +117,9 @@ class Scene:
         self._nursery = nursery
         nursery.start_soon(self.hub.drive)
 
-    async def dial(self, site: str = "a", *, sign_on: bool = True, name: str = "one") -> Participant:
+    async def dial(self, site: str = "a", *, sign_on: bool = True, name: str = "one", node: str = "") -> Participant:
         ours, theirs = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self.hub.serve, site, theirs, self.scheme.parties[name])
+        self._nursery.start_soon(self.hub.serve, site, theirs, self.scheme.parties[name], "", node)
         participant = Participant(ours)
         if sign_on:
             await participant.sign_on()

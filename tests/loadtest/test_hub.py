@@ -293,6 +293,21 @@ async def test_what_was_reversed_is_not_accepted_any_more(
     assert list(scene.scheme.faults) == [f"said {code} after it had answered the reversal"] * faults
 
 
+async def test_what_another_site_reversed_may_still_be_accepted_by_one_that_cannot_know(
+    autojump_clock: object, scene: Any
+) -> None:
+    """Sites share nothing: one that was stopped answers late what the other one undid, and the hub takes it for late."""
+    one, two = await scene.dial("a", node="sip-a"), await scene.dial("b", node="sip-b")
+    assert [(event.link, event.why) for event in scene.said("connected")] == [(1, "sip-a"), (2, "sip-b")]
+    scene.hub.start(1, 0.5, "constant")
+    payment = await two.payment()
+    await one.respond(await one.reversal())
+    await two.respond(payment, "0000")
+    await trio.sleep(0.1)
+    assert not scene.scheme.faults
+    assert [(event.code, event.late) for event in scene.said("replied")] == [("0000", True)]
+
+
 async def test_a_response_on_another_connection_is_a_fault(autojump_clock: object, scene: Any) -> None:
     """A response is valid only on the connection that brought its request."""
     one, two = await scene.dial("a"), await scene.dial("b")

@@ -71,6 +71,16 @@ def test_a_file_says_who_takes_part_and_where(file: Path) -> None:
     assert [party.member for party in parties.values()] == ["alpha", "beta", ""]
 
 
+def test_each_process_has_ports_of_its_own(file: Path) -> None:
+    """Besides those of its group, by which nobody can be told from another."""
+    file.write_text(
+        FILE.replace("[participant.ports.usm]", '[participant.nodes]\nsip-a = "sip"\n[participant.ports.usm]')
+    )
+    made, ports = hub.build(options("--participants", str(file)))
+    alpha = made.scheme.parties["alpha"]
+    assert {port for port in ports if port.node} == {Port(alpha, "sip", site, "sip-a") for site in ("a", "b")}
+
+
 def test_without_a_file_there_are_one_participant_and_one_bank(file: Path) -> None:
     """As ever: `--keys` and `--site`."""
     made, ports = hub.build(options("--keys", str(file.parent / "alpha.json"), "--site", "a:1", "--bank", "silent"))
@@ -85,7 +95,11 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     "no TOML": (("[[bank]]", "[[bank"), "participants.toml: "),
     "an unknown member": (("institution", "institutes"), "institutes"),
     "a name twice": (('name = "beta"', 'name = "alpha"'), "each name once"),
-    "a port of another group": (("participant.ports.usm", "participant.ports.sop"), "ports are of its groups"),
+    "a port of another group": (("participant.ports.usm", "participant.ports.sop"), "are of its groups"),
+    "a process of another group": (
+        ("[participant.ports.usm]", '[participant.nodes]\nx = "sop"\n[participant.ports.usm]'),
+        "are of its groups",
+    ),
     "no such key": (("beta.json", "none.json"), "none.json"),
     "no such rule": (("0000*9,1114", "perhaps"), "perhaps: a bank answers"),
 }
