@@ -1,0 +1,473 @@
+"""One connection of the simulated network: two streams that behave as `trio.SocketStream` over TCP on Linux.
+
+Nothing runs here: each byte has a time when it is due, and an end looks at what has arrived when somebody uses it. A
+task that waits at an end sleeps until the next thing there is due, so a delivery costs one wake-up and no task.
+
+What TCP does, and this does:
+
+* What was written is taken as long as the window has room (our buffer and the other end's in one); then it blocks.
+* Closing says EOF behind all that was written; closing while something is unread says a reset. What reaches an end
+  that is closed or given up is answered with a reset.
+* After a reset, what had arrived can still be read. The error is told once, to whoever comes first; from then on
+  reading is at its end and writing is a broken pipe.
+* What was written and is not acknowledged for `unacknowledged_s` breaks the end that wrote it, and only that one:
+  whoever only reads never hears that the other end is gone. An acknowledgement travels the other way: when that way is
+  lost, bytes arrive, and the end that wrote them gives up all the same.
+
+`test_network` runs one suite on these and on sockets.
+"""
+
+import errno
+import operator
+import os
+import random
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Final, NamedTuple
+
+import trio
+
+RECEIVE_BYTES = 65536
+"""What a read takes when it does not say, as trio's."""
+SPLIT = 0.1
+"""How often what is written in one go travels in two pieces, and how often a read gets only part of what is there."""
+
+
+class Path:
+    """What streams between two places have in common."""
+
+    def __init__(self, luck: random.Random, window_bytes: int, unacknowledged_s: float) -> None:
+        self.luck = luck
+        self.window_bytes = window_bytes
+        self.unacknowledged_s = unacknowledged_s
+        self.latency_s = (0.0001, 0.001)
+        """From, to: each piece that travels takes something between, and overtakes nothing."""
+        self.stalled = False
+
+    def travel_s(self) -> float:
+        """How long something takes from one place to the other."""
+        shortest, longest = self.latency_s
+        return shortest + (longest - shortest) * self.luck.random()
+
+
+class _Signal:
+    """What travels and is no data."""
+
+
+FIN: Final = _Signal()
+RST: Final = _Signal()
+
+
+class _Segment(NamedTuple):
+    due_s: float
+    sent_s: float
+    what: bytes | _Signal
+
+
+class _Way:
+    """One direction of a connection."""
+
+    def __init__(self) -> None:
+        self.flying: deque[_Segment] = deque()
+        self.last_s = -inf
+        """When what was sent last is due: nothing overtakes it."""
+        self.arrived: deque[bytes] = deque()
+        self.arrived_bytes = 0
+        self.held_bytes = 0
+        """Written, and not known to be read."""
+        self.unsaid_bytes = 0
+        """Read during a stall: the writer hears of it afterwards."""
+        self.lost = False
+        """What is sent vanishes from now on."""
+        self.unacknowledged_s = inf
+        """Since when something is under way of which the sender will never hear."""
+
+
+class Stream(trio.abc.HalfCloseableStream):
+    """One end of a connection. Made in pairs by `connection`."""
+
+    _peer: "Stream"
+
+    def __init__(self, path: Path, incoming: _Way, outgoing: _Way) -> None:
+        self._path = path
+        self._in = incoming
+        self._out = outgoing
+        self._closed = False
+        self._said_end = False
+        self._heard_end = False
+        self._broken = False
+        self._dead = False
+        self._error = 0
+        """Of the connection, until somebody was told."""
+        self._busy_sending = False
+        self._reading: trio.CancelScope | None = None
+        self._writing: trio.CancelScope | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is received here any more."""
+        return self._closed or self._broken or self._dead
+
+    # --- what tasks do with it
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See trio. Cancelled, some first part of the data was taken."""
+        if self._said_end:
+            raise trio.ClosedResourceError("can't send data after sending EOF")
+        with self._sending():
+            self._check_open()
+            left = bytes(data)
+            if not left:
+                await trio.lowlevel.checkpoint()
+                return
+            await trio.lowlevel.checkpoint_if_cancelled()
+            while True:
+                left = self._take(left)
+                if not left:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    return
+                await self._wait_to_write()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See trio."""
+        with self._sending():
+            self._check_open()
+            await trio.lowlevel.checkpoint()
+            self._settle(trio.current_time())
+            while not self._broken and self._path.window_bytes <= self._out.held_bytes:
+                await self._wait_to_write()
+
+    async def send_eof(self) -> None:
+        """See trio."""
+        with self._sending():
+            await trio.lowlevel.checkpoint()
+            if self._said_end:
+                return
+            self._check_open()
+            now_s = trio.current_time()
+            self._settle(now_s)
+            if self._broken:
+                raise _broken(errno.ENOTCONN)
+            self._said_end = True
+            self._send(FIN, now_s)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See trio. Cancelled, nothing was taken."""
+        limit = RECEIVE_BYTES if max_bytes is None else operator.index(max_bytes)
+        if limit < 1:
+            raise ValueError("max_bytes must be >= 1")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        waited = False
+        while True:
+            self._check_open()
+            self._settle(trio.current_time())
+            if self._in.arrived_bytes:
+                chunk = self._read(limit)
+                break
+            if self._error and not self._heard_end:
+                raise _broken(self._told())
+            if self._heard_end or self._broken:
+                chunk = b""
+                break
+            await self._wait_to_read()
+            waited = True
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return chunk
+
+    async def aclose(self) -> None:
+        """See trio."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """As the kernel closes a socket."""
+        if self._closed:
+            return
+        self._hang_up()
+        self._closed = True
+        self._leave(trio.current_time())
+        self._wake()
+
+    def _hang_up(self) -> None:
+        now_s = trio.current_time()
+        self._settle(now_s)
+        if self.gone:
+            return
+        if self._in.arrived_bytes:
+            self._send(RST, now_s)
+        elif not self._said_end:
+            self._send(FIN, now_s)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was already closed")
+
+    def _told(self) -> int:
+        """The error of the connection, for the one who is told."""
+        number, self._error = self._error, 0
+        return number
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        if self._busy_sending:
+            raise trio.BusyResourceError("another task is currently sending data on this stream")
+        self._busy_sending = True
+        try:
+            yield
+        finally:
+            self._busy_sending = False
+
+    # --- waiting
+
+    async def _wait_to_read(self) -> None:
+        if self._reading is not None:
+            raise trio.BusyResourceError("another task is currently receiving data on this stream")
+        due_s = self._gives_up_s()
+        flying = self._in.flying
+        if flying and not self._path.stalled:
+            due_s = min(due_s, flying[0].due_s)
+        self._reading = trio.CancelScope(deadline=due_s)
+        try:
+            with self._reading:
+                await trio.sleep_forever()
+        finally:
+            self._reading = None
+
+    async def _wait_to_write(self) -> None:
+        due_s = self._gives_up_s()
+        flying = self._in.flying
+        if flying and flying[-1].what is RST and not self._path.stalled:
+            due_s = min(due_s, flying[-1].due_s)
+        self._writing = trio.CancelScope(deadline=due_s)
+        try:
+            with self._writing:
+                await trio.sleep_forever()
+        finally:
+            self._writing = None
+        self._check_open()
+        self._settle(trio.current_time())
+
+    def _wake(self) -> None:
+        """Whoever waits here looks again."""
+        for scope in (self._reading, self._writing):
+            if scope is not None:
+                scope.cancel()
+
+    def _remind(self, due_s: float, *, of_all: bool) -> None:
+        """Whoever reads here, or waits for anything here, looks again at this time."""
+        for scope in (self._reading, self._writing if of_all else None):
+            if scope is not None and due_s < scope.deadline:
+                scope.deadline = due_s
+
+    def _gives_up_s(self) -> float:
+        """When this end breaks because nothing that it wrote is acknowledged."""
+        if self._dead:
+            return inf
+        since_s, flying = self._out.unacknowledged_s, self._out.flying
+        if flying and self._path.stalled:
+            since_s = min(since_s, flying[0].sent_s)
+        return since_s + self._path.unacknowledged_s
+
+    # --- what travels
+
+    def _take(self, data: bytes) -> bytes:
+        """Send what the window has room for; what is left."""
+        now_s = trio.current_time()
+        self._settle(now_s)
+        if self._broken:
+            raise _broken(self._told() or errno.EPIPE)
+        room = self._path.window_bytes - self._out.held_bytes
+        if room <= 0:
+            return data
+        taken, left = data[:room], data[room:]
+        self._out.held_bytes += len(taken)
+        luck = self._path.luck
+        if len(taken) > 1 and luck.random() < SPLIT:
+            at = luck.randrange(1, len(taken))
+            self._send(taken[:at], now_s)
+            taken = taken[at:]
+        self._send(taken, now_s)
+        return left
+
+    def _send(self, what: bytes | _Signal, now_s: float) -> None:
+        out, peer = self._out, self._peer
+        if self._dead:
+            return
+        if out.lost or self._in.lost:
+            out.unacknowledged_s = min(out.unacknowledged_s, now_s)
+        if out.lost:
+            self._remind(self._gives_up_s(), of_all=True)
+            return
+        out.last_s = due_s = max(out.last_s, now_s + self._path.travel_s())
+        if peer.gone:
+            if isinstance(what, bytes) or (what is FIN and peer._broken):
+                peer._reset(due_s)
+            return
+        out.flying.append(_Segment(due_s, now_s, what))
+        if not self._path.stalled:
+            peer._remind(due_s, of_all=what is RST)
+        if self._path.stalled or self._in.lost:
+            self._remind(self._gives_up_s(), of_all=True)
+
+    def _reset(self, now_s: float) -> None:
+        """Tell the other end, from this time on its way, that there is nothing here."""
+        out, peer = self._out, self._peer
+        if out.lost or peer.gone or (out.flying and out.flying[-1].what is RST):
+            return
+        out.last_s = due_s = max(out.last_s, now_s + self._path.travel_s())
+        out.flying.append(_Segment(due_s, now_s, RST))
+        if not self._path.stalled:
+            peer._remind(due_s, of_all=True)
+
+    def _settle(self, now_s: float) -> None:
+        """Let arrive what has arrived by now."""
+        if self.gone:
+            return
+        way = self._in
+        if not self._path.stalled:
+            flying = way.flying
+            while flying and flying[0].due_s <= now_s:
+                what = flying.popleft().what
+                if isinstance(what, bytes):
+                    way.arrived.append(what)
+                    way.arrived_bytes += len(what)
+                elif what is FIN:
+                    self._heard_end = True
+                else:
+                    self._break(errno.EPIPE if self._heard_end else errno.ECONNRESET, now_s)
+                    return
+        if self._gives_up_s() <= now_s:
+            self._break(errno.ETIMEDOUT, now_s)
+
+    def _read(self, limit: int) -> bytes:
+        way = self._in
+        size = min(limit, way.arrived_bytes)
+        luck = self._path.luck
+        if luck.random() < SPLIT:
+            size = luck.randint(1, size)
+        first = way.arrived.popleft()
+        if len(first) < size:
+            first += b"".join(way.arrived)
+            way.arrived.clear()
+        chunk, rest = (first, b"") if len(first) == size else (first[:size], first[size:])
+        if rest:
+            way.arrived.appendleft(rest)
+        way.arrived_bytes -= size
+        self._make_room(size)
+        return chunk
+
+    def _make_room(self, size: int) -> None:
+        """Let the other end know that so much was read, unless that cannot reach it."""
+        way, peer = self._in, self._peer
+        if self._out.lost or self._dead:
+            return
+        if self._path.stalled:
+            way.unsaid_bytes += size
+            return
+        way.held_bytes -= size
+        # not for each byte: a writer that is woken for nothing much would write in crumbs
+        if peer._writing is not None and way.held_bytes * 4 <= self._path.window_bytes * 3:
+            peer._writing.cancel()
+
+    # --- ends of it
+
+    def _break(self, number: int, now_s: float) -> None:
+        """This end is over, by this error."""
+        if self.gone:
+            return
+        self._broken = True
+        self._error = number
+        self._out.flying.clear()
+        self._leave(now_s)
+        self._wake()
+
+    def _leave(self, now_s: float) -> None:
+        """Nothing is received here any more: what is under way will be answered with a reset."""
+        flying = self._in.flying
+        for segment in flying:
+            if isinstance(segment.what, bytes) or (segment.what is FIN and self._broken):
+                self._reset(max(now_s, segment.due_s))
+                break
+        flying.clear()
+        if self._closed or self._dead:
+            self._in.arrived.clear()
+            self._in.arrived_bytes = 0
+
+    # --- what goes wrong, for the network
+
+    def settle(self) -> None:
+        """Let arrive what has arrived by now, before something changes."""
+        self._settle(trio.current_time())
+
+    def look_again(self) -> None:
+        """Something has changed."""
+        self._wake()
+
+    def lose(self) -> None:
+        """What is on its way from here, and all that follows, vanishes; nobody is told."""
+        out = self._out
+        if out.flying:
+            out.unacknowledged_s = min(out.unacknowledged_s, out.flying[0].sent_s)
+        out.flying.clear()
+        out.lost = True
+        if self._peer._out.flying:  # it will arrive, and nobody will hear that it has
+            flying = self._peer._out.flying
+            self._peer._out.unacknowledged_s = min(self._peer._out.unacknowledged_s, flying[0].sent_s)
+
+    def snap(self) -> None:
+        """The connection is reset in the middle: what is on its way to here is lost."""
+        self._in.flying.clear()
+        self._break(errno.EPIPE if self._heard_end else errno.ECONNRESET, trio.current_time())
+
+    def carry_on(self) -> None:
+        """After a stall: what was held up, on its way from here, is sent again."""
+        out, now_s = self._out, trio.current_time()
+        waiting, out.flying, out.last_s = out.flying, deque(), -inf
+        for segment in waiting:
+            out.last_s = max(out.last_s, segment.due_s, now_s + self._path.travel_s())
+            out.flying.append(segment._replace(due_s=out.last_s))
+        out.held_bytes -= out.unsaid_bytes
+        out.unsaid_bytes = 0
+
+    def abort(self) -> None:
+        """Nobody ever took this end."""
+        now_s = trio.current_time()
+        if not self.gone:
+            self._reset(now_s)
+        self._closed = True
+        self._leave(now_s)
+
+    def exit(self) -> None:
+        """The process of this end is gone; the kernel closes it. Tasks that are left wait for ever."""
+        self._hang_up()
+        self._dead = True
+        self._leave(trio.current_time())
+
+    def die(self, *, reset: bool) -> None:
+        """This end is without power: tasks that wait here wait for ever, what they write goes nowhere."""
+        self.settle()
+        if reset and not self.gone:
+            self._reset(trio.current_time())
+        if not reset:
+            self.lose()
+            self._peer.lose()
+            self._peer.look_again()
+        self._dead = True
+        self._in.flying.clear()
+
+
+def connection(path: Path) -> tuple[Stream, Stream]:
+    """The two ends of a new one."""
+    there, back = _Way(), _Way()
+    ours, theirs = Stream(path, back, there), Stream(path, there, back)
+    ours._peer, theirs._peer = theirs, ours
+    return ours, theirs
+
+
+def _broken(number: int) -> trio.BrokenResourceError:
+    found = trio.BrokenResourceError(f"socket connection broken: {OSError(number, os.strerror(number))}")
+    found.__cause__ = OSError(number, os.strerror(number))
+    return found
