@@ -174,8 +174,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _dropped_line(count: int) -> bytes:
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    text = "log lines dropped"
-    line = {"component": "log", "dropped_lines": count, "event": text, "level": "warning", "time": now}
+    line = {"component": "log", "dropped_lines": count, "event": "log lines dropped", "level": "warning", "time": now}
     return msgspec.json.encode(line)
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from gateway import log
+from tests.rare_plugin import Plugin
 
 HERE = Path(__file__).parent
 LOGGED_LINES_MAX = 10_000
@@ -22,6 +23,11 @@ LOGGED_LINES_MAX = 10_000
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ci"), max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note which tests come to what is rare."""
+    config.pluginmanager.register(Plugin(config), "rare")
 
 
 class Collected(log.Writer):

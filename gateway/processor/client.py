@@ -280,11 +280,10 @@ class Client:
         """It is not sent (again). Nobody misses a void one."""
         if ask.void:
             return
-        self._counted("expired")
         if ask.attempts:
-            _log.warning(
-                "payment not answered", fpid=log.fpid_hash(ask.fpid), reason="no time left", attempt=ask.attempts
-            )
+            self._not_answered(ask, "expired", "no time left")
+        else:
+            self._counted("expired")
 
     def _drop_expired(self, now_s: float) -> None:
         """Deadlines are in the order of asking, nearly: whatever waits behind a fresh one is not far behind."""
