@@ -296,7 +296,7 @@ async def test_what_was_reversed_is_not_accepted_any_more(
 async def test_what_another_site_reversed_may_still_be_accepted_by_one_that_cannot_know(
     autojump_clock: object, scene: Any
 ) -> None:
-    """Sites share nothing: one that was stopped answers late what the other one undid, and the hub takes it for late."""
+    """Sites share nothing: one that was stopped answers what the other one undid, and the hub takes it for late."""
     one, two = await scene.dial("a", node="sip-a"), await scene.dial("b", node="sip-b")
     assert [(event.link, event.why) for event in scene.said("connected")] == [(1, "sip-a"), (2, "sip-b")]
     scene.hub.start(1, 0.5, "constant")
