@@ -174,10 +174,12 @@ class Route(Path):
 
     async def connect(self, dialler: "Place", network: "Network", port: int) -> Stream:
         """Dial. Raises `OSError`."""
+        life = dialler.lives
         while True:
             await trio.sleep(self.travel_s() + self.travel_s())
             while self._silent or self.stalled:
                 await self._changed.wait()
+            await dialler.outlive(life)
             listener = network.listener(port)
             if self.refuse or listener is None:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
@@ -220,6 +222,8 @@ class Place:
 
     def __init__(self, network: "Network", name: str) -> None:
         self.name = name
+        self.lives = 0
+        """How many processes have ended here."""
         self._network = network
         self._listeners: list[Listener] = []
 
@@ -228,7 +232,9 @@ class Place:
 
     async def listen(self, host: str, port: int, backlog: int) -> Listening:
         """As `gateway.listening.listen_tcp`. Raises `OSError` when anybody in the network listens on this port."""
+        life = self.lives
         await trio.lowlevel.checkpoint()
+        await self.outlive(life)
         listener = self._network.open(self, port, backlog)
         self._listeners.append(listener)
         return Listening([listener], listener.port)
@@ -240,6 +246,11 @@ class Place:
             return await self._network.route(self, other).connect(self, self._network, port)
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
+    async def outlive(self, life: int) -> None:
+        """What a process of this place was about to do is not done any more when it has ended meanwhile."""
+        if life != self.lives:
+            await trio.sleep_forever()
+
     def forget(self, listener: Listener) -> None:
         """It is closed."""
         if listener in self._listeners:
@@ -249,6 +260,7 @@ class Place:
         """The process here has ended, whatever way: what it left open is closed. Its tasks, if any are left, hear of
         nothing any more. The place is there for another process at once; so it is after `fail`.
         """
+        self.lives += 1
         for stream in self._ends():
             stream.exit()
         for listener in list(self._listeners):
@@ -258,6 +270,7 @@ class Place:
         """Power is lost: nothing that was not yet on its way leaves. The other ends hear a reset (the machine is back
         soon), or, `half_open`, nothing: who writes finds out after a while. This end's tasks hear of nothing.
         """
+        self.lives += 1
         for stream in self._ends():
             stream.die(reset=not half_open)
         for listener in list(self._listeners):
