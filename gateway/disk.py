@@ -6,6 +6,7 @@ Every method raises `OSError` and leaves it to the caller what that means.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -79,41 +80,60 @@ class Disk(Protocol):
         """A directory; with `create` it is made when missing, for its owner only."""
 
 
+def _in(doing: str, error: OSError) -> OSError:
+    """The same error, that says what was being done to which file: whoever reads it must know where to look."""
+    number = error.errno or errno.EIO
+    return OSError(number, f"{os.strerror(number)} in {doing}")
+
+
 class RealFile:
     """A file descriptor."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_name")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
+        self._name = name
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
-        data = os.pread(self._fd, size, offset)
-        while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
-            data += more
+        try:
+            data = os.pread(self._fd, size, offset)
+            while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
+                data += more
+        except OSError as error:
+            raise _in(f"a read of {self._name}", error) from error
         return data
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Write the pieces one after another, whole."""
         if len(pieces) > PIECES_MAX:
             pieces = (b"".join(pieces),)
-        written = os.pwritev(self._fd, pieces, offset)
-        total = sum(map(len, pieces))
-        if written == total:
-            return
-        # rare: a signal, or a disk that is just filling up, which the next call then says
-        rest = memoryview(b"".join(pieces))
-        while written < total:
-            written += os.pwrite(self._fd, rest[written:], offset + written)
+        try:
+            written = os.pwritev(self._fd, pieces, offset)
+            total = sum(map(len, pieces))
+            if written == total:
+                return
+            # rare: a signal, or a disk that is just filling up, which the next call then says
+            rest = memoryview(b"".join(pieces))
+            while written < total:
+                written += os.pwrite(self._fd, rest[written:], offset + written)
+        except OSError as error:
+            raise _in(f"a write to {self._name}", error) from error
 
     def sync(self) -> None:
         """Fdatasync: the data, and what is needed to read it."""
-        os.fdatasync(self._fd)
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise _in(f"a sync of {self._name}", error) from error
 
     def allocate(self, size: int) -> None:
         """Reserve blocks and set the size."""
-        os.posix_fallocate(self._fd, 0, size)
+        try:
+            os.posix_fallocate(self._fd, 0, size)
+        except OSError as error:
+            raise _in(f"an allocation for {self._name}", error) from error
 
     def truncate(self) -> None:
         """Make it empty, and give its blocks back."""
@@ -143,7 +163,10 @@ class RealDirectory:
     def open(self, name: str, *, create: bool = False, write: bool = False) -> RealFile:
         """Open a file. Descriptors are not inherited by worker processes (PEP 446)."""
         flags = (os.O_RDWR if write or create else os.O_RDONLY) | (os.O_CREAT | os.O_EXCL if create else 0)
-        return RealFile(os.open(self._at / name, flags | os.O_NOFOLLOW, 0o600))
+        try:
+            return RealFile(os.open(self._at / name, flags | os.O_NOFOLLOW, 0o600), name)
+        except OSError as error:
+            raise _in(f"{'creating' if create else 'opening'} {name}", error) from error
 
     def replace(self, name: str, content: bytes) -> None:
         """Write beside, sync, rename over, sync the directory."""
@@ -156,18 +179,26 @@ class RealDirectory:
             file.sync()
         finally:
             file.close()
-        os.rename(self._at / beside, self._at / name)  # noqa: PTH104  symmetric with the other calls here
+        try:
+            os.rename(self._at / beside, self._at / name)  # noqa: PTH104  symmetric with the other calls here
+        except OSError as error:
+            raise _in(f"renaming {beside}", error) from error
         self.sync()
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        (self._at / name).unlink()
+        try:
+            (self._at / name).unlink()
+        except OSError as error:
+            raise _in(f"removing {name}", error) from error
 
     def sync(self) -> None:
         """Make creations and removals durable."""
         fd = os.open(self._at, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(fd)
+        except OSError as error:
+            raise _in("a sync of the directory", error) from error
         finally:
             os.close(fd)
 
@@ -200,14 +231,26 @@ class RealDisk:
         self._locks: dict[str, int] = {}
 
     def directory(self, path: str, *, create: bool = False) -> RealDirectory:
-        """A directory; with `create` it is made when missing, for its owner only, and its parent synced."""
+        """A directory; with `create` it is made when missing, for its owner only, and durably, with all above it."""
         at = Path(path)
-        if create and not at.is_dir():
-            at.mkdir(mode=0o700, parents=True)
-            RealDirectory(str(at.parent), self._locks).sync()
+        if create:
+            self._make(at)
         if not at.is_dir():
             raise FileNotFoundError(2, "No such directory", path)
         return RealDirectory(path, self._locks)
+
+    def _make(self, at: Path) -> None:
+        """Make it, and what is missing above it, each synced into what it lies in.
+
+        One that is there is synced, too: a process that was killed may just have made it, and a power cut would take
+        it with all that is below.
+        """
+        if not at.is_dir():
+            if not at.parent.is_dir():
+                self._make(at.parent)
+            at.mkdir(mode=0o700)
+        with contextlib.suppress(PermissionError):  # not ours to read: then neither ours to have made it in
+            RealDirectory(str(at.parent), self._locks).sync()
 
     def release(self) -> None:
         """Let go of every lock, as the end of the process does."""

@@ -65,13 +65,20 @@ class Blob:
         self.content, self.durable = kept, bytearray(kept)
         self.dirty.clear()
 
+    def flip(self, at: int, bit: int) -> None:
+        """A bit is another one, in the cache and on the disk; once more, and it is as it was."""
+        self.durable[at] ^= bit
+        if at < len(self.content):
+            self.content[at] ^= bit
+
 
 class FakeFile:
     """An open file."""
 
-    def __init__(self, disk: "FakeDisk", blob: Blob) -> None:
+    def __init__(self, disk: "FakeDisk", blob: Blob, *, write: bool) -> None:
         self._disk = disk
         self._blob = blob
+        self._write = write
         self._closed = False
 
     def read(self, offset: int, size: int) -> bytes:
@@ -81,6 +88,8 @@ class FakeFile:
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         assert not self._closed
+        if not self._write:
+            raise error(errno.EBADF)
         self._disk.check("write")
         data = b"".join(pieces)
         self._grow(offset + len(data))
@@ -137,7 +146,7 @@ class FakeDirectory:
             self.files[name] = Blob()
         elif name not in self.files:
             raise error(errno.ENOENT)
-        return FakeFile(self._disk, self.files[name])
+        return FakeFile(self._disk, self.files[name], write=write or create)
 
     def replace(self, name: str, content: bytes) -> None:
         self.files.pop(name + ".new", None)
@@ -181,7 +190,9 @@ class FakeDisk:
         self.process = 1
         """The pid of whoever uses the disk now; `kill` and `crash` make the next one."""
         self.locks: dict[str, int] = {}
-        self._random = random.Random(seed)  # noqa: S311  a seed that replays
+        self.flipped: list[tuple[Blob, int, int]] = []
+        """Bits that are wrong (file, offset, bit), for whoever puts them right."""
+        self.reseed(seed)
 
     def directory(self, path: str, *, create: bool = False) -> FakeDirectory:
         if path not in self.directories:
@@ -199,10 +210,20 @@ class FakeDisk:
         """In all files."""
         return sum(len(blob.content) for at in self.directories.values() for blob in at.files.values())
 
+    def forget_dirty(self) -> None:
+        """What a failed sync leaves behind on Linux: the page cache counts as clean, and the disk does not have it."""
+        for at in self.directories.values():
+            for blob in at.files.values():
+                blob.dirty.clear()
+
     def kill(self) -> None:
         """The process ends; the page cache stays."""
         self.locks.clear()
         self.process += 1
+
+    def reseed(self, seed: int) -> None:
+        """Have what follows replay from this seed."""
+        self._random = random.Random(seed)  # noqa: S311  a seed that replays
 
     def crash(self, *, keep_nothing: bool = False) -> None:
         """Power is lost. What was synced stays; the rest by chance, or nothing of it."""
