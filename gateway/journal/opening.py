@@ -92,7 +92,15 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
 
 
 def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
-    """What we read may be in the page cache only, left by a killed process: sync before anything acts on it."""
+    """What we read may be in the page cache only, left by a killed process: sync before anything acts on it.
+
+    The manifest comes first: what it says is deleted must stay so when the deletion does.
+    """
+    file = directory.open(MANIFEST, write=True)
+    try:
+        file.sync()
+    finally:
+        file.close()
     for number in map(number_of, directory.names()):
         if number is not None and number < manifest.oldest:
             directory.remove(name_of(number))  # retention was interrupted

@@ -13,12 +13,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.config import JournalSettings
-from gateway.disk import RealDisk
+from gateway.disk import SECTOR_BYTES, RealDisk
 from gateway.errors import JournalFault
 from gateway.journal import cursor as cursor_module
 from gateway.journal import writer
 from gateway.journal.age import BELIEVED_AFTER_S, settle_ages
-from gateway.journal.manifest import cursor_name
+from gateway.journal.manifest import MANIFEST, cursor_name, read_manifest, write_manifest
 from gateway.journal.record import HEADER_BYTES, Record
 from gateway.journal.segment import SegmentInfo, name_of
 from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal, open_journal
@@ -536,6 +536,27 @@ async def test_an_interrupted_deletion_is_finished(fake: FakeDisk, autojump_cloc
     async with running(fake, SHORT):
         pass
     assert kept(fake, SHORT)[0] == name_of(3)
+
+
+async def test_a_deletion_that_only_the_page_cache_knows_of_is_durable_before_it_is_finished(
+    fake: FakeDisk, autojump_clock: trio.abc.Clock
+) -> None:
+    """A process killed between writing the manifest and syncing it: were its power lost after the next one's deletion,
+    the manifest of before would miss a segment."""
+    await three_segments(fake, SHORT)
+    manifest = fake.directories[DIR].files[MANIFEST]
+    before = bytes(manifest.durable)
+    found = read_manifest(fake.directory(DIR))
+    assert found is not None
+    write_manifest(fake.directory(DIR), replace(found, oldest=3, turn=found.turn + 1))
+    manifest.durable[:] = before
+    manifest.dirty.update(range(len(before) // SECTOR_BYTES))
+    fake.kill()
+    async with running(fake, SHORT, clean=False):
+        assert kept(fake, SHORT)[0] == name_of(3)
+    fake.crash(keep_nothing=True)
+    async with running(fake, SHORT):
+        assert kept(fake, SHORT)[0] == name_of(3)
 
 
 async def test_retention_needs_no_room(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
