@@ -237,7 +237,6 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.CONFLICT: Row(_S.REPLIED, _A.CONFLICT),
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.ANSWER: Row(_S.REPLIED, _A.LATE),
-        _E.DEADLINE: Row(_S.REPLIED, _A.NOTHING),
         _E.SENT: Row(_S.REPLIED, _A.NOTHING),
         _E.UNSENT: Row(_S.REPLIED, _A.NOTHING),
     },
@@ -246,7 +245,6 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.CONFLICT: Row(_S.UNDELIVERED, _A.CONFLICT),
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE),
         _E.ANSWER: Row(_S.UNDELIVERED, _A.LATE),
-        _E.DEADLINE: Row(_S.UNDELIVERED, _A.NOTHING),
         _E.SENT: Row(_S.REPLIED, _A.REPLIED),
         _E.UNSENT: Row(_S.UNDELIVERED, _A.NOTHING),
     },
@@ -256,7 +254,6 @@ LAW: dict[State, dict[Event, Row]] = {
         _E.REVERSAL: Row(_S.REVERSED, _A.REVERSE_AGAIN),
         _E.RECORDED: Row(_S.REVERSED, _A.NOTHING),
         _E.ANSWER: Row(_S.REVERSED, _A.LATE),
-        _E.DEADLINE: Row(_S.REVERSED, _A.NOTHING),
         _E.READY: Row(_S.REVERSED, _A.NOTHING),  # the reply is withheld: the hub has given the payment up
         _E.SENT: Row(_S.REVERSED, _A.REPLIED),
         _E.UNSENT: Row(_S.REVERSED, _A.NOTHING),
@@ -356,6 +353,7 @@ _UNASKED = "the processor is asked only once the RECEIVED record is durable"
 _UNDECIDED = "a reply is made only once there is a decision"
 _ONCE = "its RECEIVED record became durable before this state was reached, and does so once"
 _GONE = "who recorded, asked and timed it is gone, or has given it up"
+_OVER = "a timer is brought to what is in flight alone"
 _READ = "the reply of a decision becomes ready once"
 _CONSULTED = "stand-in judges only what is received and undecided"
 _LEAVES = "only a payment that leaves has this event"
@@ -396,9 +394,9 @@ IMPOSSIBLE: dict[State, dict[Event, str]] = {
     _S.ASKED: {_E.RECORDED: _ONCE, **_each((_E.READY, _E.SENT, _E.UNSENT), _UNDECIDED)},
     _S.DECIDING: {_E.RECORDED: _ONCE, _E.SENT: "nothing is sent before it is READY", **_each(_JUDGEMENTS, _CONSULTED)},
     _S.REPLYING: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
-    _S.REPLIED: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
-    _S.UNDELIVERED: {_E.RECORDED: _ONCE, _E.READY: _READ, **_each(_JUDGEMENTS, _CONSULTED)},
-    _S.REVERSED: _each(_JUDGEMENTS, _CONSULTED),
+    _S.REPLIED: {_E.RECORDED: _ONCE, _E.READY: _READ, _E.DEADLINE: _OVER, **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.UNDELIVERED: {_E.RECORDED: _ONCE, _E.READY: _READ, _E.DEADLINE: _OVER, **_each(_JUDGEMENTS, _CONSULTED)},
+    _S.REVERSED: {_E.DEADLINE: _OVER, **_each(_JUDGEMENTS, _CONSULTED)},
     _S.ORPHANED: {
         **_each((_E.RECORDED, _E.DEADLINE, _E.READY, _E.SENT, _E.UNSENT), _GONE),
         **_each(_JUDGEMENTS, _CONSULTED),

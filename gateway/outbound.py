@@ -21,7 +21,7 @@ from typing import Protocol
 
 from gateway import config, steps
 from gateway.clock import Now
-from gateway.lifecycle import OUTBOUND, RESTING, Act, Event, State, step
+from gateway.lifecycle import OUTBOUND, Act, Event, State, step
 from gateway.steps import Kind
 from gateway.submissions import Known, Submissions, Unfinished, standing_of
 from gateway.verify import QUALIFIED
@@ -337,9 +337,11 @@ class Outbound:
 
     def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
         """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
-        if payment.attempt != attempt or payment.state in RESTING:
+        if payment.attempt != attempt:
             return
-        if payment.state is State.WAITING:
+        if payment.state in {State.SETTLING, State.SETTLED}:
+            self._step(payment, Event.UNSENT)  # answered meanwhile
+        elif payment.state is State.WAITING:
             if surely:
                 payment.left = payment.left_before
                 if not payment.left:

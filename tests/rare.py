@@ -25,7 +25,7 @@ import structlog
 from gateway import __main__ as command_line
 from gateway import inbound, lifecycle, log, outbound
 from gateway.errors import GatewayError
-from tests.rare_places import RARE, TOP, Place, Source, error_kinds, exit_name, find, law_name, log_name
+from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
 RECORD = TOP / ".pytest_cache" / "v" / "rare" / "reached"
 """Where the plugin keeps what the tests reached, by pytest's own cache."""
@@ -157,20 +157,20 @@ def _errors(reached: Reached, patch: pytest.MonkeyPatch) -> None:
         place = (frame.f_code.co_filename, frame.f_lineno)
         if place not in seen:
             seen.add(place)
-            for name in _errors_of(place[0]).get(place[1], ()):
+            for name in _errors_of(place[0], self.__class__.__name__).get(place[1], ()):
                 reached.note(name)
 
     patch.setattr(GatewayError, "__init__", made)
 
 
 @cache
-def _errors_of(file: str) -> dict[int, list[str]]:
-    """Line → names of the errors that are made there."""
+def _errors_of(file: str, kind: str) -> dict[int, list[str]]:
+    """Line → names of the errors of this class that are made there."""
     path = Path(file)
     if not path.is_relative_to(TOP / "gateway"):
         return {}
     found: dict[int, list[str]] = {}
-    for place in Source(path).errors(error_kinds()):
+    for place in Source(path).errors(frozenset({kind})):
         found.setdefault(int(place.where.rpartition(":")[2]), []).append(place.name)
     return found
 

@@ -149,7 +149,8 @@ class Stage:
     def fires(self, payment: Payment, after_s: float) -> list[str]:
         """The payment's timer fires so long after its first byte; what is said then."""
         self.now_s = payment.first_byte_s + after_s
-        self.story.on_deadline(payment, self.now)
+        if payment.fpid in self.story.in_flight:
+            self.story.on_deadline(payment, self.now)
         return self.heard()
 
     def ready(self) -> None:
