@@ -22,6 +22,8 @@ def key_hash(key: str) -> str:
 
 HubWhat = Literal[
     "start",  # the book begins
+    "connected",  # the node `why` of a participant connected, on `link`: only where the hub can know that
+    "disconnected",  # that connection ended; `why`: the hub ended it
     # what the hub sends to a receiver
     "sent",  # a 9200, or a repeat (`mti` 9201), was written to `link`
     "replied",  # a 9210 for it came; `late`: after the hub had taken it for timed out
@@ -65,6 +67,8 @@ class HubEvent(Struct, omit_defaults=True, gc=False):
     why: str = ""
     member: str = ""
     """The participant whose link it is; empty where there is but one."""
+    content: str = ""
+    """Of what was sent or submitted: `contents` says what that is. Empty: nobody looked."""
 
 
 class ProcessorEvent(Struct, omit_defaults=True, gc=False):
@@ -80,6 +84,7 @@ class ProcessorEvent(Struct, omit_defaults=True, gc=False):
     fpid: str = ""
     code: str = ""
     node: str = ""
+    """Whose notice it is, or, only where that is known, whom an attempt to submit went to."""
     position: int = 0
     """Journal position of the step that a notice is about."""
     acknowledged: bool = True
@@ -91,6 +96,10 @@ class ProcessorEvent(Struct, omit_defaults=True, gc=False):
     """PENDING, SETTLED, UNKNOWN or UNSENT."""
     by: str = ""
     """Who decided: receiver, hub or gateway."""
+    content: str = ""
+    """Of what was asked about, told or submitted: `contents` says what that is. Empty: nobody looked."""
+    port: int = 0
+    """Where an attempt to submit went."""
 
 
 class JournalEvent(Struct, omit_defaults=True, gc=False):
@@ -113,6 +122,8 @@ class JournalEvent(Struct, omit_defaults=True, gc=False):
     """For USM: the notice (node/position) by which another process handed it on; such news is told to nobody here."""
     said: str = ""
     """For LATE_ANSWER, LATE_REFUSAL and OVERRULED: what the hub was told instead."""
+    content: str = ""
+    """For RECEIVED, SUBMITTED and RETRIED: of the message in it. Empty: nobody looked."""
 
 
 TOLD_KINDS = frozenset(
