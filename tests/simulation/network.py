@@ -88,19 +88,27 @@ class Listener(trio.abc.Listener[Stream]):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """As the kernel closes it."""
+        """At once."""
         self._closed = True
-        self.place.forget(self)
+        self._let_go()
         if self._accepting is not None:
             self._accepting.cancel()
+
+    def exit(self) -> None:
+        """Its process is gone, and the kernel closes it. Whoever accepts here waits for ever."""
+        self._dead = True
+        self._let_go()
+
+    def fail(self) -> None:
+        """Its machine is without power."""
+        self._dead = True
+        self._waiting.clear()
+
+    def _let_go(self) -> None:
+        self.place.forget(self)
         while self._waiting:
             _, stream = self._waiting.popleft()
             stream.abort()
-
-    def die(self) -> None:
-        """Whoever accepts here waits for ever."""
-        self._dead = True
-        self._waiting.clear()
 
 
 class Route(Path):
@@ -261,10 +269,10 @@ class Place:
         nothing any more. The place is there for another process at once; so it is after `fail`.
         """
         self.lives += 1
+        for listener in list(self._listeners):
+            listener.exit()
         for stream in self._ends():
             stream.exit()
-        for listener in list(self._listeners):
-            listener.close()
 
     def fail(self, *, half_open: bool = False) -> None:
         """Power is lost: nothing that was not yet on its way leaves. The other ends hear a reset (the machine is back
@@ -272,9 +280,9 @@ class Place:
         """
         self.lives += 1
         for stream in self._ends():
-            stream.die(reset=not half_open)
-        for listener in list(self._listeners):
-            listener.die()
+            stream.fail(reset=not half_open)
+        for listener in self._listeners:
+            listener.fail()
         self._listeners.clear()
 
     def _ends(self) -> list[Stream]:

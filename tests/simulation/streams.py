@@ -446,7 +446,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._dead = True
         self._leave(trio.current_time())
 
-    def die(self, *, reset: bool) -> None:
+    def fail(self, *, reset: bool) -> None:
         """This end is without power: tasks that wait here wait for ever, what they write goes nowhere."""
         self.settle()
         if reset and not self.gone:
