@@ -138,9 +138,13 @@ class Deliveries:
             deadlines.append((deadline_s, payment))
             lateness(now_s - intended_s)
             sent += 1
+            content = switch.contents.of_message(payment.id.decode(), covered) if switch.contents else ""
             book(
-                HubEvent("sent", payment.fpid, now_s, intended_s, link.number, link.site, "9200", "", False, "", member)
-            )
+                HubEvent(
+                    "sent", payment.fpid, now_s, intended_s, link.number, link.site, "9200", "", False, "", member,
+                    content,
+                )
+            )  # fmt: skip
         party.turn = turn
         self.outstanding += sent
         self.counts["sent"] += sent
@@ -177,7 +181,7 @@ class Deliveries:
         link.waiting[payment.id] = payment
         self._sent_again(payment, link, now_s)
         self.counts["sent"] += 1
-        self._event("sent", payment, now_s, link, mti="9200")
+        self._sent("9200", payment, now_s, link)
 
     def pay_oddly(
         self, link: Link, made: payments.Made, ends: Ends, expected: tuple[str, str], now_s: float
@@ -210,7 +214,7 @@ class Deliveries:
         link.waiting[payment.id] = payment
         self._sent_again(payment, link, now_s)
         self.counts["repeated"] += 1
-        self._event("sent", payment, now_s, link, mti="9201")
+        self._sent("9201", payment, now_s, link)
 
     def _reverse(self, payment: Payment, now_s: float) -> None:
         """Take an unanswered payment back, or ask for that again."""
@@ -459,6 +463,11 @@ class Deliveries:
 
     # --- the book
 
+    def _sent(self, mti: str, payment: Payment, now_s: float, link: Link) -> None:
+        contents = self._switch.contents
+        content = contents.of_message(payment.id.decode(), payment.covered) if contents else ""
+        self._event("sent", payment, now_s, link, mti=mti, content=content)
+
     def _event(
         self,
         event: HubWhat,
@@ -470,11 +479,23 @@ class Deliveries:
         code: str = "",
         late: bool = False,
         why: str = "",
+        content: str = "",
     ) -> None:
         number, site = (link.number, link.site) if link else (0, "")
         self._switch.book(
             HubEvent(
-                event, payment.fpid, now_s, payment.intended_s, number, site, mti, code, late, why, payment.party.member
+                event,
+                payment.fpid,
+                now_s,
+                payment.intended_s,
+                number,
+                site,
+                mti,
+                code,
+                late,
+                why,
+                payment.party.member,
+                content,
             )
         )
 

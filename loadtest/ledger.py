@@ -1,7 +1,8 @@
 """The accounting oracle: the books of the hub, the processors and the gateways' journals must tell one story.
 
 Events go in, in any order between the books but in order within each; a verdict comes out. Pure: no file, no clock. The
-load test, the demo, the kill tests and the simulation all judge with it.
+load test, the demo, the kill tests and the simulation all judge with it. Where the order between the books is known, it
+is judged, too (`ledger_order`).
 
 Payments that the hub sends and payments that a processor submits are judged apart, `ledger_inbound` and
 `ledger_outbound`: the accounts that each ends in are explained there. The same FPID may be both, when it crossed two
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from loadtest.entries import TOLD_KINDS, HubEvent, HubWhat, JournalEvent, ProcessorEvent, fpid_hash
 from loadtest.ledger_inbound import Inbound
+from loadtest.ledger_order import Order
 from loadtest.ledger_outbound import KINDS as OUTBOUND_KINDS
 from loadtest.ledger_outbound import Outbound
 from loadtest.promises import INVARIANTS, Invariant, listed, promises
@@ -54,12 +56,18 @@ class _Told(Struct, gc=False):
 class Ledger:
     """Feed it the books, then ask for the verdict."""
 
-    def __init__(self, *, whole: bool = False) -> None:
-        """`whole`: the journals are new, so that each begins with its first start."""
+    def __init__(self, *, whole: bool = False, ordered: bool = False) -> None:
+        """`whole`: the journals are new, so that each begins with its first start.
+
+        `ordered`: every event comes with its number in the one order of all books, and `durable` says from which number
+        on a disk held a record.
+        """
         self._whole = whole
+        self._ordered = ordered
         self._promises = promises()
         self._figures: Counter[str] = Counter()
-        self._inbound = Inbound(self._promises, self._figures)
+        self._order = Order(self._promises)
+        self._inbound = Inbound(self._promises, self._figures, self._order.node_of)
         self._outbound = Outbound(self._promises, self._figures)
         self._to_tell: dict[tuple[str, int], _Told] = {}
         self._acknowledged: Counter[tuple[str, int]] = Counter()
@@ -79,10 +87,16 @@ class Ledger:
 
     # --- the books
 
-    def hub(self, event: HubEvent) -> None:
+    def promise(self, name: str) -> Invariant:
+        """An invariant, for whoever judges it beside the ledger."""
+        return self._promises[name]
+
+    def hub(self, event: HubEvent, at: int = 0) -> None:
         """Take a line of the hub's book."""
         what = event.event
         check = self._promises
+        if self._ordered or what == "connected":
+            self._order.hub(event, at)
         if what == "end":
             self._hub_ended = True
         elif what == "fault":
@@ -109,8 +123,10 @@ class Ledger:
         elif event.event == "key" and event.why.endswith(" taken"):
             self._keys_taken.add((event.why, event.code))
 
-    def processor(self, event: ProcessorEvent) -> None:
+    def processor(self, event: ProcessorEvent, at: int = 0) -> None:
         """Take a line of a processor's book."""
+        if self._ordered:
+            self._order.processor(event, at)
         if event.event in {"asked", "answered"}:
             self._inbound.processor(event)
         elif event.event in {"submitting", "submitted"}:
@@ -122,11 +138,19 @@ class Ledger:
                 self._noticed[notice] = _Told(event.fpid, event.kind, event.code)
                 if event.kind in OUTBOUND_KINDS:
                     self._outbound.processor(event)
+                elif event.content:
+                    self._inbound.processor(event)
         else:
             self._figures["notices not acknowledged"] += 1
 
+    def durable(self, node: str, position: int, at: int) -> None:
+        """The disk of this node, not its gateway, says that it held this record from this number on."""
+        self._order.durable(node, position, at)
+
     def journal(self, event: JournalEvent, node: str = "") -> None:
         """Take a record of this node's journal."""
+        if self._ordered:
+            self._order.journal(event, node)
         self._place_in_order(event, node)
         self._of_no_payment(event, node)
         if event.kind in {"TOLD", "PARKED"}:
@@ -175,6 +199,8 @@ class Ledger:
         outbound = self._outbound.judge(self._inbound.heard_in_time)
         self._judge_notices()
         self._judge_kept()
+        if self._ordered:
+            self._order.judge()
         self._promises["accounted"].check(self._hub_ended, "the hub's book has no end: it was still sending or waiting")
         figures = self._figures
         figures["steps to tell"] = len(self._to_tell)

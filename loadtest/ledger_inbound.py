@@ -8,10 +8,14 @@ Every payment that the hub sent ends in exactly one *account*:
 * undelivered, orphaned, unanswered: the hub gave up on it, and the journal says why, and the processor was told;
 * unreached: the hub gave up on it, its connection was lost each time, and the journal never saw it.
 
-What fits nowhere is `lost`. Pure.
+What fits nowhere is `lost`.
+
+Two sites of one bank share nothing, so a payment that the hub repeats or reverses at the other one may have an outcome
+at each: the processor's, which is the same at both, or stand-in's, which it is told of. Pure.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from loadtest.entries import HubEvent, JournalEvent, ProcessorEvent
 from loadtest.promises import Promises, listed
@@ -39,14 +43,20 @@ class _Payment:
     """Everything that any book says about one FPID that came."""
 
     __slots__ = (
-        "answers", "asked", "first", "given_up", "in_time", "late", "mischief", "replies", "reversal_code",
-        "reversal_sent", "sent", "steps", "timed_out",
+        "answers", "asked", "contents", "first", "given_up", "in_time", "late", "mischief", "replied_by", "replies",
+        "reversal_code", "reversal_sent", "said", "sent", "steps", "timed_out",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.sent = self.first = 0
         self.mischief = False
+        self.contents: set[str] = set()
+        """What the hub sent: one, but of mischief."""
+        self.said: set[tuple[str, str]] = set()
+        """What else is said to be in it, and where."""
         self.replies: list[str] = []
+        self.replied_by: set[tuple[str, str]] = set()
+        """Node, where that is known, and code."""
         self.in_time = self.late = 0
         self.timed_out: list[str] = []
         self.reversal_sent = 0
@@ -66,10 +76,12 @@ class _Payment:
 class Inbound:
     """Fed by `ledger` with what the books say about payments that came."""
 
-    def __init__(self, promises: Promises, figures: Counter[str]) -> None:
+    def __init__(self, promises: Promises, figures: Counter[str], node_of: Callable[[int], str] = lambda _: "") -> None:
+        """`node_of`: who is at the other end of a connection of the hub's; empty: nobody knows."""
         self.payments: dict[str, _Payment] = {}
         self._promises = promises
         self._figures = figures
+        self._node_of = node_of
 
     def _payment(self, fpid: str) -> _Payment:
         payment = self.payments.get(fpid)
@@ -97,9 +109,12 @@ class Inbound:
         if what == "sent":
             payment.sent += 1
             payment.first += event.mti == "9200"
+            if event.content:
+                payment.contents.add(event.content)
             self._figures["repeats sent"] += event.mti == "9201"
         elif what == "replied":
             payment.replies.append(event.code)
+            payment.replied_by.add((self._node_of(event.link), event.code))
             payment.late += event.late
             payment.in_time += not event.late
             self._promises["hub-satisfied"].check(True)
@@ -113,15 +128,21 @@ class Inbound:
             payment.given_up = event.why or "given up"
 
     def processor(self, event: ProcessorEvent) -> None:
-        """Take a question or an answer of the processor's book."""
+        """Take a question, an answer or a notice of the processor's book."""
+        payment = self._payment(event.fpid)
+        if event.content:
+            payment.said.add((event.content, "asked about" if event.event == "asked" else "told of"))
         if event.event == "asked":
-            self._payment(event.fpid).asked += 1
-        else:
-            self._payment(event.fpid).answers.append(event.code)
+            payment.asked += 1
+        elif event.event == "answered":
+            payment.answers.append(event.code)
 
     def journal(self, event: JournalEvent, node: str) -> None:
         """Take a step of a payment that came."""
-        self._payment(event.fpid).steps.append((node, event))
+        payment = self._payment(event.fpid)
+        payment.steps.append((node, event))
+        if event.content:
+            payment.said.add((event.content, f"recorded by {node or 'the gateway'}"))
 
     # --- the verdict
 
@@ -149,14 +170,7 @@ class Inbound:
             )
             by_rule = ("DECLINED", code) in decided
             check["nobody-turned-away"].check(code != MALFUNCTION or by_rule, f"{fpid}: {code}")
-        # another content under the same FPID is refused as a message; after a reversal a late request is refused too
-        outcomes = [(kind, code) for kind, code in decided if not (kind == "REFUSED" and code == DUPLICATE)]
-        if payment.steps or payment.replies:
-            heard = set(payment.replies)
-            check["one-outcome"].check(
-                len(outcomes) <= 1 and len(heard) <= 1,
-                f"{fpid}: decided {listed(codes)}, the hub heard {listed(heard)}",
-            )
+        self._judge_outcome(fpid, payment)
         if payment.late or payment.timed_out:
             settled = payment.in_time or payment.reversal_code == "0000" or payment.given_up
             check["in-time"].check(bool(settled), f"{fpid}: late or timed out, and neither reversed nor given up")
@@ -165,6 +179,44 @@ class Inbound:
         self._judge_taken_in(fpid, payment)
         self._judge_reversal(fpid, payment)
         self._judge_answers(fpid, payment)
+        if payment.contents and not payment.mischief:
+            for content, where in payment.said:
+                check["content-kept"].check(
+                    content in payment.contents, f"{fpid}: what was {where} is not what the hub sent"
+                )
+
+    def _judge_outcome(self, fpid: str, payment: _Payment) -> None:
+        """One at each node; at two nodes one of the processor's, and whatever was said in its stead."""
+        if not payment.steps and not payment.replies:
+            return
+        check = self._promises["one-outcome"]
+        decided: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        over: set[str] = set()
+        for node, step in payment.steps:
+            # another content under its FPID is refused as a message, and so is what comes after a reversal
+            message = step.kind == "REFUSED" and (step.code == DUPLICATE or node in over)
+            again = step.kind == "REFUSED" and (step.kind, step.code) in decided[node]
+            if step.kind in DECISIONS and not message and not again:
+                decided[node].append((step.kind, step.code))
+            elif step.kind == "REVERSED":
+                over.add(node)
+        for node, outcomes in decided.items():
+            check.check(
+                len(outcomes) <= 1, f"{fpid}: {node or 'the gateway'} decided {listed({c for _, c in outcomes})}"
+            )
+        own = {code for outcomes in decided.values() for kind, code in outcomes if kind in {"ANSWERED", "REFUSED"}}
+        check.check(
+            len(own) <= max(1, len(set(payment.answers))),
+            f"{fpid}: decided {listed(own)}, the processor answered {listed(payment.answers)}",
+        )
+        heard: defaultdict[str, set[str]] = defaultdict(set)
+        for node, code in payment.replied_by:
+            heard[node].add(code)
+        for node, codes in heard.items():
+            most = max(1, len(over) + len({code for outcomes in decided.values() for _, code in outcomes}))
+            check.check(
+                len(codes) <= (1 if node else most), f"{fpid}: the hub heard {listed(codes)} from {node or 'us'}"
+            )
 
     def _judge_answers(self, fpid: str, payment: _Payment) -> None:
         """What stands in the journal as the processor's is the processor's, or is said to have been overruled."""

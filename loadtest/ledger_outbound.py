@@ -8,7 +8,9 @@ Every payment that the processor submitted ends in exactly one *account*:
 * not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response (or a 504, by
   which the gateway says that it does not know), and neither a journal nor the hub knows it.
 
-What fits nowhere is `lost`. Several nodes may have the same payment: the processor tried both sites. Pure.
+What fits nowhere is `lost`. Several nodes may have the same payment: the processor tried both sites, which share
+nothing. Then each says what became of it there: one may settle what the other calls unknown or unsent, or declines by
+the scheme's news without having sent it. Whoever submits at both hears both, and by whom. Pure.
 """
 
 from collections import Counter
@@ -49,12 +51,16 @@ class _Payment:
     """Everything that any book says about one FPID that was submitted."""
 
     __slots__ = (
-        "answered_on", "answers", "asked_on", "asynchronous", "keys", "notices", "outcomes", "relayed", "repeats",
-        "requests", "returned_as", "steps", "submitting", "tries",
+        "answered_on", "answers", "asked_on", "asynchronous", "contents", "keys", "notices", "outcomes", "relayed",
+        "repeats", "requests", "returned_as", "said", "steps", "submitting", "tries",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.submitting = 0
+        self.contents: set[str] = set()
+        """What the processor submitted: one."""
+        self.said: set[tuple[str, str]] = set()
+        """What else is said to be in it, and where."""
         self.keys: set[str] = set()
         self.tries: list[_Try] = []
         self.notices: list[tuple[str, str]] = []
@@ -75,6 +81,25 @@ class _Payment:
 
     def all(self, kind: str) -> list[JournalEvent]:
         return [step for steps in self.steps.values() for step in steps if step.kind == kind]
+
+    def outcomes_said(self) -> list[tuple[str, JournalEvent]]:
+        """Node and step of all that says what became of it."""
+        kinds = {"SETTLED", "CONTRADICTED"}
+        return [(node, step) for node, steps in self.steps.items() for step in steps if step.kind in kinds]
+
+    def elsewhere(self, node: str) -> bool:
+        """Whether another site has it, too: sites share nothing, so each says what itself did with it."""
+        return any(step.kind == "SUBMITTED" for other, steps in self.steps.items() if other != node for step in steps)
+
+    def never_left(self, node: str) -> bool:
+        """Whether nothing of it was under way at this node when it was declined there."""
+        stands = ""
+        for step in self.steps[node]:
+            if step.kind == "SETTLED" and step.by == "gateway" and stands not in {"", "UNSENT"}:
+                return False
+            if step.kind in {"SUBMITTED", "RETRIED", "UNKNOWN", "UNSENT"}:
+                stands = step.kind
+        return True
 
     def ends(self) -> list[str]:
         """The last step at each node that moves it."""
@@ -107,6 +132,8 @@ class Outbound:
         """Take a line of the hub's book about a payment submitted to it."""
         payment = self._payment(event.fpid)
         what = event.event
+        if event.content:
+            payment.said.add((event.content, "got by the hub"))
         if what == "submitted":
             payment.requests += event.mti != "9201"
             payment.repeats += event.mti == "9201"
@@ -126,9 +153,13 @@ class Outbound:
     def processor(self, event: ProcessorEvent) -> None:
         """Take an attempt of the processor's book, or a notice about a payment of its own."""
         payment = self._payment(event.fpid)
+        if event.content and event.event != "submitting":
+            payment.said.add((event.content, "told of"))
         if event.event == "submitting":
             payment.submitting += 1
             payment.keys.add(event.key)
+            if event.content:
+                payment.contents.add(event.content)
         elif event.event == "submitted":
             payment.tries.append(_Try(event.status, event.state, event.code))
         else:
@@ -136,7 +167,10 @@ class Outbound:
 
     def journal(self, event: JournalEvent, node: str) -> None:
         """Take a step of a payment that leaves."""
-        self._payment(event.fpid).steps.setdefault(node, []).append(event)
+        payment = self._payment(event.fpid)
+        payment.steps.setdefault(node, []).append(event)
+        if event.content:
+            payment.said.add((event.content, f"recorded by {node or 'the gateway'}"))
 
     def news(self, position: int, node: str) -> None:
         """Take news of the scheme, by which payments may be declined from this position on."""
@@ -158,6 +192,11 @@ class Outbound:
             self._judge_settled(fpid, payment)
             self._judge_failed(fpid, payment)
             self._judge_heard(fpid, payment)
+            if payment.contents:
+                for content, where in payment.said:
+                    self._promises["content-sent"].check(
+                        content in payment.contents, f"{fpid}: what was {where} is not what was submitted"
+                    )
             self._judge_ends(fpid, payment, heard_in_time)
             self._count(payment)
         return accounts
@@ -220,9 +259,11 @@ class Outbound:
                 if step.by == "gateway":
                     heard = self.news_sent > 0 and self._first_news.get(node, step.position) < step.position
                     check["declined-by-news"].check(heard, f"{fpid}: declined here, and there was no news")
-        for step in (*payment.all("SETTLED"), *payment.all("CONTRADICTED")):
+        for node, step in payment.outcomes_said():
             if step.by == "gateway":
-                check["settled-as-answered"].check(not payment.answers, f"{fpid}: declined here, and the hub answered")
+                check["settled-as-answered"].check(
+                    payment.elsewhere(node) or not payment.answers, f"{fpid}: declined here, and the hub answered"
+                )
                 continue
             right = step.code in payment.answers and step.code not in INCONCLUSIVE
             check["settled-as-answered"].check(
@@ -231,7 +272,8 @@ class Outbound:
             )
         settled = payment.all("SETTLED")
         if settled:
-            codes = {step.code for step in settled}
+            # what one site declines another may have sent: each says what it knows
+            codes = {step.code for step in settled if step.by != "gateway"} or {step.code for step in settled[:1]}
             at_most_once = all(sum(step.kind == "SETTLED" for step in steps) <= 1 for steps in payment.steps.values())
             check["settled-once"].check(
                 at_most_once and len(codes) == 1, f"{fpid}: {len(settled)} settlements, {listed(codes)}"
@@ -248,8 +290,12 @@ class Outbound:
         if payment.all("UNSENT"):
             others = any(end != "UNSENT" for end in payment.ends())
             check.check(others or not payment.seen, f"{fpid}: reported as unsent, and the hub has it")
-        for step in payment.all("SETTLED"):
-            if payment.outcomes and step.code[:1] != "0":
+        for node, step in payment.outcomes_said():
+            if step.kind != "SETTLED" or step.code[:1] == "0":
+                continue
+            if step.by == "gateway":
+                check.check(payment.never_left(node), f"{fpid}: declined by {node or 'the gateway'}, which had sent it")
+            if payment.outcomes and not (step.by == "gateway" and payment.elsewhere(node)):
                 carried_out = any(code[:1] == "0" for code in payment.outcomes)
                 check.check(not carried_out, f"{fpid}: reported as {step.code}, and it was carried out")
 

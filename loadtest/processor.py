@@ -349,7 +349,8 @@ class MockProcessor:
         counts, name = self.counts, fpid_hash(fpid)
         self.submitter.came(fpid, body)
         counts["asked"] += 1
-        self.book.asked(name)
+        contents = self.book.contents
+        self.book.asked(name, contents.of_json(fpid, body) if contents else "")
         behaviour = self._behaviour(fpid)
         decided = self._decided.get(name)
         if decided is not None:
@@ -380,11 +381,13 @@ class MockProcessor:
             return self._bad(400)
         name = fpid_hash(notice.FPID) if notice.FPID else ""  # news is about no payment
         kind, code = notice.kind, _code_of(notice)
+        contents = self.book.contents
+        content = contents.of_notice(notice.FPID, body) if contents and notice.FPID else ""
         behaviour = self._behaviour(notice.id)
         useless = behaviour.kind in {"silent", "malformed", "half", "huge"}
         if useless or (behaviour.kind == "status" and not behaviour.code.startswith("2")):
             self.counts["unacknowledged"] += 1
-            self.book.noticed(name, node, position, acknowledged=False, kind=kind)
+            self.book.noticed(name, node, position, acknowledged=False, kind=kind, content=content)
             # any 2xx acknowledges a notice: only what is not even HTTP is malformed here
             return _NO_HTTP if behaviour.kind == "malformed" else self._useless(behaviour, notice.id)
 
@@ -396,7 +399,7 @@ class MockProcessor:
                 self._noticed[notice.id] = None
                 if len(self._noticed) > DECISIONS_MAX:
                     del self._noticed[next(iter(self._noticed))]
-            self.book.noticed(name, node, position, acknowledged=True, kind=kind, code=code)
+            self.book.noticed(name, node, position, acknowledged=True, kind=kind, code=code, content=content)
             if kind == "REVERSED":
                 self._decided.setdefault(name, REVERSED)
             self.submitter.noticed(notice.FPID, kind, code)

@@ -82,6 +82,8 @@ class Scheme:
         """The connection is gone; so is every response that it could have brought."""
         if not self.switch.link_down(link):
             return
+        if link.node:
+            self.switch.event("disconnected", "", now_s, link, why=link.closing)
         for expected in link.expected:
             right = expected.answer == "closed"
             self.deliveries.mischief_judged(link, expected.what, "" if right else "void", now_s)

@@ -13,6 +13,7 @@ import trio
 
 from loadtest import control, iso, mischief, payments
 from loadtest.arrivals import Model, Schedule
+from loadtest.contents import Contents
 from loadtest.entries import HubEvent
 from loadtest.scheme import Link, Party, Scheme
 from loadtest.steering import Steering
@@ -25,6 +26,9 @@ WRITE_BYTES_MAX = 64 * 1024 * 1024
 
 class Book:
     """The hub's ledger file: one JSON line per event, buffered. Without a path it only counts."""
+
+    contents: Contents | None = None
+    """Digests what payments say, for a book that is to hold that."""
 
     def __init__(self, path: str | Path | None) -> None:
         self._file: BinaryIO | None = open(path, "wb") if path else None  # noqa: SIM115, PTH123 - lives as long as the hub

@@ -24,6 +24,7 @@ from loadtest.bank import NEVER_S
 from loadtest.deliveries import Deliveries
 from loadtest.entries import HubEvent, fpid_hash
 from loadtest.judge import Heard
+from loadtest.keys import MAC_BYTES
 from loadtest.rekey import Rekey
 from loadtest.requests import Request, Requests
 from loadtest.standing import Standing
@@ -153,10 +154,12 @@ class Submissions:
         fpid = request.fpid
         hashed = fpid_hash(fpid.decode(iso.TEXT))
         self.counts["submitted"] += 1
+        contents = switch.contents
+        content = contents.of_message(fpid.decode(iso.TEXT), body[:-MAC_BYTES]) if contents else ""
         switch.book(
             HubEvent(
                 "submitted", hashed, now_s, now_s, link.number, link.site, body[:4].decode(), "", False, "",
-                party.member,
+                party.member, content,
             )
         )  # fmt: skip
         spoilt = self._spoilt(party) if self.ordered else None

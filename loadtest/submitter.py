@@ -122,6 +122,7 @@ class _Open:
         "intended_s",
         "name",
         "over",
+        "port",
         "tries",
         "turn",
         "unsettled",
@@ -137,6 +138,8 @@ class _Open:
         self.turn = turn
         """Which port it goes to first."""
         self.tries = 0
+        self.port = 0
+        """Where the last attempt went."""
         self.unsettled = 0
         """How often it was submitted again because it was UNKNOWN or UNSENT."""
         self.acknowledged = False
@@ -244,7 +247,9 @@ class Submitter:
         payment = self._open[instruction.fpid] = _Open(instruction, group, intended_s, wait_s, self._turn)
         self._turn += 1
         self.counts["submitted"] += 1
-        self._book.submitting(payment.name, key_hash(instruction.key))
+        contents = self._book.contents
+        content = contents.of_json(instruction.fpid, instruction.body) if contents else ""
+        self._book.submitting(payment.name, key_hash(instruction.key), content)
         self._outbox.put(Kept(instruction.fpid, instruction.key, instruction.body.decode(), group, wait_s))
         self._try(payment)
 
@@ -269,7 +274,7 @@ class Submitter:
         if payment.over:
             return
         ports = self._targets[payment.group]
-        port = ports[(payment.turn + payment.tries) % len(ports)]
+        port = payment.port = ports[(payment.turn + payment.tries) % len(ports)]
         payment.tries += 1
         instruction, now_s = payment.instruction, trio.current_time()
         prefer = b"Prefer: wait=%d\r\n" % math.ceil(payment.wait_s) if payment.wait_s else b""
@@ -301,7 +306,7 @@ class Submitter:
                 self.counts["bad responses"] += 1
                 status = 0  # whatever it was, it says nothing of this payment
         self._calling.discard(payment.name)
-        self._book.submitted(payment.name, status, state, code, by)
+        self._book.submitted(payment.name, status, state, code, by, payment.port)
         self.counts[f"status {status}"] += 1
         if 200 <= status < 300:
             if not payment.acknowledged:

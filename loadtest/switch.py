@@ -15,6 +15,7 @@ from msgspec import Struct
 from gateway.wire.fields import FieldTable
 from loadtest import iso
 from loadtest.bank import Bank
+from loadtest.contents import Contents
 from loadtest.entries import HubEvent, HubWhat
 from loadtest.keys import MAC_BYTES, Mac
 
@@ -52,6 +53,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a participant may take to answer a management message: 9834 to news, 9814 to a key change."""
     overlap_s: float = 60.0
     """How long a key that was replaced is accepted from a participant."""
+    asked_everywhere: bool = False
+    """A key that a participant asks for (885) is announced on each of its connections: it has several processes."""
     switch_within_s: float = 2.0
     """How soon a participant signs with nothing but a key that is in force; what it signs later than that with the one
     before is counted."""
@@ -182,6 +185,8 @@ class Switch:
         self.parties = {party.name: party for party in parties}
         self.settings = settings
         self.book = book
+        self.contents: Contents | None = getattr(book, "contents", None)
+        """Digests what payments say, where the book is to hold that."""
         self.links: dict[int, Link] = {}
         self.counts: Counter[str] = Counter()
         self.faults: deque[str] = deque(maxlen=10)

@@ -101,6 +101,7 @@ class FakeFile:
         self._disk.check("sync")
         self._disk.may_sync.wait()
         self._blob.sync()
+        self._disk.synced()
 
     def allocate(self, size: int) -> None:
         assert not self._closed
@@ -164,6 +165,7 @@ class FakeDirectory:
     def sync(self) -> None:
         self._disk.check("sync")
         self.durable = dict(self.files)
+        self._disk.synced()
 
     def free_bytes(self) -> int:
         return max(0, self._disk.capacity_bytes - self._disk.used_bytes())
@@ -190,6 +192,8 @@ class FakeDisk:
         self.process = 1
         """The pid of whoever uses the disk now; `kill` and `crash` make the next one."""
         self.locks: dict[str, int] = {}
+        self.synced: Callable[[], None] = lambda: None
+        """Called whenever more, or something else, may be durable than before."""
         self.flipped: list[tuple[Blob, int, int]] = []
         """Bits that are wrong (file, offset, bit), for whoever puts them right."""
         self.reseed(seed)
@@ -241,6 +245,7 @@ class FakeDisk:
                 blob.settle(chance)
             at.files, at.durable = kept, dict(kept)
         self.kill()
+        self.synced()
 
 
 class SimulatedThread:

@@ -375,6 +375,11 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
          *received("b", 13), *received("c", 15)],
         {"both-ends-agree"},
     ),
+    "got by the hub otherwise than submitted": (
+        [P("submitting", "a", key="ka", content="1"), *without(story("a", 1), lambda event: event == SUBMITTING),
+         H("answered", "a", link=1, code="0000", content="2")],
+        {"content-sent"},
+    ),
     "it comes back, and the scheme return was never sent": (
         [*asynchronous("a", 8), *received("a", 11, "1114"), H("returned", "a", why="b")],
         {"both-ends-agree"},

@@ -170,7 +170,7 @@ async def test_payments_are_submitted_at_their_rate_and_booked(scene: Scene, aut
     name = fpid_hash(first.fpid)
     assert [event for event in scene.booked() if event.fpid == name] == [
         ProcessorEvent("submitting", name, key=key_hash(first.key)),
-        ProcessorEvent("submitted", name, "0000", status=200, state="SETTLED", by="receiver"),
+        ProcessorEvent("submitted", name, "0000", status=200, state="SETTLED", by="receiver", port=1),
     ]
 
 

@@ -1,0 +1,406 @@
+"""The oracle of a simulation: it keeps everybody's books in their one order, and has the ledger judge them.
+
+One process and one clock: every event gets the next number when it happens. So does every record when the disk has it
+for good, which the disk says, not the gateway. What was broken, where and when, the world says, by `trouble`; what must
+never show anywhere, the payments themselves.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from gateway import log, metrics, steps
+from gateway.exitcodes import ExitCode
+from gateway.journal.manifest import read_manifest
+from gateway.journal.record import (
+    HEADER_BYTES,
+    MARK_BYTES,
+    Damage,
+    Record,
+    Unknown,
+    mark_at,
+    read_header,
+    read_records,
+)
+from gateway.journal.recovery import Corrupt
+from gateway.journal.segment import Walk
+from gateway.journal.showing import Printer
+from gateway.steps import Kind
+from gateway.wire import fields
+from loadtest import books, processor_book, sites
+from loadtest.contents import Contents
+from loadtest.entries import HubEvent, JournalEvent, ProcessorEvent
+from loadtest.keys import MAC_BYTES
+from loadtest.ledger import Ledger, Verdict
+from tests.fakes.disk import Blob, FakeDisk
+
+EXCUSES = frozenset({"power", "down", "disk", "tokens", "link", "drain"})
+"""Trouble by which a payment may be late. One token, the processor, a clock or an operator are none."""
+REPLY_WITHIN_S = 9.0
+"""The gateway's deadline."""
+SLACK_S = 0.5
+"""What the way there and back may take."""
+BEFORE_S = 3.0
+"""Trouble that ended so shortly before may still be felt."""
+WORD = re.compile(r"\w+")
+
+
+class _Trouble(NamedTuple):
+    what: str
+    where: str
+    from_s: float
+    until_s: float
+
+
+class HubBook(sites.Book):
+    """The hub's book."""
+
+    def __init__(self, oracle: "Oracle") -> None:
+        super().__init__(None)
+        self._oracle = oracle
+        self.contents = oracle.contents
+
+    def __call__(self, event: HubEvent) -> None:
+        self._oracle.happened(event)
+
+
+class ProcessorBook(processor_book.Book):
+    """The processor's book."""
+
+    def __init__(self, oracle: "Oracle") -> None:
+        super().__init__()
+        self._oracle = oracle
+        self.contents = oracle.contents
+
+    def _add(self, line: bytes) -> None:
+        self._oracle.happened(_decode(line))
+
+
+_decode = msgspec.json.Decoder(ProcessorEvent).decode
+
+
+class _Disk:
+    """What a disk was seen to hold for good, record by record."""
+
+    def __init__(self, oracle: "Oracle", node: str, disk: FakeDisk) -> None:
+        self.records: dict[int, Record] = {}
+        self.at: dict[int, int] = {}
+        self.changed: list[str] = []
+        self._oracle = oracle
+        self._node = node
+        self._disk = disk
+        self._read: dict[Blob, tuple[int, bytes]] = {}
+        """Offset behind what was read of a segment, and its journal."""
+
+    def look(self) -> None:
+        """See what is durable by now."""
+        for directory in self._disk.directories.values():
+            for name, blob in directory.durable.items():
+                if name.endswith(".segment") and blob.durable:
+                    self._look_at(blob)
+
+    def _look_at(self, blob: Blob) -> None:
+        durable = blob.durable
+        if blob not in self._read:
+            try:
+                header = read_header(bytes(durable[:HEADER_BYTES]))
+            except (Damage, Unknown):
+                return
+            self._read[blob] = HEADER_BYTES, header.journal
+        at, journal = self._read[blob]
+        while (mark := mark_at(bytes(durable[at : at + MARK_BYTES]), 0, journal)) is not None:
+            end = at + MARK_BYTES + mark.size
+            try:
+                batch = read_records(bytes(durable[at:end]), MARK_BYTES, end - at, at, mark.first)
+            except (Damage, Unknown):
+                return  # torn: it will be cut
+            if len(batch) != mark.count:
+                return
+            at = end
+            self._read[blob] = at, journal
+            self._durable(batch)
+
+    def _durable(self, batch: list[Record]) -> None:
+        number = self._oracle.next_number() if batch else 0
+        for record in batch:
+            known = self.records.setdefault(record.position, record)
+            self.at.setdefault(record.position, number)
+            if known.chain != record.chain:
+                self.changed.append(f"position {record.position} was {known.kind.name} and is {record.kind.name}")
+
+
+class Oracle:
+    """Tell it everything, then ask it to `finish`."""
+
+    def __init__(self, nodes: Sequence[str], doors: Mapping[str, int] | None = None) -> None:
+        """`doors`: by node, the port to which payments are submitted."""
+        self.contents = Contents(fields.load(""), collect=True)
+        self.hub_book = HubBook(self)
+        self.processor_book = ProcessorBook(self)
+        self._printed: list[str] = []
+        self._printer = Printer(self._printed.append, json=True, fields=False, reveal=False)
+        self._nodes = tuple(nodes)
+        self._doors = {port: node for node, port in (doors or {}).items()}
+        self._at = 0
+        self._events: list[tuple[int, float, HubEvent | ProcessorEvent]] = []
+        self._lines: list[tuple[int, str, bytes]] = []
+        self._said: list[tuple[int, float, str]] = []
+        self._disks: dict[str, _Disk] = {}
+        self._troubles: list[_Trouble] = []
+        self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
+        self._lied: list[str] = []
+        self._sites: dict[int, str] = {}
+        """By number of the link: node/site."""
+        self._labels: dict[str, str] = {}
+        """What a node calls itself."""
+
+    # --- what happens
+
+    def next_number(self) -> int:
+        """Of the next thing that happens."""
+        self._at += 1
+        return self._at
+
+    @property
+    def events(self) -> int:
+        """How much hub and processor have seen."""
+        return len(self._events)
+
+    def happened(self, event: HubEvent | ProcessorEvent) -> None:
+        """Hub or processor saw something."""
+        if isinstance(event, HubEvent) and event.event == "connected":
+            self._sites[event.link] = f"{event.why}/{event.site}"
+        self._events.append((self.next_number(), trio.current_time(), event))
+
+    def said(self, text: str) -> None:
+        """The world says something that is about no payment."""
+        self._said.append((self.next_number(), trio.current_time(), text))
+
+    def log_line(self, node: str, line: bytes) -> None:
+        """A gateway says something."""
+        self._lines.append((self.next_number(), node, line))
+
+    def disk(self, node: str, disk: FakeDisk) -> None:
+        """Watch what becomes durable there."""
+        self._disks[node] = watched = _Disk(self, node, disk)
+        disk.synced = watched.look
+
+    def trouble(self, what: str, where: str, from_s: float, until_s: float) -> None:
+        """Something was broken: what (see `EXCUSES`), and where: a node, or node/site."""
+        self._troubles.append(_Trouble(what, where, from_s, until_s))
+
+    def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
+        """A process ended: by itself, or drained, at once, killed or with its power."""
+        self._ended.append((node, trio.current_time(), code, at_whose_hands, where))
+
+    def lied(self, node: str, what: str) -> None:
+        """A process did what it must not."""
+        self._lied.append(f"{node}: {what}")
+
+    # --- what it comes to
+
+    def finish(self, disks: Mapping[str, FakeDisk]) -> Verdict:
+        """Judge everything."""
+        ledger = Ledger(whole=True, ordered=True)
+        for node in self._nodes:
+            self._read_journal(ledger, node, disks[node])
+        for at, _, event in self._events:
+            if isinstance(event, HubEvent):
+                if event.event == "connected":
+                    event.why = self._labels.get(event.why, event.why)
+                ledger.hub(event, at)
+            else:
+                if event.event == "submitted" and (door := self._doors.get(event.port)) is not None:
+                    event.node = self._labels.get(door, door)
+                ledger.processor(event, at)
+        self._judge_lives(ledger)
+        self._judge_leaks(ledger)
+        self._judge_answers(ledger)
+        self._judge_taken(ledger)
+        return ledger.verdict()
+
+    def _read_journal(self, ledger: Ledger, node: str, disk: FakeDisk) -> None:
+        """What was durable once, and what the gateway's own reader makes of the disk now: they must agree."""
+        watched = self._disks[node]
+        records = dict(watched.records)
+        wrong = list(watched.changed)
+        for directory in disk.directories.values():
+            manifest = read_manifest(directory)
+            if manifest is None:
+                continue
+            walk = Walk(directory, manifest)
+            try:
+                kept = {record.position: record for batch in walk for record in batch}
+            except Corrupt as corrupt:
+                wrong.append(str(corrupt))
+                continue
+            first = min(kept, default=walk.position)
+            wrong += [
+                f"position {position} was durable and is {'gone' if position not in kept else 'another'}"
+                for position, record in watched.records.items()
+                if position >= first and (position not in kept or kept[position].chain != record.chain)
+            ]
+            records |= kept
+        whole = ledger.promise("journal-whole")
+        whole.check(not wrong, f"{node}: {'; '.join(wrong[:3])}")
+        events = [self._event(record) for _, record in sorted(records.items())]
+        label = node
+        for record in records.values():
+            if record.kind is Kind.STARTED:
+                started = steps.unpack(Kind.STARTED, record.body)
+                assert isinstance(started, steps.Started)
+                label = started.node
+        self._labels[node] = label
+        for event in events:
+            ledger.journal(event, label)
+        for position, at in watched.at.items():
+            ledger.durable(label, position, at)
+
+    def _event(self, record: Record) -> JournalEvent:
+        self._printer.record(record)
+        event = books.journal_event(msgspec.json.decode(self._printed.pop()))
+        if record.kind is Kind.RECEIVED:
+            event.content = self.contents.of_message(record.fpid, record.body[:-MAC_BYTES])
+        elif record.kind in {Kind.SUBMITTED, Kind.RETRIED}:
+            body = steps.unpack(record.kind, record.body)
+            assert isinstance(body, steps.Submission | steps.Retry)
+            event.content = self.contents.of_message(record.fpid, body.covered)
+        return event
+
+    # --- promises that only a simulation can judge
+
+    def _judge_lives(self, ledger: Ledger) -> None:
+        check = ledger.promise("stops-rather-than-lies")
+        for what in self._lied:
+            check.check(False, what)
+        for node, at_s, code, hands, where in self._ended:
+            if code is None:
+                check.check(hands in {"killed", "power"}, f"{node}: gone at nobody's hands")
+                continue
+            sick = any(one.what == "disk" and _is_at(one, node) and one.from_s <= at_s for one in self._troubles)
+            right = (
+                (code is ExitCode.JOURNAL and sick)
+                or (code is ExitCode.ENDED and hands == "drain")
+                or (code is ExitCode.INTERRUPTED and hands in {"drain", "at-once"})
+                or (code is ExitCode.ENDED and hands == "at-once")
+            )
+            check.check(right, f"{node}: ended with {code.name} ({hands or 'by itself'}) {where}")
+
+    def _judge_leaks(self, ledger: Ledger) -> None:
+        check = ledger.promise("nothing-leaks")
+        words = {word for word in self.contents.words if WORD.fullmatch(word)}
+        either = "|".join(re.escape(word) for word in sorted(self.contents.words - words)) or "$^"
+        phrases = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
+        seen = [_texts(line) for _, _, line in self._lines] + [where for *_, where in self._ended]
+        shown, _ = metrics.exposition("text/plain")
+        seen += [line.rpartition("}")[0] for line in shown.decode().splitlines() if line.endswith("}")]
+        for line in seen:
+            found = words.intersection(WORD.findall(line)) or phrases.search(line)
+            check.check(not found, f"a payment's data in: {line[:40]!r}…")
+
+    def _judge_answers(self, ledger: Ledger) -> None:
+        """Each request on a sound link of a sound node gets its reply in time."""
+        check = ledger.promise("always-answered")
+        replied: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+        spoilt: set[int] = set()
+        odd: set[str] = set()
+        for _, _, event in self._events:
+            if isinstance(event, HubEvent):
+                if event.event == "replied":
+                    replied[event.fpid, event.link].append(event.t)
+                elif event.event == "mischief":
+                    spoilt.add(event.link)
+                    odd.add(event.fpid)
+                elif event.event == "disconnected" and event.why:
+                    spoilt.add(event.link)
+        silent = self._unanswered()
+        for _, _, event in self._events:
+            if not isinstance(event, HubEvent) or event.event != "sent" or event.link not in self._sites:
+                continue
+            where, due_s = self._sites[event.link], event.t + REPLY_WITHIN_S + SLACK_S
+            if event.fpid in odd or event.link in spoilt or event.fpid in silent:
+                continue
+            if not self._troubled(where, event.t - BEFORE_S, due_s):
+                in_time = any(event.t <= at_s <= due_s for at_s in replied[event.fpid, event.link])
+                check.check(in_time, f"{event.fpid}: not replied to in time on link {event.link} of {where}")
+
+    def _unanswered(self) -> set[str]:
+        """Payments that stand-in's rules say nothing to."""
+        return {
+            log.fpid_hash(record.fpid)
+            for disk in self._disks.values()
+            for record in disk.records.values()
+            if record.kind is Kind.UNANSWERED
+        }
+
+    def _judge_taken(self, ledger: Ledger) -> None:
+        """A submission is refused for want of anything only where something wants."""
+        check = ledger.promise("always-taken")
+        standing: dict[int, float] = {}
+        for _, now_s, event in self._events:
+            if isinstance(event, HubEvent):
+                if event.event == "connected":
+                    standing[event.link] = now_s
+                elif event.event == "disconnected":
+                    standing.pop(event.link, None)
+            elif event.event == "submitted" and event.port in self._doors:
+                node = self._doors[event.port]
+                sound = [
+                    self._sites[link]
+                    for link, since_s in standing.items()
+                    if self._sites.get(link, "").startswith(f"{node}/")
+                    and since_s < now_s - BEFORE_S
+                    and not self._troubled(self._sites[link], now_s - BEFORE_S, now_s)
+                ]
+                if sound:
+                    check.check(
+                        event.status not in {503, 504}, f"{event.fpid}: {event.status} by {node} with a link up"
+                    )
+
+    def _troubled(self, where: str, from_s: float, until_s: float) -> bool:
+        """Whether there was an excuse then, at this node/site or at the node."""
+        return any(
+            one.what in EXCUSES and one.from_s <= until_s and one.until_s >= from_s and _is_at(one, where)
+            for one in self._troubles
+        )
+
+    # --- for people
+
+    def story(self, name: str) -> list[str]:
+        """What everybody saw of a payment (the hash of its FPID), in order; empty: of all that is about none."""
+        told: list[tuple[float, str]] = []
+        for at, now_s, event in self._events:
+            if event.fpid == name:
+                whose = "hub" if isinstance(event, HubEvent) else "processor"
+                told.append((at, f"{now_s:10.3f} {whose:9} {_plain(event)}"))
+        for node, disk in self._disks.items():
+            for position, record in disk.records.items():
+                if (log.fpid_hash(record.fpid) if record.fpid else "") == name:
+                    kept = self._event(record)
+                    told.append((disk.at[position], f"{'':10} {node + ' disk':9} {_plain(kept)}"))
+        for at, node, line in self._lines:
+            if (name.encode() in line) if name else b'"fpid"' not in line:
+                told.append((at, f"{'':10} {node + ' log':9} {line.decode(errors='replace').strip()}"))
+        for at, now_s, text in self._said:
+            told.append((at, f"{now_s:10.3f} {'':9} {text}"))
+        return [f"{at:7} {text}" for at, text in sorted(told)]
+
+
+def _texts(line: bytes) -> str:
+    """What a log line says in words: a number of milliseconds may look like anything."""
+    said = msgspec.json.decode(line)
+    return " ".join(str(value) for key, value in said.items() if key != "time" and not isinstance(value, float))
+
+
+def _is_at(trouble: _Trouble, where: str) -> bool:
+    """Whether this trouble is felt there: a link's by the link, a node's by all of it."""
+    return where == trouble.where or where.startswith(f"{trouble.where}/")
+
+
+def _plain(event: msgspec.Struct) -> str:
+    said = msgspec.to_builtins(event)
+    return " ".join(f"{key}={value}" for key, value in said.items() if key not in {"fpid", "t", "intended"})
