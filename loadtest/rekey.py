@@ -89,6 +89,8 @@ class Rekey:
         self._draw = draw
         self._keys = {name: _Keys(box) for name, box in boxes.items()}
         self._asked: dict[tuple[int, str], Use] = {}
+        self._dropped: dict[tuple[int, str], Change] = {}
+        """By link and DE11: the answers still to come to a change that one connection has refused."""
 
     # --- the hub begins
 
@@ -151,11 +153,13 @@ class Rekey:
             if change.open.get(link.number) == fields[11]:
                 break
         else:
-            return False
+            dropped = self._dropped.pop((link.number, fields[11]), None)
+            if dropped is not None:
+                self._judge(link, dropped, code, now_s)
+            return dropped is not None
         assert keys is not None, "it has a change"
         del change.open[link.number]
-        if (code == "0000") is bool(change.spoilt):
-            self._fault(link, f"said {code} to a key that was {'spoilt' if change.spoilt else 'right'}", now_s)
+        self._judge(link, change, code, now_s)
         if code != "0000" or change.spoilt:
             self._drop(party, keys, change, now_s, "refused")
         else:
@@ -165,6 +169,10 @@ class Rekey:
             self._note(party, link, f"{change.use} taken", now_s, change.check)
             self._if_taken(party, keys, change, now_s)
         return True
+
+    def _judge(self, link: Link, change: Change, code: str, now_s: float) -> None:
+        if (code == "0000") is bool(change.spoilt):
+            self._fault(link, f"said {code} to a key that was {'spoilt' if change.spoilt else 'right'}", now_s)
 
     def _if_taken(self, party: Party, keys: _Keys, change: Change, now_s: float) -> None:
         """No answer is missing any more: it is time to prove the key, if that was not done."""
@@ -185,7 +193,8 @@ class Rekey:
             if use in keys.changes or len(data) != 1:
                 return "1909", _nothing
             self._note(party, link, f"{use} asked for", now_s)
-            return "0000", lambda: _ignore(self.begin(party, use, now_s))
+            everywhere = self._switch.settings.asked_everywhere
+            return "0000", lambda: _ignore(self.begin(party, use, now_s, everywhere=everywhere))
         check, change = data[1:], keys.changes.get(use)
         if change is not None and change.taken and link.number not in change.open and check == change.check:
             change.verified = True
@@ -212,6 +221,7 @@ class Rekey:
 
     def _drop(self, party: Party, keys: _Keys, change: Change, now_s: float, why: str) -> None:
         del keys.changes[change.use]
+        self._dropped.update({place: change for place in change.open.items()})
         party.own = [mac for mac in party.own if mac is not change.mac]
         self._note(party, None, f"{change.use} {why}", now_s)
 
@@ -258,6 +268,7 @@ class Rekey:
 
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone: what was not acknowledged on it is announced again on another."""
+        self._dropped = {place: change for place, change in self._dropped.items() if place[0] != link.number}
         self._asked = {asked: use for asked, use in self._asked.items() if asked[0] != link.number}
         keys = self._keys.get(link.party.name)
         for change in list(keys.changes.values()) if keys else ():

@@ -1,0 +1,461 @@
+"""What goes wrong in a simulation, one function for each kind: begin, say so, and in the end be well again.
+
+Each takes its time out of the seed's luck. `weather` starts them at the intervals that the settings say; when the time
+is over, what is still wrong is healed.
+"""
+
+import errno
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.errors import GatewayError
+from loadtest import mischief
+from tests.fakes.disk import error
+from tests.simulation.node import Node, hang_s
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Fault = Callable[["World", random.Random], Awaitable[None]]
+SITES = ("a", "b")
+INJECTIONS = ("swallow", "late", "twice", "drop", "lose", "9909", "9909-after", "650", "690")
+MODES = (
+    "slow:1", "slow:6", "slow:12", "silent", "refusing:1114", "qualified:0081", "status:503", "status:500", "malformed",
+    "half", "huge", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,status:503=1",
+)  # fmt: skip
+RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5,slow=8*3,silent,1114")
+STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
+AFTER_FAILED_SYNC_S = 5.0
+"""By then a process whose sync failed has ended."""
+
+
+async def weather(world: "World") -> None:
+    """Let things go wrong for as long as the settings say, and heal what is broken then."""
+    async with trio.open_nursery() as nursery:
+        for name, mean_s in sorted(world.settings.mean_s.items()):
+            luck = random.Random(f"{name} {world.settings.seed}")  # noqa: S311 - a seed that replays
+            nursery.start_soon(_again_and_again, world, FAULTS[name], mean_s, luck, name=name)
+        await trio.sleep(world.settings.lasts_s)
+        nursery.cancel_scope.cancel()
+    world.stepping = 0
+
+
+async def _again_and_again(world: "World", fault: Fault, mean_s: float, luck: random.Random) -> None:
+    while True:
+        await trio.sleep(luck.expovariate(1 / mean_s))
+        await fault(world, luck)
+
+
+def _node(world: "World", luck: random.Random) -> Node:
+    return world.nodes[luck.choice(SITES)]
+
+
+def _some_s(luck: random.Random, mean_s: float) -> float:
+    return luck.expovariate(1 / mean_s)
+
+
+# --- the lines to the hub
+
+
+async def cut(world: "World", luck: random.Random) -> None:
+    """A connection breaks."""
+    node, site = luck.choice(SITES), luck.choice(SITES)
+    with world.trouble("link", f"{node}/{site}"):
+        world.route(node, f"hub-{site}").cut(rst=luck.random() < 0.7)
+
+
+async def stall(world: "World", luck: random.Random) -> None:
+    """Nothing gets through for a while, and nobody is told."""
+    node, site = luck.choice(SITES), luck.choice(SITES)
+    route = world.route(node, f"hub-{site}")
+    with world.trouble("link", f"{node}/{site}"):
+        route.stall()
+        try:
+            await trio.sleep(_some_s(luck, 8.0))
+        finally:
+            route.go_on()
+
+
+async def lag(world: "World", luck: random.Random) -> None:
+    """The line is slow."""
+    node, site = luck.choice(SITES), luck.choice(SITES)
+    route = world.route(node, f"hub-{site}")
+    before = route.latency_s
+    with world.trouble("link", f"{node}/{site}"):
+        route.latency_s = (0.0, luck.choice((0.1, 1.0, 4.0)))
+        try:
+            await trio.sleep(_some_s(luck, 20.0))
+        finally:
+            route.latency_s = before
+
+
+async def half_open(world: "World", luck: random.Random) -> None:
+    """What one end says is lost from now on, until somebody finds out."""
+    node, site = luck.choice(SITES), luck.choice(SITES)
+    route = world.route(node, f"hub-{site}")
+    with world.trouble("link", f"{node}/{site}"):
+        route.half_open(world.network.place(luck.choice((node, f"hub-{site}"))))
+        try:
+            await trio.sleep(60.0)
+        finally:
+            route.cut()
+
+
+async def hub_site_away(world: "World", luck: random.Random) -> None:
+    """A site of the hub takes no connections; dialling it is refused, or hangs."""
+    site = luck.choice(SITES)
+    routes = [world.route(node, f"hub-{site}") for node in SITES]
+    silent = luck.random() < 0.5
+    with world.trouble("link", f"a/{site}"), world.trouble("link", f"b/{site}"):
+        for route in routes:
+            route.refuse, route.silent = not silent, silent
+            route.cut(rst=not silent)
+        try:
+            await trio.sleep(_some_s(luck, 30.0))
+        finally:
+            for route in routes:
+                route.refuse = route.silent = False
+
+
+# --- the disk
+
+
+async def slow_sync(world: "World", luck: random.Random) -> None:
+    """Syncs take long."""
+    node, limit_s = _node(world, luck), luck.choice((0.05, 0.3, 0.9))
+    with world.trouble("disk", node.name):
+        node.disk.latency_s = lambda: luck.uniform(0, limit_s)
+        try:
+            await trio.sleep(_some_s(luck, 15.0))
+        finally:
+            node.disk.latency_s = _at_once
+
+
+async def hung_sync(world: "World", luck: random.Random) -> None:
+    """A sync hangs, and comes to an end after all."""
+    node, long_s = _node(world, luck), _some_s(luck, 15.0)
+    with world.trouble("disk", node.name):
+        node.disk.latency_s = hang_s(trio.current_time() + long_s)
+        try:
+            await trio.sleep(long_s)
+        finally:
+            node.disk.latency_s = _at_once
+
+
+async def failed_sync(world: "World", luck: random.Random) -> None:
+    """A sync, write or read fails: the process must end."""
+    node, what = _node(world, luck), luck.choice(("sync", "sync", "sync", "write", "read"))
+    with world.trouble("disk", node.name):
+        node.disk.faults[what] = error(errno.EIO)
+        life = node.lives
+        try:
+            await trio.sleep(20.0)
+        finally:
+            happened = node.disk.faults.pop(what, None) is None
+        if happened and what == "sync":
+            await trio.sleep(AFTER_FAILED_SYNC_S)
+            if node.lives == life and node.up:
+                world.oracle.lied(node.name, "goes on after a sync that failed")
+
+
+async def full_disk(world: "World", luck: random.Random) -> None:
+    """The file system is full for a while."""
+    node = _node(world, luck)
+    with world.trouble("disk", node.name):
+        before = node.disk.capacity_bytes
+        node.disk.capacity_bytes = node.disk.used_bytes() + luck.choice((0, 1000, 100_000))
+        try:
+            await trio.sleep(_some_s(luck, 30.0))
+        finally:
+            node.disk.capacity_bytes = before
+
+
+async def flipped_bit(world: "World", luck: random.Random) -> None:
+    """A bit of an old segment is another one. Whoever reads it must stop; then it is restored from the other copy."""
+    node = _node(world, luck)
+    directory = node.disk.directories.get("journal")
+    names = [name for name in directory.names() if name.endswith(".segment")] if directory is not None else []
+    used = [name for name in names if directory is not None and any(directory.files[name].durable)]
+    if directory is None or len(used) < 2:
+        return
+    blob = directory.files[luck.choice(used[:-1])]
+    at, bit = luck.randrange(len(blob.durable)), 1 << luck.randrange(8)
+    with world.trouble("disk", node.name):
+        blob.flip(at, bit)
+        node.disk.flipped.append((blob, at, bit))
+        if luck.random() < 0.7:
+            node.kill()
+        await trio.sleep(_some_s(luck, 20.0))
+
+
+def repair(world: "World", node: Node) -> None:
+    """What a person does about a journal that cannot be trusted: restore it, and move to another server or try again."""
+    disk, luck = node.disk, node.luck
+    for blob, at, bit in disk.flipped:
+        blob.flip(at, bit)
+    disk.flipped.clear()
+    if luck.random() < 0.5:
+        world.say(f"{node.name}: moved to another server")
+        node.power_off(keep_nothing=luck.random() < 0.5)
+    else:
+        # started again where it was: what a failed sync left in the page cache counts as clean, and is on no disk
+        world.say(f"{node.name}: started again where it was")
+        disk.forget_dirty()
+
+
+def _at_once() -> float:
+    return 0.0
+
+
+# --- the process
+
+
+async def kill(world: "World", luck: random.Random) -> None:
+    """`kill -9`, between any two steps of anything."""
+    _at_some_step(world, luck, _node(world, luck).kill)
+
+
+async def power(world: "World", luck: random.Random) -> None:
+    """A server loses its power, between any two steps of anything."""
+    node, keep_nothing = _node(world, luck), luck.random() < 0.3
+
+    def lose() -> None:
+        world.say(f"{node.name}: power lost")
+        node.power_off(keep_nothing=keep_nothing)
+
+    _at_some_step(world, luck, lose)
+
+
+def _at_some_step(world: "World", luck: random.Random, what: Callable[[], None]) -> None:
+    if not world.stepping:
+        world.at_step = what
+        world.stepping = luck.randrange(1, luck.choice((10, 300, 3000)))
+
+
+async def drain(world: "World", luck: random.Random) -> None:
+    """SIGTERM: a new version is installed."""
+    node = _node(world, luck)
+    if node.up:
+        with world.trouble("drain", node.name):
+            node.terminate()
+            await node.over.wait()
+
+
+async def at_once(world: "World", luck: random.Random) -> None:
+    """SIGTERM, and soon a second one."""
+    node = _node(world, luck)
+    if node.up:
+        with world.trouble("drain", node.name):
+            node.terminate()
+            await trio.sleep(_some_s(luck, 0.5))
+            node.terminate()
+            await node.over.wait()
+
+
+async def clock(world: "World", luck: random.Random) -> None:
+    """A node's wall clock steps."""
+    node, step_s = _node(world, luck), luck.choice(STEPS_S)
+    with world.trouble("clock", node.name):
+        node.offset_ns += int(step_s * 1e9)
+        try:
+            await trio.sleep(_some_s(luck, 30.0))
+        finally:
+            node.offset_ns = 0
+
+
+# --- tokens
+
+
+async def token(world: "World", luck: random.Random) -> None:
+    """One token hangs, is lost, refuses, or is gone."""
+    node = _node(world, luck)
+    name = luck.choice(sorted(node.tokens.tokens))
+    with world.trouble("token", f"{node.name}/{name}"):
+        await _spoil([name], node, luck)
+
+
+async def tokens(world: "World", luck: random.Random) -> None:
+    """All tokens of a node are gone at once."""
+    node = _node(world, luck)
+    with world.trouble("tokens", node.name):
+        await _spoil(sorted(node.tokens.tokens), node, luck)
+
+
+async def _spoil(names: list[str], node: Node, luck: random.Random) -> None:
+    how, spoilt = luck.choice(("hang", "crash", "fail", "disappear", "slow")), [node.tokens[name] for name in names]
+    for one in spoilt:
+        if how == "hang":
+            one.hang()
+        elif how == "crash":
+            one.crash()
+        elif how == "fail":
+            one.fail("failing", "the token says DEVICE_ERROR")
+        elif how == "slow":
+            one.batch_s = luck.choice((0.05, 0.5, 2.0))
+        else:
+            one.disappear()
+    try:
+        await trio.sleep(_some_s(luck, 15.0))
+    finally:
+        for one in spoilt:
+            one.go_on()
+            one.come_back()
+            one.batch_s = 0.0
+
+
+# --- the processor
+
+
+async def processor(world: "World", luck: random.Random) -> None:
+    """It is slow, silent, wrong, or refuses."""
+    mode = luck.choice(MODES)
+    world.say(f"the processor is {mode}")
+    world.processor.set_mode(mode)
+    try:
+        await trio.sleep(_some_s(luck, 25.0))
+    finally:
+        world.processor.set_mode("fast")
+
+
+async def processor_away(world: "World", luck: random.Random) -> None:
+    """Nobody listens, perhaps for hours."""
+    routes = [world.route(node, "processor") for node in SITES]
+    silent = luck.random() < 0.3
+    with world.trouble("processor", "a"), world.trouble("processor", "b"):
+        for route in routes:
+            route.refuse, route.silent = not silent, silent
+            route.cut(rst=not silent)
+        try:
+            await trio.sleep(_some_s(luck, world.settings.away_s))
+        finally:
+            for route in routes:
+                route.refuse = route.silent = False
+
+
+# --- the hub
+
+
+async def hub_mischief(world: "World", luck: random.Random) -> None:
+    """It sends what it never should."""
+    what = luck.choice(sorted(mischief.KINDS))
+    world.say(f"the hub's mischief: {what}")
+    world.hub.misbehave_once(what)
+
+
+async def injection(world: "World", luck: random.Random) -> None:
+    """It spoils some of its answers."""
+    await world.hub.control(
+        {"do": "inject", "what": luck.choice(INJECTIONS), "count": luck.choice((1, 5)), "after_s": luck.choice((1, 20))}
+    )
+
+
+async def bank(world: "World", luck: random.Random) -> None:
+    """The other bank answers otherwise."""
+    await world.hub.control({"do": "bank", "rule": luck.choice(RULES)})
+    try:
+        await trio.sleep(_some_s(luck, 30.0))
+    finally:
+        with trio.CancelScope(shield=True):
+            await world.hub.control({"do": "bank", "rule": "accept"})
+
+
+async def news(world: "World", luck: random.Random) -> None:
+    """An institution is suspended, and is available again."""
+    institution = luck.choice(("400001", "400001", "123456"))
+    everywhere = True
+    world.say(f"news: {institution} is suspended")
+    say = {"do": "usm", "function": "972", "everywhere": everywhere}
+    await world.hub.control({**say, "fields": {"67": "01", "100": institution}})
+    try:
+        await trio.sleep(_some_s(luck, 20.0))
+    finally:
+        with trio.CancelScope(shield=True):
+            await world.hub.control({**say, "fields": {"67": "00", "68": "01", "100": institution}})
+
+
+async def key(world: "World", luck: random.Random) -> None:
+    """The hub changes a key, well or badly."""
+    spoil = luck.choice(("", "", "", "check", "wrapping"))
+    links = [link for link in world.hub.scheme.links.values() if link.receive or link.submit]
+    if len(links) < 4:
+        return  # a site that is away would not learn of it
+    try:
+        await world.hub.control({"do": "key", "use": luck.choice(("hub", "own")), "everywhere": True, "spoil": spoil})
+    except ValueError:
+        return  # the change before is under way
+    world.say(f"the hub changes a key {spoil}")
+
+
+async def operator(world: "World", luck: random.Random) -> None:
+    """A person switches stand-in, or asks for a key."""
+    node = _node(world, luck)
+    gateway = node.gateway
+    if gateway is None:
+        return
+    if luck.random() < 0.3 and "key" in world.settings.mean_s:
+        await gateway.request_key(b'{"use":"%b"}' % luck.choice((b"own", b"hub")))
+        return
+    mode = luck.choice((b"always", b"never", b"timer"))
+    world.say(f"{node.name}: an operator sets stand-in to {mode.decode()}")
+    with world.trouble("stand-in", node.name):
+        await _switch(node, mode)
+        try:
+            await trio.sleep(_some_s(luck, 20.0))
+        finally:
+            with trio.CancelScope(shield=True):
+                await _switch(node, b"timer")
+
+
+async def _switch(node: Node, mode: bytes) -> None:
+    """As often as it takes: the process may be away, or go away while it waits for the disk."""
+    while True:
+        gateway, over = node.gateway, node.over
+        if gateway is not None and node.up:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when, over, nursery.cancel_scope)
+                try:
+                    await gateway.switch_stand_in(b'{"mode":"%b"}' % mode)
+                except GatewayError:
+                    pass
+                else:
+                    nursery.cancel_scope.cancel()
+                    return
+        await trio.sleep(1.0)
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+FAULTS: dict[str, Fault] = {
+    "cut": cut,
+    "stall": stall,
+    "lag": lag,
+    "half-open": half_open,
+    "hub-site-away": hub_site_away,
+    "slow-sync": slow_sync,
+    "hung-sync": hung_sync,
+    "failed-sync": failed_sync,
+    "full-disk": full_disk,
+    "flipped-bit": flipped_bit,
+    "kill": kill,
+    "power": power,
+    "drain": drain,
+    "at-once": at_once,
+    "token": token,
+    "tokens": tokens,
+    "processor": processor,
+    "processor-away": processor_away,
+    "clock": clock,
+    "mischief": hub_mischief,
+    "injection": injection,
+    "bank": bank,
+    "news": news,
+    "key": key,
+    "operator": operator,
+}
+"""By name, as in `settings.MEAN_S`."""
