@@ -160,17 +160,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise ValueError("max_bytes must be >= 1")
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
-        while True:
-            self._check_open()
-            self._settle(trio.current_time())
-            if self._in.arrived_bytes:
-                chunk = self._read(limit)
-                break
-            if self._error and not self._heard_end:
-                raise _broken(self._told())
-            if self._heard_end or self._broken:
-                chunk = b""
-                break
+        while (chunk := self._heard(limit)) is None:
             await self._wait_to_read()
             waited = True
         if not waited:
@@ -204,6 +194,18 @@ class Stream(trio.abc.HalfCloseableStream):
     def _check_open(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream was already closed")
+
+    def _heard(self, limit: int) -> bytes | None:
+        """What there is to read now, of at most this size; empty at the end, None when there is nothing yet."""
+        self._check_open()
+        self._settle(trio.current_time())
+        if self._dead:
+            return None
+        if self._in.arrived_bytes:
+            return self._read(limit)
+        if self._error and not self._heard_end:
+            raise _broken(self._told())
+        return b"" if self._heard_end or self._broken else None
 
     def _told(self) -> int:
         """The error of the connection, for the one who is told."""
@@ -282,7 +284,7 @@ class Stream(trio.abc.HalfCloseableStream):
         room = self._path.window_bytes - self._out.held_bytes
         if room <= 0:
             return data
-        taken, left = data[:room], data[room:]
+        taken, left = (data, b"") if len(data) <= room else (data[:room], data[room:])
         self._out.held_bytes += len(taken)
         luck = self._path.luck
         if len(taken) > 1 and luck.random() < SPLIT:
