@@ -180,12 +180,15 @@ def _exits(reached: Reached, patch: pytest.MonkeyPatch) -> None:
     main = command_line.main
 
     def noted(arguments: Sequence[str] | None = None) -> int:
+        runs = list(arguments or ())[:1] == ["run"]  # others have codes of their own
         try:
             code = main(arguments)
         except SystemExit as end:
-            reached.note(exit_name(int(end.code or 0)))
+            if runs:
+                reached.note(exit_name(int(end.code or 0)))
             raise
-        reached.note(exit_name(code))
+        if runs:
+            reached.note(exit_name(code))
         return code
 
     patch.setattr(command_line, "main", noted)

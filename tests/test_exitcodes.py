@@ -1,7 +1,12 @@
 """What ends the process says so in its exit code."""
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
+from gateway import config_command, daemon
+from gateway.__main__ import main
 from gateway.errors import ConfigurationError, GatewayError, HubFault, JournalFault, Refusal, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 
@@ -52,3 +57,37 @@ def test_codes_are_documented() -> None:
 def test_every_error_of_ours_has_a_code(kind: type[GatewayError]) -> None:
     """No error of ours is left out, whatever it is made with."""
     assert exit_code(kind.__new__(kind)) in ExitCode
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AssertionError("REPLIED in state NEW cannot be"), ExitCode.BUG),
+        (KeyError("12345678"), ExitCode.BUG),
+        (JournalFault("the disk failed"), ExitCode.JOURNAL),
+        (Refusal("it is in use"), ExitCode.REFUSED),
+        (Unavailable("ops: the address is in use"), ExitCode.UNAVAILABLE),
+    ],
+    ids=repr,
+)
+def test_whatever_ends_the_process_is_said_in_its_last_line(
+    error: Exception,
+    code: ExitCode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Ours in full, others by their class; of a bug also where it is, by file and line."""
+
+    async def run(_configuration: object) -> bool:
+        raise error
+
+    monkeypatch.setattr(daemon, "run", run)
+    settings = tmp_path / "gateway.toml"
+    settings.write_text(config_command.example(), encoding="utf-8")
+    assert main(["run", "--config", str(settings)]) == code
+    line = msgspec.json.decode(capfd.readouterr().out.splitlines()[-1])
+    said = error.__class__.__name__ if isinstance(error, KeyError) else str(error)
+    assert (line["level"], line["event"], line["error"], line["exit_code"]) == ("critical", "ended", said, code)
+    assert bool(line["where"]) == (code is ExitCode.BUG)
+    assert "12345678" not in str(line)

@@ -165,7 +165,9 @@ def test_what_the_command_line_ends_with_is_noted(tmp_path: Path) -> None:
     with rare.watch() as reached:
         assert command_line.main(["run", "--config", str(tmp_path / "none.toml")]) == ExitCode.CONFIGURATION
         with pytest.raises(SystemExit):
-            command_line.main(["walk"])
+            command_line.main(["run"])
+        with pytest.raises(SystemExit):
+            command_line.main(["--help"])
     assert {name for name in reached.found if name.startswith("exit")} == {"exit 2 USAGE", "exit 78 CONFIGURATION"}
 
 

@@ -52,9 +52,9 @@ class Hearing(news.Commands):
     def report(self, report: Report) -> None:
         """Say it: somebody is on call for this."""
         again = report.outcome == "again"
-        say = _log.error if report.urgent else _log.info if again else _log.warning
+        say = _log.info if again else _log.error if report.urgent else _log.warning
         say(
-            "the scheme has news" if not again else "the scheme's news came again",
+            "the scheme's news came again" if again else "the scheme has news",
             function_code=report.function_code,
             detail=report.what,
             state=report.state,

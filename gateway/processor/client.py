@@ -465,6 +465,8 @@ class Client:
             link.scope.cancel()
         link = await self._open(place, self._replied)
         if self._nursery is None:
+            link.scope.cancel()
+            await link.run()  # closes it
             raise Unavailable("not running")
         self._nursery.start_soon(self._keep_spare, link)
         return link

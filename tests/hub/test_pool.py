@@ -173,6 +173,25 @@ async def test_hold_and_resume_on_all_links(make_world: Make, nursery: trio.Nurs
     assert world.links.ready() == ""
 
 
+async def test_a_hub_that_refuses_our_sign_off_is_asked_again_and_people_hear_of_it(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, logged: Any
+) -> None:
+    """It may go on sending: that is said, and each further refusal too, until it lets us go."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await settle()
+    hub = world.hubs[0]
+    hub.codes["892"] = "9909"
+    world.links.hold()
+    await hub.until(lambda hub: hub.requests.count("892") == 2)
+    hub.codes["892"] = "0000"
+    await hub.until(lambda hub: hub.requests.count("892") == 3)
+    await settle()
+    lines = logged("sign-off refused")
+    assert [(line["level"], line["direction"], line["code"]) for line in lines] == [("warning", "receive", "9909")] * 2
+    assert not world.links.receiving()
+
+
 async def test_mute_closes_every_link_and_dials_none(
     make_world: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:

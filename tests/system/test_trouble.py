@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,6 +176,19 @@ async def test_contradictory_deadlines_are_refused_naming_both(worlds: Worlds, t
         assert "stand_in_after_s" in said
         assert "reply_within_s" in said
         assert not it.journal.exists(), "nothing was started"
+
+
+async def test_an_address_in_use_is_said_and_starting_again_may_help(worlds: Worlds) -> None:
+    """Nothing was promised yet: the next start, with the address free, finds a journal in order."""
+    async with worlds(gateway=False) as it:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", it.ops_port))
+            other.listen()
+            assert await run_to_its_end(it) == ExitCode.UNAVAILABLE
+        assert f"127.0.0.1:{it.ops_port}" in last_line(it)
+        await it.start_gateway()
+        await load(it, 50, 1)
+        await end(it)
 
 
 @pytest.fixture
