@@ -25,7 +25,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, test, unit, system and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, test, unit, system, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -62,6 +62,14 @@ unit: $(READY) ## the tests that need no other process
 .PHONY: system
 system: $(READY) ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
+
+.PHONY: kills
+kills: $(READY) ## kill and stop real processes at random moments, under load, for two minutes; the ledger judges
+	@$(BIN)/python -m loadtest kills --duration 120 $(ARGS)
+
+.PHONY: endure
+endure: $(READY) ## a million payments in one go, with faults, half an hour and some gigabytes: nothing grows
+	@$(BIN)/python -m loadtest endure $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure: the pieces one by one, then the whole path, the gateway on a core of its own

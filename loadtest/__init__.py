@@ -2,6 +2,8 @@
 
     python -m loadtest demo        a minute in the life of a gateway, with everything going wrong, ending in the ledger
     python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
+    python -m loadtest kills       everything is killed and stopped at random moments, and the ledger judges
+    python -m loadtest endure      a million payments in one go, with faults: nothing grows
     python -m loadtest hub         the hub alone: participants dial it, payments go both ways, everything is judged
     python -m loadtest processor   the processor alone
     python -m loadtest ledger      judge books that were kept before
@@ -40,6 +42,11 @@ Who knows what:
     world       a hub and one bank or two on loopback; `banks`: the tokens, processor and gateways of each
     processes   how a part is started, watched and ended                              trio
     demo, run   what one does with a world; `load`: payments at a rate, and what came of them
+    kills, endure  the same under trouble, for minutes or for a million payments: a `siege`
+    trouble     what goes wrong, and when, from a seed                            pure
+    hands       they do it to processes, and keep everybody running               trio
+    steady      does anything grow: samples of a process, and what they say
+    story       what all books, journals and logs say of one payment
     screen      what a demo shows while it runs
 
 It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,

@@ -83,7 +83,7 @@ async def _main(options: argparse.Namespace, directory: Path) -> int:
         say.start()
         say(f"{rates}, for {options.duration:g} s, and {len(troubles)} troubles")
         seen = await under.run(options.duration, troubles, partial(_progress, under, say))
-        print("", report.verdict(seen.verdict), _figures(under, seen), "", sep="\n\n")
+        print("", report.verdict(seen.verdict), figures(under, seen), "", sep="\n\n")
         good = seen.verdict.balances and not seen.problems
         if not good:
             names = story.broken(seen.verdict)
@@ -130,7 +130,8 @@ async def _progress(under: Siege, say: Clock) -> None:
             )
 
 
-def _figures(under: Siege, seen: Seen) -> str:
+def figures(under: Siege, seen: Seen) -> str:
+    """What was done to whom, and what came of it, as text."""
     hands, watch = under.hands, under.watch
     accounts = Counter(seen.verdict.accounts)
     counts: dict[str, Any] = {

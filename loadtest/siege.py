@@ -93,13 +93,17 @@ class Watch:
 class Siege:
     """Load in both directions, troubles, and an end that is well."""
 
-    def __init__(self, it: World, rates: Rates, say: Callable[[str], None], *, seed: int = 1) -> None:
+    def __init__(
+        self, it: World, rates: Rates, say: Callable[[str], None], *, seed: int = 1, bank_rule: str = BANK_RULE
+    ) -> None:
+        """`bank_rule`: of the bank that the hub plays, as its `--bank` takes it."""
         self.it = it
         self.say = say
         self.hands = Hands(it, say, self._submit)
         self.watch = Watch(it, self.hands)
         self._rates = rates
         self._seed = seed
+        self._bank_rule = bank_rule
         self._end_s = 0.0
 
     def whom(self, spared: Sequence[str] = ()) -> Whom:
@@ -117,7 +121,7 @@ class Siege:
         `beside` runs as long as there is load, or trouble.
         """
         it, hands = self.it, self.hands
-        await it.hub("bank", rule=BANK_RULE)
+        await it.hub("bank", rule=self._bank_rule)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hands.keep)
             nursery.start_soon(self.watch.run)
