@@ -43,7 +43,7 @@ class Payment:
 
     __slots__ = (
         "attempts", "code", "covered", "deadline_s", "ends", "expected", "fpid", "group", "id", "intended_s", "link",
-        "links", "party", "replies", "reversals", "sent_s", "state", "submission", "synchronous", "undone",
+        "links", "party", "replies", "reversals", "said", "sent_s", "state", "submission", "synchronous", "undone",
         "undone_by",
     )  # fmt: skip
 
@@ -74,6 +74,8 @@ class Payment:
         """Which of the receiver's processes did: another one, at another site, cannot know of it."""
         self.replies = 0
         self.code = ""
+        self.said: tuple[tuple[str, str], ...] = ()
+        """Which of the receiver's processes said which code first: sites share nothing, and one may have stood in."""
         self.expected: tuple[str, str] | None = None
         """For mischief: the DE26 and DE44 that it must get."""
         self.submission: Submission | None = None
@@ -98,8 +100,8 @@ class Deliveries:
         """The same for qualified accepts: stand-in waits for its deadline, so these say when that was."""
         self.lateness = Histogram()
         """From the intended time to handing it to the socket: what this generator adds."""
-        self.sample = b""
-        """The last request that was answered, up to DE128, for mischief that needs one."""
+        self.samples: dict[tuple[str, str], bytes] = {}
+        """By participant and node: the last request that it answered, up to DE128, for mischief that needs one."""
         self.concluded: Concluded = lambda _, __, ___: None
         self._open: dict[bytes, Payment] = {}
         self._done: tuple[dict[bytes, Payment], dict[bytes, Payment]] = ({}, {})
@@ -293,14 +295,14 @@ class Deliveries:
         """Remember it for a while: a second response, or a late one, must be judged too."""
         payment.state = State.DONE
         payment.deadline_s = math.inf
-        payment.link = None
+        link, payment.link = payment.link, None
         payment.submission = None
         del self._open[payment.id]
         if payment.expected is not None:
             return  # mischief may have borrowed the FPID of a true payment, which stays remembered
         self.outstanding -= 1
-        if payment.covered[:3] == b"920" and payment.code:
-            self.sample = payment.covered
+        if link is not None and payment.covered[:3] == b"920" and payment.code:
+            self.samples[payment.party.name, link.node] = payment.covered
         payment.covered = payment.covered[:4]
         if len(self._done[0]) >= REMEMBERED:
             self._done = ({}, self._done[0])
@@ -371,8 +373,11 @@ class Deliveries:
             self._fault(link, "DE44 goes with 1930, and only with it", now_s, payment)
             return False
         if payment.expected is None:
-            if payment.code and payment.code != heard.code:
-                self._fault(link, f"said {payment.code} first and {heard.code} then", now_s, payment)
+            before = next((code for node, code in payment.said if node == link.node), None)
+            if before is None:
+                payment.said = (*payment.said, (link.node, heard.code))
+            elif before != heard.code:
+                self._fault(link, f"said {before} first and {heard.code} then", now_s, payment)
             payment.code = heard.code
         return True
 

@@ -85,10 +85,11 @@ def bad_value(scene: Scene) -> None:
 
 
 def duplicate(scene: Scene) -> None:
-    """The FPID of a payment that was answered, with another amount: 1181."""
-    if not scene.scheme.deliveries.sample:
+    """The FPID of a payment that this node answered (another site cannot know it), with another amount: 1181."""
+    sample = scene.scheme.deliveries.samples.get((scene.link.party.name, scene.link.node))
+    if sample is None:
         return
-    fields = scene.fields(scene.scheme.deliveries.sample)
+    fields = scene.fields(sample)
     trn = fields[31].encode(iso.TEXT)
     fields[6] = f"{int(fields[6]) + 1:014d}"
     covered = iso.write(scene.scheme.table, "9200", fields)

@@ -46,6 +46,8 @@ SLACK_S = 0.5
 """What the way there and back may take."""
 BEFORE_S = 3.0
 """Trouble that ended so shortly before may still be felt."""
+MISCHIEF_S = 40.0
+"""By then a mischief has been answered, if ever."""
 WORD = re.compile(r"\w+")
 
 
@@ -153,8 +155,8 @@ class Oracle:
         self._troubles: list[_Trouble] = []
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
-        self._sites: dict[int, str] = {}
-        """By number of the link: node/site."""
+        self._links: dict[int, tuple[str, float]] = {}
+        """By number: node/site, and since when it stands."""
         self._labels: dict[str, str] = {}
         """What a node calls itself."""
 
@@ -173,7 +175,7 @@ class Oracle:
     def happened(self, event: HubEvent | ProcessorEvent) -> None:
         """Hub or processor saw something."""
         if isinstance(event, HubEvent) and event.event == "connected":
-            self._sites[event.link] = f"{event.why}/{event.site}"
+            self._links[event.link] = f"{event.why}/{event.site}", event.t
         self._events.append((self.next_number(), trio.current_time(), event))
 
     def said(self, text: str) -> None:
@@ -212,6 +214,8 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
+                if event.event == "mischief-missed" and not self._sound(event.link, event.t - MISCHIEF_S, event.t):
+                    continue  # whoever should have answered could not
                 ledger.hub(event, at)
             else:
                 if event.event == "submitted" and (door := self._doors.get(event.port)) is not None:
@@ -319,12 +323,12 @@ class Oracle:
                     spoilt.add(event.link)
         silent = self._unanswered()
         for _, _, event in self._events:
-            if not isinstance(event, HubEvent) or event.event != "sent" or event.link not in self._sites:
+            if not isinstance(event, HubEvent) or event.event != "sent" or event.link not in self._links:
                 continue
-            where, due_s = self._sites[event.link], event.t + REPLY_WITHIN_S + SLACK_S
+            where, due_s = self._links[event.link][0], event.t + REPLY_WITHIN_S + SLACK_S
             if event.fpid in odd or event.link in spoilt or event.fpid in silent:
                 continue
-            if not self._troubled(where, event.t - BEFORE_S, due_s):
+            if self._sound(event.link, event.t, due_s):
                 in_time = any(event.t <= at_s <= due_s for at_s in replied[event.fpid, event.link])
                 check.check(in_time, f"{event.fpid}: not replied to in time on link {event.link} of {where}")
 
@@ -340,31 +344,39 @@ class Oracle:
     def _judge_taken(self, ledger: Ledger) -> None:
         """A submission is refused for want of anything only where something wants."""
         check = ledger.promise("always-taken")
-        standing: dict[int, float] = {}
+        standing: set[int] = set()
         for _, now_s, event in self._events:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
-                    standing[event.link] = now_s
+                    standing.add(event.link)
                 elif event.event == "disconnected":
-                    standing.pop(event.link, None)
+                    standing.discard(event.link)
             elif event.event == "submitted" and event.port in self._doors:
                 node = self._doors[event.port]
                 sound = [
-                    self._sites[link]
-                    for link, since_s in standing.items()
-                    if self._sites.get(link, "").startswith(f"{node}/")
-                    and since_s < now_s - BEFORE_S
-                    and not self._troubled(self._sites[link], now_s - BEFORE_S, now_s)
+                    link
+                    for link in standing
+                    if self._links[link][0].startswith(f"{node}/")
+                    and self._links[link][1] < now_s - BEFORE_S
+                    and self._sound(link, now_s, now_s)
                 ]
                 if sound:
                     check.check(
                         event.status not in {503, 504}, f"{event.fpid}: {event.status} by {node} with a link up"
                     )
 
-    def _troubled(self, where: str, from_s: float, until_s: float) -> bool:
-        """Whether there was an excuse then, at this node/site or at the node."""
-        return any(
-            one.what in EXCUSES and one.from_s <= until_s and one.until_s >= from_s and _is_at(one, where)
+    def _sound(self, link: int, from_s: float, until_s: float) -> bool:
+        """Whether nothing of its node was broken from shortly before, and nothing of its line since it stands.
+
+        What broke the line once may have ended the connection without a word to the hub; so does the end of a process.
+        """
+        where, since_s = self._links[link]
+        died = any(where.startswith(f"{node}/") and since_s <= at_s <= until_s for node, at_s, *_ in self._ended)
+        return not died and not any(
+            one.what in EXCUSES
+            and one.from_s <= until_s
+            and one.until_s >= (since_s if one.what == "link" else from_s - BEFORE_S)
+            and _is_at(one, where)
             for one in self._troubles
         )
 
