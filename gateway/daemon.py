@@ -25,12 +25,14 @@ from collections.abc import AsyncIterator
 from math import inf
 from typing import Any, NamedTuple
 
+import msgspec
 import trio
 
 import gateway
 from gateway import config, log, metrics, steps
 from gateway.engine import Engine
 from gateway.engine.past import Past
+from gateway.errors import JournalFault
 from gateway.hub.pool import Links
 from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
@@ -326,9 +328,13 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
     past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:
-        past.record(record.kind, record.time_ns, record.fpid, record.body)
-        forwarder.remember(record)
-        peers.remember(record)
+        try:
+            past.record(record.kind, record.time_ns, record.fpid, record.body)
+            forwarder.remember(record)
+            peers.remember(record)
+        except msgspec.DecodeError:
+            what = f"position {record.position} is of kind {record.kind.name}, and its body is none of that kind"
+            raise JournalFault(f"journal {node.journal.dir}: {what}") from None
 
     with outside.signals() as signals:
         # blocks: nothing else is there yet that could wait for it

@@ -312,5 +312,8 @@ _decoders = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items(
 
 def unpack(kind: Kind, body: bytes) -> Struct:
     """Decode the body of a kind in `BODIES`. Raises `msgspec.DecodeError` when it is not one."""
-    unpacked: Struct = _decoders[kind].decode(body)
+    try:
+        unpacked: Struct = _decoders[kind].decode(body)
+    except (UnicodeDecodeError, RecursionError):
+        raise msgspec.DecodeError("the body is no MessagePack of this kind") from None
     return unpacked

@@ -1,5 +1,7 @@
 """What the journal says of the past, taken in while it is opened: what the engine begins with."""
 
+import msgspec
+
 from gateway import news, ring
 from gateway.outcomes import Outcomes, Replay
 from gateway.ring import Ring
@@ -23,13 +25,17 @@ class Past:
 
     def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         """Take in one record. Raises `msgspec.DecodeError` when its body is none of its kind."""
-        self.inbound.record(kind, time_ns, fpid, body)
-        if kind >= Kind.SUBMITTED:  # cheap: this runs for every record of weeks
-            self.outbound.record(kind, time_ns, fpid, body)
-            if kind == Kind.KEYS:
-                self.ring = ring.unpack(body)
-            else:
-                self.news.record(kind, time_ns, body)
+        try:
+            self.inbound.record(kind, time_ns, fpid, body)
+            if kind >= Kind.SUBMITTED:  # cheap: this runs for every record of weeks
+                self.outbound.record(kind, time_ns, fpid, body)
+                if kind == Kind.KEYS:
+                    self.ring = ring.unpack(body)
+                else:
+                    self.news.record(kind, time_ns, body)
+        except (ValueError, RecursionError):
+            # of its shape, and not its kind's all the same: a code that is no number, bytes that are no text
+            raise msgspec.DecodeError("the body is none of its kind") from None
 
     @property
     def unfinished(self) -> int:

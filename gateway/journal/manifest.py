@@ -7,9 +7,10 @@ later loses nothing. A cursor is written to each in turn: what an older one cost
 
 import re
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from gateway.disk import SECTOR_BYTES, Directory
@@ -21,6 +22,7 @@ MANIFEST = "manifest"
 SLOT_BYTES = 4096
 """Of the manifest, each of two."""
 _CURSOR = re.compile(r"([A-Za-z0-9_.-]{1,40})\.cursor")
+_CURSOR_TEXT = re.compile(rb"cursor ([0-9]{1,19}) ([0-9]{1,19})")
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -39,10 +41,16 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 class _Written(Struct):
     format: int
-    journal: str
-    oldest: int
-    followers: tuple[str, ...]
+    journal: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    oldest: Annotated[int, Meta(ge=1)]
+    followers: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z")], ...]
     turn: int
+
+
+class _Newer(Struct):
+    """What a newer format surely has, too."""
+
+    format: int
 
 
 def _sum(text: bytes) -> bytes:
@@ -89,13 +97,14 @@ def read_manifest(directory: Directory) -> Manifest | None:
     finally:
         file.close()
     slots = [_read_slot(content[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)]
-    found = max((slot for slot in slots if slot is not None), key=lambda slot: slot.turn, default=None)
+    newest = max((slot.format for slot in slots if slot is not None), default=0)
+    if newest > VERSION:
+        what = f"format version {newest}, this gateway knows {VERSION} and older"
+        raise Refusal(f"journal {directory.path} was written by a newer gateway: {what}")
+    found = max((slot for slot in slots if isinstance(slot, _Written)), key=lambda slot: slot.turn, default=None)
     if found is None:
         what = "neither copy of the manifest in it reads; restore the file from the volume's other copy"
         raise Corrupt(directory.path, MANIFEST, 0, 0, what)
-    if found.format > VERSION:
-        what = f"format version {found.format}, this gateway knows {VERSION} and older"
-        raise Refusal(f"journal {directory.path} was written by a newer gateway: {what}")
     return Manifest(
         format=found.format,
         journal=bytes.fromhex(found.journal),
@@ -105,9 +114,15 @@ def read_manifest(directory: Directory) -> Manifest | None:
     )
 
 
-def _read_slot(slot: bytes) -> _Written | None:
+def _read_slot(slot: bytes) -> _Written | _Newer | None:
     text, _, check = slot.rstrip(b" \n").rpartition(b" ")
-    return msgspec.json.decode(text, type=_Written) if check == _sum(text) else None
+    if check != _sum(text):
+        return None
+    try:
+        newer = msgspec.json.decode(text, type=_Newer)
+        return newer if newer.format > VERSION else msgspec.json.decode(text, type=_Written)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # whole, and no manifest all the same
 
 
 def cursor_name(follower: str) -> str:
@@ -136,7 +151,7 @@ def read_cursor(directory: Directory, follower: str) -> tuple[int, int]:
     best = (0, 0)
     for slot in (content[:SECTOR_BYTES], content[SECTOR_BYTES:]):
         text, _, check = slot.strip().rpartition(b" ")
-        parts = text.split(b" ")
-        if check == _sum(text) and len(parts) == 3 and int(parts[2]) > best[1]:
-            best = int(parts[1]), int(parts[2])
+        said = _CURSOR_TEXT.fullmatch(text)
+        if said is not None and check == _sum(text) and int(said[2]) > best[1]:
+            best = int(said[1]), int(said[2])
     return best

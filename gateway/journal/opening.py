@@ -50,16 +50,17 @@ def open_directory(directory: Directory, on_record: OnRecord | None, journal_id:
         if on_record is not None:
             for record in batch:
                 on_record(record)
-    if walk.torn is not None:
-        cut(directory, walk.torn)
-        if not walk.torn.offset:
-            walk.unused.insert(0, walk.torn.number)
-    _make_durable(directory, walk, manifest)
     cursors = {name: read_cursor(directory, name)[0] for name in manifest.followers}
     for name, cursor in cursors.items():
         if cursor > walk.position:
             what = f"follower {name} has settled up to {cursor}, the journal ends before {walk.position}"
             raise JournalFault(f"journal {directory.path} is not whole: {what}")
+    # only now is anything changed: a start that refuses leaves what it found
+    if walk.torn is not None:
+        cut(directory, walk.torn)
+        if not walk.torn.offset:
+            walk.unused.insert(0, walk.torn.number)
+    _make_durable(directory, walk, manifest)
     _log.info(
         "journal opened",
         path=directory.path,
@@ -108,8 +109,6 @@ def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
         info = walk.segments[-1]
         file = directory.open(name_of(info.number), write=True)
         try:
-            if file.size() < info.size:
-                file.allocate(info.size)  # cut short by whoever copied it; what verified is all there
             file.sync()
         finally:
             file.close()

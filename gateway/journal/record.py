@@ -178,24 +178,29 @@ def read_records(data: bytes, start: int, stop: int, base: int, position: int) -
     records: list[Record] = []
     keep = records.append
     at = start
-    while at < stop:
-        if stop - at < RECORD_BYTES_MIN:
-            raise Damage(base + at, position, "too few bytes for a record", base + stop)
-        length, said, time_ns, link, number, fpid_bytes, _ = unpack_from(data, at)
-        end = at + length
-        sum_at = end - CHAIN_BYTES
-        body_at = at + HEAD_BYTES + fpid_bytes
-        if end > stop or body_at > sum_at:
-            raise Damage(base + at, position, "the record's length cannot be right", base + stop)
-        chain = data[sum_at:end]
-        if hashed(view[at - CHAIN_BYTES : sum_at], digest_size=CHAIN_BYTES).digest() != chain:
-            raise Damage(base + at, position, "the record's checksum does not fit", base + end)
-        if said != position:
-            raise Damage(base + at, position, f"the record says that its position is {said}", base + end)
-        kind = kinds[number]
-        if kind is None:
-            raise Unknown(f"position {position} is of kind {number}, which this gateway does not know")
-        keep(Record(said, time_ns, kind, link, data[at + HEAD_BYTES : body_at].decode(), data[body_at:sum_at], chain))
-        at = end
-        position += 1
+    try:
+        while at < stop:
+            if stop - at < RECORD_BYTES_MIN:
+                raise Damage(base + at, position, "too few bytes for a record", base + stop)
+            length, said, time_ns, link, number, fpid_bytes, _ = unpack_from(data, at)
+            end = at + length
+            sum_at = end - CHAIN_BYTES
+            body_at = at + HEAD_BYTES + fpid_bytes
+            if end > stop or body_at > sum_at:
+                raise Damage(base + at, position, "the record's length cannot be right", base + stop)
+            chain = data[sum_at:end]
+            if hashed(view[at - CHAIN_BYTES : sum_at], digest_size=CHAIN_BYTES).digest() != chain:
+                raise Damage(base + at, position, "the record's checksum does not fit", base + end)
+            if said != position:
+                raise Damage(base + at, position, f"the record says that its position is {said}", base + end)
+            kind = kinds[number]
+            if kind is None:
+                raise Unknown(f"position {position} is of kind {number}, which this gateway does not know")
+            keep(
+                Record(said, time_ns, kind, link, data[at + HEAD_BYTES : body_at].decode(), data[body_at:sum_at], chain)
+            )
+            at = end
+            position += 1
+    except UnicodeDecodeError:
+        raise Damage(base + at, position, "the record's FPID is no text", base + end) from None
     return records

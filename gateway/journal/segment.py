@@ -212,8 +212,11 @@ class Walk:
 
     def _header(self, file: File, number: int, *, last: bool) -> Header | None:
         """The header, or None when the segment's first write was torn."""
+        page, size = file.read(0, HEADER_BYTES), file.size()
+        if len(page) < HEADER_BYTES:
+            raise self._corrupt(number, len(page), self.position, "the file ends within the segment's header")
         try:
-            header = read_header(file.read(0, HEADER_BYTES))
+            header = read_header(page)
         except Unknown as unknown:
             raise self._newer(number, str(unknown)) from unknown
         except Damage as damage:
@@ -222,6 +225,10 @@ class Walk:
             return None
         if header.number != number:
             raise self._corrupt(number, 0, self.position, f"the header says that it is segment {header.number}")
+        if size < header.size:
+            # no lost write shortens a file, and how much of what was durable is gone with its end nobody knows
+            what = f"the file ends there, and its header says that it has {header.size} bytes"
+            raise self._corrupt(number, size, self.position, what)
         if header.journal != self._manifest.journal:
             raise self._corrupt(number, 0, self.position, "the segment belongs to another journal")
         if what := self._discontinuity(header):
