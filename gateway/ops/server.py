@@ -194,7 +194,7 @@ class _Application:
         if _header(headers, b"content-type").partition(";")[0].strip().lower() != _JSON:
             return _json(415, {"error": f"the content type must be {_JSON}"})
         length = _header(headers, b"content-length")
-        too_long = len(length) > 9 or (length.isdigit() and int(length) > BODY_BYTES_MAX)
+        too_long = len(length) > 9 or (length.isascii() and length.isdigit() and int(length) > BODY_BYTES_MAX)
         body: bytes | None = None
         if not too_long:
             with trio.move_on_after(BODY_S_MAX) as waiting:

@@ -250,11 +250,14 @@ class Door:
     def _take(self, visitor: Visitor, requests: list[Request], fault: Fault | None) -> None:
         """All requests of a chunk."""
         visits: list[Submission] = []
-        for request in requests:
-            turn = visitor.owe(keep=request.keep, bare=request.method == b"HEAD")
+        # all are owed before any is given: who has nothing left to wait for is hung up on
+        owed = [visitor.owe(keep=request.keep, bare=request.method == b"HEAD") for request in requests]
+        # behind a request that is the last anyway nothing is said
+        last = visitor.owe(keep=False) if fault is not None and (not requests or requests[-1].keep) else None
+        for turn, request in zip(owed, requests, strict=True):
             self._route(turn, request, visits)
-        if fault is not None:
-            self._refuse(visitor.owe(keep=False), fault.status, fault.detail)
+        if fault is not None and last is not None:
+            self._refuse(last, fault.status, fault.detail)
         if visits:
             self._engine.submit(visits)
 

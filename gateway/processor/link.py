@@ -128,8 +128,8 @@ class Link:
     def _at_end(self) -> End:
         if not self.busy or not self._came:
             return End.CLOSED
-        if self._status and not self._sized:
-            # a response of no stated length is as long as the connection lives
+        if self._status >= 200 and not self._sized:
+            # a response of no stated length is as long as the connection lives; an interim one is none
             self._keep = False
             self._hand_over(Response(self._status, self._body, self._retry_after))
             return End.CLOSED

@@ -467,6 +467,28 @@ async def test_what_is_no_http_of_ours(autojump_clock: MockClock, data: bytes, s
         assert len(world.engine.submissions) == 1
 
 
+async def test_what_is_no_request_behind_one_that_is_answered_at_once(autojump_clock: MockClock) -> None:
+    """In one piece as in two: the answer, what is wrong with the rest, and the end."""
+    for chunks in ([get("/") + b"5"], [get("/"), b"5"]):
+        async with door() as world:
+            client = world.client()
+            for chunk in chunks:
+                await client.send(chunk)
+                await wait_all_tasks_blocked()
+            assert [(await client.response()).status for _ in range(2)] == [404, 400]
+            assert await client.end() == b""
+
+
+async def test_behind_the_last_request_nothing_is_said(autojump_clock: MockClock) -> None:
+    """Whatever follows a request that ends the connection, its response is the last."""
+    for rest in (b" ", b"garbage\r\n\r\n", get("/")):
+        async with door() as world:
+            client = world.client()
+            await client.send(get("/", "Connection: close") + rest)
+            assert (await client.response()).headers["connection"] == "close"
+            assert await client.end() == b""
+
+
 # --- the manners of HTTP
 
 

@@ -93,6 +93,7 @@ async def test_a_response_as_long_as_the_connection() -> None:
     [
         ([None], End.CLOSED),
         ([b"HTTP/1.1 200", None], End.CUT),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n", None], End.CUT),
         ([OK[:-1], None], End.CUT),
         ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", None], End.CUT),
         ([b"ICY 200 OK\r\n\r\n"], End.MALFORMED),
