@@ -455,7 +455,6 @@ class Stream(trio.abc.HalfCloseableStream):
             self._reset(trio.current_time())
         if not reset:
             self.lose()
-            self._peer.lose()
             self._peer.look_again()
         self._dead = True
         self._in.flying.clear()

@@ -203,6 +203,18 @@ async def test_writing_to_one_who_closed(world: World) -> None:
     assert await ours.receive_some() == b""
 
 
+async def test_reading_after_the_end_and_a_reset(world: World) -> None:
+    """The end was said first: a reader hears of nothing else."""
+    ours, theirs = await connected(world)
+    await theirs.aclose()
+    await quiet()
+    await ours.send_all(b"in vain")
+    await quiet()
+    assert await ours.receive_some() == b""
+    with pytest.raises(trio.BrokenResourceError, match="Broken pipe"):
+        await ours.send_all(b"x")
+
+
 async def test_a_reset_is_told_once_to_a_reader(world: World) -> None:
     """Whoever reads first hears of it; then it is the end. Writing goes on being a broken pipe."""
     ours, theirs = await connected(world)

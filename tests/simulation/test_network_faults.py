@@ -88,6 +88,12 @@ async def hears_nothing(use: Callable[[], Awaitable[object]]) -> bool:
     return scope.cancelled_caught
 
 
+async def never(use: Callable[[], Awaitable[object]]) -> None:
+    """It must not come to an end."""
+    await use()
+    pytest.fail("it came to an end")
+
+
 async def error_of(use: Callable[[], Awaitable[object]]) -> str:
     """What breaks it."""
     with pytest.raises((trio.BrokenResourceError, OSError)) as raised:
@@ -339,6 +345,23 @@ async def test_too_long_a_stall(autojump_clock: Clock, lines: Lines) -> None:
         assert "reset" in theirs_heard.end
 
 
+@pytest.mark.parametrize("begin", [Route.stall, lambda route: route.cut(rst=False)])
+async def test_what_was_on_its_way_when_it_began(
+    autojump_clock: Clock, lines: Lines, begin: Callable[[Route], None]
+) -> None:
+    """It is not acknowledged: who wrote it and waits already gives up as if it had been written later."""
+    ours, _theirs = await lines.connected()
+    async with trio.open_nursery() as nursery:
+        heard = Heard(nursery, ours)
+        await idle()
+        begun_s = trio.current_time()
+        await ours.send_all(b"x")
+        await trio.sleep(0.5)
+        begin(lines.route)
+    assert "timed out" in heard.end
+    assert heard.at_s == pytest.approx(begun_s + UNACKNOWLEDGED_S)
+
+
 async def test_dialling_during_a_stall(autojump_clock: Clock, lines: Lines) -> None:
     """It takes until the stall is over."""
     lines.route.stall()
@@ -432,6 +455,33 @@ async def test_one_direction_is_lost(autojump_clock: Clock, lines: Lines) -> Non
     ours, theirs = await lines.connected()
     await ours.send_all(b"n")
     assert await theirs.receive_some() == b"n"
+
+
+async def test_acknowledgements_are_lost(autojump_clock: Clock, lines: Lines) -> None:
+    """What was on its way arrives and is read, and who wrote it hears of neither: no room is made, and it breaks."""
+    ours, theirs = await lines.connected()
+    async with trio.open_nursery() as nursery:
+        heard = Heard(nursery, theirs)
+        begun_s = trio.current_time()
+        await ours.send_all(bytes(WINDOW_BYTES - 1))
+        lines.route.half_open(towards=lines.a)
+        await trio.sleep(5)
+        await ours.send_all(b"1")
+        assert "timed out" in await error_of(lambda: ours.send_all(b"2"))
+        assert trio.current_time() == pytest.approx(begun_s + UNACKNOWLEDGED_S)
+        assert (len(heard.data), heard.end) == (WINDOW_BYTES, "")
+        nursery.cancel_scope.cancel()
+
+
+async def test_closing_before_it_arrives(autojump_clock: Clock, lines: Lines) -> None:
+    """What reaches an end that was closed meanwhile is answered with a reset, when it gets there."""
+    ours, theirs = await lines.connected()
+    await ours.send_all(b"too late")
+    await theirs.aclose()
+    await trio.sleep(1.5)
+    await ours.send_all(b"x")
+    await trio.sleep(1)
+    assert "Broken pipe" in await error_of(lambda: ours.send_all(b"x"))
 
 
 async def test_closing_into_the_void(autojump_clock: Clock, lines: Lines) -> None:
@@ -569,7 +619,7 @@ async def test_a_process_is_gone(autojump_clock: Clock, lines: Lines) -> None:
         await theirs.send_all(b"last words")
         lines.b.exit()
         await theirs.send_all(b"from the grave")
-        await unread_theirs.aclose()
+        nursery.start_soon(never, unread_theirs.receive_some)
         await trio.sleep(10)
         assert (heard.data, heard.end) == (b"last words", "closed")
         assert "reset" in reset.end
