@@ -1,0 +1,50 @@
+"""`fps-gateway decode`, given any file."""
+
+import io
+
+from gateway.decode import HEADERS, Printer, find
+from gateway.wire.frame import frame
+from tests.fuzz import good
+from tests.fuzz.target import Dice, Target
+
+NAMES = ["auto", *HEADERS]
+FORMS = ["auto", "raw", "hex"]
+CLEAR_MIN = 8
+"""Shorter values may be anywhere by chance."""
+
+
+def run(data: bytes) -> None:
+    """Everything is printed or refused with `ValueError`; nothing sensitive is shown."""
+    dice = Dice(data)
+    header, form, content = dice.pick(NAMES), dice.pick(FORMS), dice.rest()
+    try:
+        found = list(find(content, header, form, good.CODEC))
+    except ValueError as error:
+        assert str(error) in {"there is nothing in it", "not hex text", "hex text with an odd number of digits"}
+        return
+    out = io.StringIO()
+    printer = Printer(out, good.CODEC, reveal=False, colours=False)
+    for number, item in enumerate(found, 1):
+        printer.message(number, len(found), item)
+    printed = out.getvalue()
+    assert all(line.isprintable() for line in printed.split("\n")), "something in it could steer a terminal"
+    parts = [part for item in found for part in good.CODEC.explain(item.body)]
+    shown = " ".join(part.value for part in parts if not part.sensitive)
+    for part in parts:
+        if part.sensitive and len(part.value.strip()) >= CLEAR_MIN and part.value.strip("*0 ") not in shown:
+            assert f" {part.value}" not in printed
+
+
+def samples() -> list[bytes]:
+    """Each kind of header, raw and as hex text."""
+    found = []
+    bodies = sorted(good.bodies(), key=len)
+    for number, name in enumerate(NAMES):
+        settings = HEADERS.get(name)
+        body = bodies[0] if "ascii2" in name else bodies[number]
+        content = b"".join(frame(settings, body) if settings else body + b"\n" for body in (body, body))
+        found += [bytes([number, 1]) + content, b"\0\0" + content, b"\0\2" + content.hex(" ", 16).encode() + b"\n"]
+    return found
+
+
+TARGET = Target(run, samples, words=[b"\r\n9200", b"9804", b" ", b"\n"])
