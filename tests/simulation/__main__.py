@@ -11,92 +11,19 @@ A seed is the whole world: its load, its weather, its schedule. The same seed re
 import argparse
 import os
 import random
-import re
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import nullcontext
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
-from types import FrameType
 
-from msgspec import Struct
+from tests import rare
+from tests.simulation.seeds import Result, run_seed
 
-HASH = re.compile(r"\b[0-9a-f]{16}\b")
-SEED_WITHIN_S = 240
-"""A simulation that takes longer, by the wall's clock, turns in circles."""
 STORY_LINES_MAX = 400
-
-
-class Result(Struct):
-    """What came of one seed, as it travels between processes."""
-
-    seed: int
-    broken: dict[str, list[str]]
-    """By promise: what broke it."""
-    failure: str
-    story: list[str]
-    simulated_s: float
-    took_s: float
-    payments: int
-    figures: dict[str, int]
-    reached: dict[str, str] = {}
-    """Rare places that it came to (`tests.rare.Reached.found`)."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether every promise was kept."""
-        return not self.broken and not self.failure
-
-
-class _TooLongError(Exception):
-    pass
-
-
-def run_seed(seed: int, canary: str = "", *, only: str = "", watch: bool = False, narrate: bool = False) -> Result:
-    """Run one, in this process. `only`: the story is that of this payment (hash); `narrate`: of everything."""
-    from tests import rare
-    from tests.simulation import canaries, world
-    from tests.simulation.settings import draw
-
-    began = time.perf_counter()
-    previous = signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(SEED_WITHIN_S)
-    try:
-        with rare.watch(f"seed {seed}") if watch else nullcontext() as reached, canaries.canary(canary):
-            outcome = world.simulate(draw(seed))
-    except _TooLongError as error:
-        broken = {"the simulation": [str(error)]}
-        return Result(seed, broken, str(error), [], 0.0, time.perf_counter() - began, 0, {})
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
-    verdict = outcome.verdict
-    broken = {one.name: one.first for one in verdict.invariants if one.violations}
-    return Result(
-        seed, broken, outcome.failure, _story(outcome, broken, only, narrate=narrate), outcome.simulated_s,
-        time.perf_counter() - began, verdict.sent + verdict.submitted, verdict.figures,
-        reached.found if reached is not None else {},
-    )  # fmt: skip
-
-
-def _too_long(_number: int, _frame: FrameType | None) -> None:
-    raise _TooLongError(f"no end after {SEED_WITHIN_S} s")
-
-
-def _story(outcome: object, broken: dict[str, list[str]], only: str, *, narrate: bool) -> list[str]:
-    """The story of the first payment that broke a promise."""
-    from tests.simulation.world import Outcome
-
-    assert isinstance(outcome, Outcome)
-    if narrate:
-        return outcome.story("")
-    name = only or next((found[0] for texts in broken.values() for text in texts if (found := HASH.findall(text))), "")
-    return outcome.story(name) if name or broken or outcome.failure else []
 
 
 def main() -> int:
@@ -209,8 +136,6 @@ def _summary(results: list[Result], took_s: float) -> int:
 
 def _save_reached(path: Path | None, results: list[Result]) -> None:
     if path is not None:
-        from tests import rare
-
         reached = rare.Reached()
         for result in results:
             reached.merge(rare.Reached("", result.reached))

@@ -28,6 +28,8 @@ MODES = (
 )  # fmt: skip
 RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5,slow=8*3,silent,1114")
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
+NOTICED_S = 15.0
+"""By then both ends know that a connection broke without a word."""
 AFTER_FAILED_SYNC_S = 5.0
 """By then a process whose sync failed has ended."""
 
@@ -62,9 +64,10 @@ def _some_s(luck: random.Random, mean_s: float) -> float:
 
 async def cut(world: "World", luck: random.Random) -> None:
     """A connection breaks."""
-    node, site = luck.choice(SITES), luck.choice(SITES)
+    node, site, rst = luck.choice(SITES), luck.choice(SITES), luck.random() < 0.7
     with world.trouble("link", f"{node}/{site}"):
-        world.route(node, f"hub-{site}").cut(rst=luck.random() < 0.7)
+        world.route(node, f"hub-{site}").cut(rst=rst)
+        await trio.sleep(0.0 if rst else NOTICED_S)
 
 
 async def stall(world: "World", luck: random.Random) -> None:
@@ -118,6 +121,7 @@ async def hub_site_away(world: "World", luck: random.Random) -> None:
         finally:
             for route in routes:
                 route.refuse = route.silent = False
+        await trio.sleep(NOTICED_S if silent else 0.0)
 
 
 # --- the disk
