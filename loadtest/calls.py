@@ -51,13 +51,14 @@ class Lane:
         self._connections_max = connections_max
         self._opening = 0
         self._waiting: deque[Call] = deque()
-        self._idle = trio.lowlevel.ParkingLot()
+        self._idle: list[trio.Event] = []
+        """A stack, so that what is not needed any more is not used any more, and closed by the other end."""
 
     def call(self, call: Call) -> None:
         """Make this call as soon as a connection is free. Its `done` is called once, from another task."""
         self._waiting.append(call)
         if self._idle:
-            self._idle.unpark()
+            self._idle.pop().set()
         elif self.connections < self._connections_max and self._opening < len(self._waiting):
             self.connections += 1
             self._opening += 1
@@ -89,7 +90,14 @@ class Lane:
         """The next call that still has time."""
         while True:
             while not self._waiting:
-                await self._idle.park()
+                woken = trio.Event()
+                self._idle.append(woken)
+                try:
+                    await woken.wait()
+                except trio.Cancelled:
+                    if not woken.is_set():
+                        self._idle.remove(woken)
+                    raise
             call = self._waiting.popleft()
             if call.deadline_s > trio.current_time():
                 return call

@@ -7,7 +7,7 @@ of the second data centre suffers: it is killed, stopped and drained now and the
 and is watched: memory, open files, threads; but its signer workers and the processor are killed and stopped, and the
 hub hangs up. Latencies are taken in windows, over both gateways. In the end the ledger judges every payment, and the
 samples are judged: bytes for each payment that it remembers (a line through the samples), files, threads, latencies
-(medians of the first and the last quarter).
+(the first quarter and the last).
 """
 
 import argparse
