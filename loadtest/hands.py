@@ -67,10 +67,11 @@ class Kept:
         if number == signal.SIGKILL:
             self._may.add(-signal.SIGKILL)
         elif number == signal.SIGTERM:
-            self._may.add(130 if self._drains else 0)  # a second one ends it at once
-            self._drains = True
-            if trio.current_time() < self.began_s + STARTING_S:
+            # a second one ends it at once; one that comes before its first line, or after its last, ends any process
+            self._may.add(130 if self._drains else 0)
+            if self._drains or trio.current_time() < self.began_s + STARTING_S:
                 self._may.add(-signal.SIGTERM)
+            self._drains = True
         os.kill(pid, number)
         return True
 
