@@ -106,10 +106,11 @@ def free_port() -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """The process ids of its direct children."""
+    """The process ids of its direct children; of one that has ended, or is about to, perhaps none."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
     return found
 
 
