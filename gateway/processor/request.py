@@ -170,6 +170,8 @@ class Reader:
         if (
             body.count(b":") != again.count(b":")
             or body.count(b'"ClrSysId"') != again.count(b'"ClrSysId"')
+            # one that an agent lacks must not make up for one elsewhere, which would say something else
+            or body.count(b'"GBDSC"') != again.count(b'"GBDSC"')
             or b"\\" in body
         ):
             _examine(body)

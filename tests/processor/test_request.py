@@ -234,6 +234,16 @@ def test_no_member_twice_gets_through(data: st.DataObject) -> None:
         read(f'{{"{written}"{space}:{value},{text[1:]}'.encode())
 
 
+@pytest.mark.parametrize("value", ['"USABA"', '""', "{}", "1"])
+def test_a_clearing_system_at_a_wrong_place_makes_up_for_none(value: str) -> None:
+    """An agent need not say its clearing system; an account that does is not what was meant."""
+    text = json.dumps(BODY, separators=(",", ":")).replace('"ClrSysId":"GBDSC",', "", 1)
+    text = text.replace('"Id":"87654321"', f'"Id":"87654321","ClrSysId":{value}')
+    with pytest.raises(Invalid) as caught:
+        read(text.encode())
+    assert [fault.pointer for fault in caught.value.faults] == ["#/DbtrAcct/ClrSysId"]
+
+
 # --- what is wrong with its members
 
 
