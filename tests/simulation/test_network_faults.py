@@ -592,6 +592,8 @@ async def test_power_is_lost_and_nobody_is_told(autojump_clock: Clock, lines: Li
 async def test_the_dead_hear_nothing(autojump_clock: Clock, lines: Lines) -> None:
     """Tasks of a process without power wait for ever, whatever the others do; its ports are refused, then free."""
     ours, theirs = await lines.connected()
+    await ours.send_all(b"arrived")
+    await trio.sleep(1)
     lines.b.fail()
     assert await hears_nothing(lines.listener.accept)
     for _ in range(2):
