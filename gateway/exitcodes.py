@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line makes no sense. Nothing was started."""
     UNAVAILABLE = 69
-    """Something outside that is needed to start is away (an address in use, say). Starting again later may help."""
+    """Something that starting needs is away (an address in use, room on the disk). Starting again later may help."""
     JOURNAL = 74
     """The journal cannot be trusted: a sync failed, a record is damaged. Starting again cannot help."""
     REFUSED = 75

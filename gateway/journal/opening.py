@@ -1,5 +1,6 @@
 """Opening a journal: make it when there is none, verify it, cut a torn tail, and hand every record over once."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -119,15 +120,7 @@ def cut(directory: Directory, torn: Torn) -> None:
     """Keep a torn batch beside as evidence, then write zeros over it, so that the next batch again lies on zeros."""
     file = directory.open(name_of(torn.number), write=True)
     try:
-        evidence = _evidence(directory, torn)
-        try:
-            for offset in range(torn.offset, torn.end, ZEROS_BYTES):
-                size = min(ZEROS_BYTES, torn.end - offset)
-                evidence.write(offset - torn.offset, (file.read(offset, size),))
-            evidence.sync()
-        finally:
-            evidence.close()
-        directory.sync()
+        _keep_evidence(directory, torn, file)
         for offset in range(torn.offset, torn.end, ZEROS_BYTES):
             file.write(offset, (bytes(min(ZEROS_BYTES, torn.end - offset)),))
         file.sync()
@@ -143,11 +136,27 @@ def cut(directory: Directory, torn: Torn) -> None:
     )
 
 
-def _evidence(directory: Directory, torn: Torn) -> File:
-    names = directory.names()
-    kept = [name for name in names if name.endswith(".torn")]
-    for name in kept[: max(0, len(kept) + 1 - TORN_FILES_MAX)]:
-        directory.remove(name)
+def _keep_evidence(directory: Directory, torn: Torn, file: File) -> None:
+    """Copy a torn batch into a file of its own, durably; the oldest such files go.
+
+    On a full disk nothing stays of the copy: starts that fail again and again must not push out what others kept.
+    """
+    kept = [name for name in directory.names() if name.endswith(".torn")]
     stem = f"{torn.number:010d}-{torn.offset:012d}"
     taken = [int(name[len(stem) + 1 : -len(".torn")]) for name in kept if name.startswith(stem)]
-    return directory.open(f"{stem}-{max(taken, default=0) + 1:06d}.torn", create=True)
+    name = f"{stem}-{max(taken, default=0) + 1:06d}.torn"
+    evidence = directory.open(name, create=True)
+    try:
+        for offset in range(torn.offset, torn.end, ZEROS_BYTES):
+            size = min(ZEROS_BYTES, torn.end - offset)
+            evidence.write(offset - torn.offset, (file.read(offset, size),))
+        evidence.sync()
+    except OSError:
+        with contextlib.suppress(OSError):
+            directory.remove(name)
+        raise
+    finally:
+        evidence.close()
+    for old in kept[: max(0, len(kept) + 1 - TORN_FILES_MAX)]:
+        directory.remove(old)
+    directory.sync()

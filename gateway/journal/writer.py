@@ -14,7 +14,7 @@ import trio
 from gateway import log, metrics
 from gateway.config import JournalSettings
 from gateway.disk import Directory, Disk
-from gateway.errors import JournalFault
+from gateway.errors import JournalFault, Unavailable
 from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle_ages
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
@@ -390,7 +390,8 @@ def open_journal(
 
     Blocks, about 3 s for a million records; inside or outside of `trio.run`. `journal_id` names a new journal (sixteen
     bytes; random when empty). Raises `Refusal` when another process holds the journal, or a newer gateway wrote it;
-    `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails.
+    `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails; `Unavailable`
+    when it is too full to start on: with space again a start finds everything as it was.
     """
     try:
         directory = disk.directory(settings.dir, create=True)
@@ -398,4 +399,5 @@ def open_journal(
         opened = open_directory(directory, on_record, journal_id)
         return Journal(settings, directory, opened, driver or DiskThread(), wall_ns)
     except OSError as error:
-        raise JournalFault(f"journal {settings.dir} cannot be opened: {log.describe(error)}") from error
+        what = f"journal {settings.dir} cannot be opened: {log.describe(error)}"
+        raise Unavailable(what) if error.errno in FULL_ERRORS else JournalFault(what) from error

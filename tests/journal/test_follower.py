@@ -542,7 +542,8 @@ async def test_a_deletion_that_only_the_page_cache_knows_of_is_durable_before_it
     fake: FakeDisk, autojump_clock: trio.abc.Clock
 ) -> None:
     """A process killed between writing the manifest and syncing it: were its power lost after the next one's deletion,
-    the manifest of before would miss a segment."""
+    the manifest of before would miss a segment.
+    """
     await three_segments(fake, SHORT)
     manifest = fake.directories[DIR].files[MANIFEST]
     before = bytes(manifest.durable)

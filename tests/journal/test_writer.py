@@ -14,7 +14,7 @@ import trio.testing
 from gateway import metrics, steps
 from gateway.config import JournalSettings, load
 from gateway.disk import RealDisk
-from gateway.errors import ConfigurationError, JournalFault
+from gateway.errors import ConfigurationError, JournalFault, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.writer import Journal, open_journal
 from gateway.steps import Kind
@@ -444,3 +444,35 @@ async def test_a_hung_disk_does_not_keep_aclose_from_being_cancelled(
         assert scope.cancelled_caught
     fake.latency_s = lambda: 0.0
     assert bodies(fake) == [b"durable"]
+
+
+async def test_a_start_on_a_full_disk_changes_nothing_and_may_be_tried_again(fake: FakeDisk) -> None:
+    """A torn tail is not cut where its evidence finds no room: nothing is wrong with the journal, then."""
+    async with running(fake, clean=False) as journal:
+        await fill(journal, [[b"durable"], [b"torn" * 500]])
+    directory = fake.directories[SETTINGS.dir]
+    content = directory.files["0000000001.segment"].content
+    end = len(content.rstrip(b"\0"))
+    content[end - 1000 : end] = bytes(1000)
+    before = bytes(content)
+    capacity_bytes, fake.capacity_bytes = fake.capacity_bytes, fake.used_bytes() + 100
+    for _ in range(30):
+        with pytest.raises(Unavailable, match="No space left on device") as refused:
+            open_journal(SETTINGS, fake)
+        fake.kill()
+        assert exit_code(refused.value) == ExitCode.UNAVAILABLE
+    assert content == before
+    assert not [name for name in directory.names() if name.endswith(".torn")]
+    fake.capacity_bytes = capacity_bytes
+    assert bodies(fake) == [b"durable"]
+    assert [name for name in directory.names() if name.endswith(".torn")]
+
+
+async def test_a_new_journal_finds_no_room(fake: FakeDisk) -> None:
+    """The same, where there is nothing yet."""
+    fake.capacity_bytes = 100
+    with pytest.raises(Unavailable, match="No space left on device"):
+        open_journal(SETTINGS, fake)
+    fake.kill()
+    fake.capacity_bytes = 1 << 30
+    assert bodies(fake) == []
