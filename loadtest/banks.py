@@ -50,6 +50,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """How the bank that the hub plays answers, as the hub's `--bank` takes it."""
     answer_within_s: float = 16.0
     """When an outbound payment is repeated."""
+    repeats_max: int | None = None
+    """How often, before it is UNKNOWN; None: as often as a gateway does unless told."""
     overlap_s: float = 60.0
     """How long a key that was replaced is still taken, by either side. The gateway wants it to be no shorter than the
     time for a reply, which is a second less than `patience_s`."""
@@ -234,6 +236,8 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     group = f'[pair]\ngroup = "{gateway.group}"\n\n' if gateway.group != "sip" else ""
     door = f"[node.submissions]\nport = {gateway.submit_port}\n\n" if gateway.submit_port else ""
     submit = f"[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n\n" if plan.outbound else ""
+    if submit and plan.repeats_max is not None:
+        submit = submit.replace("\n\n", f"\nrepeats_max = {plan.repeats_max}\n\n")
     keys = f"[pair.keys]\noverlap_s = {plan.overlap_s}\n\n"
     peers = ""
     if gateway.group == "usm":

@@ -28,7 +28,7 @@ from loadtest.load import Rates
 from loadtest.siege import Siege
 from loadtest.steady import Finding, Limits, Sample, Window
 from loadtest.trouble import schedule
-from loadtest.world import WorldError, interruptible, said, world
+from loadtest.world import Plan, WorldError, interruptible, said, world
 
 WINDOWS = 120
 """So many windows of latencies, and samples, unless that makes them shorter than:"""
@@ -85,6 +85,7 @@ async def _main(options: argparse.Namespace, directory: Path) -> int:
     duration_s = options.payments / sum(rates)
     plan = siege.plan(
         sites=2, banks=1, processor_mode="fast", log_level="warning", tell_per_s=20_000.0,
+        segment_bytes=Plan().segment_bytes, repeats_max=None,
         gateway_cpu=options.gateway_cpu, workers_cpu=options.gateway_cpu, others_cpu=options.others_cpu,
     )  # fmt: skip
     async with world(plan, directory, keep=True) as it:

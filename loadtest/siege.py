@@ -16,6 +16,8 @@ from loadtest.world import Plan, World, WorldError
 
 STAND_IN_AFTER_S, PATIENCE_S, ANSWER_WITHIN_S = 1.0, 4.0, 5.0
 """Short, so that what outlasts them fits into a minute or two; a bank would configure more."""
+SEGMENT_BYTES, REPEATS_MAX = 1 << 20, 1
+"""Little, so that journals go from segment to segment while they are killed, and payments are UNKNOWN at times."""
 PROCESSOR_MODE = "mix:fast=60,slow:0.2=20,slow:1.5=4,refusing:1114=5,qualified:0081=3,status:500=4,half=2,malformed=2"
 BANK_RULE = "accept*60,slow=0.3*20,1114*5,slow=3*3,silent"
 """Payments are in the air when something happens, and some are refused, late, or not answered at all."""
@@ -37,7 +39,7 @@ def plan(*, sites: int, banks: int, synchronous: bool = True, **more: Any) -> Pl
         data_centres=sites,
         banks=banks,
         synchronous=synchronous,
-        **{"processor_mode": PROCESSOR_MODE, **more},
+        **{"processor_mode": PROCESSOR_MODE, "segment_bytes": SEGMENT_BYTES, "repeats_max": REPEATS_MAX, **more},
     )
 
 
