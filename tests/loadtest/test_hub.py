@@ -308,6 +308,24 @@ async def test_what_another_site_reversed_may_still_be_accepted_by_one_that_cann
     assert [(event.code, event.late) for event in scene.said("replied")] == [("0000", True)]
 
 
+@pytest.mark.parametrize(("node", "faults"), [("sip-a", ["said 0000 first and 0083 then"]), ("sip-b", [])])
+async def test_a_process_says_the_same_again_and_another_one_may_have_stood_in(
+    autojump_clock: object, make_scene: Any, node: str, faults: list[str]
+) -> None:
+    """A repeat that goes to the other site is decided there, by the same processor or in its stead."""
+    scene = make_scene(synchronous=False)
+    one, two = await scene.dial("a", node=node), await scene.dial("b", node="sip-a")
+    scene.hub.start(1, 0.5, "constant")
+    payment = await two.payment()
+    repeat = await one.payment()
+    assert repeat.mti == "9201"
+    await two.respond(payment, "0000")
+    await trio.sleep(0.1)
+    await one.respond(repeat, "0083")
+    await trio.sleep(0.1)
+    assert list(scene.scheme.faults) == faults
+
+
 async def test_a_response_on_another_connection_is_a_fault(autojump_clock: object, scene: Any) -> None:
     """A response is valid only on the connection that brought its request."""
     one, two = await scene.dial("a"), await scene.dial("b")
