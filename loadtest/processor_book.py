@@ -70,7 +70,11 @@ class Book:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits. Nobody reads an unnamed book after a kill: there it waits until there is much of it."""
+        if self._file is not None or self._bytes >= BOOK_BYTES:
+            self._write()
+
+    def _write(self) -> None:
         if self._lines:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
@@ -89,7 +93,7 @@ class Book:
 
     def read(self, offset: int) -> bytes:
         """A piece of the book from there; empty at its end."""
-        self.flush()
+        self._write()
         if self._file is None:
             return b""
         self._file.seek(offset)
