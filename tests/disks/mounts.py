@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def faulty(capacity_bytes: int = FAULTY_BYTES) -> Iterator[Faulty]:
 @contextmanager
 def loop(kind: str) -> Iterator[Mounted]:
     """A file system of this kind in a file, on a loop device. Skips where the machine cannot."""
-    _need_root("a loop device")
+    _need_root(f"{kind} on a loop device")
     make = shutil.which(f"mkfs.{kind}", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if make is None:
         pytest.skip(f"mkfs.{kind} is not installed")
@@ -124,15 +124,33 @@ def loop(kind: str) -> Iterator[Mounted]:
         yield Mounted(path)
 
 
+@contextmanager
+def small() -> Iterator[Mounted]:
+    """A small file system, on a disk where the machine can, else in memory. Skips where it cannot mount either."""
+    with ExitStack() as stack:
+        try:
+            it = stack.enter_context(loop("ext4"))
+        except pytest.skip.Exception:
+            _need_root("a small file system")
+            path, _ = stack.enter_context(_place())
+            _or_skip(["mount", "-t", "tmpfs", "-o", f"size={SIZES['ext4']}", "tmpfs", str(path)], "a tmpfs")
+            it = Mounted(path)
+        yield it
+
+
 def sweep() -> None:
     """Take away what runs that were killed have left mounted, or lying about."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        at = line.split(" ")[1]
-        if _abandoned(Path(at).parent.name):
-            _libc.umount2(at.encode(), _DETACH)
+    for at in _mounted():
+        if _abandoned(at.parent.name):
+            _libc.umount2(str(at).encode(), _DETACH)
+    mounted = _mounted()
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if _abandoned(left.name) and not (left / "mount").is_mount():
+        if _abandoned(left.name) and left / "mount" not in mounted:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _mounted() -> list[Path]:
+    return [Path(line.split(" ")[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
 
 
 def _abandoned(name: str) -> bool:
@@ -164,4 +182,5 @@ def _need_root(what: str) -> None:
 def _or_skip(command: list[str], what: str) -> None:
     made = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     if made.returncode:
-        pytest.skip(f"this machine cannot make {what}: {made.stderr.strip() or made.returncode}")
+        why = (made.stderr.splitlines() or [f"exit code {made.returncode}"])[0].rpartition(": ")[2]
+        pytest.skip(f"this machine cannot make {what}: {why}")

@@ -30,9 +30,9 @@ SMALL = replace(FAST, segment_bytes=1 << 16)
 
 
 @pytest.fixture
-def ext4() -> Iterator[mounts.Mounted]:
-    """A small file system on a loop device."""
-    with mounts.loop("ext4") as mounted:
+def small() -> Iterator[mounts.Mounted]:
+    """A small file system."""
+    with mounts.small() as mounted:
         yield mounted
 
 
@@ -44,15 +44,16 @@ def faulty() -> Iterator[mounts.Faulty]:
 
 
 @asynccontextmanager
-async def on(worlds: Worlds, disk: mounts.Mounted, plan: Plan) -> AsyncIterator[World]:
+async def on(worlds: Worlds, disk: mounts.Mounted, plan: Plan, *, gateway: bool = True) -> AsyncIterator[World]:
     """A world whose first gateway has its journal on this disk."""
     async with worlds(plan, gateway=False) as it:
-        journal = disk.path / "journal"
+        journal = disk.path / "sip" / "journal"
         change(it, r'dir = "[^"]*"', f'dir = "{journal}"')
         it.the_gateway.journal = journal
-        for gateway in it.gateways:
-            await gateway.start()
-        await it.signed_on()
+        if gateway:
+            for one in it.gateways:
+                await one.start()
+            await it.signed_on()
         yield it
 
 
@@ -83,12 +84,12 @@ async def receiving(it: World) -> int:
 
 
 async def test_a_disk_that_others_fill_up_under_load_turns_payments_away_and_loses_none(
-    worlds: Worlds, ext4: mounts.Mounted
+    worlds: Worlds, small: mounts.Mounted
 ) -> None:
     """It signs off before its last segment is full, also when it is killed and started meanwhile; with space again it
     signs on by itself.
     """
-    async with on(worlds, ext4, replace(FAST, segment_bytes=1 << 20)) as it:
+    async with on(worlds, small, replace(FAST, segment_bytes=1 << 20)) as it:
 
         async def unready() -> bool:
             return any("no next segment: No space left" in why for why in (await ready(it)).get("reasons", []))
@@ -98,14 +99,14 @@ async def test_a_disk_that_others_fill_up_under_load_turns_payments_away_and_los
 
         await load(it, 300, 60)
         await flows(it)
-        await trio.to_thread.run_sync(ext4.fill)
+        await trio.to_thread.run_sync(small.fill)
         await until(unready)
         await until(signed_off)
         await it.kill_gateway()
         await it.the_gateway.start()
         await until(unready)
         assert not await receiving(it)
-        ext4.empty()
+        small.empty()
         await it.signed_on()
         await flows(it)
         await it.hub("stop")
@@ -161,20 +162,33 @@ async def test_a_segment_that_cannot_be_read_any_more_ends_the_gateway_and_is_na
         assert verdict.accounts["stood in"] > 0
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_power_that_is_lost_under_load_takes_nothing_that_was_acknowledged(
     worlds: Worlds, faulty: mounts.Faulty, seed: int
 ) -> None:
-    """Again and again, at any operation of the disk: what was not synced is gone, or parts of it, names, too."""
+    """Again and again, at any operation of the disk, and while the gateway starts, the first time, too: what was not
+    synced is gone, or parts of it, names, too.
+    """
     luck = random.Random(seed)  # noqa: S311  a seed that replays
-    async with on(worlds, faulty, replace(SMALL, outbound=True, answer_within_s=2.0)) as it:
+
+    async def again(within: int, *, kinds: tuple[str, ...] = ("sync", "sync", "write", "create", "dirsync")) -> None:
+        kind = luck.choice(kinds)
+        await lose_power(it, faulty, luck.randrange(1 << 30), kind=kind, after=luck.randrange(within))
+
+    async def while_it_starts() -> None:
+        await it.the_gateway.start()
+        await again(4)
+        await it.start_gateway()
+
+    plan = replace(SMALL, outbound=True, answer_within_s=2.0)
+    async with on(worlds, faulty, plan, gateway=False) as it:
+        await while_it_starts()
         await load(it, 120, 60)
         await it.submit(60, 60)
-        for _ in range(3):
+        for start in (it.start_gateway, while_it_starts, it.start_gateway):
             await flows(it, 20)
-            kind = luck.choice(["sync", "sync", "write", "create", "dirsync", "allocate"])
-            await lose_power(it, faulty, luck.randrange(1 << 30), kind=kind, after=luck.randrange(20))
-            await it.start_gateway()
+            await again(20, kinds=("sync", "sync", "write", "create", "dirsync", "allocate"))
+            await start()
         await flows(it)
         await it.hub("stop")
         await it.bank.submissions(do="stop")

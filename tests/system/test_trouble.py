@@ -2,12 +2,10 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -187,51 +185,5 @@ async def test_an_address_in_use_is_said_and_starting_again_may_help(worlds: Wor
             assert await run_to_its_end(it) == ExitCode.UNAVAILABLE
         assert f"127.0.0.1:{it.ops_port}" in last_line(it)
         await it.start_gateway()
-        await load(it, 50, 1)
-        await end(it)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        pytest.skip(f"this machine cannot mount a tmpfs: {made.stderr.strip()}")
-    yield mounted
-    subprocess.run(["umount", "-l", str(mounted)], check=True)
-
-
-async def test_a_full_disk_turns_payments_away_and_loses_nothing(worlds: Worlds, small_disk: Path) -> None:
-    """Before the last segment is full it signs off to receive; with space again it signs on again by itself."""
-    async with worlds(replace(FAST, segment_bytes=1 << 20), gateway=False) as it:
-        journal = small_disk / "journal"
-        change(it, r'dir = "[^"]*"', f'dir = "{journal}"')
-        it.the_gateway.journal = journal
-        filler = small_disk / "filler"
-        await it.start_gateway()
-        await load(it, 100, 60)
-        size = shutil.disk_usage(small_disk).free
-        filler.write_bytes(bytes(max(0, size - 300_000)))
-
-        async def unready() -> bool:
-            return any("no next segment" in reason for reason in (await ready(it)).get("reasons", []))
-
-        await until(unready)
-
-        async def signed_off() -> bool:
-            return not [link for link in (await it.hub("statistics"))["links"] if link["receive"]]
-
-        await until(signed_off)
-        await it.hub("stop")
-        assert it.gateway is not None
-        assert it.gateway.running
-        filler.unlink()
-        await it.signed_on()
         await load(it, 50, 1)
         await end(it)
