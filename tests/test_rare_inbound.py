@@ -7,9 +7,10 @@ import pytest
 from gateway import config
 from gateway.lifecycle import State
 from gateway.steps import Kind
+from gateway.wire.message import PaymentRequest, ReversalRequest
 from tests.conftest import Logged
-from tests.fakes.engine import World, codes, payment
-from tests.fakes.stage import Stage, Wire, request, restarted, reversal
+from tests.fakes.engine import World, codes, payment, sealed
+from tests.fakes.stage import Stage, Wire, request, restarted, reversal, scheme_return
 
 LAST_MOMENT_S = config.Pair().deadlines.last_moment_s
 
@@ -142,7 +143,91 @@ def test_a_repeat_that_cannot_be_replied_to_either_leaves_it_undelivered_and_say
     assert stage.told().count(Kind.UNDELIVERED) == 1
 
 
+def test_a_repeat_that_is_replied_to_ends_an_undelivered_payment_well() -> None:
+    stage = brought("undelivered")
+    stage.came(request("9201"), Wire(7))
+    repeated = stage.left[-1]
+    assert repeated is not None
+    stage.heard()
+    stage.story.on_sent(repeated, Wire(7), stage.now)
+    assert stage.heard() == ["record REPLIED"]
+    assert stage.state() is State.REPLIED
+
+
+def test_a_reply_that_leaves_on_two_links_is_recorded_once() -> None:
+    stage = brought("deciding")
+    stage.came(request("9201"), Wire(7))
+    (found,) = stage.story.in_flight.values()
+    stage.ready()
+    stage.heard()
+    for link in (stage.link, Wire(7)):
+        stage.story.on_sent(found, link, stage.now)
+    assert stage.heard() == ["record REPLIED"]
+
+
+@pytest.mark.parametrize("when", ["deciding", "replying"])
+def test_the_timer_of_what_the_processor_decided_in_time_says_nothing(when: str) -> None:
+    stage = Stage()
+    found = stage.received()
+    stage.answers(found, "0000")
+    if when == "replying":
+        stage.ready()
+    stage.heard()
+    assert stage.fires(found, stage.pair.deadlines.stand_in_after_s) == []
+    assert found.code == "0000"
+
+
 # --- said aloud, through the engine
+
+
+def of_the_hub(*messages: PaymentRequest | ReversalRequest) -> list[bytes]:
+    """As they come, authentic."""
+    return [sealed(message) for message in messages]
+
+
+def test_a_payment_that_was_reversed_before_is_refused_and_people_hear_of_it(logged: Logged) -> None:
+    world = World()
+    world.frames(*of_the_hub(reversal()))
+    world.settle()
+    world.frames(*of_the_hub(request()))
+    world.settle()
+    assert codes(world.link) == ["9430/0000", "9210/1100"]
+    assert [line["level"] for line in logged("payment refused: it was reversed before")] == ["warning"]
+
+
+def test_the_answer_to_a_reversal_whose_link_is_gone_is_lost_and_that_is_said(logged: Logged) -> None:
+    """The hub repeats it on another link; nothing of a payment depends on it."""
+    world = World()
+    world.frames(*of_the_hub(reversal()))
+    world.macs()
+    world.down(world.link)
+    world.settle()
+    assert codes(world.link) == []
+    (line,) = logged("message not sent")
+    assert (line["level"], line["reason"], line["mti"]) == ("warning", "link-lost", "9430")
+
+
+def test_a_refusal_of_a_scheme_return_is_overruled_and_that_is_an_alarm(logged: Logged) -> None:
+    world = World()
+    world.frames(*of_the_hub(scheme_return()))
+    world.settle()
+    world.answer("1114")
+    world.settle()
+    assert codes(world.link) == ["9210/0000"]
+    (line,) = logged("refusal overruled: the scheme says that this must be accepted")
+    assert (line["level"], line["detail"]) == ("error", "1114")
+
+
+def test_a_scheme_return_is_stood_in_for_even_where_the_rules_forbid_it(logged: Logged) -> None:
+    world = World(config.Pair(stand_in=config.StandIn(mode="never")))
+    world.frames(*of_the_hub(scheme_return()))
+    world.settle()
+    for _ in range(2):  # stand-in's time, and the last moment
+        world.later(LAST_MOMENT_S)
+        world.settle()
+    assert codes(world.link) == ["9210/0083"]
+    (line,) = logged("payment stood in against the rules: the scheme says that it must be accepted")
+    assert (line["level"], line["detail"]) == ("warning", "mode")
 
 
 def test_a_payment_of_a_type_that_nobody_knows_is_processed_and_people_hear_of_it(logged: Logged) -> None:

@@ -1,11 +1,16 @@
 """The rare turns of a payment that leaves: between its outcome and the durable record of that, and after it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.lifecycle import State
+from gateway.work import MacError
 from tests.conftest import Logged
 from tests.fakes.engine import World, submission
-from tests.fakes.outbound import LIMITS, Heard, answer, kinds, sent, unknown
+from tests.fakes.outbound import LIMITS, Heard, answer, kinds, second, sent, unknown
+
+Bring = Callable[[World, Heard], None]
 
 OTHER = "00000000009999"
 """Another amount than that of `submission`."""
@@ -56,6 +61,25 @@ def waiting(world: World, heard: Heard) -> None:
     world.settle()
 
 
+def pausing(world: World, heard: Heard) -> None:
+    """It has left twice; the second connection is gone, the first one could still bring an answer."""
+    other = second(world)
+    waiting(world, heard)
+    world.later(LIMITS.answer_within_s)
+    world.settle()
+    repeated = other if sent(other) == ["9201"] else world.link
+    assert sent(repeated) == ["9201"]
+    world.link = world.link if repeated is other else other
+    world.down(repeated)
+
+
+def repeating(world: World, heard: Heard) -> None:
+    """It has left; its repeat is at the tokens, and its record on its way to the disk."""
+    waiting(world, heard)
+    world.later(LIMITS.answer_within_s)
+    assert kinds(world)[-1] == "RETRIED"
+
+
 def settling(world: World, heard: Heard) -> None:
     """The hub has answered; that is on its way to the disk."""
     waiting(world, heard)
@@ -68,28 +92,62 @@ def settled(world: World, heard: Heard) -> None:
     world.sync()
 
 
-@pytest.mark.parametrize("bring", [waiting, settling, settled, giving_up, unknown, withdrawing, unsent])
-def test_another_payment_under_the_same_key_is_refused_at_any_time(world: World, heard: Heard, bring: object) -> None:
+def answered_beside(world: World, code: str) -> None:
+    """The hub answers what left first, while a repeat is at the tokens; it stays there."""
+    repeat = world.signer.batches.pop()
+    answer(world, code)
+    world.signer.batches.append(repeat)
+
+
+@pytest.mark.parametrize(
+    "bring", [waiting, pausing, repeating, settling, settled, giving_up, unknown, withdrawing, unsent]
+)
+def test_another_payment_under_the_same_key_is_refused_at_any_time(world: World, heard: Heard, bring: Bring) -> None:
     """409, and the payment that the key names goes on as if nothing were."""
-    assert callable(bring)
     bring(world, heard)
     before, recorded = sent(world.link), kinds(world)
     other = Heard()
     world.submit(other.of(submission(amount=OTHER)))
     assert other.states == ["conflict"]
-    world.settle()
     assert sent(world.link) == before
     assert kinds(world) == recorded
 
 
-def test_who_submits_it_again_while_it_is_given_up_hears_unknown_when_that_is_durable(
-    world: World, heard: Heard
-) -> None:
-    giving_up(world, heard)
+@pytest.mark.parametrize("bring", [waiting, pausing, repeating, settling, giving_up, withdrawing])
+def test_who_submits_it_again_while_it_is_under_way_waits_too(world: World, heard: Heard, bring: Bring) -> None:
+    """Nothing is recorded or sent for that, and both hear the same in the end."""
+    bring(world, heard)
+    recorded = kinds(world)
     world.submit(heard.of(submission(wait=True)))
     assert heard.states == []
-    world.sync()
-    assert heard.states == ["UNKNOWN", "UNKNOWN"]
+    assert kinds(world) == recorded
+    for _ in range(50):
+        world.settle()
+        world.later(LIMITS.answer_within_s)
+    assert len(heard.states) == 2
+    assert len(set(heard.states)) == 1
+
+
+def test_an_answer_to_what_left_first_settles_it_while_the_repeat_pauses(world: World, heard: Heard) -> None:
+    """The repeat's connection is gone, the other one stands: nothing is sent any more."""
+    pausing(world, heard)
+    answer(world, "9909")
+    world.settle()
+    assert kinds(world)[-1] == "INCONCLUSIVE"
+    answer(world)
+    world.settle()
+    world.later(LIMITS.pause_max_s)
+    world.settle()
+    assert heard.states == ["SETTLED"]
+    assert sent(world.link) == ["9200"]
+
+
+def test_an_answer_that_settles_nothing_does_not_hold_up_the_repeat(world: World, heard: Heard) -> None:
+    repeating(world, heard)
+    answered_beside(world, "9909")
+    world.settle()
+    assert "INCONCLUSIVE" in kinds(world)
+    assert sent(world.link) == ["9200", "9201"]
 
 
 def test_an_answer_that_settles_nothing_does_not_keep_it_from_being_given_up(
@@ -120,9 +178,8 @@ def test_an_answer_that_settles_nothing_leaves_unknown_unknown(world: World, hea
 
 
 @pytest.mark.parametrize("bring", [settling, settled])
-def test_an_answer_that_settles_nothing_changes_no_outcome(world: World, heard: Heard, bring: object) -> None:
+def test_an_answer_that_settles_nothing_changes_no_outcome(world: World, heard: Heard, bring: Bring) -> None:
     """It is kept, and is no contradiction."""
-    assert callable(bring)
     bring(world, heard)
     answer(world, "9909")
     world.settle()
@@ -132,20 +189,17 @@ def test_an_answer_that_settles_nothing_changes_no_outcome(world: World, heard: 
     assert (standing.state, standing.code) == (State.SETTLED, "0000")
 
 
+@pytest.mark.parametrize("error", ["", "unavailable"], ids=["in time", "never"])
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_repeat_that_gets_no_mac_is_not_missed_when_the_first_request_was_answered(
-    world: World, heard: Heard, *, durable: bool
+def test_a_repeat_is_not_sent_when_the_first_request_was_answered_meanwhile(
+    world: World, heard: Heard, *, durable: bool, error: MacError
 ) -> None:
-    """The answer came while the repeat was at the tokens: its failure interrupts nothing and repeats nothing."""
-    waiting(world, heard)
-    world.later(LIMITS.answer_within_s)
-    world.turn()
-    repeat = world.signer.batches.pop()
-    answer(world)
+    """Whether it gets its MAC or not: it interrupts nothing, and nothing is repeated for it."""
+    repeating(world, heard)
+    answered_beside(world, "0000")
     if durable:
         world.sync()
-    world.signer.batches.append(repeat)
-    world.macs(error="unavailable")
+    world.macs(error=error)
     world.settle()
     world.later(LIMITS.repeat_for_s)
     world.settle()
