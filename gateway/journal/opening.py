@@ -18,6 +18,8 @@ from gateway.journal.segment import SegmentInfo, Torn, Walk, any_from, name_of, 
 TORN_FILES_MAX = 16
 """Pieces of evidence kept; older ones are removed, lest a process that is started again and again fill the disk."""
 ZEROS_BYTES = 1 << 20
+AGAIN_BYTES = 1 << 20
+"""How much of a segment is read and written at once."""
 
 OnRecord = Callable[[Record], object]
 
@@ -110,10 +112,19 @@ def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
         info = walk.segments[-1]
         file = directory.open(name_of(info.number), write=True)
         try:
+            _write_again(file, info.end)
             file.sync()
         finally:
             file.close()
     directory.sync()
+
+
+def _write_again(file: File, end: int) -> None:
+    """The same bytes once more, so that a sync writes them: after one that failed, Linux counts what is in the page cache
+    as clean, and the disk may never have had it. Segments before the last were synced before it was begun.
+    """
+    for offset in range(0, end, AGAIN_BYTES):
+        file.write(offset, (file.read(offset, min(AGAIN_BYTES, end - offset)),))
 
 
 def cut(directory: Directory, torn: Torn) -> None:

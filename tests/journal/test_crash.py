@@ -1,5 +1,6 @@
 """Power is lost again and again, at any moment: what was durable is there, and the journal is whole."""
 
+import errno
 import random
 
 import pytest
@@ -8,8 +9,8 @@ import trio.testing
 
 from gateway.journal.writer import open_journal
 from gateway.steps import Kind
-from tests.fakes.disk import FakeDisk, SimulatedThread
-from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies
+from tests.fakes.disk import FakeDisk, SimulatedThread, error
+from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies, build, running
 
 SEEDS = 25
 LIVES = 12
@@ -111,3 +112,24 @@ def test_a_killed_process_loses_nothing_that_it_wrote(seed: int) -> None:
         assert len(after) >= life.durable
         assert after == life.appended[: len(after)]
         before = after
+
+
+def test_what_a_failed_sync_left_behind_is_written_again() -> None:
+    """Linux counts it as clean, and the disk never had it: a start that reads it must not rely on a sync alone."""
+    disk = build([[b"durable"]])
+
+    async def fail() -> None:
+        async with running(disk, clean=False) as journal:
+            journal.append(Kind.RECEIVED, b"written", fpid="F" * 42, wall_ns=WALL_NS)
+            journal.commit()
+            disk.faults["sync"] = error(errno.EIO)
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup):
+        trio.run(fail)
+    disk.kill()
+    disk.forget_dirty()
+    found = bodies(disk)
+    assert found == [b"durable", b"written"]
+    disk.crash(keep_nothing=True)
+    assert bodies(disk) == found
