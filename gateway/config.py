@@ -448,6 +448,9 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
         return digest.hexdigest()
 
 
+BEYOND_PYTHON = "it nests too deeply, or holds a number of too many digits"
+"""Why Python cannot read TOML that may be right."""
+
 Mistake = tuple[str, str]
 """A dotted key, and what is wrong there."""
 
@@ -466,6 +469,8 @@ def load(path: str | Path) -> Configuration:
         number = re.search(r"line (\d+)", place)
         line = int(number[1]) if number else text.count("\n") + 1
         raise ConfigurationError([f"{path}:{line}: not TOML: {what}"]) from error
+    except (ValueError, RecursionError) as error:  # of Python's own, which names no place
+        raise ConfigurationError([f"{path}:1: not TOML: {BEYOND_PYTHON}"]) from error
     mistakes = list(_check_struct(Configuration, raw, ""))
     if not mistakes:
         configuration = msgspec.convert(raw, Configuration)
@@ -556,10 +561,17 @@ def _check_pair(pair: Pair) -> Iterator[Mistake]:
     if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
         header = f"a header of {wire.header_bytes} " + ("digits" if wire.header_format == "ascii" else "bytes")
         yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
-    if wire.field_table and not Path(wire.field_table).is_file():
+    if wire.field_table and not _is_file(wire.field_table):
         yield "pair.wire.field_table", "no such file"
-    if wire.usm_table and not Path(wire.usm_table).is_file():
+    if wire.usm_table and not _is_file(wire.usm_table):
         yield "pair.wire.usm_table", "no such file"
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name that is too long, a directory that we may not look into
+        return False
 
 
 def _check_stand_in(rules: StandIn) -> Iterator[Mistake]:

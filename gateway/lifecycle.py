@@ -96,15 +96,13 @@ class Event(IntEnum):
     """The same, and the rules say: no answer at all."""
     SUBMIT = 12
     """The processor submits it: for the first time, or again with the same key and content."""
-    DECLINE = 13
-    """The processor submits it for the first time, and the scheme has told us that it would refuse it."""
-    INCONCLUSIVE = 14
+    INCONCLUSIVE = 13
     """The hub answered with what settles nothing, or advised that it could not read or trust this request."""
-    LOST = 15
+    LOST = 14
     """The connection of this attempt is gone, and the request may have left by it."""
-    EXHAUSTED = 16
+    EXHAUSTED = 15
     """No attempt is left, and one may have left."""
-    NEVER_LEFT = 17
+    NEVER_LEFT = 16
     """No attempt is left, and surely none of them left."""
 
 
@@ -148,29 +146,27 @@ class Act(IntEnum):
     """Answer nothing: record that; told."""
     SUBMIT = 18
     """Record the submission, make the request's MAC."""
-    DECLINE = 19
-    """Record the submission together with the scheme's refusal, which we give in its stead."""
-    AWAIT = 20
+    AWAIT = 19
     """Let this submission wait for what the first one waits for."""
-    CLASH = 21
+    CLASH = 20
     """Refuse this submission; the payment itself is not touched."""
-    TRANSMIT = 22
+    TRANSMIT = 21
     """Hand the request to a link, start the timer for its answer."""
-    PAUSE = 23
+    PAUSE = 22
     """Give the next attempt its time."""
-    SEND_AGAIN = 24
+    SEND_AGAIN = 23
     """Record a 9201 (or, where surely nothing left before, a 9200), make its MAC."""
-    SETTLE = 25
+    SETTLE = 24
     """Record the outcome; told."""
-    REPORT = 26
+    REPORT = 25
     """The outcome is durable: say it to those who wait, remember it."""
-    GIVE_UP = 27
+    GIVE_UP = 26
     """Record that it is unknown; told."""
-    WITHDRAW = 28
+    WITHDRAW = 27
     """Record that it never left; told."""
-    REPORT_AGAIN = 29
+    REPORT_AGAIN = 28
     """Say the outcome again."""
-    COMPARE = 30
+    COMPARE = 29
     """Another answer: the same is fine, a different one is recorded and alarmed. Nothing changes."""
 
 
@@ -267,7 +263,6 @@ LAW: dict[State, dict[Event, Row]] = {
     # --- outbound
     _S.UNSUBMITTED: {
         _E.SUBMIT: Row(_S.SUBMITTING, _A.SUBMIT),
-        _E.DECLINE: Row(_S.SETTLING, _A.DECLINE),
     },
     _S.SUBMITTING: {
         _E.SUBMIT: Row(_S.SUBMITTING, _A.AWAIT),
@@ -339,7 +334,6 @@ LAW: dict[State, dict[Event, Row]] = {
     },
     _S.UNSENT: {
         _E.SUBMIT: Row(_S.SUBMITTING, _A.SUBMIT),
-        _E.DECLINE: Row(_S.SETTLING, _A.DECLINE),
         _E.CONFLICT: Row(_S.UNSENT, _A.CLASH),
     },
 }
@@ -363,11 +357,10 @@ _UNLEFT = "no request of it has left, so nothing can answer it or be lost"
 _RESTS = "no attempt is under way and no timer runs"
 _UNTIMED = "its timer does not run in this state, and what an earlier attempt left is told by its number"
 _JUDGED = "whether an attempt is left is asked when the pause is over"
-_KNOWN = "the scheme's refusal is given to what was never sent, only"
 _NO_RECORD = "the only records that are waited for alone are those of how it stands"
 
 _INBOUND_ONLY = (_E.REQUEST, _E.REVERSAL, _E.SENT, _E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
-_OUTBOUND_ONLY = (_E.SUBMIT, _E.DECLINE, _E.INCONCLUSIVE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT)
+_OUTBOUND_ONLY = (_E.SUBMIT, _E.INCONCLUSIVE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT)
 _JUDGEMENTS = (_E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
 
 
@@ -408,50 +401,41 @@ IMPOSSIBLE: dict[State, dict[Event, str]] = {
     ),
     _S.SUBMITTING: {
         _E.RECORDED: _NO_RECORD,
-        _E.DECLINE: _KNOWN,
         _E.DEADLINE: _UNTIMED,
         **_each((_E.ANSWER, _E.INCONCLUSIVE, _E.LOST), _UNLEFT),
         **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
     },
     _S.WAITING: {
         _E.RECORDED: _NO_RECORD,
-        _E.DECLINE: _KNOWN,
         _E.READY: "this attempt's request became ready before it was handed to the link",
         **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
     },
     _S.PAUSING: {
         _E.RECORDED: _NO_RECORD,
-        _E.DECLINE: _KNOWN,
         _E.READY: "no request is being made",
         _E.LOST: _UNTIMED,
     },
     _S.REPEATING: {
         _E.RECORDED: _NO_RECORD,
-        _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.LOST), _UNTIMED),
         **_each((_E.EXHAUSTED, _E.NEVER_LEFT), _JUDGED),
     },
     _S.SETTLING: {
-        _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.SETTLED: {
         _E.RECORDED: "its SETTLED record became durable before this state was reached",
-        _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.GIVING_UP: {
-        _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.WITHDRAWING: {
-        _E.DECLINE: _KNOWN,
         **_each((_E.ANSWER, _E.INCONCLUSIVE, _E.LOST), _UNLEFT),
         **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.UNKNOWN: {
         _E.RECORDED: _NO_RECORD,
-        _E.DECLINE: _KNOWN,
         **_each((_E.DEADLINE, _E.READY, _E.UNSENT, _E.LOST, _E.EXHAUSTED, _E.NEVER_LEFT), _RESTS),
     },
     _S.UNSENT: {

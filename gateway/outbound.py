@@ -3,7 +3,7 @@
     submission → SUBMIT → (durable, MAC made) → TRANSMIT → the hub's answer → SETTLE → (durable) → REPORT
 
 Around that line: the same key again waits for the same payment or hears its outcome; other content under the key, or
-under its FPID, is a CLASH; what the scheme has told us that it would refuse is DECLINEd here. No answer, a lost link or
+under its FPID, is a CLASH; what the scheme has told us that it would refuse is not taken. No answer, a lost link or
 an answer that settles nothing PAUSE the payment; then it leaves again (9201, and 9200 only where surely nothing left
 before), on another link where there is one, a bounded number of times. After that it is UNKNOWN when it may have left:
 never failed. Whatever comes later settles it: an answer on a connection that still stands, or another round of repeats
@@ -214,17 +214,16 @@ class Outbound:
         if unavailable := unavailable or self._full():
             self._unavailable(submission, unavailable)
             return
-        code = self._forbids(submission.request)
+        if code := self._forbids(submission.request):
+            # not taken, rather than settled: the other site may have sent it before it heard of this
+            submission.code = code
+            self._do.tell_outbound(Note.DECLINED, fpid, code)
+            _refuse(submission, f"the scheme would refuse it now: {code}")
+            return
         before = State.UNSENT if namesake is not None else State.UNSUBMITTED
         payment = Payment(submission.key, fpid, submission.content, submission.covered, before, now.mono_s)
         payment.waiting.append(submission)
         self._enter(payment)
-        if code:
-            # SETTLED alone: a SUBMITTED whose end a kill has torn off would be sent by the restart
-            assert self._step(payment, Event.DECLINE) is Act.DECLINE
-            self._settle(payment, code, "", "gateway", None, self._recorder)
-            self._do.tell_outbound(Note.DECLINED, fpid, code)
-            return
         assert self._step(payment, Event.SUBMIT) is Act.SUBMIT
         body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
         position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
@@ -236,9 +235,8 @@ class Outbound:
         return "too many payments are under way" if len(self.in_flight) >= self._payments_max else ""
 
     def _unavailable(self, submission: Submission, why: str) -> None:
-        submission.refused, submission.why = "unavailable", why
         self._do.tell_outbound(Note.UNAVAILABLE, "", why)
-        submission.done(submission)
+        _refuse(submission, why)
 
     def _again(self, payment: Payment, submission: Submission) -> None:
         """The same key and content, while it is under way."""
@@ -500,12 +498,13 @@ class Outbound:
         self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
 
     def _settle(
-        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse | None, link: Link
+        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse, link: Link
     ) -> None:
         """Give a payment its outcome: the one place."""
         payment.due_s = inf
-        raw = response.body if response is not None else b""
-        settlement = steps.Settlement(payment.key, payment.content, code, field_in_error, by, raw, payment.covered)
+        settlement = steps.Settlement(
+            payment.key, payment.content, code, field_in_error, by, response.body, payment.covered
+        )
         payment.standing = standing_of(payment.fpid, settlement, response)
         self._record_standing(payment, Kind.SETTLED, steps.pack(settlement), link)
 
@@ -568,6 +567,12 @@ class Outbound:
         payment.state = row.to
         assert row.to in OUTBOUND
         return row.act
+
+
+def _refuse(submission: Submission, why: str) -> None:
+    """Nothing is recorded, nothing leaves."""
+    submission.refused, submission.why = "unavailable", why
+    submission.done(submission)
 
 
 def _done(submission: Submission, standing: Standing) -> None:

@@ -186,9 +186,9 @@ class Settlement(Struct, frozen=True, array_like=True, gc=False):
     field: str
     """DE44, or empty."""
     by: str
-    """Who says so: `receiver`, `hub`, or `gateway` when the scheme had told us that it would refuse it."""
+    """Who says so: `receiver` or `hub`."""
     response: bytes
-    """The raw 9210; empty when nobody was asked."""
+    """The raw 9210."""
     covered: bytes
     """The request, up to and without DE128."""
 

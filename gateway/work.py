@@ -105,7 +105,7 @@ class Standing(Struct, frozen=True, gc=False):
     field: str = ""
     """DE44, or empty."""
     by: str = ""
-    """`receiver`, `hub` or `gateway`."""
+    """`receiver` or `hub`."""
     redirected_agent: str = ""
     """DE57, when the hub says that the account was redirected."""
     redirected_account: str = ""
@@ -126,7 +126,7 @@ class Submission:
     already; and, with `wait`, once more when there is an outcome.
     """
 
-    __slots__ = ("content", "covered", "done", "key", "refused", "request", "standing", "void", "wait", "why")
+    __slots__ = ("code", "content", "covered", "done", "key", "refused", "request", "standing", "void", "wait", "why")
 
     def __init__(
         self,
@@ -156,4 +156,6 @@ class Submission:
         another payment's. Empty: see `standing`."""
         self.why = ""
         """Why it is refused, in our words."""
+        self.code = ""
+        """`unavailable`, because the scheme would refuse it now: the code (DE26) that it would say."""
         self.standing: Standing | None = None

@@ -330,7 +330,7 @@ class Door:
             if submission.refused == "conflict":
                 self._refuse(turn, 409, submission.why)
             else:
-                self._refuse(turn, 503, submission.why, more=_RETRY_AFTER)
+                self._refuse(turn, 503, submission.why, code=submission.code, more=_RETRY_AFTER)
         elif owed.wait_s and standing.state not in RESTING:
             owed.durable = standing
             turn.due_s = owed.started_s + owed.wait_s
@@ -354,10 +354,17 @@ class Door:
         self._refuse(turn, status, detail, faults)
 
     def _refuse(
-        self, turn: Turn, status: int, detail: str, faults: tuple[MemberFault, ...] = (), *, more: bytes = b""
+        self,
+        turn: Turn,
+        status: int,
+        detail: str,
+        faults: tuple[MemberFault, ...] = (),
+        *,
+        code: str = "",
+        more: bytes = b"",
     ) -> None:
         _forget(turn)
-        problem = Problem(REASONS[status].decode("ascii"), status, detail, faults)
+        problem = Problem(REASONS[status].decode("ascii"), status, detail, faults, code)
         self._respond(turn, status, _PROBLEM, encode(problem), more)
 
     def _respond(self, turn: Turn, status: int, media_type: bytes, body: bytes, more: bytes = b"") -> None:

@@ -24,8 +24,8 @@ Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of 
 
 
 ASYNCHRONOUS = "SETTLED: whether the hub processed it asynchronously (DE27): an acceptance may be followed by a return."
-Decider = Literal["receiver", "hub", "gateway"]
-"""Who decided on a payment of ours: the gateway, when the scheme had told it that it would refuse the payment."""
+Decider = Literal["receiver", "hub"]
+"""Who decided on a payment of ours."""
 
 
 class Sensitive(Struct, frozen=True, gc=False):
@@ -386,6 +386,8 @@ class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
     status: int
     detail: str = ""
     errors: tuple[Fault, ...] = ()
+    code: str = ""
+    """The code (DE26) with which the scheme would refuse the payment now, by its own news."""
 
 
 # --- what we write
@@ -515,7 +517,7 @@ def progress_of(standing: Standing) -> Progress:
 _STATES: dict[State, Literal["UNKNOWN", "UNSENT"]] = {State.UNKNOWN: "UNKNOWN", State.UNSENT: "UNSENT"}
 TRN_WIDTH = 18
 """An FPID begins with the TRN, padded to so much."""
-_DECIDERS: dict[str, Decider] = {"receiver": "receiver", "hub": "hub", "gateway": "gateway"}
+_DECIDERS: dict[str, Decider] = {"receiver": "receiver", "hub": "hub"}
 
 
 def decider(by: str) -> Decider | UnsetType:

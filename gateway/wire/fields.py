@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.config import BEYOND_PYTHON
 from gateway.errors import ConfigurationError
 from gateway.wire.message import TYPES
 
@@ -167,6 +168,8 @@ def load(path: str | Path = "") -> FieldTable:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
     mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - {"fields", "nested", "messages", "types"})]
     fields = _fields(raw.get("fields", {}), mistakes)
     layouts = _layouts(raw.get("messages", []), fields, mistakes)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.config import BEYOND_PYTHON
 from gateway.errors import ConfigurationError
 
 Two = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
@@ -67,6 +68,8 @@ def load(path: str | Path = "") -> Meanings:
         raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
     except msgspec.ValidationError as error:
         raise ConfigurationError([f"{where}: {error}"]) from error
     strangers = [

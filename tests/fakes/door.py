@@ -85,9 +85,9 @@ def settle(submission: Submission, state: State = State.SETTLED, **more: str) ->
     submission.done(submission)
 
 
-def refuse(submission: Submission, refused: Any = "unavailable", why: str = "no link") -> None:
+def refuse(submission: Submission, refused: Any = "unavailable", why: str = "no link", code: str = "") -> None:
     """Refuse it."""
-    submission.refused, submission.why = refused, why
+    submission.refused, submission.why, submission.code = refused, why, code
     submission.done(submission)
 
 

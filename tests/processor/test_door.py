@@ -84,8 +84,8 @@ async def test_nothing_is_said_before_it_is_durable(autojump_clock: MockClock) -
                 "RdrctdAgt": {"ClrSysId": "GBDSC", "MmbId": "309999"}, "RdrctdAcct": {"Id": "7"},
             },
         ),
-        (State.SETTLED, {"code": "9944", "by": "gateway"}, {
-            **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9944"}}}, "by": "gateway",
+        (State.SETTLED, {"code": "9944", "by": "hub"}, {
+            **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9944"}}}, "by": "hub",
         }),
         (State.UNKNOWN, {"code": "9909"}, {**PENDING, "state": "UNKNOWN", "inconclusive": "9909"}),
         (State.UNKNOWN, {}, {**PENDING, "state": "UNKNOWN"}),
@@ -113,6 +113,10 @@ async def test_the_engine_refuses(autojump_clock: MockClock) -> None:
         assert is_problem(response, 503)
         assert response.headers["retry-after"] == "1"
         assert response.json["detail"] == "no link"
+        assert "code" not in response.json
+    async with door(lambda submission: refuse(submission, why="suspended", code="9943")) as world:
+        response = await world.ask(post())
+        assert (response.status, response.json["code"]) == (503, "9943")
     async with door(lambda submission: refuse(submission, "conflict", "another payment's")) as world:
         response = await world.ask(post())
         assert is_problem(response, 409)
