@@ -296,6 +296,20 @@ def test_not_toml(load: Load) -> None:
     assert mistakes_of(load, "[node]\nname = ")[0].startswith("2: not TOML: ")
 
 
+@pytest.mark.parametrize("value", ["[" * 3000, "[" * 2000 + "]" * 2000, "{a=" * 1500 + "1" + "}" * 1500, "9" * 5000])
+def test_toml_that_python_cannot_read(load: Load, value: str) -> None:
+    """Nested without end, a number without end: refused like everything else that is wrong with the file."""
+    (mistake,) = mistakes_of(load, GOOD + f"x = {value}")
+    assert mistake == "1: not TOML: it nests too deeply, or holds a number of too many digits"
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "a" * 300, "a\\u0000b", "/" * 5000 + "x", "."])
+def test_a_table_that_is_no_file(load: Load, name: str) -> None:
+    """Whatever the system says to its name."""
+    (mistake,) = mistakes_of(load, GOOD + f'\n[pair.wire]\nfield_table = "{name}"')
+    assert mistake.endswith("pair.wire.field_table: no such file")
+
+
 def test_no_file(tmp_path: Path) -> None:
     """A file that cannot be read is refused by name."""
     with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: FileNotFoundError$"):

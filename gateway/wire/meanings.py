@@ -68,10 +68,10 @@ def load(path: str | Path = "") -> Meanings:
         raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
     except msgspec.ValidationError as error:
         raise ConfigurationError([f"{where}: {error}"]) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
     strangers = [
         f"{where}: priority_groups.{value}: there is no group {name} in [groups]"
         for value, names in meanings.priority_groups.items()

@@ -100,6 +100,10 @@ IDENTITY = "mandatory = [3, 12, 31, 51, 98]"
         ((0, '"001" = { name = "sub_type"', '"001" = { size = 3, name = "x"'), "nested: Object contains unknown"),
         ((0, "[nested.61]", "[tagged.61]"), "tagged: is not known here"),
         ((0, "[fields]", "[fields"), "not TOML"),
+        (
+            (0, "\n[fields]\n", "\nx = " + "9" * 5000 + "\n[fields]\n"),
+            "not TOML: it nests too deeply, or holds a number",
+        ),
         ((0, 'code = "30"', 'code = "3"'), "types[4]: Expected `str` matching regex"),
         ((0, 'code = "30"', 'code = "25"'), "types[4]: 25 is there already"),
         ((0, 'group = "fdp"', 'group = "usm"'), "types[5]: Invalid enum value 'usm'"),

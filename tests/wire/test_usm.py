@@ -140,6 +140,7 @@ def test_a_banks_own_table(tmp_path: Path) -> None:
         ('"02" = ["2"]', '"02" = ["9"]', "priority_groups.02: there is no group 9"),
         ("unit_pence = 1", "unit_pence = 0", "unit_pence"),
         ("[limits]", "[limits", "not TOML"),
+        ("[limits]", "[limits]\nx = " + "[" * 3000, "not TOML: it nests too deeply"),
     ],
 )
 def test_mistakes_in_a_table(tmp_path: Path, old: str, new: str, said: str) -> None:
