@@ -25,7 +25,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, test, unit, system, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, test, unit, system, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -62,6 +62,10 @@ unit: $(READY) ## the tests that need no other process
 .PHONY: system
 system: $(READY) ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(READY) ## look for inputs that break something (ARGS='--target frame --seconds 600'; without, all for 45 s)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: kills
 kills: $(READY) ## kill and stop real processes at random moments, under load, for two minutes; the ledger judges

@@ -31,7 +31,9 @@ def run(data: bytes) -> None:
     parts = [part for item in found for part in good.CODEC.explain(item.body)]
     shown = " ".join(part.value for part in parts if not part.sensitive)
     for part in parts:
-        if part.sensitive and len(part.value.strip()) >= CLEAR_MIN and part.value.strip("*0 ") not in shown:
+        # what only repeats itself may be a mask, too
+        told = part.sensitive and len(part.value.strip()) >= CLEAR_MIN <= 3 + len(set(part.value))
+        if told and part.value.strip("*0 ") not in shown:
             assert f" {part.value}" not in printed
 
 

@@ -12,7 +12,7 @@ WIRES = [
     msgspec.convert(
         {"header_bytes": width, "header_format": form, "header_inclusive": counted, "frame_bytes_max": most}, Wire
     )
-    for width, form, counted, most in itertools.product((2, 4), ("binary", "ascii"), (False, True), (90, 9999))
+    for width, form, counted, most in itertools.product((2, 4), ("binary", "ascii"), (False, True), (512, 9999))
 ]
 
 
