@@ -1,0 +1,83 @@
+"""What the process as a whole does once in its life, or never."""
+
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from gateway import config_command, daemon
+from gateway.__main__ import main
+from gateway.config import JournalSettings
+from gateway.daemon import Stop
+from gateway.disk import RealDisk
+from gateway.exitcodes import ExitCode
+from gateway.steps import Kind
+from tests.conftest import Logged
+from tests.fakes.journal import SETTINGS, WALL_NS, running
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Path]:
+    """A configuration whose journal lies in the test's directory."""
+    path = tmp_path / "gateway.toml"
+    text, count = re.subn(r'(?m)^dir = ".*"$', f'dir = "{tmp_path / "journal"}"', config_command.example())
+    assert count == 1
+    path.write_text(text, encoding="utf-8")
+    interval_s = sys.getswitchinterval()
+    yield path
+    sys.setswitchinterval(interval_s)
+
+
+async def write(settings: JournalSettings, kind: Kind, body: bytes) -> None:
+    """A journal with this record in it."""
+    disk = RealDisk()
+    async with running(disk, settings) as journal:
+        journal.append(kind, body, fpid="F" * 42, wall_ns=WALL_NS)
+    disk.release()
+
+
+def test_a_record_whose_body_is_none_of_its_kind_is_named_and_nothing_is_started(
+    settings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its checksum is right, so another program wrote it: what it was to say, nobody knows."""
+    journal = msgspec.structs.replace(SETTINGS, dir=str(tmp_path / "journal"))
+    trio.run(write, journal, Kind.ANSWERED, b"\xc1SECRET")
+    assert main(["run", "--config", str(settings)]) == ExitCode.JOURNAL
+    said = capfd.readouterr().out
+    line = msgspec.json.decode(said.splitlines()[-1])
+    assert "position 1 is of kind ANSWERED, and its body is none of that kind" in line["error"]
+    assert "SECRET" not in said
+
+
+@pytest.mark.parametrize(("finished", "code"), [(True, ExitCode.ENDED), (False, ExitCode.INTERRUPTED)])
+def test_the_exit_code_says_whether_everything_was_finished(
+    settings: Path, monkeypatch: pytest.MonkeyPatch, *, finished: bool, code: ExitCode
+) -> None:
+    async def run(_configuration: object) -> bool:
+        return finished
+
+    monkeypatch.setattr(daemon, "run", run)
+    assert main(["run", "--config", str(settings)]) == code
+
+
+async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logged) -> None:
+    """Whichever they are."""
+    stop = Stop()
+
+    async def signals() -> AsyncGenerator[int, None]:
+        yield signal.SIGTERM
+        assert stop.asked.is_set()
+        assert not stop.at_once.is_set()
+        yield signal.SIGINT
+
+    async with aclosing(signals()) as coming:
+        await stop.on_signals(coming)
+    assert stop.at_once.is_set()
+    (line,) = logged("second signal: ending at once")
+    assert (line["level"], line["signal"]) == ("warning", "SIGINT")
