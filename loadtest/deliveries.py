@@ -44,7 +44,6 @@ class Payment:
     __slots__ = (
         "attempts", "code", "covered", "deadline_s", "ends", "expected", "fpid", "group", "id", "intended_s", "link",
         "links", "party", "replies", "reversals", "said", "sent_s", "state", "submission", "synchronous", "undone",
-        "undone_by",
     )  # fmt: skip
 
     def __init__(
@@ -70,8 +69,6 @@ class Payment:
         self.reversals: tuple[int, ...] = ()
         """Where its reversals went, and where they were answered:"""
         self.undone: tuple[int, ...] = ()
-        self.undone_by: tuple[str, ...] = ()
-        """Which of the receiver's processes did: another one, at another site, cannot know of it."""
         self.replies = 0
         self.code = ""
         self.said: tuple[tuple[str, str], ...] = ()
@@ -358,7 +355,8 @@ class Deliveries:
             if payment.replies > len(payment.links):
                 self._fault(link, "9210 more often than it was asked for", now_s, payment)
                 return
-            if link.node in payment.undone_by and heard.code[:1] == "0":
+            # on another connection it may have left before, or by another site, which cannot know
+            if link.number in payment.undone and heard.code[:1] == "0":
                 self._fault(link, f"said {heard.code} after it had answered the reversal", now_s, payment)
             self.counts["late"] += 1
             self._event("replied", payment, now_s, link, mti="9210", code=heard.code, late=True)
@@ -393,7 +391,6 @@ class Deliveries:
             self._fault(link, "9430 for a payment that was not reversed", now_s, known)
             return
         known.undone = (*known.undone, link.number)
-        known.undone_by = (*known.undone_by, link.node)
         if link.number not in known.reversals:
             self._fault(link, "9430 on another connection than its reversal's", now_s, known)
         elif known.undone.count(link.number) > known.reversals.count(link.number):

@@ -145,8 +145,10 @@ class KeptProcessor(Kept):
         try:
             await self.bank.start_processor()
         except WorldError:
-            if self.pid is not None or self.child is None:
+            child = self.child
+            if child is None or -signal.SIGKILL not in self._may:
                 raise
+            await child.process.wait()
             return  # it was killed before it could say where it listens
         while self.pid is not None:
             try:

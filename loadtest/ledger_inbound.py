@@ -198,6 +198,9 @@ class Inbound:
             again = step.kind == "REFUSED" and (step.kind, step.code) in decided[node]
             if step.kind in DECISIONS and not message and not again:
                 decided[node].append((step.kind, step.code))
+                check.check(
+                    node not in over, f"{fpid}: {node or 'the gateway'} decided {step.code} after it was reversed there"
+                )
             elif step.kind == "REVERSED":
                 over.add(node)
         for node, outcomes in decided.items():

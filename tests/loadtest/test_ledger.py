@@ -151,6 +151,9 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
     ),
     "a reversal that the hub never sent": ([*answered(), J(4, "REVERSED", "a"), P("noticed", "a", position=4),
                                             J(5, "TOLD", told=4)], {"reversals-recorded"}),
+    "accepted after its reversal": (
+        [*REVERSED, J(3, "ANSWERED", "r", "0000"), P("answered", "r", code="0000")], {"one-outcome"},
+    ),
     "two decisions": ([*answered(), J(4, "STOOD_IN", "a", "0083"), P("noticed", "a", position=4), J(5, "TOLD", told=4)],
                       {"one-outcome"}),
     "two answers heard": (
