@@ -24,7 +24,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
     steps work
-    days outcomes submissions permits ring keyring news standin verify inbound outbound
+    table pages days outcomes submissions permits ring keyring news standin verify inbound outbound
         hub.session hub.rules journal.record journal.recovery
     hub journal signer processor ops engine                                   shells: they meet in daemon
     outside

@@ -1,53 +1,47 @@
-"""A memory that forgets by days. Pure.
+"""Which day what is remembered goes by, and which day is forgotten. Pure.
 
-What is kept goes by the day on which it was last put, so that forgetting a day is dropping a dictionary. Days are
-counted, never compared, so that a step of the clock does not make us forget.
+What is kept goes by the mark of the day on which it was last put. Days are counted, never compared, so that a step of
+the clock does not make us forget.
 """
 
-from typing import Generic, TypeVar
-
-_Value = TypeVar("_Value")
+from collections.abc import Callable
 
 _DAY_NS = 86_400 * 10**9
+_MARKS = 256
 SPARE_DAYS = 7
 """Days kept beyond those that are needed: so many wrong dates may a clock show without costing a day of memory."""
 
 
-class Days(Generic[_Value]):
-    """Name → value, for at least so many days."""
+class Days:
+    """The days that are kept, at least so many, each with a mark of one byte."""
 
-    def __init__(self, days: int) -> None:
+    def __init__(self, days: int, drop: Callable[[int], None]) -> None:
+        """`drop` forgets all that goes by a mark."""
         self._days_max = days + SPARE_DAYS
-        self._days: dict[int, dict[str, _Value]] = {}
-        self._today: dict[str, _Value] = {}
-        self._today_number = -1
+        assert self._days_max < _MARKS
+        self._drop = drop
+        self._marks: dict[int, int] = {}
+        """By day, the latest last."""
+        self._today: int | None = None
+        self._mark = -1
 
-    def __len__(self) -> int:
-        return sum(map(len, self._days.values()))
-
-    def get(self, name: str) -> _Value | None:
-        """What is kept under this name."""
-        for day in self._days.values():
-            value = day.get(name)
-            if value is not None:
-                return value
-        return None
-
-    def put(self, name: str, value: _Value, wall_ns: int) -> None:
-        """Keep, from today on; what was kept before under this name is replaced."""
+    def mark(self, wall_ns: int) -> int:
+        """By which mark goes what is put now. May drop another one first."""
         number = wall_ns // _DAY_NS
-        if number != self._today_number:
+        if number != self._today:
             self._turn_to(number)
-        today = self._today
-        if len(self._days) > 1 and name not in today:
-            for day in self._days.values():
-                day.pop(name, None)
-        today[name] = value
+        return self._mark
 
     def _turn_to(self, number: int) -> None:
         """Another day. One that a clock shows for a moment, ahead or behind, only adds a day."""
-        self._today_number = number
-        self._today = self._days[number] = self._days.pop(number, {})  # it is the latest now, whatever its number
-        while len(self._days) > self._days_max:
+        marks = self._marks
+        mark = marks.pop(number, None)
+        if mark is None:  # in turn, so that one which was dropped is not used again soon
+            used, mark = set(marks.values()), (max(self._mark, 0) + 1) % _MARKS
+            while mark in used:
+                mark = (mark + 1) % _MARKS
+        self._today, self._mark = number, mark
+        marks[number] = mark  # it is the latest now, whatever its number
+        while len(marks) > self._days_max:
             # dictionaries keep their order: the day that came first goes first, but never the one that is written to
-            del self._days[next(day for day in self._days if day != number)]
+            self._drop(marks.pop(next(day for day in marks if day != number)))

@@ -1,10 +1,11 @@
 """What was decided, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
 
-An outcome is one packed integer per FPID (state, code, field, who decided, content digest), kept by the day of its
-decision, so that forgetting a day is dropping a dictionary. A reply is not kept: a 9210 copies its fields from the
-request (fps-protocol section 3), and a repeat carries the same content, so the same reply is made from the repeat.
+An outcome is twelve bytes per FPID (state, code, field, who decided, content digest), kept by the day of its decision.
+A reply is not kept: a 9210 copies its fields from the request (fps-protocol section 3), and a repeat carries the same
+content, so the same reply is made from the repeat.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway import steps
@@ -13,7 +14,17 @@ from gateway.days import Days
 from gateway.lifecycle import State
 from gateway.standin import DailyTotal
 from gateway.steps import Kind
+from gateway.table import Table
 
+_HEAD_BYTES = 4
+_CONTENT_BYTES = 8
+_CODE_MAX, _FIELD_MAX = 9999, 999
+_HEADS_CACHED = 1024
+"""There are about as many as codes are in use."""
+# a start reads the records of weeks, and in CPython 3.11 to find a member of an enumeration takes longer than all else
+_RECEIVED, _STOOD_IN, _REPLIED = Kind.RECEIVED, Kind.STOOD_IN, Kind.REPLIED
+_DECIDED = (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
+_DONE = State.REPLIED
 NO_CONTENT = b"\0" * 8
 """The content digest of a request that was never seen, or cannot be read any more."""
 
@@ -41,43 +52,59 @@ def unseen(state: State) -> Outcome:
     return Outcome(state, "", "", stood_in=False, content=NO_CONTENT)
 
 
-def _pack(outcome: Outcome) -> int:
-    code = int(outcome.code) + 1 if outcome.code else 0
-    head = (((outcome.state << 1 | outcome.stood_in) << 14 | code) << 10) | (int(outcome.field) if outcome.field else 0)
-    return head << 64 | int.from_bytes(outcome.content, "big")
+def _number(digits: str, most: int) -> int:
+    """One more than they say; 0 when there are none."""
+    number = int(digits) if digits else -1
+    if digits and not 0 <= number <= most:
+        raise ValueError("not a code of four digits, or not the number of a field")
+    return number + 1
 
 
-def _unpack(packed: int) -> Outcome:
-    head = packed >> 64
-    field, code = head & 0x3FF, head >> 10 & 0x3FFF
-    return Outcome(
-        State(head >> 25),
+@lru_cache(_HEADS_CACHED)
+def _pack(state: State, code: str, field: str, stood_in: bool) -> bytes:  # noqa: FBT001 - a cache knows them by place
+    head = ((state << 1 | stood_in) << 14 | _number(code, _CODE_MAX)) << 10 | _number(field, _FIELD_MAX)
+    return head.to_bytes(_HEAD_BYTES)
+
+
+@lru_cache(_HEADS_CACHED)
+def _unpack(head: bytes) -> tuple[State, str, str, bool]:
+    packed = int.from_bytes(head)
+    field, code = packed & 0x3FF, packed >> 10 & 0x3FFF
+    return (
+        State(packed >> 25),
         f"{code - 1:04}" if code else "",
-        f"{field:03}" if field else "",
-        bool(head >> 24 & 1),
-        (packed & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big"),
+        f"{field - 1:03}" if field else "",
+        bool(packed >> 24 & 1),
     )
 
 
 class Outcomes:
-    """FPID → outcome, for at least so many business days."""
+    """FPID → outcome, for at least so many business days. Some 35 bytes for each."""
 
     def __init__(self, business_days: int) -> None:
-        self._packed: Days[int] = Days(days_spanned(business_days))
+        self._table = Table(_HEAD_BYTES + _CONTENT_BYTES)
+        self._days = Days(days_spanned(business_days), self._table.drop)
         self.stood_in = DailyTotal()
         """What stand-in accepted."""
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._table)
 
     def get(self, fpid: str) -> Outcome | None:
         """What is known of this FPID."""
-        packed = self._packed.get(fpid)
-        return None if packed is None else _unpack(packed)
+        found = self._table.get(fpid)
+        if found is None:
+            return None
+        packed, _ = found
+        return Outcome(*_unpack(packed[:_HEAD_BYTES]), packed[_HEAD_BYTES:])
 
     def put(self, fpid: str, outcome: Outcome, wall_ns: int) -> None:
-        """Remember; what was remembered before under this FPID is replaced."""
-        self._packed.put(fpid, _pack(outcome), wall_ns)
+        """Remember; what was remembered before under this FPID is replaced.
+
+        Raises `ValueError` for what is no outcome: a code that is not of digits, a digest of another length.
+        """
+        state, code, field, stood_in, content = outcome
+        self._table.put(fpid, _pack(state, code, field, stood_in) + content, self._days.mark(wall_ns))
 
 
 class Unfinished(NamedTuple):
@@ -86,6 +113,10 @@ class Unfinished(NamedTuple):
     request: bytes
     outcome: Outcome | None
     """What had been decided; None: nothing."""
+
+    def __repr__(self) -> str:
+        """Nothing of the request."""
+        return "<Unfinished, decided>" if self.outcome else "<Unfinished>"
 
 
 class Replay:
@@ -102,11 +133,11 @@ class Replay:
 
     def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         """Take in one record."""
-        if kind == Kind.RECEIVED:
+        if kind == _RECEIVED:
             self.unfinished[fpid] = Unfinished(body, None)
-        elif kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED):
+        elif kind in _DECIDED:
             self._decided(kind, time_ns, fpid, body)
-        elif kind == Kind.REPLIED:
+        elif kind == _REPLIED:
             if self.unfinished.pop(fpid, None) is None:
                 self._move(fpid, State.REPLIED, time_ns)
         elif kind == Kind.UNDELIVERED:
@@ -129,11 +160,11 @@ class Replay:
     def _decided(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         decision = steps.unpack(kind, body)
         assert isinstance(decision, steps.Decision)
-        stood_in = kind == Kind.STOOD_IN
+        stood_in = kind == _STOOD_IN
         if stood_in:
             self.outcomes.stood_in.add(decision.pence, time_ns)
         # REPLIED nearly always follows: taken for granted here, and put right where UNDELIVERED or nothing follows
-        outcome = Outcome(State.REPLIED, decision.code, decision.field, stood_in, decision.content)
+        outcome = Outcome(_DONE, decision.code, decision.field, stood_in, decision.content)
         self.outcomes.put(fpid, outcome, time_ns)
         received = self.unfinished.get(fpid)
         if received is not None:

@@ -1,6 +1,7 @@
 """The memory of what was decided: packed, forgotten by the business day, and rebuilt from the journal."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ outcomes = st.builds(
     Outcome,
     state=st.sampled_from(State),
     code=st.one_of(st.just(""), st.integers(0, 9999).map("{:04}".format)),
-    field=st.one_of(st.just(""), st.integers(1, 128).map("{:03}".format)),
+    field=st.one_of(st.just(""), st.integers(0, 999).map("{:03}".format)),
     stood_in=st.booleans(),
     content=st.binary(min_size=8, max_size=8),
 )
@@ -37,6 +38,20 @@ def test_what_is_put_is_got(outcome: Outcome) -> None:
     memory.put("fpid", outcome, 0)
     assert memory.get("fpid") == outcome
     assert memory.get("other") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"code": "10000"}, {"code": "-001"}, {"code": "x"}, {"field": "1000"}, {"field": "-1"}, {"content": b"short"}],
+)
+def test_what_is_no_outcome_is_not_remembered(wrong: dict[str, Any]) -> None:
+    """It can only come out of a journal that is not ours: who reads that hears of it."""
+    memory = Outcomes(7)
+    memory.put("before", unseen(State.REVERSED), 0)
+    with pytest.raises(ValueError, match=r"code|literal|shear"):
+        memory.put("fpid", Outcome(State.REPLIED, "0000", "", stood_in=False, content=CONTENT)._replace(**wrong), 0)
+    assert memory.get("fpid") is None
+    assert memory.get("before") == unseen(State.REVERSED)
 
 
 def test_an_outcome_is_kept_for_its_business_days_and_then_forgotten() -> None:

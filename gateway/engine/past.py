@@ -11,6 +11,9 @@ from gateway.submissions import Submissions
 from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
 
+_FIRST_OUTBOUND = Kind.SUBMITTED
+"""All kinds from here on are not of payments that come. Here, because this is looked at for every record of weeks."""
+
 
 class Past:
     """Takes every record once, in order."""
@@ -27,7 +30,7 @@ class Past:
         """Take in one record. Raises `msgspec.DecodeError` when its body is none of its kind."""
         try:
             self.inbound.record(kind, time_ns, fpid, body)
-            if kind >= Kind.SUBMITTED:  # cheap: this runs for every record of weeks
+            if kind >= _FIRST_OUTBOUND:
                 self.outbound.record(kind, time_ns, fpid, body)
                 if kind == Kind.KEYS:
                     self.ring = ring.unpack(body)
