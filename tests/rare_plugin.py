@@ -18,28 +18,34 @@ class Plugin:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._open = ExitStack()
-        self._reached = rare.Reached()
+        self.reached = rare.Reached()
         self._deselected = False
         self._complaints: list[str] = []
 
     def pytest_sessionstart(self) -> None:
         """Before any test module is imported."""
-        self._reached = self._open.enter_context(rare.watch("collecting"))
+        self.reached = self._open.enter_context(rare.watch("collecting"))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Whatever happens now is this test's."""
-        self._reached.by = item.nodeid
+        self.reached.by = item.nodeid
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        """What its processes logged, too: each world keeps its logs in the test's own directory."""
+        """What its processes reached, too: in the test's own directory lie what `rare.Reached` saved (the simulation), or
+        the logs of a world.
+        """
         directory: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
         yield
-        if directory is not None and item.get_closest_marker("system") is not None:
+        if directory is None:
+            return
+        for path in directory.glob("*.reached"):
+            self.reached.merge(rare.Reached.load(path))
+        if item.get_closest_marker("system") is not None:
             for path in directory.rglob("*.log"):
-                self._reached.note_log(path)
+                self.reached.note_log(path)
 
     def pytest_deselected(self) -> None:
         """Not all tests run."""
@@ -52,9 +58,9 @@ class Plugin:
         cache: pytest.Cache | None = getattr(self._config, "cache", None)
         if cache is not None and session.testscollected and not self._config.option.collectonly:
             before: dict[str, str] = {} if whole else cache.get(KEY, {})
-            cache.set(KEY, {**before, **self._reached.found})
+            cache.set(KEY, {**before, **self.reached.found})
         if whole:
-            self._complaints = rare.complaints(self._reached.found)
+            self._complaints = rare.complaints(self.reached.found)
             if self._complaints:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -219,15 +219,19 @@ class Session:
 
     def __init__(self, folder: Path, complaints: list[str]) -> None:
         (folder / "test_two.py").write_text("def test_one(): pass\ndef test_other(): pass\n")
-        (folder / "pytest.ini").write_text("[pytest]\ntestpaths = .\naddopts = -q --import-mode=importlib\n")
+        (folder / "pytest.ini").write_text(
+            "[pytest]\ntestpaths = .\naddopts = -q --import-mode=importlib\nmarkers = system\n"
+        )
         self.complaints = complaints
+        self.plugins: list[Plugin] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """It is a plugin that registers another one."""
+        self.plugins.append(Plugin(config))
+        config.pluginmanager.register(self.plugins[-1], "rare")
 
     def run(self, *arguments: str) -> int:
-        class Registering:
-            def pytest_configure(self, config: pytest.Config) -> None:
-                config.pluginmanager.register(Plugin(config), "rare")
-
-        return int(pytest.main([*arguments], plugins=[Registering()]))
+        return int(pytest.main([*arguments], plugins=[self]))
 
 
 @pytest.fixture
@@ -255,3 +259,28 @@ def test_a_run_that_reaches_everything_says_nothing(session: Session, capsys: An
     session.complaints = []
     assert session.run() == pytest.ExitCode.OK
     assert "rare" not in capsys.readouterr().out
+
+
+PROCESSES = """
+import pytest
+
+def test_simulation(tmp_path):
+    (tmp_path / "some.reached").write_text('{"error hub: frame error": "seed 7"}')
+
+@pytest.mark.system
+def test_world(tmp_path):
+    (tmp_path / "world").mkdir()
+    line = '{"component": "hub", "level": "warning", "event": "link down"}'
+    (tmp_path / "world" / "gateway.log").write_text(line)
+"""
+
+
+def test_what_processes_of_a_test_reached_is_taken_from_its_directory(session: Session, tmp_path: Path) -> None:
+    """What the simulation saved, with its seed; what a world of real processes logged, by the test's name."""
+    (tmp_path / "test_two.py").write_text(PROCESSES)
+    session.complaints = []
+    assert session.run() == pytest.ExitCode.OK
+    assert session.plugins[-1].reached.found == {
+        "error hub: frame error": "seed 7",
+        "warning hub: link down": "test_two.py::test_world",
+    }
