@@ -179,6 +179,8 @@ class Order:
     def _judge_heard(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
         check = self._promises
         for at, event in payment.processor:
+            if event.event == "submitted" and event.status == 503 and event.code:
+                self._judge_declined(fpid, at, event)
             if event.event != "submitted" or not 200 <= event.status < 300:
                 continue
             known = _before(steps, at, event.node, TAKEN)
@@ -192,9 +194,16 @@ class Order:
                     known > 0, f"{fpid}: {_by(event.node)} said {event.state} {code} before that was durable there"
                 )
 
+    def _judge_declined(self, fpid: str, at: int, event: ProcessorEvent) -> None:
+        nodes = [event.node] if event.node else list(self._of_none)
+        known = any(self._at(node, record.position) < at for node in nodes for record in self._of(node, "USM"))
+        self._promises["declined-by-news"].check(
+            known, f"{fpid}: {_by(event.node)} declined it with {event.code} before any news was durable there"
+        )
+
     def _judge_settled(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
         for step in steps:
-            if step.kind in {"SETTLED", "CONTRADICTED"} and step.by != "gateway" and step.at < inf:
+            if step.kind in {"SETTLED", "CONTRADICTED"} and step.at < inf:
                 answered = any(
                     event.event == "answered"
                     and event.code == step.code

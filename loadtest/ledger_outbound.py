@@ -2,15 +2,15 @@
 
 Every payment that the processor submitted ends in exactly one *account*:
 
-* accepted, qualified, refused: it is settled, by the hub's answer; declined here: by the gateway, for the scheme's news
-  said that it would be refused;
+* accepted, qualified, refused: it is settled, by the hub's answer; declined here: every attempt to submit it got a 503,
+  at least one of them because the scheme had told the gateway that it would refuse the payment;
 * unknown: it may have left and nobody said what became of it; unsent: it surely never left;
 * not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response (or a 504, by
   which the gateway says that it does not know), and neither a journal nor the hub knows it.
 
 What fits nowhere is `lost`. Several nodes may have the same payment: the processor tried both sites, which share
-nothing. Then each says what became of it there: one may settle what the other calls unknown or unsent, or declines by
-the scheme's news without having sent it. Whoever submits at both hears both, and by whom. Pure.
+nothing. Then each says what became of it there: one may settle what the other calls unknown or unsent, or does not take
+because of the scheme's news. Whoever submits at both hears both. Pure.
 """
 
 from collections import Counter
@@ -81,25 +81,6 @@ class _Payment:
 
     def all(self, kind: str) -> list[JournalEvent]:
         return [step for steps in self.steps.values() for step in steps if step.kind == kind]
-
-    def outcomes_said(self) -> list[tuple[str, JournalEvent]]:
-        """Node and step of all that says what became of it."""
-        kinds = {"SETTLED", "CONTRADICTED"}
-        return [(node, step) for node, steps in self.steps.items() for step in steps if step.kind in kinds]
-
-    def elsewhere(self, node: str) -> bool:
-        """Whether another site has it, too: sites share nothing, so each says what itself did with it."""
-        return any(step.kind == "SUBMITTED" for other, steps in self.steps.items() if other != node for step in steps)
-
-    def never_left(self, node: str) -> bool:
-        """Whether nothing of it was under way at this node when it was declined there."""
-        stands = ""
-        for step in self.steps[node]:
-            if step.kind == "SETTLED" and step.by == "gateway" and stands not in {"", "UNSENT"}:
-                return False
-            if step.kind in {"SUBMITTED", "RETRIED", "UNKNOWN", "UNSENT"}:
-                stands = step.kind
-        return True
 
     def ends(self) -> list[str]:
         """The last step at each node that moves it."""
@@ -205,7 +186,6 @@ class Outbound:
         check = self._promises
         submitted = payment.all("SUBMITTED")
         if any(attempt.acknowledged for attempt in payment.tries):
-            # what is declined here is SETTLED at once
             recorded = bool(submitted or payment.all("SETTLED"))
             check["taken-after-durable"].check(recorded, f"{fpid}: acknowledged, and not in the journal")
         for step in submitted:
@@ -220,6 +200,10 @@ class Outbound:
         refused = payment.tries and all(
             attempt.status == 503 or 400 <= attempt.status < 500 for attempt in payment.tries
         )
+        for attempt in payment.tries:
+            if attempt.status == 503 and attempt.code:
+                heard = self.news_sent > 0 and bool(self._first_news)
+                check["declined-by-news"].check(heard, f"{fpid}: declined with {attempt.code}, and there was no news")
         if refused:
             nothing = not payment.steps and not payment.seen
             check["refused-means-nothing"].check(
@@ -254,17 +238,7 @@ class Outbound:
 
     def _judge_settled(self, fpid: str, payment: _Payment) -> None:
         check = self._promises
-        for node, steps in payment.steps.items():
-            for step in steps:
-                if step.by == "gateway":
-                    heard = self.news_sent > 0 and self._first_news.get(node, step.position) < step.position
-                    check["declined-by-news"].check(heard, f"{fpid}: declined here, and there was no news")
-        for node, step in payment.outcomes_said():
-            if step.by == "gateway":
-                check["settled-as-answered"].check(
-                    payment.elsewhere(node) or not payment.answers, f"{fpid}: declined here, and the hub answered"
-                )
-                continue
+        for step in (*payment.all("SETTLED"), *payment.all("CONTRADICTED")):
             right = step.code in payment.answers and step.code not in INCONCLUSIVE
             check["settled-as-answered"].check(
                 right and step.by in {"", SAYS.get(step.code[:1])},
@@ -272,8 +246,7 @@ class Outbound:
             )
         settled = payment.all("SETTLED")
         if settled:
-            # what one site declines another may have sent: each says what it knows
-            codes = {step.code for step in settled if step.by != "gateway"} or {step.code for step in settled[:1]}
+            codes = {step.code for step in settled}
             at_most_once = all(sum(step.kind == "SETTLED" for step in steps) <= 1 for steps in payment.steps.values())
             check["settled-once"].check(
                 at_most_once and len(codes) == 1, f"{fpid}: {len(settled)} settlements, {listed(codes)}"
@@ -290,12 +263,8 @@ class Outbound:
         if payment.all("UNSENT"):
             others = any(end != "UNSENT" for end in payment.ends())
             check.check(others or not payment.seen, f"{fpid}: reported as unsent, and the hub has it")
-        for node, step in payment.outcomes_said():
-            if step.kind != "SETTLED" or step.code[:1] == "0":
-                continue
-            if step.by == "gateway":
-                check.check(payment.never_left(node), f"{fpid}: declined by {node or 'the gateway'}, which had sent it")
-            if payment.outcomes and not (step.by == "gateway" and payment.elsewhere(node)):
+        for step in payment.all("SETTLED"):
+            if payment.outcomes and step.code[:1] != "0":
                 carried_out = any(code[:1] == "0" for code in payment.outcomes)
                 check.check(not carried_out, f"{fpid}: reported as {step.code}, and it was carried out")
 
@@ -368,11 +337,11 @@ def _account_of(payment: _Payment) -> tuple[str, str]:
     if said := statuses - {0, 503, 504}:
         account = "invalid" if all(400 <= status < 500 for status in said) else "lost"
         return account, f"answered with {listed(statuses)}, and in no journal"
-    return ("not taken" if statuses == {503} else "unreached"), ""
+    if statuses == {503}:
+        return ("declined here" if any(attempt.code for attempt in payment.tries) else "not taken"), ""
+    return "unreached", ""
 
 
 def _settled_as(step: JournalEvent) -> str:
     """The account of a settlement."""
-    if step.by == "gateway":
-        return "declined here"
     return "accepted" if step.code == "0000" else "qualified" if step.code[:1] == "0" else "refused"

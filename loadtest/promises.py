@@ -34,13 +34,13 @@ OUTBOUND = {
     "refused-means-nothing": "what was not taken (503), or could not be (4xx), was neither recorded nor sent",
     "never-failed": "no payment that may have left a node is reported by it as unsent, or as refused when it was "
     "carried out",
-    "settled-as-answered": "an outcome is what the hub answered before, conclusively, and said by whom its code says; "
-    "or it was declined by a site that did not send it",
+    "settled-as-answered": "an outcome is what the hub answered before, conclusively, and said by whom its code says",
     "settled-once": "no outbound payment has two outcomes",
     "outcome-as-recorded": "the processor hears no outcome that was not durable in the journal of who says so before",
     "both-ends-agree": "the sender of a payment hears what its receiver said in time, and what was accepted is not "
     "reversed; what its receiver refuses after the sender was told otherwise comes back, and nothing else does",
-    "declined-by-news": "what is declined here is declined after news that the hub sent and the journal holds",
+    "declined-by-news": "what is declined as the scheme would is declined after news that the hub sent, and that "
+    "was durable in the journal of who declines",
     "hub-honest": "the hub passes on, decides and answers only what was submitted, accepts nothing that it did not "
     "pass on, passes it on as new once, and answers each with its one outcome, on a connection that asked",
     "processor-honest": "a processor's book says how an attempt went of every payment that it submitted, each under "

@@ -86,6 +86,10 @@ class _Progress(Struct, gc=False):
     by: str = ""
 
 
+class _Problem(Struct, gc=False):
+    code: str = ""
+
+
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
     """What a line on the control port asks for."""
 
@@ -108,6 +112,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode_progress = msgspec.json.Decoder(_Progress).decode
+_decode_problem = msgspec.json.Decoder(_Problem).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 _decode_payment = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -305,6 +310,9 @@ class Submitter:
             else:
                 self.counts["bad responses"] += 1
                 status = 0  # whatever it was, it says nothing of this payment
+        elif status == 503:
+            code = _declined(call.body)
+            self.counts[f"declined {code}"] += bool(code)
         self._calling.discard(payment.name)
         self._book.submitted(payment.name, status, state, code, by, payment.port)
         self.counts[f"status {status}"] += 1
@@ -446,6 +454,14 @@ class Submitter:
             }
             self._shown = {name: now.copy() for name, now in latency.items()}
         return said
+
+
+def _declined(body: bytes) -> str:
+    """The code with which the scheme would refuse the payment, when that is why it was not taken."""
+    try:
+        return _decode_problem(body).code
+    except msgspec.DecodeError:
+        return ""
 
 
 def _progress(body: bytes) -> _Progress | None:

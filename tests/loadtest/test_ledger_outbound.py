@@ -37,9 +37,7 @@ def declined_here(fpid: str, at: int) -> Books:
     """After news."""
     return [
         H("usm", code="971"), J(at, "USM"), P("noticed", position=at, kind="USM"), J(at + 1, "TOLD", told=at),
-        P("submitting", fpid), J(at + 2, "SETTLED", fpid, "9943", by="gateway"),
-        P("submitted", fpid, "9943", status=200, state="SETTLED", by="gateway"),
-        P("noticed", fpid, "9943", position=at + 2, kind="SETTLED"), J(at + 3, "TOLD", told=at + 2),
+        P("submitting", fpid), P("submitted", fpid, "9943", status=503),
     ]  # fmt: skip
 
 
@@ -100,7 +98,7 @@ def test_true_books_balance_and_every_submission_has_its_account() -> None:
     """Each account once, and nothing lost."""
     verdict = judge(
         story("a", 1), story("q", 4, "0083"), story("r", 7, "1114"), declined_here("d", 10),
-        ends("k", 14, "UNKNOWN", sent=True), ends("s", 17, "UNSENT", sent=False), tried("n", 503, 503),
+        ends("k", 12, "UNKNOWN", sent=True), ends("s", 15, "UNSENT", sent=False), tried("n", 503, 503),
         tried("i", 422), tried("u", 0, 504),
     )  # fmt: skip
     assert broken(verdict) == set()
@@ -284,20 +282,17 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
         {"settled-as-answered"},
     ),
     "settled by the wrong one": (story("a", 1, "0000", by="hub"), {"settled-as-answered"}),
-    "declined here, and the hub answered": (
-        [*declined_here("a", 1), J(5, "RETRIED", "a"), H("submitted", "a", mti="9200"), H("relayed", "a"),
-         H("outcome", "a", code="9943"), H("answered", "a", code="9943"), J(6, "SETTLED", "a", "9943", by="hub"),
-         P("noticed", "a", "9943", position=6, kind="SETTLED"), J(7, "TOLD", told=6)],
-        {"settled-as-answered", "settled-once"},
+    "declined here, and recorded all the same": (
+        [*declined_here("a", 1), J(3, "SUBMITTED", "a"), J(4, "UNSENT", "a"),
+         P("noticed", "a", position=4, kind="UNSENT"), J(5, "TOLD", told=4)],
+        {"refused-means-nothing"},
     ),
     "declined here without any news": (
         [J(1, "STARTED"), *without(declined_here("a", 2), lambda event: event == H("usm", code="971"))],
         {"declined-by-news"},
     ),
-    "declined here before the news": (
-        [J(1, "STARTED"), H("usm", code="971"), P("submitting", "a"), J(2, "SETTLED", "a", "9943", by="gateway"),
-         P("submitted", "a", status=0), P("noticed", "a", "9943", position=2, kind="SETTLED"), J(3, "TOLD", told=2),
-         J(4, "USM"), P("noticed", position=4, kind="USM"), J(5, "TOLD", told=4)],
+    "declined here after news that is in no journal": (
+        [J(1, "STARTED"), H("usm", code="971"), P("submitting", "a"), P("submitted", "a", "9943", status=503)],
         {"declined-by-news"},
     ),
     "answered otherwise than its outcome": (

@@ -361,9 +361,8 @@ class Oracle:
                     and self._sound(link, now_s, now_s)
                 ]
                 if sound:
-                    check.check(
-                        event.status not in {503, 504}, f"{event.fpid}: {event.status} by {node} with a link up"
-                    )
+                    refused = event.status in {503, 504} and not event.code
+                    check.check(not refused, f"{event.fpid}: {event.status} by {node} with a link up")
 
     def _sound(self, link: int, from_s: float, until_s: float) -> bool:
         """Whether nothing of its node was broken from shortly before, and nothing of its line since it stands.

@@ -140,7 +140,7 @@ async def test_what_the_schemes_news_forbids_is_declined_here(worlds: Worlds) ->
         await it.hub("usm", function="972", fields={"67": "01", "100": "400001"})
 
         async def declined() -> bool:
-            return any(code.startswith("994") for code in (await it.submitted())["codes"])
+            return any(name.startswith("declined 994") for name in (await it.submitted())["counts"])
 
         await until(declined)
         verdict = await end(it)
