@@ -109,7 +109,7 @@ async def _main(options: argparse.Namespace, directory: Path) -> int:
         except ValueError as error:
             raise WorldError(f"too short a run: {error}") from error
         print(_findings(findings), "", sep="\n")
-        good = good and all(finding.holds for finding in findings)
+        good = good and all(finding.holds is not False for finding in findings)
     print("Everything adds up, and nothing grew that should not." if good else "IT DID NOT ENDURE.")
     return 0 if good else 1
 
@@ -187,14 +187,9 @@ def _of(latency: dict[str, Any]) -> tuple[float, float]:
 
 
 def _findings(findings: list[Finding]) -> str:
+    words = {True: "flat", False: "GREW", None: "too short a run to say"}
     rows = [
-        [
-            finding.what,
-            f"{finding.first:,.1f}",
-            f"{finding.last:,.1f}",
-            finding.limit,
-            "flat" if finding.holds else "GREW",
-        ]
+        [finding.what, f"{finding.first:,.1f}", f"{finding.last:,.1f}", finding.limit, words[finding.holds]]
         for finding in findings
     ]
     return report.table(["is it flat", "at first", "at last", "may be", ""], rows)

@@ -16,6 +16,11 @@ FILES_SLACK = 24
 """Connections come and go: so many more may be open in the end."""
 LATENCY_SLACK_MS = 2.0
 """A difference that no ratio is needed for."""
+PAYMENTS_MIN = 100_000
+"""Fewer payments between the first sample that is judged and the last say nothing of memory: one fault's connections
+are as large as what is remembered of tens of thousands."""
+FILES_AFTER_S = 600.0
+"""A shorter run says nothing of files: connections that a fault has left are closed after more than a minute."""
 SAMPLES_MIN = 8
 """Fewer say nothing."""
 WARM_UP = 0.25
@@ -64,7 +69,8 @@ class Finding(NamedTuple):
     first: float
     last: float
     """In the first and the last quarter; for memory: bytes for each payment, in the first and the second half."""
-    holds: bool
+    holds: bool | None
+    """None: the run was too short to say."""
     limit: str
 
 
@@ -102,15 +108,17 @@ def judge(samples: Sequence[Sample], windows: Sequence[Window], limits: Limits) 
         raise ValueError(f"{len(judged)} samples and {len(windows)} windows: at least {SAMPLES_MIN} are needed")
     half = len(judged) // 2
     slope = growth(judged)
+    enough = judged[-1].payments - judged[0].payments >= PAYMENTS_MIN
+    files = _count("open files", [each.files for each in samples], min, FILES_SLACK)
     findings = [
         Finding(
             f"memory for each payment, bytes (over all: {slope:.0f})",
             growth(judged[:half]),
             growth(judged[half:]),
-            slope <= limits.bytes_per_payment,
+            slope <= limits.bytes_per_payment if enough else None,
             f"{limits.bytes_per_payment:g} over all",
         ),
-        _count("open files", [each.files for each in samples], min, FILES_SLACK),
+        files if samples[-1].at_s - samples[0].at_s >= FILES_AFTER_S else files._replace(holds=None),
         _count("threads", [each.threads for each in samples], median, 0),
     ]
     for name, column, ratio in (
