@@ -34,8 +34,8 @@ class Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        """What its processes reached, too: in the test's own directory lie what `rare.Reached` saved (the simulation), or
-        the logs of a world.
+        """What its processes reached, too: in the test's own directory lies what the simulation saved, or a world's
+        logs.
         """
         directory: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
         yield

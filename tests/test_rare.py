@@ -277,10 +277,10 @@ def test_world(tmp_path):
 
 def test_what_processes_of_a_test_reached_is_taken_from_its_directory(session: Session, tmp_path: Path) -> None:
     """What the simulation saved, with its seed; what a world of real processes logged, by the test's name."""
-    (tmp_path / "test_two.py").write_text(PROCESSES)
+    (tmp_path / "test_two.py").rename(tmp_path / "test_processes.py").write_text(PROCESSES)
     session.complaints = []
     assert session.run() == pytest.ExitCode.OK
     assert session.plugins[-1].reached.found == {
         "error hub: frame error": "seed 7",
-        "warning hub: link down": "test_two.py::test_world",
+        "warning hub: link down": "test_processes.py::test_world",
     }
