@@ -171,7 +171,7 @@ class Inbound:
             by_rule = ("DECLINED", code) in decided
             check["nobody-turned-away"].check(code != MALFUNCTION or by_rule, f"{fpid}: {code}")
         self._judge_outcome(fpid, payment)
-        if payment.late or payment.timed_out:
+        if (payment.late or payment.timed_out) and not payment.mischief:  # which is not sent again
             settled = payment.in_time or payment.reversal_code == "0000" or payment.given_up
             check["in-time"].check(bool(settled), f"{fpid}: late or timed out, and neither reversed nor given up")
         elif payment.in_time:

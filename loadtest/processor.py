@@ -8,11 +8,11 @@ on the same port and on a control port that stays when it is away:
     GET  /ledger                         the book so far: lines of `entries.ProcessorEvent`, JSON
     POST /submissions, GET /submissions  submit payments to the gateway: see `submitter`
 
-Modes: `fast`; `slow:SECONDS`; `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to 0085); `status:HTTP`;
-`malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens); and
-`mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged in
-the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered; one that
-is told to be reversed, before it was asked about, is refused.
+Modes: `fast`; `slow:SECONDS`; `twice` (each answer); `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to
+0085); `status:HTTP`; `malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens);
+and `mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged
+in the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered; one
+that is told to be reversed, before it was asked about, is refused.
 
 With --ledger it outlives a `kill -9`: what leaves is in its book before, and the next one with the same book has read
 there what was answered and acknowledged; beside the book lies what it must submit again (`outbox`).
@@ -54,7 +54,7 @@ BOOK_EVERY_S = 0.2
 HUGE_BYTES = 8 << 20
 CONNECTIONS_MAX = 4096
 
-KINDS = ("fast", "slow", "silent", "refusing", "qualified", "status", "malformed", "half", "huge", "away")
+KINDS = ("fast", "slow", "twice", "silent", "refusing", "qualified", "status", "malformed", "half", "huge", "away")
 COUNTS = (
     "asked", "asked_again", "answered", "unanswered", "noticed", "noticed_again", "unacknowledged", "inquired", "bad",
     "connections",
@@ -355,7 +355,7 @@ class MockProcessor:
         decided = self._decided.get(name)
         if decided is not None:
             counts["asked_again"] += 1
-        elif behaviour.kind in {"fast", "slow", "refusing", "qualified"}:
+        elif behaviour.kind in {"fast", "slow", "twice", "refusing", "qualified"}:
             decided = self._decided[name] = behaviour.code
             if len(self._decided) > DECISIONS_MAX:
                 del self._decided[next(iter(self._decided))]
@@ -368,7 +368,8 @@ class MockProcessor:
             counts["answered"] += 1
             self.book.answered(name, code)
 
-        return Reply(self._answer(code), behaviour.seconds, then=leaves)
+        times = 2 if behaviour.kind == "twice" else 1
+        return Reply(self._answer(code) * times, behaviour.seconds, then=leaves)
 
     def _told(self, key: bytes, body: bytes) -> Reply:
         try:

@@ -24,7 +24,7 @@ SITES = ("a", "b")
 INJECTIONS = ("swallow", "late", "twice", "drop", "lose", "9909", "9909-after", "650", "690")
 MODES = (
     "slow:1", "slow:6", "slow:12", "silent", "refusing:1114", "qualified:0081", "status:503", "status:500", "malformed",
-    "half", "huge", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,status:503=1",
+    "half", "huge", "twice", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,status:503=1",
 )  # fmt: skip
 RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5,slow=8*3,silent,1114")
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
@@ -196,7 +196,7 @@ async def flipped_bit(world: "World", luck: random.Random) -> None:
 
 
 def repair(world: "World", node: Node) -> None:
-    """What a person does about a journal that cannot be trusted: restore it, and move to another server or try again."""
+    """What a person does about a journal that cannot be trusted: restore it, move to another server or try again."""
     disk, luck = node.disk, node.luck
     for blob, at, bit in disk.flipped:
         blob.flip(at, bit)
