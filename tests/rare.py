@@ -147,17 +147,17 @@ def _law(reached: Reached, patch: pytest.MonkeyPatch) -> None:
 def _errors(reached: Reached, patch: pytest.MonkeyPatch) -> None:
     """Errors of ours, by the line of the gateway that makes them; one that a test makes does not count."""
     make = GatewayError.__init__
-    seen = set[tuple[str, int]]()
+    seen = set[tuple[str, int, str]]()
 
     def made(self: GatewayError, *arguments: object) -> None:
         make(self, *arguments)
         frame = sys._getframe(1)
         while frame.f_code.co_name in {"__init__", "made"} and frame.f_back is not None:
             frame = frame.f_back  # of a class of its own, or of somebody else who watches
-        place = (frame.f_code.co_filename, frame.f_lineno)
+        place = file, line, kind = frame.f_code.co_filename, frame.f_lineno, self.__class__.__name__
         if place not in seen:
             seen.add(place)
-            for name in _errors_of(place[0], self.__class__.__name__).get(place[1], ()):
+            for name in _errors_of(file, kind).get(line, ()):
                 reached.note(name)
 
     patch.setattr(GatewayError, "__init__", made)
