@@ -25,10 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input, and show what is wrong")
     options = parser.parse_args(arguments)
+    hush()
     if options.replay is not None:
         if options.target == "all":
             parser.error("--replay needs the --target")
-        hush()
         target_of(options.target).run(options.replay.read_bytes())
         _say(f"{options.target}: nothing is wrong with {options.replay}")
         return EXIT_GOOD

@@ -101,7 +101,8 @@ def accepted_twice(disk: FakeDisk) -> list[Record] | str:
 def changed(files: dict[str, bytes], places: list[int], dice: Dice) -> str:
     """Make one change; says of which kind it was."""
     names = sorted(files)
-    name = dice.pick([*names, *(name for name in names if name.endswith(".segment")), name_of(1), name_of(1)])
+    segments = [name for name in names if name.endswith(".segment")]
+    name = dice.pick([*names, *segments, *segments[:1] * 2])
     data = bytearray(files[name])
     kind = dice.pick(("flip", "cut", "copy", "swap", "zero", "write", "remove", "exchange"))
     at = _place(data, places, dice)
@@ -123,7 +124,7 @@ def changed(files: dict[str, bytes], places: list[int], dice: Dice) -> str:
         new = dice.take(dice.pick((1, 2, 4, 8, 16)))
         new = new[: max(0, len(data) - at)]
         data[at : at + len(new)] = new
-    if kind == "remove":
+    if kind == "remove" and len(names) > 1:
         del files[name]
     elif kind == "exchange":
         other_name = dice.pick(names)

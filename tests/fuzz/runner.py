@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fuzz import corpus
-from tests.fuzz.target import target_of
+from tests.fuzz.target import Target, target_of
 
 TOP = corpus.HERE.parent.parent
 START_S = 1.5
@@ -38,7 +38,8 @@ class Outcome:
     findings: list[Path] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     """The last lines of a process that failed."""
-    kept: int | None = None
+    found: list[bytes] = field(default_factory=list)
+    """Inputs that reached more than those before."""
 
     @property
     def good(self) -> bool:
@@ -48,26 +49,29 @@ class Outcome:
     def __str__(self) -> str:
         rate = self.runs / self.elapsed_s if self.elapsed_s else 0.0
         verdict = "ok" if self.good else f"{len(self.findings)} FOUND" if self.findings else "FAILED"
-        kept = "" if self.kept is None else f", {self.kept} kept"
         figures = f"{self.runs:>9} runs{rate:>8.0f}/s{self.points:>7} points{self.inputs:>6} inputs"
-        return f"{self.name:14}{figures}  {verdict}{kept}"
+        return f"{self.name:14}{figures}  {verdict}"
 
 
 def run(names: list[str], seconds: float, jobs: int, *, keep: bool, say: Say) -> list[Outcome]:
     """Fuzz these for so long in all, so many at a time."""
     each_s = max(2.0, seconds * min(jobs, len(names)) / len(names) - START_S)
+    targets = {name: target_of(name) for name in names}
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda name: fuzz(name, each_s, keep=keep, say=say), names))
+        outcomes = list(pool.map(lambda name: fuzz(name, targets[name], each_s, say=say), names))
+    for outcome in outcomes if keep else ():
+        kept = corpus.keep(outcome.name, targets[outcome.name], outcome.found)
+        say(f"{outcome.name}: {kept} kept")
+    return outcomes
 
 
-def fuzz(name: str, seconds: float, *, keep: bool, say: Say) -> Outcome:
+def fuzz(name: str, target: Target, seconds: float, *, say: Say) -> Outcome:
     """Fuzz one target."""
     outcome, began_s = Outcome(name), time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"fuzz-{name}-") as scratch:
         work, seeds, found = (Path(scratch) / folder for folder in ("work", "seeds", "found"))
         for folder in (work, seeds, found):
             folder.mkdir()
-        target = target_of(name)
         for data in target.samples():
             (seeds / corpus.name_of(data)).write_bytes(data)
         words = Path(scratch) / "words"
@@ -75,21 +79,21 @@ def fuzz(name: str, seconds: float, *, keep: bool, say: Say) -> Outcome:
         kept = [str(corpus.CORPUS / name)] if corpus.files(name) else []
         options = {
             "max_total_time": int(seconds), "timeout": INPUT_S_MAX, "rss_limit_mb": RSS_MB_MAX, "max_len": 4096,
-            "len_control": 0, "artifact_prefix": f"{found}/", "dict": words, "print_final_stats": 1,
+            "len_control": 0, "artifact_prefix": f"{found}/", "print_final_stats": 1,
+            **({"dict": words} if target.words else {}),
         }  # fmt: skip
         command = [sys.executable, "-m", "tests.fuzz.worker", name]
         command += [f"-{option}={value}" for option, value in options.items()] + [str(work), *kept, str(seeds)]
         code = _watch(command, outcome, say)
         outcome.elapsed_s = time.monotonic() - began_s
         outcome.findings = [_shrunk(name, file) for file in sorted(found.iterdir())]
-        if code == 0 or outcome.findings:
-            outcome.said = [] if code == 0 else outcome.said
+        if code == 0:
+            outcome.said = []
         for file in outcome.findings:
             say(f"{name}: {file.relative_to(TOP)}")
             say("\n".join(outcome.said))
             say(f"again: {Path(sys.executable).name} -m tests.fuzz --target {name} --replay {file.relative_to(TOP)}")
-        if keep:
-            outcome.kept = corpus.keep(name, target, [file.read_bytes() for file in work.iterdir()])
+        outcome.found = [file.read_bytes() for file in work.iterdir()]
     if code != 0 and not outcome.findings:
         say("\n".join(outcome.said))
     say(str(outcome))
