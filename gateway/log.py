@@ -65,7 +65,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.__class__.__name__}: {error.strerror}"
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(describe(inner) for inner in error.exceptions)
+        # each once: a disk that fails ends several parts
+        return "; ".join(dict.fromkeys(describe(inner) for inner in error.exceptions))
     cause = f" ({describe(error.__cause__)})" if error.__cause__ is not None else ""
     return error.__class__.__name__ + cause
 

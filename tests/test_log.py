@@ -172,6 +172,7 @@ def broken(cause: BaseException) -> BaseException:
         (KeyError(SECRET), "KeyError"),
         (broken(OSError(5, "Input/output error")), "BrokenResourceError (OSError: Input/output error)"),
         (ExceptionGroup(SECRET, [ValueError(SECRET), JournalFault("full")]), "ValueError; full"),
+        (ExceptionGroup(SECRET, [JournalFault("full"), JournalFault("full")]), "full"),
         (UnicodeDecodeError("ascii", SECRET.encode(), 0, 1, SECRET), "UnicodeDecodeError"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -70,10 +70,14 @@ def create_manifest(directory: Directory, manifest: Manifest) -> None:
 
 
 def write_manifest(directory: Directory, manifest: Manifest) -> None:
-    """Write it over both slots of the one before, each synced. Needs no room on the disk."""
+    """Write it over both slots of the one before, each synced; one that is damaged first: the other is all there is.
+
+    Needs no room on the disk.
+    """
     file = directory.open(MANIFEST, write=True)
     try:
-        for offset in (0, SLOT_BYTES):
+        content = file.read(0, 2 * SLOT_BYTES)
+        for offset in sorted((0, SLOT_BYTES), key=lambda at: _read_slot(content[at : at + SLOT_BYTES]) is not None):
             file.write(offset, (_slot(manifest),))
             file.sync()
     finally:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from gateway import log
 from gateway.disk import Directory, File
 from gateway.errors import JournalFault
-from gateway.journal.manifest import MANIFEST, Manifest, create_manifest, read_cursor, read_manifest
+from gateway.journal.manifest import MANIFEST, Manifest, create_manifest, read_cursor, read_manifest, write_manifest
 from gateway.journal.record import Record
 from gateway.journal.recovery import Corrupt
 from gateway.journal.segment import SegmentInfo, Torn, Walk, any_from, name_of, number_of
@@ -98,13 +98,10 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
 def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
     """What we read may be in the page cache only, left by a killed process: sync before anything acts on it.
 
-    The manifest comes first: what it says is deleted must stay so when the deletion does.
+    The manifest comes first, written anew (`_write_again` says why): what it says is deleted must stay so when the
+    deletion does.
     """
-    file = directory.open(MANIFEST, write=True)
-    try:
-        file.sync()
-    finally:
-        file.close()
+    write_manifest(directory, manifest)
     for number in map(number_of, directory.names()):
         if number is not None and number < manifest.oldest:
             directory.remove(name_of(number))  # retention was interrupted
@@ -120,8 +117,8 @@ def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
 
 
 def _write_again(file: File, end: int) -> None:
-    """The same bytes once more, so that a sync writes them: after one that failed, Linux counts what is in the page cache
-    as clean, and the disk may never have had it. Segments before the last were synced before it was begun.
+    """The same bytes once more, so that a sync writes them: after one that failed, Linux counts what is in the page
+    cache as clean, and the disk may never have had it. Segments before the last were synced before it was begun.
     """
     for offset in range(0, end, AGAIN_BYTES):
         file.write(offset, (file.read(offset, min(AGAIN_BYTES, end - offset)),))

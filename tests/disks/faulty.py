@@ -101,6 +101,8 @@ class Faulty:
         if kind:
             self.counts[kind] = self.counts.get(kind, 0) + 1
             if self._fault is not None and self._fault.strikes(kind, name):
+                if kind == "sync":
+                    self.tree.sync_failed(request.node)
                 return error(self._fault.number)
         try:
             return serve(self.tree, request)

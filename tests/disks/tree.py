@@ -125,6 +125,10 @@ class Tree:
             it.blob.sync()
             it.durable = dict(it.names)
 
+    def sync_failed(self, node: int) -> None:
+        """A sync of a file or directory that ends with an error."""
+        self._nodes[node].blob.sync_failed()
+
     def names(self, node: int) -> Iterator[tuple[str, Attributes]]:
         """What is in a directory."""
         return ((name, it.attributes) for name, it in sorted(self._nodes[node].names.items()))

@@ -54,6 +54,10 @@ class Blob:
             self.durable[at : at + SECTOR_BYTES] = self.content[at : at + SECTOR_BYTES]
         self.dirty.clear()
 
+    def sync_failed(self) -> None:
+        """As on Linux: what was to be written counts as clean from now on. It is read, and no sync writes it."""
+        self.dirty.clear()
+
     def settle(self, chance: random.Random | None) -> None:
         """Power is lost: keep of each dirty sector the old or the new one; without `chance` all of the old ones."""
         size = len(self.content) if chance is not None and chance.random() < 0.5 else len(self.durable)
@@ -98,7 +102,11 @@ class FakeFile:
     def sync(self) -> None:
         assert not self._closed
         self._disk.syncs += 1
-        self._disk.check("sync")
+        try:
+            self._disk.check("sync")
+        except OSError:
+            self._blob.sync_failed()
+            raise
         self._disk.may_sync.wait()
         self._blob.sync()
         self._disk.synced()
@@ -182,7 +190,7 @@ class FakeDisk:
     def __init__(self, seed: int = 0, capacity_bytes: int = 1 << 40) -> None:
         self.directories: dict[str, FakeDirectory] = {}
         self.capacity_bytes = capacity_bytes
-        self.faults: dict[str, OSError] = {}
+        self.faults: dict[str, BaseException] = {}
         self.syncs = 0
         self.may_sync = threading.Event()
         """Clear it and the next sync hangs its thread until it is set. A simulation uses `latency_s` instead."""

@@ -475,6 +475,29 @@ def test_what_a_truncation_cut_off_may_come_back(kit: Kit) -> None:
 
 
 @on(*FAILING)
+def test_after_a_failed_sync_another_one_says_yes_and_writes_nothing(kit: Kit) -> None:
+    """As on Linux: what was to be written is read as before, and gone with the power. Written again, it is written."""
+    for again in (False, True):
+        kit.anew()
+        directory = kit.disk.directory(kit.path, create=True)
+        file = directory.open("f", create=True)
+        file.allocate(512)
+        file.sync()
+        directory.sync()
+        file.write(0, (b"b" * 512,))
+        kit.fail("sync", errno.EIO)
+        with pytest.raises(OSError, match="Input/output error"):
+            file.sync()
+        if again:
+            file.write(0, (file.read(0, 512),))
+        file.sync()
+        assert peek(directory, "f", 0, 512) == b"b" * 512
+        file.close()
+        kit.crash(None)
+        assert peek(directory, "f", 0, 512) == (b"b" * 512 if again else bytes(512))
+
+
+@on(*FAILING)
 def test_a_directory_that_was_made_is_there_after_a_crash_and_so_is_all_above_it(kit: Kit) -> None:
     """Each directory on the way is new: one whose name is lost takes all below with it."""
     kit.disk.directory(kit.path, create=True).replace("f", b"abc")

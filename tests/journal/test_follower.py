@@ -106,7 +106,7 @@ async def test_batches_without_its_kinds_are_not_read(fake: FakeDisk, monkeypatc
     async with running(fake) as journal:
         follower = journal.follower("f", ODD)
         await write(journal, [Kind.RECEIVED])
-        fake.faults["read"] = AssertionError("nothing to read")  # type: ignore[assignment]
+        fake.faults["read"] = AssertionError("nothing to read")
         for _ in range(50):
             await write(journal, [Kind.RECEIVED] * 20)
         assert follower.position == 1002

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway import log
 from gateway.errors import JournalFault, Refusal
-from gateway.journal.manifest import Manifest, create_manifest, read_cursor, read_manifest
+from gateway.journal.manifest import Manifest, create_manifest, read_cursor, read_manifest, write_manifest
 from gateway.journal.record import HEADER_BYTES, MARK_BYTES, VERSION, chained, header_bytes, mark_at, read_header
 from gateway.journal.recovery import TABLE, Corrupt, Shape, Verdict, shape_of
 from gateway.journal.segment import name_of
@@ -391,11 +391,15 @@ def test_garbage_at_the_end_of_a_full_segment_is_corrupt() -> None:
 
 
 def test_a_missing_or_damaged_manifest_is_refused() -> None:
-    """Without it nobody knows what must be there. One damaged copy of its two costs nothing."""
+    """Without it nobody knows what must be there. One damaged copy of its two costs nothing: a start writes it anew."""
     disk = build(THREE)
-    content(disk, "manifest")[10] ^= 1
-    assert bodies(disk) == FIVE
-    content(disk, "manifest")[4096 + 10] ^= 1
+    whole = bytes(content(disk, "manifest"))
+    for damaged in (10, 4096 + 10):
+        content(disk, "manifest")[damaged] ^= 1
+        assert bodies(disk) == FIVE
+        assert content(disk, "manifest") == whole
+    for damaged in (10, 4096 + 10):
+        content(disk, "manifest")[damaged] ^= 1
     assert refused(disk).segment == "manifest"
     del disk.directories[DIR].files["manifest"]
     assert "missing" in refused(disk).what
@@ -412,6 +416,26 @@ def test_half_a_manifest_is_the_one_before() -> None:
     assert manifest.followers == ("f",)
     content(disk, "manifest")[:2000] = bytes(2000)
     assert bodies(disk) == FIVE
+
+
+@pytest.mark.parametrize("damaged", [10, 4096 + 10])
+def test_power_lost_while_a_damaged_copy_is_written_anew_spares_the_other(damaged: int) -> None:
+    """The damaged one is written first."""
+    for seed in range(50):
+        disk = build(THREE)
+        disk.reseed(seed)
+        manifest = disk.directories[DIR].files["manifest"]
+        manifest.content[damaged] ^= 1
+        manifest.durable[damaged] ^= 1
+        disk.faults["sync"] = PowerLostError()
+        with pytest.raises(PowerLostError):
+            write_manifest(disk.directory(DIR), Manifest(journal=ID, followers=("f" * 40,) * 90, turn=7))
+        disk.crash()
+        assert read_manifest(disk.directory(DIR)) is not None
+
+
+class PowerLostError(BaseException):
+    """Everything ends here."""
 
 
 def test_a_newer_manifest_is_refused_clearly() -> None:
