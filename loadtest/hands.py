@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from loadtest.banks import Bank, Gateway
+from loadtest.control import ControlError
 from loadtest.processes import Child, children_of
 from loadtest.trouble import Trouble
 from loadtest.world import World, WorldError
@@ -257,6 +258,8 @@ class Hands:
     async def _do(self, trouble: Trouble) -> None:
         if trouble.what in {"drop", "close"}:
             did = await self._to_site(trouble)
+        elif trouble.what.startswith("change"):
+            did = await self._to_bank(trouble)
         elif trouble.what.endswith("worker"):
             did = await self._to_worker(trouble)
         else:
@@ -329,6 +332,16 @@ class Hands:
             if not self._held[trouble.whom]:
                 with trio.CancelScope(shield=True):
                     await self.it.hub("open", site=trouble.whom)
+        return True
+
+    async def _to_bank(self, trouble: Trouble) -> bool:
+        _, use, _ = trouble.what.split(" ", 2)
+        try:
+            with trio.CancelScope(shield=True):
+                await self.it.hub("key", use=use, participant=trouble.whom)
+        except ControlError:
+            return False  # another change is under way
+        self._did(trouble.what, trouble.whom, "bank")
         return True
 
     async def nobody_left(self) -> None:

@@ -19,6 +19,8 @@ STAND_IN_AFTER_S, PATIENCE_S, ANSWER_WITHIN_S = 1.0, 4.0, 5.0
 SEGMENT_BYTES, REPEATS_MAX = 1 << 20, 1
 """Little, so that journals go from segment to segment while they are killed, and payments are UNKNOWN at times."""
 PROCESSOR_MODE = "mix:fast=60,slow:0.2=20,slow:1.5=4,refusing:1114=5,qualified:0081=3,status:500=4,half=2,malformed=2"
+OVERLAP_S = 15.0
+"""A gateway may be away for so long while its key changes."""
 BANK_RULE = "accept*60,slow=0.3*20,1114*5,slow=3*3,silent"
 """Payments are in the air when something happens, and some are refused, late, or not answered at all."""
 WELL_WITHIN_S = 40.0
@@ -35,6 +37,7 @@ def plan(*, sites: int, banks: int, synchronous: bool = True, **more: Any) -> Pl
         stand_in_after_s=STAND_IN_AFTER_S,
         patience_s=PATIENCE_S,
         answer_within_s=ANSWER_WITHIN_S,
+        overlap_s=OVERLAP_S,
         outbound=True,
         data_centres=sites,
         banks=banks,
@@ -112,7 +115,7 @@ class Siege:
         """To whom something may happen."""
         return Whom(
             list(self.hands.gateways), list(self.hands.processors), ("a", "b"), self.it.plan.patience_s,
-            frozenset(spared),
+            [bank.identity.name for bank in self.it.banks if len(bank.gateways) == 1], frozenset(spared),
         )  # fmt: skip
 
     async def run(

@@ -18,6 +18,8 @@ What = Literal[
     "stop worker",
     "drop",  # the hub hangs up on everybody at a site
     "close",  # and takes nobody for a time
+    "change own key of",  # the hub sends a bank a new key: that it signs with,
+    "change hub key of",  # or that the hub does
 ]
 """What is done to whom."""
 OF_GATEWAYS: dict[What, float] = {
@@ -28,6 +30,9 @@ OF_PROCESSORS: dict[What, float] = {"kill": 3, "stop": 3}
 """The same for a processor."""
 OF_SITES: dict[What, float] = {"drop": 2, "close": 1}
 """And for a site of the hub."""
+
+OF_BANKS: dict[What, float] = {"change own key of": 2, "change hub key of": 2}
+"""And for a bank whose one process must learn of it. Of two, one that is away misses it, as the scheme has it."""
 
 AT_ONCE = 0.3
 """How often two things happen at the same time."""
@@ -64,6 +69,8 @@ class Whom(NamedTuple):
     sites: Sequence[str]
     patience_s: float
     """Of the hub: some gateways are stopped for longer."""
+    banks: Sequence[str] = ()
+    """Whose keys change."""
     spared: frozenset[str] = frozenset()
     """Gateways whose own process is left alone; their workers are not."""
 
@@ -74,7 +81,8 @@ def schedule(seed: int, duration_s: float, whom: Whom, every_s: float = EVERY_S)
     choices = [
         (weight, what, name)
         for names, kinds in (
-            (whom.gateways, OF_GATEWAYS), (whom.processors, OF_PROCESSORS), (whom.sites, OF_SITES)
+            (whom.gateways, OF_GATEWAYS), (whom.processors, OF_PROCESSORS), (whom.sites, OF_SITES),
+            (whom.banks, OF_BANKS),
         )
         for name in names
         for what, weight in kinds.items()

@@ -13,9 +13,9 @@ from loadtest import steady, story
 from loadtest.ledger import Ledger
 from loadtest.promises import Invariant
 from loadtest.steady import Finding, Limits, Sample, Window
-from loadtest.trouble import AT_ONCE, FIRST_S, OF_GATEWAYS, OF_PROCESSORS, OF_SITES, Whom, schedule
+from loadtest.trouble import AT_ONCE, FIRST_S, OF_BANKS, OF_GATEWAYS, OF_PROCESSORS, OF_SITES, Whom, schedule
 
-WHOM = Whom(["sip-a", "sip-b"], ["processor of alpha"], ["a", "b"], patience_s=4.0)
+WHOM = Whom(["sip-a", "sip-b"], ["processor of alpha"], ["a", "b"], patience_s=4.0, banks=["alpha"])
 
 
 def test_a_seed_replays_its_troubles_and_another_one_has_others() -> None:
@@ -31,6 +31,7 @@ def test_everything_happens_to_everybody_and_for_longer_than_anybodys_patience()
         *((what, whom) for whom in WHOM.gateways for what in OF_GATEWAYS),
         *((what, whom) for whom in WHOM.processors for what in OF_PROCESSORS),
         *((what, whom) for whom in WHOM.sites for what in OF_SITES),
+        *((what, whom) for whom in WHOM.banks for what in OF_BANKS),
     }
     assert {(trouble.what, trouble.whom) for trouble in troubles} == wanted
     stops = [trouble.for_s for trouble in troubles if trouble.what == "stop" and trouble.whom in WHOM.gateways]
