@@ -298,14 +298,18 @@ class Hub:
             self._mischief.append(self._mischief.pop(0))
             self._mischief_at_s = now_s + self._mischief_every_s
 
-    def misbehave_once(self, what: str, party: Party | None = None) -> bool:
-        """Do this on a link that is signed on to receive; false when there is none. Raises ValueError."""
+    def misbehave_once(self, what: str, party: Party | None = None, payment_type: str = "10") -> bool:
+        """Do this on a link that is signed on to receive, with payments of the type that it gets; false when there is
+        none. Raises ValueError.
+        """
         if what not in mischief.KINDS:
             raise ValueError(f"what: one of {', '.join(mischief.KINDS)}")
         link = self.scheme.next_link(party)
         if link is None:
             return False
-        mischief.KINDS[what](mischief.Scene(self.scheme, link, self.generator(party), trio.current_time()))
+        mischief.KINDS[what](
+            mischief.Scene(self.scheme, link, self.generator(party, payment_type), trio.current_time())
+        )
         self.flush()
         return True
 

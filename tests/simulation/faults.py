@@ -346,7 +346,7 @@ async def hub_mischief(world: "World", luck: random.Random) -> None:
     """It sends what it never should."""
     what = luck.choice(sorted(mischief.KINDS))
     world.say(f"the hub's mischief: {what}")
-    world.hub.misbehave_once(what)
+    world.hub.misbehave_once(what, payment_type=world.settings.payment_type)
 
 
 async def injection(world: "World", luck: random.Random) -> None:

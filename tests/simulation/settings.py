@@ -73,18 +73,20 @@ class Settings(Struct, frozen=True):
 def draw(seed: int) -> Settings:
     """The settings of a seed."""
     luck = random.Random(f"settings {seed}")  # noqa: S311 - a seed that replays
-    patient = luck.random() < 0.15
-    lasts_s = luck.choice((3600.0, 7200.0)) if patient else luck.choice((60.0, 120.0, 120.0, 240.0))
-    calm = luck.uniform(0.0, 2.5) + (2.5 if patient else 0.0)
+    patient = luck.random() < 0.08
+    lasts_s = luck.choice((3600.0, 3600.0, 7200.0)) if patient else luck.choice((60.0, 120.0, 120.0, 240.0))
+    calm = luck.uniform(-0.8, 2.2) + (2.5 if patient else 0.0)
     quiet = luck.uniform(0.2, 0.8)
     mean_s = {
         fault: mean * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
         for fault, mean in MEAN_S.items()
         if luck.random() > quiet
     }
-    if "key" in mean_s:
+    if luck.random() < 0.15:
         # a process that is away while its keys change does not learn of it: who must tell it is not public
-        mean_s = {fault: mean for fault, mean in mean_s.items() if fault in BESIDE_KEYS}
+        mean_s = {"key": 40.0, **{fault: mean for fault, mean in mean_s.items() if fault in BESIDE_KEYS}}
+    else:
+        mean_s.pop("key", None)
     return Settings(
         seed=seed,
         lasts_s=lasts_s,
