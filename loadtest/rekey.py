@@ -221,7 +221,7 @@ class Rekey:
 
     def _drop(self, party: Party, keys: _Keys, change: Change, now_s: float, why: str) -> None:
         del keys.changes[change.use]
-        self._dropped.update({place: change for place in change.open.items()})
+        self._dropped.update(dict.fromkeys(change.open.items(), change))
         party.own = [mac for mac in party.own if mac is not change.mac]
         self._note(party, None, f"{change.use} {why}", now_s)
 

@@ -296,8 +296,8 @@ def _gateways_paths() -> dict[str, Any]:
                     ),
                     "503": _problem(
                         "Nothing was recorded here, and nothing has left: no link to the hub, no HSM, a slow disk, too "
-                        "many under way, or the gateway is stopping; or the scheme has told us that it would refuse the "
-                        "payment now, and `code` is what it would say. Use the other site, or try again after "
+                        "many under way, or the gateway is stopping; or the scheme has told us that it would refuse "
+                        "the payment now, and `code` is what it would say. Use the other site, or try again after "
                         "Retry-After; a payment that every attempt at either site was answered so was never submitted.",
                         _RETRY,
                     ),
