@@ -82,8 +82,9 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
     for number in numbers:
         file = directory.open(name_of(number))
         try:
-            if any_from(file, 0):
-                what = f"the manifest is missing, yet {name_of(number)} holds something; restore it from the other copy"
+            # the second one is made when the first holds something
+            if number > 1 or any_from(file, 0):
+                what = f"the manifest is missing, yet {name_of(number)} was made; restore it from the other copy"
                 raise Corrupt(directory.path, MANIFEST, 0, 0, what)
         finally:
             file.close()

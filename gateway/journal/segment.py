@@ -163,13 +163,22 @@ class Walk:
                 raise self._corrupt(
                     self._manifest.oldest, 0, 0, "the file is empty, yet older ones were used and deleted"
                 )
+            self._check_unused(0)
             return
         for number in range(self._manifest.oldest, last + 1):
             if number not in numbers:
                 raise self._corrupt(number, 0, self.position, "the file is missing")
             yield from self._segment(number, last=number == last)
             if self.torn is not None:
-                return
+                break
+        self._check_unused(last)
+
+    def _check_unused(self, last: int) -> None:
+        """A segment's file is made when the first batch of the one before is durable: only one can be unused."""
+        lost = last if self.torn is not None and not self.torn.offset else last + 1
+        if self.unused and self.unused[-1] > lost:
+            what = f"it holds nothing, yet {name_of(self.unused[-1])} was made, so something in it was durable"
+            raise self._corrupt(lost, 0, self.position, what)
 
     def _last_used(self, numbers: list[int]) -> int | None:
         for number in reversed(numbers):

@@ -171,6 +171,7 @@ def test_a_torn_first_write_of_a_segment_is_torn() -> None:
     """The header and the first batch are one write: without the header the segment is as if it had not been begun."""
     disk = build([big(19), big(3)])
     assert batches(disk, name_of(2))
+    disk.directory(DIR).remove(name_of(3))  # it would not have been made yet
     content(disk, name_of(2))[:SECTOR] = bytes(SECTOR)
     assert bodies(disk) == big(19)
     assert not any(content(disk, name_of(2)))
@@ -189,6 +190,7 @@ def test_a_torn_first_batch_of_a_journal_leaves_it_empty() -> None:
     """Nothing was durable, nothing was promised."""
     for lost in (0, 1024 + HEADER_BYTES):
         disk = build([big(3)])
+        disk.directory(DIR).remove(name_of(2))  # it would not have been made yet
         content(disk)[lost : lost + 512] = bytes(512)
         assert bodies(disk) == []
 
@@ -234,6 +236,30 @@ def refused(disk: FakeDisk) -> Corrupt:
     assert {name: bytes(blob.content) for name, blob in disk.directories[DIR].files.items()} == before
     assert caught.value.segment in str(caught.value)
     return caught.value
+
+
+@pytest.mark.parametrize("lost", ["removed", "emptied", "zeros", "its header"])
+def test_a_last_segment_that_holds_nothing_is_corrupt_when_the_next_was_made(lost: str) -> None:
+    """The next one is made when the first batch of the last is durable: as if it had not been begun it cannot be."""
+    disk = build([big(19), big(3)])
+    assert name_of(3) in disk.directories[DIR].files
+    if lost == "removed":
+        disk.directory(DIR).remove(name_of(2))
+    elif lost == "emptied":
+        content(disk, name_of(2)).clear()
+    else:
+        size = SECTOR if lost == "its header" else 65536
+        content(disk, name_of(2))[:size] = bytes(size)
+    fault = refused(disk)
+    assert (fault.segment, fault.position) == (name_of(2), 20)
+    assert "0000000003.segment was made" in fault.what
+
+
+def test_a_journal_of_one_segment_that_holds_nothing_is_corrupt_when_the_next_was_made() -> None:
+    """Nor can the first one."""
+    disk = build(THREE)
+    content(disk)[:] = bytes(65536)
+    assert "0000000002.segment was made" in refused(disk).what
 
 
 def test_a_file_that_ends_before_its_segment_is_corrupt() -> None:
@@ -480,6 +506,7 @@ def emptied(files: dict[str, Blob]) -> FakeDisk:
     """The same directory with its records gone."""
     disk = FakeDisk()
     disk.directory(DIR, create=True).files.update(files)
+    disk.directory(DIR).remove(name_of(2))  # nor was it made then
     content(disk)[:] = bytes(65536)
     return disk
 
