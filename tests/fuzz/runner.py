@@ -129,4 +129,4 @@ def _shrunk(name: str, file: Path) -> Path:
 
 
 def _escaped(word: bytes) -> str:
-    return "".join(chr(byte) if chr(byte).isalnum() else f"\\x{byte:02x}" for byte in word)
+    return "".join(chr(byte) if byte < 0x80 and chr(byte).isalnum() else f"\\x{byte:02x}" for byte in word)
