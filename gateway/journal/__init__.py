@@ -13,8 +13,9 @@ the segment (u64), its size (u64), position of its first record (u64), when it w
 (16 bytes), the chain value before its first record (16), checksum of all that (16), zeros. Then batches, then zeros to
 the end of the file. All integers are little-endian. A segment is allocated, filled with zeros and synced before it is
 used, so that a sync while it is written has no metadata to write, and so that what a lost write leaves is known: zeros.
-A segment whose file is there and holds nothing is the next one. There is one of these at most: it is made when the first
-batch of the one before is durable. A file that is shorter than its segment, or a second one that holds nothing, was lost.
+A segment whose file is there and holds nothing is the next one. There is one of these at most: it is made when the
+first batch of the one before is durable. A file that is shorter than its segment, or a second one that holds nothing,
+has lost something.
 
 **Batch.** What one sync made durable: a mark, then records. The mark: `MRK` and 255, bytes of the records (u32),
 position of the first (u64), count (u32), checksum (12 bytes, over the journal's name, the rest of the mark, and the
