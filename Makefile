@@ -36,7 +36,7 @@ demo: $(READY) ## run a hub, a gateway and a processor on this machine, and judg
 	@$(BIN)/python -m loadtest demo $(ARGS)
 
 .PHONY: test
-test: $(READY) ## lint, types and every test; goes on to the end and fails when any of them did
+test: $(READY) filesystems ## lint, types and every test; goes on to the end and fails when any of them did
 	@failed=()
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
@@ -56,11 +56,11 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 .PHONY: unit
-unit: $(READY) ## the tests that need no other process
+unit: $(READY) filesystems ## the tests that need no other process
 	@$(PYTEST) -m "not system" $(ARGS)
 
 .PHONY: system
-system: $(READY) ## the tests with real processes, sockets and SoftHSM
+system: $(READY) filesystems ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
 
 .PHONY: fuzz
@@ -116,6 +116,21 @@ machine:
 	fi
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 		{ echo "$(PYTHON) is older than 3.11: choose another with PYTHON=…" >&2; exit 1; }
+
+# Tests mount file systems of their own, where root runs them. What cannot be had fails nothing: they are skipped and say so.
+.PHONY: filesystems
+filesystems: machine
+	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+	export PATH="$$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
+	wanted=()
+	command -v mkfs.ext4 >/dev/null || wanted+=(e2fsprogs)
+	command -v mkfs.xfs >/dev/null || wanted+=(xfsprogs)
+	command -v mount >/dev/null || wanted+=(mount)
+	[ $${#wanted[@]} -gt 0 ] || exit 0
+	echo "installing system packages: $${wanted[*]}"
+	install=(install -y -qq --no-install-recommends "$${wanted[@]}")
+	apt-get "$${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && apt-get "$${install[@]}"; } >/dev/null 2>&1 ||
+		echo "not to be had: $${wanted[*]}; the tests that need them are skipped"
 
 # Remade when another interpreter is asked for; its time changes only then.
 .venv/pyvenv.cfg: machine
