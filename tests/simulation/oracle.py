@@ -214,7 +214,8 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
-                if event.event == "mischief-missed" and not self._sound(event.link, event.t - MISCHIEF_S, event.t):
+                awaited = event.event == "mischief-missed" or event.why == "an echo was not answered"
+                if awaited and not self._sound(event.link, event.t - MISCHIEF_S, event.t):
                     continue  # whoever should have answered could not
                 ledger.hub(event, at)
             else:
