@@ -52,7 +52,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--payments", type=int, default=1_000_000, metavar="N", help="both ways (default: 1000000)")
     parser.add_argument("--rate", type=float, default=300.0, metavar="PER_S", help="that come (default: 300)")
     parser.add_argument("--outbound", type=float, default=300.0, metavar="PER_S", help="that leave (default: 300)")
-    parser.add_argument("--every", type=float, default=30.0, metavar="S", help="between troubles (default: 30)")
+    parser.add_argument("--every", type=float, default=60.0, metavar="S", help="between troubles (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the troubles and the load (default: 1)")
     parser.add_argument(
         "--bytes", type=float, default=limits.bytes_per_payment, metavar="N",

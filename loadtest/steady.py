@@ -19,8 +19,9 @@ LATENCY_SLACK_MS = 2.0
 PAYMENTS_MIN = 100_000
 """Fewer payments between the first sample that is judged and the last say nothing of memory: one fault's connections
 are as large as what is remembered of tens of thousands."""
-FILES_AFTER_S = 600.0
-"""A shorter run says nothing of files: connections that a fault has left are closed after more than a minute."""
+JUDGED_FROM_S = 600.0
+"""A shorter run says nothing of files and latencies: connections that a fault has left are closed after more than a
+minute, and a few faults fill half of its windows."""
 SAMPLES_MIN = 8
 """Fewer say nothing."""
 WARM_UP = 0.25
@@ -109,6 +110,7 @@ def judge(samples: Sequence[Sample], windows: Sequence[Window], limits: Limits) 
     half = len(judged) // 2
     slope = growth(judged)
     enough = judged[-1].payments - judged[0].payments >= PAYMENTS_MIN
+    long = samples[-1].at_s - samples[0].at_s >= JUDGED_FROM_S
     files = _count("open files", [each.files for each in samples], min, FILES_SLACK)
     findings = [
         Finding(
@@ -118,7 +120,7 @@ def judge(samples: Sequence[Sample], windows: Sequence[Window], limits: Limits) 
             slope <= limits.bytes_per_payment if enough else None,
             f"{limits.bytes_per_payment:g} over all",
         ),
-        files if samples[-1].at_s - samples[0].at_s >= FILES_AFTER_S else files._replace(holds=None),
+        files if long else files._replace(holds=None),
         _count("threads", [each.threads for each in samples], median, 0),
     ]
     for name, column, ratio in (
@@ -131,7 +133,7 @@ def judge(samples: Sequence[Sample], windows: Sequence[Window], limits: Limits) 
         if len(values) >= SAMPLES_MIN:
             first, last = _quarters(values, median)
             holds = last <= first * ratio or last <= first + LATENCY_SLACK_MS
-            findings.append(Finding(name, first, last, holds, f"{ratio:g} times"))
+            findings.append(Finding(name, first, last, holds if long else None, f"{ratio:g} times"))
     return findings
 
 

@@ -115,12 +115,11 @@ def test_a_fault_in_between_is_no_growth() -> None:
     assert not grew(steady.judge(taken, measured, Limits()))
 
 
-def test_a_short_run_says_nothing_of_memory_and_files() -> None:
+def test_a_short_run_says_nothing_of_memory_files_and_latencies() -> None:
     """What a fault leaves for a minute is more than what is remembered of so few payments."""
     short = [each._replace(at_s=each.at_s / 10, payments=each.payments // 10) for each in samples(each=400, files=100)]
-    said = {finding.what.partition(",")[0]: finding.holds for finding in steady.judge(short, windows(), Limits())}
-    assert said["memory for each payment"] is said["open files"] is None
-    assert said["threads"] is True
+    findings = steady.judge(short, windows(slower=9), Limits())
+    assert [finding.what for finding in findings if finding.holds is not None] == ["threads"]
 
 
 def test_too_short_a_run_says_nothing() -> None:
