@@ -110,7 +110,9 @@ async def _main(options: argparse.Namespace, directory: Path) -> int:
             raise WorldError(f"too short a run: {error}") from error
         print(_findings(findings), "", sep="\n")
         good = good and all(finding.holds is not False for finding in findings)
-    print("Everything adds up, and nothing grew that should not." if good else "IT DID NOT ENDURE.")
+    short = any(finding.holds is None for finding in findings)
+    well = "Everything adds up" + ("." if short else ", and nothing grew that should not.")
+    print(well if good else "IT DID NOT ENDURE.")
     return 0 if good else 1
 
 
