@@ -141,8 +141,11 @@ async def slow_sync(world: "World", luck: random.Random) -> None:
 async def hung_sync(world: "World", luck: random.Random) -> None:
     """A sync hangs, and comes to an end after all."""
     node, long_s = _node(world, luck), _some_s(luck, 15.0)
+    from_s = trio.current_time()
+    # what hangs already hangs to the end, also when the time for faults is over before
+    world.oracle.trouble("disk", node.name, from_s, from_s + long_s)
     with world.trouble("disk", node.name):
-        node.disk.latency_s = hang_s(trio.current_time() + long_s)
+        node.disk.latency_s = hang_s(from_s + long_s)
         try:
             await trio.sleep(long_s)
         finally:
