@@ -14,8 +14,10 @@ Who knows what:
     histogram   latencies in logarithmic buckets                                  pure
     entries     what a line of each book can say                                  pure
     promises    what a ledger checks, by name and as a sentence                   pure
+    contents    what a payment says, as a digest that does not say it             pure
     ledger      the accounting oracle: the books in, a verdict out; its halves are
-                ledger_inbound and ledger_outbound                                pure
+                ledger_inbound and ledger_outbound, and ledger_order judges what
+                was before what, where the books' one order is known              pure
     payments    synthetic payments and the bytes of each                          pure
     keys        MACs in software, from the development key file                   pure
     judge       is this reply what the scheme asks for                            pure

@@ -31,6 +31,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     processor_mode: str = "fast"
     mischief: str = ""
     """What the hub misbehaves with, as its `--mischief` takes it."""
+    contents: bool = False
+    """The books of hub and processors hold a digest of each payment: what the one asks, the other has sent."""
     segment_bytes: int = 64 * 1024 * 1024
     gateway_cpu: int | None = None
     """Pins the gateways' own processes; their token workers go with `workers_cpu`, or stay with them."""
@@ -164,7 +166,7 @@ class Bank:
             [
                 PYTHON, "-m", "loadtest", "processor", "--port", str(self.processor_port),
                 "--control-port", str(self.control_port), "--mode", self.plan.processor_mode,
-                "--ledger", str(self.book),
+                "--ledger", str(self.book), *(["--contents"] if self.plan.contents else []),
             ],
             self.directory, cpu=self.plan.others_cpu, piped=True,
         )  # fmt: skip

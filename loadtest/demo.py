@@ -70,6 +70,7 @@ async def _demo(options: argparse.Namespace) -> int:
         outbound=True,
         groups=("sip", "other"),
         answer_within_s=11.0,
+        contents=True,
     )
     try:
         async with world(plan, options.dir, keep=options.keep) as it:

@@ -36,7 +36,9 @@ import trio
 from msgspec import Struct
 
 from gateway.processor.messages import encode, status_of
+from gateway.wire import fields
 from loadtest import calls
+from loadtest.contents import Contents
 from loadtest.entries import ProcessorEvent, fpid_hash
 from loadtest.judge import QUALIFIED
 from loadtest.outbox import Outbox
@@ -561,6 +563,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--mode", default="fast", help="see above (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of mix and malformed (default %(default)s)")
     parser.add_argument("--ledger", type=Path, help="append the book to this file")
+    parser.add_argument("--contents", action="store_true", help="the book holds a digest of each payment")
     parser.add_argument("--certificate", type=Path, help="serve TLS with this certificate (PEM), and --key")
     parser.add_argument("--key", type=Path)
     parser.add_argument("--client-ca", type=Path, help="with TLS: take only clients with a certificate signed by this")
@@ -572,6 +575,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         tls = _tls(options)
         processor = MockProcessor(options.mode, seed=options.seed, ledger=options.ledger, tls=tls)
+        if options.contents:
+            processor.book.contents = Contents(fields.load(""))
     except (ValueError, OSError) as error:
         print(f"processor: {error}", file=sys.stderr)
         return 2

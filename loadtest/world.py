@@ -127,7 +127,7 @@ class World:
             "--ledger", str(self.hub_book), "--patience", str(plan.patience_s),
             "--asynchronous-answer", plan.asynchronous_answer,
             *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief,
-            "--overlap", str(plan.overlap_s),
+            "--overlap", str(plan.overlap_s), *(["--contents"] if plan.contents else []),
         ]  # fmt: skip
         for site in SITES:
             command += ["--site", site]

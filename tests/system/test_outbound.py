@@ -16,8 +16,8 @@ pytestmark = pytest.mark.system
 
 OUT = replace(FAST, outbound=True, answer_within_s=1.0)
 """One bank that submits; the other one is played by the hub."""
-BOTH = replace(OUT, banks=2)
-"""Two banks, a gateway each."""
+BOTH = replace(OUT, banks=2, contents=True)
+"""Two banks, a gateway each; what one asks about is what the other has submitted."""
 
 
 async def submitted(it: World, count: int) -> None:
@@ -45,6 +45,9 @@ async def test_two_banks_pay_each_other_and_both_ends_agree(worlds: Worlds) -> N
     assert verdict.outbound["qualified"] == verdict.accounts["stood in"] > 0
     agreed = next(invariant for invariant in verdict.invariants if invariant.name == "both-ends-agree")
     assert agreed.checked == verdict.submitted == verdict.sent
+    checked = {invariant.name: invariant.checked for invariant in verdict.invariants}
+    assert checked["content-kept"]
+    assert checked["content-sent"]
 
 
 async def test_whatever_becomes_of_an_answer_a_payment_is_made_once(worlds: Worlds) -> None:
