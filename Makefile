@@ -25,7 +25,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, test, unit, system, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, test, unit, system, simulate, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -62,6 +62,10 @@ unit: $(READY) filesystems ## the tests that need no other process
 .PHONY: system
 system: $(READY) filesystems ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
+
+.PHONY: simulate
+simulate: $(READY) ## run the whole system on a mock clock, from seeds that nobody tried, for a minute (ARGS='--seed 7' replays)
+	@$(BIN)/python -m tests.simulation $(if $(ARGS),$(ARGS),--random --for 60)
 
 .PHONY: fuzz
 fuzz: $(READY) ## look for inputs that break something (ARGS='--target frame --seconds 600'; without, all for 45 s)
