@@ -44,6 +44,7 @@ from loadtest.entries import ProcessorEvent
 from loadtest.processor import MockProcessor
 from loadtest.submissions import Ordered, Submissions
 from loadtest.submitter import Order
+from tests.fakes.disk import FakeFile
 from tests.simulation import oracle, world
 from tests.simulation.settings import Settings
 
@@ -635,6 +636,11 @@ def _logs_accounts() -> Patch:
     return _wrap(Inbound, "_receive", make)
 
 
+def _syncs_nothing() -> Patch:
+    """A sync returns at once, and nothing is on the disk."""
+    return patch.object(FakeFile, "sync", lambda _: None)
+
+
 class Canary(NamedTuple):
     """How a promise is broken, and where that must show."""
 
@@ -684,6 +690,10 @@ CANARIES: dict[str, Canary] = {
     "nothing-leaks": Canary(_logs_accounts, CALM),
 }
 """By the invariant that each breaks."""
+
+
+LYING_DISK = Canary(_syncs_nothing, CALM)
+"""What the first of the nine promises is about, all of it at once."""
 
 
 @contextmanager

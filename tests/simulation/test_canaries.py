@@ -44,6 +44,14 @@ def test_a_promise_broken_on_purpose_is_seen_and_nothing_is_seen_without_that(na
     pytest.fail(f"the canary of {name} was not seen in any of seeds {SEEDS}")
 
 
+def test_a_disk_that_lies_is_seen_by_whatever_must_be_durable_first() -> None:
+    """The oracle asks the disk when it held a record, not the gateway, which cannot know."""
+    with canaries.LYING_DISK.broken():
+        found = broken(world.simulate(canaries.settings(canaries.CALM, 1)).verdict)
+    first = {"durable-before-reply", "asked-after-durable", "taken-after-durable", "sent-after-durable"}
+    assert first | {"told-what-happened"} <= found.keys()
+
+
 def test_every_invariant_has_its_canary_and_every_canary_its_invariant() -> None:
     """Whoever adds a promise breaks it, too."""
     assert CANARIES.keys() == INVARIANTS.keys()
