@@ -106,9 +106,7 @@ def _told(result: Result, *, whole: bool) -> str:
     lines += [f"  {name}: {text}" for name, texts in result.broken.items() for text in texts]
     if whole:
         lines += [f"  {name}: {number}" for name, number in sorted(result.figures.items()) if number]
-        lines += result.story[:STORY_LINES_MAX]
-        if len(result.story) > STORY_LINES_MAX:
-            lines.append(f"… {len(result.story) - STORY_LINES_MAX} lines more")
+        lines += result.story
     return "\n".join(lines)
 
 

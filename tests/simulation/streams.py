@@ -307,6 +307,8 @@ class Stream(trio.abc.HalfCloseableStream):
         if peer.gone:
             if isinstance(what, bytes) or (what is FIN and peer._broken):
                 peer._reset(due_s)
+            if self._in.lost:
+                self._remind(self._gives_up_s(), of_all=True)
             return
         out.flying.append(_Segment(due_s, now_s, what))
         if not self._path.stalled:

@@ -589,6 +589,25 @@ async def test_power_is_lost_and_nobody_is_told(autojump_clock: Clock, lines: Li
     assert lines.route.open == 0
 
 
+async def test_who_reads_already_when_what_is_written_is_lost_finds_out_too(
+    autojump_clock: Clock, lines: Lines, nursery: trio.Nursery
+) -> None:
+    """A task that waited to read before power was lost is woken when the writer beside it is given up."""
+    _, theirs = await lines.connected()
+    ends: list[str] = []
+
+    async def read() -> None:
+        ends.append(await error_of(theirs.receive_some))
+
+    nursery.start_soon(read)
+    await trio.testing.wait_all_tasks_blocked()
+    lines.a.fail(half_open=True)
+    await trio.sleep(1)
+    await theirs.send_all(b"x")
+    await trio.sleep(UNACKNOWLEDGED_S + 1)
+    assert "timed out" in ends[0]
+
+
 async def test_the_dead_hear_nothing(autojump_clock: Clock, lines: Lines) -> None:
     """Tasks of a process without power wait for ever, whatever the others do; its ports are refused, then free."""
     ours, theirs = await lines.connected()
