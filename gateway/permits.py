@@ -39,9 +39,9 @@ from gateway.wire.usm import (
     ThresholdStatus,
 )
 
-INSTITUTIONS_MAX = 1024
+INSTITUTIONS_MAX = 128
 """Institutions that are remembered; the scheme has some fifty. Beyond it the one goes that was longest without news,
-those that nothing is held against first."""
+those that nothing is held against first. All of them are one record, which must fit into the smallest segment."""
 
 # --- what stands
 

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import config, permits
+from gateway import config, permits, steps
+from gateway.journal.writer import open_journal
 from gateway.permits import HELD, Institution, Permits, Rules, apply, held, may_stand_in, reasons, refusal
+from gateway.steps import Kind
 from gateway.wire.message import PaymentRequest, Usm
 from gateway.wire.usm import FUNCTIONS, event_of
+from tests.fakes.disk import FakeDisk
+from tests.fakes.journal import ID, SETTINGS
 from tests.fakes.news import DAY_NS, MEANINGS, OTHER, OWN, WALL_NS, inbound, outbound, usm
 
 RULES = Rules(config.News(own_institutions=(OWN,)), MEANINGS)
@@ -280,6 +284,24 @@ def test_institutions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         usm("972", "1122130000", institution="D", suspension="00"),
     )
     assert set(standing.institutions) == {"A", "C", "D"}
+
+
+def test_all_that_may_stand_fits_into_the_smallest_segment() -> None:
+    """It is one record, which a start writes before anything else: one too large would end every start."""
+    said: list[tuple[str, dict[str, Any]]] = [
+        ("972", {"suspension": "01", "priority_groups": "06"}),
+        ("973", {"cap_status": "01"}),
+        ("974", {"cap_status": "01"}),
+        ("975", {"sitl_new": "9" * 16}),
+        ("976", {"stl_new": "9" * 16}),
+    ]
+    standing = Permits()
+    for number in range(permits.INSTITUTIONS_MAX + 1):
+        standing = after(*[usm(what, institution=f"{number:08}", **more) for what, more in said], before=standing)
+    assert len(standing.institutions) == permits.INSTITUTIONS_MAX
+    fake = FakeDisk()
+    journal = open_journal(SETTINGS, fake, driver=None, journal_id=ID)
+    journal.append(Kind.PERMITS, steps.pack(standing), wall_ns=WALL_NS)
 
 
 def test_what_is_held_is_a_closed_set() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from gateway.disk import SECTOR_BYTES, Directory, File
+from gateway.disk import Directory, File
 from gateway.errors import JournalFault
 from gateway.journal.manifest import Manifest, cursor_name, cursor_slot, read_cursor, write_manifest
 from gateway.journal.record import (
@@ -226,22 +226,22 @@ class Committer:
 
     def save_cursor(self, follower: str, position: int) -> None:
         """Write a cursor into the older of its two slots, and sync it."""
-        opened = self._cursors.get(follower)
-        if opened is None:
-            name = cursor_name(follower)
-            turn = read_cursor(self._directory, follower)[1]
-            if name in self._directory.names():
-                file = self._directory.open(name, write=True)
-            else:
-                file = self._directory.open(name, create=True)
-                file.write(0, (b" " * (2 * SECTOR_BYTES),))
-                self._directory.sync()
-        else:
-            file, turn = opened
+        file, turn = self._cursors.get(follower) or self._open_cursor(follower)
         offset, slot = cursor_slot(position, turn + 1)
         file.write(offset, (slot,))
         file.sync()
         self._cursors[follower] = file, turn + 1
+
+    def _open_cursor(self, follower: str) -> tuple[File, int]:
+        """The file, made when there is none, and its turn. It stays open, also when a full disk takes nothing yet."""
+        name = cursor_name(follower)
+        turn = read_cursor(self._directory, follower)[1]
+        there = name in self._directory.names()
+        file = self._directory.open(name, create=not there, write=True)
+        self._cursors[follower] = file, turn
+        if not there:
+            self._directory.sync()
+        return file, turn
 
     def retire(self, oldest: int) -> None:
         """Delete every segment before `oldest`. The manifest says so first: a crash leaves only leftovers."""

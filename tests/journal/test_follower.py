@@ -582,3 +582,34 @@ async def test_a_cursor_that_finds_no_room_waits(fake: FakeDisk, autojump_clock:
         fake.capacity_bytes = 1 << 40
         await trio.sleep(5)
         assert follower.saved == 2
+
+
+async def test_a_cursor_that_finds_no_room_takes_no_file_after_the_other(
+    fake: FakeDisk, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
+) -> None:
+    """It is tried again every second: for as long as the disk is full, one file stays open, and that one is used."""
+    opened: list[FakeFile] = []
+
+    def open_(directory: FakeDirectory, name: str, *, create: bool = False, write: bool = False) -> FakeFile:
+        file = real(directory, name, create=create, write=write)
+        if name.endswith(".cursor"):
+            opened.append(file)
+        return file
+
+    real = FakeDirectory.open
+    monkeypatch.setattr(FakeDirectory, "open", open_)
+    async with running(fake) as journal:
+        await fill(journal, [[b"x"]])
+        await trio.sleep(5)
+        fake.capacity_bytes = fake.used_bytes()
+        follower = journal.follower("f", ALL)
+        await take(follower, 1)
+        follower.settle(2)
+        await trio.sleep(100)
+        assert sum(not file._closed for file in opened) == 1
+        fake.capacity_bytes = 1 << 40
+        await trio.sleep(5)
+        assert follower.saved == 2
+    fake.crash(keep_nothing=True)
+    async with running(fake) as journal:
+        assert journal.follower("f", ALL).cursor == 2
