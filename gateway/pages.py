@@ -3,32 +3,39 @@
 A text is written once, behind the one before, on pages of one size: it costs its own length and two bytes, no object.
 """
 
-PAGE_BYTES = 65536
+PAGE_BYTES = 256 * 1024
+"""Whole from the beginning, and so large that each is a mapping of its own: nothing of it is left between others."""
 _LENGTH_BYTES = 2
+TEXT_BYTES_MAX = (1 << 8 * _LENGTH_BYTES) - 1
 
 
 class Pages:
     """Texts by their place."""
 
-    __slots__ = ("_page", "_written")
+    __slots__ = ("_page", "_used", "_written")
 
     def __init__(self) -> None:
-        self._written: list[bytes] = []
+        self._written: list[bytearray] = []
         """Full pages."""
         self._page = bytearray()
-        """The one that is written on."""
+        """The one that is written on; empty: none is."""
+        self._used = 0
+        """Bytes of it that are written."""
 
     def write(self, text: bytes) -> int:
-        """Returns the text's place. Raises `ValueError` when it fits no page."""
-        page, length = self._page, len(text)
-        if len(page) + _LENGTH_BYTES + length > PAGE_BYTES:
-            if _LENGTH_BYTES + length > PAGE_BYTES:
-                raise ValueError("a text that is longer than a page")
-            self._written.append(bytes(page))  # just as long as it is
-            page = self._page = bytearray()
-        place = len(self._written) * PAGE_BYTES + len(page)
-        page += length.to_bytes(_LENGTH_BYTES)
-        page += text
+        """Returns the text's place. Raises `ValueError` for one of more than `TEXT_BYTES_MAX`."""
+        length = len(text)
+        if length > TEXT_BYTES_MAX:
+            raise ValueError("too long a text")
+        end = self._used + _LENGTH_BYTES + length
+        if end > len(self._page):
+            if self._page:
+                self._written.append(self._page)
+            self._page, self._used = bytearray(PAGE_BYTES), 0
+            end = _LENGTH_BYTES + length
+        place = len(self._written) * PAGE_BYTES + self._used
+        self._page[self._used : end] = length.to_bytes(_LENGTH_BYTES) + text
+        self._used = end
         return place
 
     def read(self, place: int) -> bytes:
@@ -43,5 +50,5 @@ class Pages:
         if self._written:
             self._written.pop()
             return True
-        self._page = bytearray()
+        self._page, self._used = bytearray(), 0
         return False

@@ -2,7 +2,8 @@
 
 A name is kept as sixteen bytes of its BLAKE2b: two names with the same ones will not be met, and no name can be read
 from the memory. Entries are of one width and lie one after another in buckets; a bucket is a `bytearray` of some dozen
-entries, which `find` searches. So no name is an object, to pay for and for the garbage collector to look at.
+entries, which `find` searches. So no name is an object, to pay for and for the garbage collector to look at. Buckets
+have few sizes, so that the room that one leaves behind when it grows is just what another one needs.
 
 It grows by linear hashing: whenever so many entries came that one more bucket is due, one bucket is split in two. No
 growth moves more entries than are in one bucket, so none is a pause.
@@ -11,11 +12,15 @@ Each entry goes by a mark, one byte: to drop a mark takes no time, and its entri
 """
 
 import struct
+from array import array
+from collections.abc import Iterable
 from hashlib import blake2b
 
 _DIGEST_BYTES = 16
 _BUCKET_ENTRIES = 32
 """On average. Fewer cost memory (each bucket is an object), more cost time (each is searched from its beginning)."""
+_STEP_ENTRIES = 8
+"""A bucket grows by so many at once."""
 _MARKS = tuple(bytes([mark]) for mark in range(256))
 _EMPTY = blake2b(digest_size=_DIGEST_BYTES, person=b"fps-table")
 
@@ -37,6 +42,7 @@ class Table:
         "_hand",
         "_mask",
         "_room",
+        "_used",
         "_value_bytes",
         "_walk",
         "_width",
@@ -48,6 +54,9 @@ class Table:
         """Of an entry: digest, value, mark."""
         self._walk = struct.Struct(f"{_DIGEST_BYTES}s{value_bytes + 1}s").iter_unpack
         self._buckets = [bytearray()]
+        """Zeros behind the entries."""
+        self._used = array("H", [0])
+        """Bytes of each that are entries."""
         self._mask = 0
         """The least 2^n - 1 that reaches every bucket."""
         self._entries = 0
@@ -99,7 +108,7 @@ class Table:
             at = self._aligned(bucket, digest)
         self._counts[mark] += 1
         if at < 0:
-            bucket += entry
+            self._append(number if number < len(self._buckets) else number & self._mask >> 1, entry)
             self._entries += 1
             if self._entries > self._room:
                 self._split()
@@ -114,6 +123,27 @@ class Table:
         self._counts[mark] = 0
         self._dropped.add(mark)
         self._hand = 0
+
+    def _append(self, number: int, entry: bytes) -> None:
+        bucket, used = self._buckets[number], self._used[number]
+        end = used + self._width
+        if end > len(bucket):
+            self._buckets[number] = bytearray(bucket + entry + bytes((_STEP_ENTRIES - 1) * self._width))
+        else:
+            bucket[used:end] = entry
+        self._used[number] = end
+
+    def _fill(self, number: int, parts: Iterable[bytes]) -> None:
+        """Give a bucket these entries."""
+        entries = b"".join(parts)
+        step = _STEP_ENTRIES * self._width
+        self._buckets[number] = bytearray(entries + bytes(-len(entries) % step))
+        self._used[number] = len(entries)
+
+    def _entries_of(self, number: int) -> Iterable[tuple[bytes, bytes]]:
+        """Digest, and value and mark."""
+        pairs: Iterable[tuple[bytes, bytes]] = self._walk(bytes(self._buckets[number][: self._used[number]]))
+        return pairs
 
     def _aligned(self, bucket: bytearray, digest: bytes) -> int:
         """Where the entry begins; -1 when there is none. For the case that an entry's inside looks like a digest."""
@@ -131,23 +161,24 @@ class Table:
         mask = self._mask
         stay: list[bytes] = []
         go: list[bytes] = []
-        for digest, rest in self._walk(self._buckets[parent]):
+        for digest, rest in self._entries_of(parent):
             half = go if hash(digest) & mask == number else stay
             half += digest, rest
-        self._buckets[parent] = bytearray().join(stay)
-        self._buckets.append(bytearray().join(go))
+        self._buckets.append(bytearray())
+        self._used.append(0)
+        self._fill(parent, stay)
+        self._fill(number, go)
         self._room += _BUCKET_ENTRIES
 
     def _sweep(self, mark: int) -> None:
         """What was dropped leaves the next bucket; or all of them, when its mark is wanted again so soon."""
-        buckets, width, dropped = self._buckets, self._width, self._dropped
+        buckets, used, width, dropped = self._buckets, self._used, self._width, self._dropped
         until = len(buckets) if mark in dropped else self._hand + 1
         for number in range(self._hand, until):
-            bucket = buckets[number]
-            if not dropped.isdisjoint(bucket[width - 1 :: width]):
-                stay = [digest + rest for digest, rest in self._walk(bucket) if rest[-1] not in dropped]
-                self._entries -= len(bucket) // width - len(stay)
-                buckets[number] = bytearray().join(stay)
+            if not dropped.isdisjoint(buckets[number][width - 1 : used[number] : width]):
+                stay = [digest + rest for digest, rest in self._entries_of(number) if rest[-1] not in dropped]
+                self._entries -= used[number] // width - len(stay)
+                self._fill(number, stay)
         self._hand = until
         if until == len(buckets):
             dropped.clear()

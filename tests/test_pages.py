@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pages import PAGE_BYTES, Pages
+from gateway.pages import PAGE_BYTES, TEXT_BYTES_MAX, Pages
 
-LENGTHS = st.one_of(st.integers(0, 300), st.integers(PAGE_BYTES // 2 - 5, PAGE_BYTES // 2), st.just(PAGE_BYTES - 2))
+LENGTHS = st.one_of(st.integers(0, 300), st.integers(TEXT_BYTES_MAX - 5, TEXT_BYTES_MAX))
 
 
 @given(st.lists(LENGTHS, max_size=12))
@@ -19,13 +19,13 @@ def test_what_is_written_is_read(lengths: list[int]) -> None:
     assert len(set(places)) == len(texts)
 
 
-def test_a_text_that_fits_no_page_is_not_taken() -> None:
-    with pytest.raises(ValueError, match="longer"):
-        Pages().write(bytes(PAGE_BYTES - 1))
+def test_a_text_that_is_too_long_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        Pages().write(bytes(TEXT_BYTES_MAX + 1))
 
 
 def test_pages_go_one_at_a_time() -> None:
     pages = Pages()
-    for _ in range(3):
-        pages.write(bytes(PAGE_BYTES - 2))
+    for _ in range(3 * (PAGE_BYTES // (TEXT_BYTES_MAX + 2))):
+        pages.write(bytes(TEXT_BYTES_MAX))
     assert [pages.shed() for _ in range(3)] == [True, True, False]
