@@ -234,6 +234,14 @@ class Inbound:
                 code in payment.answers,
                 f"{fpid}: {code} overruled, the processor answered {listed(payment.answers)}",
             )
+        stood_in: set[str] = set()
+        for node, step in payment.steps:
+            if step.kind == "STOOD_IN":
+                stood_in.add(node)
+            elif step.kind == "LATE_ANSWER" and step.code[:1] == "1":
+                self._promises["answers-kept"].check(
+                    node not in stood_in, f"{fpid}: {step.code} came after stand-in, and is told to nobody"
+                )
         if payment.asked:
             self._promises["asked-after-durable"].check(payment.has("RECEIVED"), f"{fpid}: asked about, never received")
 

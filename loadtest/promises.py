@@ -17,7 +17,8 @@ INBOUND = {
     "say so",
     "received-once": "no payment is taken in twice, and none that the hub did not send",
     "reversals-recorded": "every reversal is answered positively, and recorded, durably, before it is answered",
-    "answers-kept": "a decision recorded as the processor's is what the processor answered",
+    "answers-kept": "a decision recorded as the processor's is what the processor answered; a refusal that comes after "
+    "stand-in is recorded as one, which is told",
     "asked-after-durable": "the processor is asked only about payments that a journal had received, durably, before",
     "content-kept": "what a journal receives, and what the processor is asked about and told, is what the hub sent",
 }
@@ -64,6 +65,10 @@ COMMON = {
 SIMULATED = {
     "always-answered": "every payment that comes to a node with a disk, a token and this link at work is replied to in "
     "time, whatever the processor does",
+    "asked-first": "where nothing is broken, nothing is decided in the processor's stead that it was not asked about, "
+    "or has answered",
+    "within-rules": "stand-in accepts no more than its rules allow, each payment and each day, and none of a sender "
+    "that is suspended; news is not forgotten",
     "always-taken": "every submission to a node with a disk, a token and a link at work is taken",
     "stops-rather-than-lies": "a process ends only when it is ended, or because of what was done to its disk; and then "
     "it does",
@@ -86,7 +91,9 @@ NINE = {
     "A reply leaves on the connection that brought its request, or not at all": (
         "hub-satisfied", "accounted", "mischief-answered",
     ),
-    "Every payment is answered in time": ("in-time", "nobody-turned-away", "always-answered"),
+    "Every payment is answered in time": (
+        "in-time", "nobody-turned-away", "always-answered", "asked-first", "within-rules",
+    ),
     "Nothing is forgotten": ("told", "told-in-order", "told-what-happened", "accounted", "submissions-accounted"),
     "An outbound payment that may have left is never reported as failed": (
         "never-failed", "sent-once", "submissions-end", "only-submitted", "refused-means-nothing", "declined-by-news",

@@ -178,6 +178,10 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
         without(answered(), lambda event: isinstance(event, ProcessorEvent) and event.event == "answered"),
         {"answers-kept"},
     ),
+    "a refusal after stand-in that nobody is told of": (
+        [*stood_in(), J(4, "LATE_ANSWER", "s", "1114")],
+        {"answers-kept"},
+    ),
     "asked about before it was received": (
         [H("sent", "x"), P("asked", "x"), J(1, "REFUSED", "x", "1930"), H("replied", "x", code="1930")],
         {"asked-after-durable"},

@@ -33,6 +33,7 @@ from gateway.journal.segment import Walk, name_of
 from gateway.news import News
 from gateway.outbound import Outbound
 from gateway.processor import forwarder, messages, notices, request
+from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder
 from gateway.processor.request import Reader
@@ -51,6 +52,12 @@ from tests.simulation.settings import Settings
 Patch = AbstractContextManager[Any]
 
 
+PAIR: Mapping[str, Any] = {
+    "deadlines": {"stand_in_after_s": 2.0, "reply_within_s": 9.0, "hub_patience_s": 10.0},
+    "submit": {"answer_within_s": 4.0, "repeat_for_s": 20.0},
+}
+
+
 class Scenario(NamedTuple):
     """The weather in which a canary must show."""
 
@@ -64,12 +71,8 @@ class Scenario(NamedTuple):
 
 def settings(scenario: Scenario, seed: int) -> Settings:
     """A small simulation: what takes long is not needed to see one broken promise."""
-    pair = {
-        "deadlines": {"stand_in_after_s": 2.0, "reply_within_s": 9.0, "hub_patience_s": 10.0},
-        "submit": {"answer_within_s": 4.0, "repeat_for_s": 20.0},
-    }
     calm = Settings(
-        seed=seed, lasts_s=30.0, rate=2.0, outbound=2.0, mean_s=scenario.mean_s, pair=pair, segment_bytes=65536,
+        seed=seed, lasts_s=30.0, rate=2.0, outbound=2.0, mean_s=scenario.mean_s, pair=dict(PAIR), segment_bytes=65536,
         synchronous=True, asynchronous_answer="after", payment_type="10", processor_seed=seed, away_s=10.0, wait_s=0.0,
     )  # fmt: skip
     return msgspec.structs.replace(calm, **scenario.changed)
@@ -94,6 +97,9 @@ LINES = Scenario({"cut": 4.0})
 ASYNCHRONOUS = Scenario({}, {"synchronous": False, "payment_type": "30"})
 PROCESSOR = Scenario({"processor": 4.0})
 BAD_NOTICES = Scenario({"processor": 2.0, "cut": 2.0}, {"rate": 6.0})
+LIMITED = Scenario(
+    {"processor": 2.0}, {"pair": {**PAIR, "stand_in": {"amount_max": 50_000, "daily_total_max": 200_000}}, "rate": 6.0}
+)
 DEATHS = Scenario({"kill": 8.0})
 NEWS = Scenario({"news": 6.0})
 KEYS = Scenario({"key": 6.0})
@@ -641,6 +647,20 @@ def _syncs_nothing() -> Patch:
     return patch.object(FakeFile, "sync", lambda _: None)
 
 
+def _asks_about_some() -> Patch:
+    """Some payments are never asked about."""
+
+    def make(ask: Any) -> Any:
+        return lambda self, asks: ask(self, [one for one in asks if not _every(one.fpid, 4)])
+
+    return _wrap(Client, "ask", make)
+
+
+def _accepts_anything() -> Patch:
+    """Stand-in knows no rules."""
+    return patch.object(StandIn, "refusal", lambda *_: "")
+
+
 class Canary(NamedTuple):
     """How a promise is broken, and where that must show."""
 
@@ -685,6 +705,8 @@ CANARIES: dict[str, Canary] = {
     "keys-kept": Canary(_takes_keys_unrecorded, KEYS),
     "mischief-answered": Canary(_ignores_mischief, MISCHIEF),
     "always-answered": Canary(_stands_in_late, PROCESSOR),
+    "asked-first": Canary(_asks_about_some, CALM),
+    "within-rules": Canary(_accepts_anything, LIMITED),
     "always-taken": Canary(_is_often_tired, CALM),
     "stops-rather-than-lies": Canary(_syncs_again, BAD_DISK),
     "nothing-leaks": Canary(_logs_accounts, CALM),

@@ -201,9 +201,7 @@ async def flipped_bit(world: "World", luck: random.Random) -> None:
 def repair(world: "World", node: Node) -> None:
     """What a person does about a journal that cannot be trusted: restore it, move to another server or try again."""
     disk, luck = node.disk, node.luck
-    for blob, at, bit in disk.flipped:
-        blob.flip(at, bit)
-    disk.flipped.clear()
+    restore(node)
     if luck.random() < 0.5:
         world.say(f"{node.name}: moved to another server")
         node.power_off(keep_nothing=luck.random() < 0.5)
@@ -211,6 +209,13 @@ def repair(world: "World", node: Node) -> None:
         # started again where it was: what a failed sync left in the page cache counts as clean, and is on no disk
         world.say(f"{node.name}: started again where it was")
         disk.forget_dirty()
+
+
+def restore(node: Node) -> None:
+    """The bits that were flipped are as they were."""
+    for blob, at, bit in node.disk.flipped:
+        blob.flip(at, bit)
+    node.disk.flipped.clear()
 
 
 def _at_once() -> float:
@@ -320,11 +325,12 @@ async def processor(world: "World", luck: random.Random) -> None:
     """It is slow, silent, wrong, or refuses."""
     mode = luck.choice(MODES)
     world.say(f"the processor is {mode}")
-    world.processor.set_mode(mode)
-    try:
-        await trio.sleep(_some_s(luck, 25.0))
-    finally:
-        world.processor.set_mode("fast")
+    with world.trouble("processor", ""):
+        world.processor.set_mode(mode)
+        try:
+            await trio.sleep(_some_s(luck, 25.0))
+        finally:
+            world.processor.set_mode("fast")
 
 
 async def processor_away(world: "World", luck: random.Random) -> None:

@@ -7,13 +7,14 @@ never show anywhere, the payments themselves.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import msgspec
 import trio
 
-from gateway import log, metrics, steps
+from gateway import config, log, metrics, steps
 from gateway.exitcodes import ExitCode
 from gateway.journal.manifest import read_manifest
 from gateway.journal.record import (
@@ -31,12 +32,14 @@ from gateway.journal.segment import Walk
 from gateway.journal.showing import Printer
 from gateway.steps import Kind
 from gateway.wire import fields
+from gateway.wire.codec import Codec
 from loadtest import books, processor_book, sites
 from loadtest.contents import Contents
 from loadtest.entries import HubEvent, JournalEvent, ProcessorEvent
 from loadtest.keys import MAC_BYTES
 from loadtest.ledger import Ledger, Verdict
 from tests.fakes.disk import Blob, FakeDisk
+from tests.simulation import stand_in
 
 EXCUSES = frozenset({"power", "down", "disk", "tokens", "link", "drain"})
 """Trouble by which a payment may be late. One token, the processor, a clock or an operator are none."""
@@ -47,7 +50,12 @@ SLACK_S = 0.5
 BEFORE_S = 3.0
 """Trouble that ended so shortly before may still be felt."""
 MISCHIEF_S = 40.0
-"""By then a mischief has been answered, if ever."""
+"""By then a mischief has been answered, if ever; and so has news."""
+AWAITED, OWED = "an echo was not answered", "without a 9834"
+"""Faults that the hub finds when it has waited for long: what it waited for may have been broken."""
+ASKED_WITHIN_S = 30.0
+"""What was broken so long before stand-in decides may be why: a question is asked again, a connection made anew."""
+IN_ITS_STEAD = frozenset({Kind.STOOD_IN, Kind.DECLINED, Kind.UNANSWERED})
 WORD = re.compile(r"\w+")
 
 
@@ -91,6 +99,7 @@ class _Disk:
     def __init__(self, oracle: "Oracle", node: str, disk: FakeDisk) -> None:
         self.records: dict[int, Record] = {}
         self.at: dict[int, int] = {}
+        self.when_s: dict[int, float] = {}
         self.changed: list[str] = []
         self._oracle = oracle
         self._node = node
@@ -131,6 +140,7 @@ class _Disk:
         for record in batch:
             known = self.records.setdefault(record.position, record)
             self.at.setdefault(record.position, number)
+            self.when_s.setdefault(record.position, trio.current_time())
             if known.chain != record.chain:
                 self.changed.append(f"position {record.position} was {known.kind.name} and is {record.kind.name}")
 
@@ -159,6 +169,9 @@ class Oracle:
         """By number: node/site, and since when it stands."""
         self._labels: dict[str, str] = {}
         """What a node calls itself."""
+        self._codec = Codec(fields.load(""))
+        self.rules = config.StandIn()
+        """Those of all nodes."""
 
     # --- what happens
 
@@ -214,7 +227,7 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
-                awaited = event.event == "mischief-missed" or event.why == "an echo was not answered"
+                awaited = event.event == "mischief-missed" or event.why.startswith(AWAITED) or event.why.endswith(OWED)
                 if awaited and not self._sound(event.link, event.t - MISCHIEF_S, event.t):
                     continue  # whoever should have answered could not
                 ledger.hub(event, at)
@@ -226,6 +239,8 @@ class Oracle:
         self._judge_leaks(ledger)
         self._judge_answers(ledger)
         self._judge_taken(ledger)
+        self._judge_asked(ledger)
+        stand_in.judge(ledger.promise("within-rules"), self.rules, self._codec, self._records())
         return ledger.verdict()
 
     def _read_journal(self, ledger: Ledger, node: str, disk: FakeDisk) -> None:
@@ -332,6 +347,39 @@ class Oracle:
             if self._sound(event.link, event.t, due_s):
                 in_time = any(event.t <= at_s <= due_s for at_s in replied[event.fpid, event.link])
                 check.check(in_time, f"{event.fpid}: not replied to in time on link {event.link} of {where}")
+
+    def _judge_asked(self, ledger: Ledger) -> None:
+        """Where nothing was broken for as long as a question may take, stand-in decides after the processor was asked,
+        and nothing that it has answered.
+        """
+        check = ledger.promise("asked-first")
+        asked: dict[str, float] = {}
+        answered: dict[str, float] = {}
+        for _, now_s, event in self._events:
+            if isinstance(event, ProcessorEvent) and event.event == "asked":
+                asked.setdefault(event.fpid, now_s)
+            elif isinstance(event, ProcessorEvent) and event.event == "answered":
+                answered.setdefault(event.fpid, now_s)
+        for node, disk in self._disks.items():
+            for record in disk.records.values():
+                if record.kind in IN_ITS_STEAD:
+                    until_s = disk.when_s[record.position]
+                    fpid = log.fpid_hash(record.fpid)
+                    if self._is_well(node, until_s - ASKED_WITHIN_S, until_s):
+                        in_time = asked.get(fpid, inf) < until_s and answered.get(fpid, inf) > until_s - SLACK_S
+                        check.check(in_time, f"{fpid}: {record.kind.name} by {node}, where nothing was broken")
+
+    def _is_well(self, node: str, from_s: float, until_s: float) -> bool:
+        """Whether nothing at all was broken at this node, its lines or the processor, and nothing was switched."""
+        return not any(one == node and from_s <= at_s <= until_s for one, at_s, *_ in self._ended) and not any(
+            one.from_s <= until_s and one.until_s >= from_s and one.where.partition("/")[0] in {"", node}
+            for one in self._troubles
+        )
+
+    def _records(self) -> Iterator[tuple[str, list[Record]]]:
+        """Of each node, in order."""
+        for node, disk in self._disks.items():
+            yield node, [record for _, record in sorted(disk.records.items())]
 
     def _unanswered(self) -> set[str]:
         """Payments that stand-in's rules say nothing to."""

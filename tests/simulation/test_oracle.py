@@ -195,6 +195,19 @@ async def test_a_process_ends_at_somebodys_hands(
     assert broken(scene.finish()) == (set() if right else {"stops-rather-than-lies"})
 
 
+@pytest.mark.parametrize("sick", [True, False])
+async def test_news_may_wait_for_a_sick_disk_and_for_nothing_else(
+    scene: Scene, autojump_clock: object, *, sick: bool
+) -> None:
+    """The hub finds that out half a minute later, when the disk may be well again."""
+    scene.oracle.happened(HubEvent("connected", t=1.0, link=1, site="x", why="a"))
+    if sick:
+        scene.oracle.trouble("disk", "a", 15.0, 30.0)
+    scene.oracle.happened(HubEvent("fault", t=50.0, link=1, site="x", why="9824/972 without a 9834"))
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    assert broken(scene.finish()) == (set() if sick else {"hub-satisfied"})
+
+
 async def test_a_sick_disk_ends_a_process_and_one_that_goes_on_lies(scene: Scene, autojump_clock: object) -> None:
     await scene.write(scene.open(), Kind.STARTED, body=STARTED)
     scene.oracle.trouble("disk", "a", 0.0, 1.0)
