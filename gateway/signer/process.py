@@ -20,6 +20,8 @@ REAP_WITHIN_S = 2.0
 """How long a killed process may take to go. One that hangs inside the kernel is left to it."""
 RECEIVE_BYTES = 256 * 1024
 """Read at once: more than the results of all batches under way."""
+_BUFFER = memoryview(bytearray(RECEIVE_BYTES))
+"""Where all workers are heard: see `gateway.processor.pipe`."""
 BUFFER_BYTES = 1024 * 1024
 """Asked for the socket's buffers, so that a batch is written in one go; the system gives what it allows."""
 
@@ -76,7 +78,7 @@ class Process:
         while True:
             await trio.lowlevel.wait_readable(self._channel)
             try:
-                chunk = self._channel.recv(RECEIVE_BYTES)
+                chunk = bytes(_BUFFER[: self._channel.recv_into(_BUFFER)])
                 frames = self._splitter.feed(chunk)
             except BlockingIOError:
                 continue
