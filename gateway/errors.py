@@ -41,3 +41,7 @@ class Unavailable(GatewayError):
 
 class JournalFault(GatewayError):
     """The journal cannot be trusted to hold what we would promise."""
+
+
+class JournalFull(JournalFault):
+    """It cannot, for want of room; what it holds is sound, and with room it goes on."""

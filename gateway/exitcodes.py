@@ -6,7 +6,7 @@
 
 from enum import IntEnum
 
-from gateway.errors import ConfigurationError, JournalFault, Refusal, Unavailable
+from gateway.errors import ConfigurationError, JournalFault, JournalFull, Refusal, Unavailable
 
 
 class ExitCode(IntEnum):
@@ -30,6 +30,15 @@ class ExitCode(IntEnum):
     """A second signal ended it at once, before everything in flight was finished. Nothing durable is lost."""
 
 
+_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (JournalFull, ExitCode.UNAVAILABLE),
+    (JournalFault, ExitCode.JOURNAL),
+    (ConfigurationError, ExitCode.CONFIGURATION),
+    (Refusal, ExitCode.REFUSED),
+    (Unavailable, ExitCode.UNAVAILABLE),
+    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+)
+"""By error, the first that fits; all others are bugs."""
 _WORST_FIRST = (
     ExitCode.BUG,
     ExitCode.JOURNAL,
@@ -45,12 +54,4 @@ def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, BaseExceptionGroup):
         found = {exit_code(inner) for inner in error.exceptions}
         return next(code for code in _WORST_FIRST if code in found)
-    if isinstance(error, JournalFault):
-        return ExitCode.JOURNAL
-    if isinstance(error, ConfigurationError):
-        return ExitCode.CONFIGURATION
-    if isinstance(error, Refusal):
-        return ExitCode.REFUSED
-    if isinstance(error, Unavailable):
-        return ExitCode.UNAVAILABLE
-    return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)

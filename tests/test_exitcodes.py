@@ -7,7 +7,7 @@ import pytest
 
 from gateway import config_command, daemon
 from gateway.__main__ import main
-from gateway.errors import ConfigurationError, GatewayError, HubFault, JournalFault, Refusal, Unavailable
+from gateway.errors import ConfigurationError, GatewayError, HubFault, JournalFault, JournalFull, Refusal, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 
 
@@ -24,6 +24,7 @@ def leaves(kind: type[GatewayError]) -> list[type[GatewayError]]:
         (OSError(5, "x"), 1),
         (HubFault("x"), 1),
         (JournalFault("x"), 74),
+        (JournalFull("x"), 69),
         (ConfigurationError(["x"]), 78),
         (Refusal("x"), 75),
         (Unavailable("x"), 69),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gateway.disk import Directory, File
-from gateway.errors import JournalFault
+from gateway.errors import JournalFull
 from gateway.journal.manifest import Manifest, cursor_name, cursor_slot, read_cursor, write_manifest
 from gateway.journal.record import (
     BATCH_BYTES_MAX,
@@ -209,7 +209,7 @@ class Committer:
             while not self.next_ready and not self._given_up:
                 self.prepare()
         if not self.next_ready:
-            raise JournalFault(f"journal {self._directory.path} is full: no next segment: {self.no_next}")
+            raise JournalFull(f"journal {self._directory.path} is full: no next segment: {self.no_next}")
         if self._file is not None:
             self._file.close()
         self._file, self._next = self._next, None

@@ -14,7 +14,7 @@ import trio
 from msgspec.structs import replace
 
 from gateway.disk import RealDisk
-from gateway.errors import JournalFault, Refusal
+from gateway.errors import JournalFull, Refusal
 from gateway.journal import command
 from gateway.journal.writer import open_journal
 from tests.fakes.journal import SETTINGS, bodies, fill, running
@@ -136,7 +136,7 @@ async def test_a_file_system_that_is_really_full(small: Path) -> None:
                 count = journal.durable
                 said = said or journal.health(trio.current_time())
     assert said.startswith("no next segment: No space left on device")
-    assert caught.group_contains(JournalFault, match="is full: no next segment: No space left on device")
+    assert caught.group_contains(JournalFull, match="is full: no next segment: No space left on device")
     assert len(bodies(disk, settings)) == count
     assert count > 300
     disk.release()

@@ -14,7 +14,7 @@ import trio.testing
 from gateway import metrics, steps
 from gateway.config import JournalSettings, load
 from gateway.disk import RealDisk
-from gateway.errors import ConfigurationError, JournalFault, Unavailable
+from gateway.errors import ConfigurationError, JournalFault, JournalFull, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.writer import Journal, open_journal
 from gateway.steps import Kind
@@ -322,7 +322,7 @@ async def test_only_a_disk_full_to_the_last_byte_ends_the_process(fake: FakeDisk
             while True:
                 await fill_or_wait(journal, b"x" * 5000)
                 count = journal.durable
-    assert caught.group_contains(JournalFault, match="is full: no next segment: No space left on device")
+    assert caught.group_contains(JournalFull, match="is full: no next segment: No space left on device")
     assert count >= 20
     fake.capacity_bytes = 1 << 40
     fake.kill()

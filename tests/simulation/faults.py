@@ -43,6 +43,8 @@ async def weather(world: "World") -> None:
         await trio.sleep(world.settings.lasts_s)
         nursery.cancel_scope.cancel()
     world.stepping = 0
+    for node in world.nodes.values():
+        node.fuse = 0
 
 
 async def _again_and_again(world: "World", fault: Fault, mean_s: float, luck: random.Random) -> None:
@@ -245,6 +247,17 @@ def _at_some_step(world: "World", luck: random.Random, what: Callable[[], None])
     if not world.stepping:
         world.at_step = what
         world.stepping = luck.randrange(1, luck.choice((10, 300, 3000)))
+
+
+async def power_in_disk(world: "World", luck: random.Random) -> None:
+    """A server loses its power before one of the next things that its disk does: within a write and its sync, or while
+    the next process opens the journal.
+    """
+    node = _node(world, luck)
+    node.fuse = luck.randrange(1, luck.choice((8, 30, 200)))
+    if luck.random() < 0.4:
+        world.say(f"{node.name}: power lost")
+        node.power_off()
 
 
 async def drain(world: "World", luck: random.Random) -> None:
@@ -457,6 +470,7 @@ FAULTS: dict[str, Fault] = {
     "flipped-bit": flipped_bit,
     "kill": kill,
     "power": power,
+    "power-in-disk": power_in_disk,
     "drain": drain,
     "at-once": at_once,
     "token": token,

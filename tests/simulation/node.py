@@ -40,15 +40,19 @@ Ending = Literal["", "killed", "power", "drain", "at-once"]
 class Mount:
     """A process's view of its disk: gone when the process is."""
 
-    def __init__(self, disk: FakeDisk) -> None:
+    def __init__(self, disk: FakeDisk, operating: Callable[[], None] = lambda: None) -> None:
+        """`operating` is called before each operation."""
         self.alive = True
         self._disk = disk
+        self._operating = operating
 
     def directory(self, path: str, *, create: bool = False) -> Directory:
         self.check()
         return _Directory(self, self._disk.directory(path, create=create))
 
     def check(self) -> None:
+        if self.alive:
+            self._operating()
         if not self.alive:
             raise error(DEAD)
 
@@ -149,6 +153,8 @@ class Node:
         self.offset_ns = 0
         """How wrong its wall clock is."""
         self.up = False
+        self.fuse = 0
+        """Power is lost before its disk does so many things more, in this life or the next; 0: it is not."""
         self.lives = 0
         self.ended: list[tuple[float, ExitCode | None, Ending, str]] = []
         """When each life ended, with what, at whose hands, and, for a bug, where."""
@@ -198,22 +204,22 @@ class Node:
         """Run one process until it ends, however it does; its exit code, None when it was killed."""
         NODE.set(self)
         self.lives += 1
-        self._ending, self._mount, self.gateway = "", Mount(self.disk), None
+        self._ending, self._mount, self.gateway = "", Mount(self.disk, self._operate), None
         self._signals, self._heard = trio.open_memory_channel[int](10)
         self.over = trio.Event()
         code: ExitCode | None = None
         where = ""
-        with trio.CancelScope() as self._scope:
-            self.up = True
-            try:
+        try:
+            with trio.CancelScope() as self._scope:
+                self.up = True
                 async with trio.open_nursery() as nursery:
                     finished = await daemon.run(configuration, self._outside(nursery))
                     nursery.cancel_scope.cancel()
                 code = ExitCode.ENDED if finished else ExitCode.INTERRUPTED
-            except Exception as fault:  # noqa: BLE001 - the boundary of the process, as in gateway.__main__
-                if self._mount.alive:
-                    code = exit_code(fault)
-                    where = f"{describe(fault)} {traceback_of(fault) if code is ExitCode.BUG else ''}"
+        except Exception as fault:  # noqa: BLE001 - the boundary of the process, as in gateway.__main__
+            if self._mount.alive:
+                code = exit_code(fault)
+                where = f"{describe(fault)} {traceback_of(fault) if code is ExitCode.BUG else ''}"
         if self._mount.alive:
             self._mount.alive = False
             self._network.place(self.name).exit()
@@ -234,6 +240,13 @@ class Node:
             self._network.place(self.name).exit()
             self.disk.kill()
             self._scope.cancel()
+
+    def _operate(self) -> None:
+        if self.fuse:
+            self.fuse -= 1
+            if not self.fuse:
+                self._say(f"{self.name}: power lost in the middle of the disk's work")
+                self.power_off()
 
     def power_off(self, *, keep_nothing: bool = False) -> None:
         """Power is lost: what was not synced is gone, or by chance not. Also while no process runs."""

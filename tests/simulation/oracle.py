@@ -303,7 +303,7 @@ class Oracle:
                 continue
             sick = any(one.what == "disk" and _is_at(one, node) and one.from_s <= at_s for one in self._troubles)
             right = (
-                (code is ExitCode.JOURNAL and sick)
+                (code in {ExitCode.JOURNAL, ExitCode.UNAVAILABLE} and sick)
                 or (code is ExitCode.ENDED and hands == "drain")
                 or (code is ExitCode.INTERRUPTED and hands in {"drain", "at-once"})
                 or (code is ExitCode.ENDED and hands == "at-once")

@@ -87,7 +87,7 @@ def draw(seed: int) -> Settings:
         mean_s = {"key": 40.0, **{fault: mean for fault, mean in mean_s.items() if fault in BESIDE_KEYS}}
     else:
         mean_s.pop("key", None)
-    return Settings(
+    given = Settings(
         seed=seed,
         lasts_s=lasts_s,
         rate=luck.uniform(0.05, 0.4) if patient else luck.choice((0.5, 3.0, 10.0)),
@@ -102,6 +102,10 @@ def draw(seed: int) -> Settings:
         away_s=luck.choice((20.0, 120.0, 7200.0 if patient else 300.0)),
         wait_s=luck.choice((0.0, 0.0, 5.0, 20.0)),
     )
+    # what came later is drawn last: the luck of all before it is as it was
+    if luck.random() > quiet and "key" not in mean_s:
+        mean_s["power-in-disk"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
+    return given
 
 
 def _pair(luck: random.Random) -> dict[str, Any]:
