@@ -30,6 +30,8 @@ RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
 NOTICED_S = 15.0
 """By then both ends know that a connection broke without a word."""
+SWITCHED_BACK_S = 600.0
+"""An operator tries for so long."""
 AFTER_FAILED_SYNC_S = 5.0
 """By then a process whose sync failed has ended."""
 
@@ -431,7 +433,7 @@ async def operator(world: "World", luck: random.Random) -> None:
         try:
             await trio.sleep(_some_s(luck, 20.0))
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SWITCHED_BACK_S):
                 await _switch(node, b"timer")
 
 

@@ -5,6 +5,7 @@ settles, both gateways are drained, and `oracle` judges what hub, processor, dis
 """
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -52,6 +53,8 @@ SETTLE_S = 4 * 3600.0
 QUIET_S = 75.0
 """Nothing new for so long: it has settled. Longer than any pause between two attempts of anybody."""
 LOOK_S = 5.0
+WALL_S = 200.0
+"""A simulation may take so long by the wall's clock."""
 
 
 class Outcome(NamedTuple):
@@ -269,6 +272,13 @@ class _Lines(log.Writer):
         pass
 
 
+async def _lose_patience(scope: trio.CancelScope) -> None:
+    began = time.perf_counter()
+    while time.perf_counter() - began < WALL_S:
+        await trio.sleep(LOOK_S)
+    scope.cancel()
+
+
 async def _run(settings: Settings) -> Outcome:
     failure = ""
     async with trio.open_nursery() as nursery:
@@ -281,10 +291,14 @@ async def _run(settings: Settings) -> Outcome:
         with trio.move_on_after(60):
             while not all(node.serving for node in world.nodes.values()):  # noqa: ASYNC110 - as an operator does
                 await trio.sleep(1)
-        world.start_load()
-        await faults.weather(world)
-        world.say("all is well from here on")
-        failure = await world.settle()
+        with trio.CancelScope() as patience:
+            nursery.start_soon(_lose_patience, patience)
+            world.start_load()
+            await faults.weather(world)
+            world.say("all is well from here on")
+            failure = await world.settle()
+        if patience.cancelled_caught:
+            failure = f"no end after {WALL_S:g} s by the wall's clock"
         for node in world.nodes.values():
             node.terminate()
         for node in world.nodes.values():
