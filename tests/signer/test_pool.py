@@ -210,6 +210,20 @@ async def test_a_job_that_kills_workers_is_given_up(autojump_clock: Any, rig: An
     assert [job.error for job in jobs] == ["unavailable"]
 
 
+async def test_a_token_that_answers_one_batch_and_hangs_in_the_next_is_found_out(autojump_clock: Any, rig: Any) -> None:
+    """The time of a batch begins when its turn comes, and its end is looked after from then on."""
+    made = await rig(1)
+    made.tokens["t1"].batch_s = 0.5
+    first, second = made.submit(1), made.submit(1)
+    await trio.sleep(0.7)
+    assert [job.ok for job in (*first, *second)] == [True, False]
+    made.tokens["t1"].hang()
+    await trio.sleep(0.7)
+    assert made.states() == ["serving"], "the second has had 0.9 s of its second"
+    await trio.sleep(0.2)
+    assert made.states() == ["hung"]
+
+
 async def test_each_job_is_told_once_also_when_its_answer_comes_late(autojump_clock: Any, rig: Any) -> None:
     """An answer after the deadline changes nothing any more."""
     made = await rig(1)
