@@ -407,7 +407,7 @@ async def news(world: "World", luck: random.Random) -> None:
 async def key(world: "World", luck: random.Random) -> None:
     """The hub changes a key, well or badly."""
     spoil = luck.choice(("", "", "", "check", "wrapping"))
-    links = [link for link in world.hub.scheme.links.values() if link.receive or link.submit]
+    links = [link for link in world.hub.scheme.links.values() if (link.receive or link.submit) and not link.lost]
     if len(links) < 4:
         return  # a site that is away would not learn of it
     try:
