@@ -311,8 +311,9 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
 
     `outside`: the world that it lives in; None: this machine.
 
-    Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `JournalFault` when the journal
-    cannot be trusted any more; an ExceptionGroup around either, or around a bug of ours.
+    Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `Unavailable` when what it needs
+    to start is away or full, `JournalFault` when the journal cannot be trusted any more; an ExceptionGroup around any
+    of these, or around a bug of ours.
     """
     outside = outside or machine()
     clock, luck = outside.clock, outside.luck

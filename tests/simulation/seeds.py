@@ -13,7 +13,7 @@ from tests.simulation import canaries, world
 from tests.simulation.settings import draw
 
 HASH = re.compile(r"\b[0-9a-f]{16}\b")
-SEED_WITHIN_S = 600
+SEED_WITHIN_S = 900
 """A simulation in which time stands still has no end by itself (see `world.WALL_S`)."""
 
 

@@ -4,7 +4,6 @@ import random
 from math import exp
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 from gateway.config import Group
@@ -120,9 +119,3 @@ def _pair(luck: random.Random) -> dict[str, Any]:
     deadlines = {"stand_in_after_s": luck.choice((2.0, 5.0)), "reply_within_s": 9.0, "hub_patience_s": 10.0}
     submit = {"answer_within_s": luck.choice((4.0, 16.0)), "repeat_for_s": luck.choice((20.0, 120.0, 600.0))}
     return {"deadlines": deadlines, "stand_in": stand_in, "submit": submit}
-
-
-def without(settings: Settings, *faults: str) -> Settings:
-    """The same without these faults; without any when none is named."""
-    mean_s = {name: mean for name, mean in settings.mean_s.items() if faults and name not in faults}
-    return msgspec.structs.replace(settings, mean_s=mean_s)
