@@ -165,7 +165,7 @@ class Play:
     async def suspended(self) -> None:
         """News."""
         await self._it.hub("usm", everywhere=True, function="972", fields={"67": "01", "100": SIMULATED.institution})
-        self._say("news (972): the other bank is suspended, payments to it are declined here")
+        self._say("news (972): the other bank is suspended, payments to it are not taken")
 
     async def available(self) -> None:
         """Better news."""
