@@ -2,8 +2,8 @@
 
 Every payment that the processor submitted ends in exactly one *account*:
 
-* accepted, qualified, refused: it is settled, by the hub's answer; declined here: every attempt to submit it got a 503,
-  at least one of them because the scheme had told the gateway that it would refuse the payment;
+* accepted, qualified, refused: it is settled, by the hub's answer; declined by news: every attempt to submit it got a
+  503, at least one of them because the scheme had told the gateway that it would refuse the payment;
 * unknown: it may have left and nobody said what became of it; unsent: it surely never left;
 * not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response (or a 504, by
   which the gateway says that it does not know), and neither a journal nor the hub knows it.
@@ -21,7 +21,7 @@ from loadtest.entries import HubEvent, JournalEvent, ProcessorEvent
 from loadtest.promises import Promises, listed
 
 ACCOUNTS = (
-    "accepted", "qualified", "refused", "declined here", "unknown", "unsent", "not taken", "invalid", "unreached",
+    "accepted", "qualified", "refused", "declined by news", "unknown", "unsent", "not taken", "invalid", "unreached",
     "lost",
 )  # fmt: skip
 
@@ -338,7 +338,7 @@ def _account_of(payment: _Payment) -> tuple[str, str]:
         account = "invalid" if all(400 <= status < 500 for status in said) else "lost"
         return account, f"answered with {listed(statuses)}, and in no journal"
     if statuses == {503}:
-        return ("declined here" if any(attempt.code for attempt in payment.tries) else "not taken"), ""
+        return ("declined by news" if any(attempt.code for attempt in payment.tries) else "not taken"), ""
     return "unreached", ""
 
 

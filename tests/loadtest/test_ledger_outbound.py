@@ -282,16 +282,16 @@ BROKEN: dict[str, tuple[Books, set[str]]] = {
         {"settled-as-answered"},
     ),
     "settled by the wrong one": (story("a", 1, "0000", by="hub"), {"settled-as-answered"}),
-    "declined here, and recorded all the same": (
+    "declined by news, and recorded all the same": (
         [*declined_here("a", 1), J(3, "SUBMITTED", "a"), J(4, "UNSENT", "a"),
          P("noticed", "a", position=4, kind="UNSENT"), J(5, "TOLD", told=4)],
         {"refused-means-nothing"},
     ),
-    "declined here without any news": (
+    "declined by news without any news": (
         [J(1, "STARTED"), *without(declined_here("a", 2), lambda event: event == H("usm", code="971"))],
         {"declined-by-news"},
     ),
-    "declined here after news that is in no journal": (
+    "declined by news after news that is in no journal": (
         [J(1, "STARTED"), H("usm", code="971"), P("submitting", "a"), P("submitted", "a", "9943", status=503)],
         {"declined-by-news"},
     ),

@@ -51,7 +51,7 @@ def test_the_demo_balances_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "The ledger balances." in said
     assert "The demo went as it should." in said
     assert "key changes so far: 1" in said
-    for what in ("stood in", "reversed", "kill -9 of the gateway", "accepted", "declined here", "news acknowledged"):
+    for what in ("stood in", "reversed", "kill -9 of the gateway", "accepted", "declined-by-news", "news acknowledged"):
         assert what in said
     assert list(tmp_path.iterdir()) == []
     assert list(processes_of(tmp_path)) == []

@@ -148,7 +148,7 @@ async def test_what_the_schemes_news_forbids_is_declined_here(worlds: Worlds) ->
         await until(declined)
         verdict = await end(it)
     assert verdict.outbound["accepted"] > 0
-    assert verdict.outbound["declined here"] > 0
+    assert verdict.outbound["declined by news"] > 0
 
 
 async def test_refusals_and_qualified_accepts_of_the_receiver_are_told(worlds: Worlds) -> None:
