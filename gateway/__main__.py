@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="run one gateway process",
         description="Run one gateway process until SIGTERM (drains) or a second one (ends at once).",
     )
-    run.add_argument("--config", required=True, metavar="FILE", help="the configuration, TOML")
+    run.add_argument(
+        "--config", required=True, action="append", metavar="FILE",
+        help="the configuration, TOML; again for what lies in another file, each table in one of them",
+    )  # fmt: skip
     run.set_defaults(run=_run)
     for command in (config_command, journal_command, decode):
         command.add_parser(commands)
@@ -52,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from gateway import config, log
 
     try:
-        configuration = config.load(arguments.config)
+        configuration = config.load(*arguments.config)
     except ConfigurationError as error:
         sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
         return ExitCode.CONFIGURATION

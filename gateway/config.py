@@ -2,7 +2,7 @@
 
 `pair` is what both sites must share; `node` is this process's own. Every field says its unit and its meaning here,
 where it is declared; limits are in the types. What the public protocol note calls likely or unknown is here or in the
-field table, never in code. `fps-gateway config example` prints all of it as a file to start from.
+field table, never in code. `fps-gateway config example` prints all of it as a file to start from, or each half.
 """
 
 import difflib
@@ -12,12 +12,13 @@ import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
+from gateway.written import first_line_of, is_of, line_of, lines_of
 
 Seconds = Annotated[float, Meta(ge=0.001, le=86400 * 30)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -455,15 +456,55 @@ Mistake = tuple[str, str]
 """A dotted key, and what is wrong there."""
 
 
-def load(path: str | Path) -> Configuration:
-    """Read and check the file. Raises `ConfigurationError` with every mistake, each with file, line and key."""
-    path = Path(path)
+class _File(NamedTuple):
+    """One file of a configuration, read."""
+
+    path: Path
+    raw: dict[str, Any]
+    lines: dict[str, int]
+    """Key → where it is written."""
+
+    def mistake(self, line: int, key: str, what: str) -> str:
+        return f"{self.path}:{line}: {key}: {what}"
+
+
+def load(first: str | Path, *others: str | Path) -> Configuration:
+    """Read and check the files, as one: what both sites share may lie in a file of its own, which they can compare.
+
+    A top-level table (`pair`, `node`) stands in one of them only. Raises `ConfigurationError` with every mistake, each
+    with its own file, line and key.
+    """
+    files, unread = list[_File](), list[str]()
+    for path in (first, *others):
+        try:
+            files.append(_read(Path(path)))
+        except ConfigurationError as error:
+            unread += error.mistakes
+    if unread:
+        raise ConfigurationError(unread)
+    raw: dict[str, Any] = {}
+    holder: dict[str, Path] = {}
+    twice: list[str] = []
+    for file in files:
+        for name, value in file.raw.items():
+            if name in raw:
+                what = f"stands in {holder[name]} already"
+                twice.append(file.mistake(first_line_of(file.lines, name), name, what))
+            else:
+                raw[name], holder[name] = value, file.path
+    mistakes = list(_mistakes_in(raw))
+    if twice or mistakes:
+        raise ConfigurationError([*_placed(mistakes, files), *twice])
+    return msgspec.convert(raw, Configuration)
+
+
+def _read(path: Path) -> _File:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.__class__.__name__}"]) from error
     try:
-        raw = tomllib.loads(text)
+        return _File(path, tomllib.loads(text), lines_of(text))
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).partition(" (at ")
         number = re.search(r"line (\d+)", place)
@@ -471,21 +512,34 @@ def load(path: str | Path) -> Configuration:
         raise ConfigurationError([f"{path}:{line}: not TOML: {what}"]) from error
     except (ValueError, RecursionError) as error:  # of Python's own, which names no place
         raise ConfigurationError([f"{path}:1: not TOML: {BEYOND_PYTHON}"]) from error
+
+
+def _mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
     mistakes = list(_check_struct(Configuration, raw, ""))
+    yield from mistakes
     if not mistakes:
         configuration = msgspec.convert(raw, Configuration)
-        mistakes += [*_check_pair(configuration.pair), *_check_node(configuration.node), *_check_both(configuration)]
-        if not mistakes:
-            return configuration
-    else:
-        # the half that is right in itself still has to fit together: one mistake does not hide the next
-        wrong = {key.partition(".")[0] for key, _ in mistakes}
-        if "pair" not in wrong:
-            mistakes += _check_pair(msgspec.convert(raw.get("pair", {}), Pair))
-        if "node" not in wrong:
-            mistakes += _check_node(msgspec.convert(raw["node"], Node))
-    places = [(_line_of(text, key), key, what) for key, what in mistakes]
-    raise ConfigurationError([f"{path}:{line}: {key}: {what}" for line, key, what in sorted(places)])
+        yield from _check_pair(configuration.pair)
+        yield from _check_node(configuration.node)
+        yield from _check_both(configuration)
+        return
+    # the half that is right in itself still has to fit together: one mistake does not hide the next
+    wrong = {key.partition(".")[0] for key, _ in mistakes}
+    if "pair" not in wrong:
+        yield from _check_pair(msgspec.convert(raw.get("pair", {}), Pair))
+    if "node" not in wrong:
+        yield from _check_node(msgspec.convert(raw["node"], Node))
+
+
+def _placed(mistakes: list[Mistake], files: list[_File]) -> Iterator[str]:
+    """Say each mistake with its place, in the order of files and lines; what stands nowhere is the first file's."""
+    places = []
+    for key, what in mistakes:
+        owners = (number for number, file in enumerate(files) if any(is_of(key, name) for name in file.raw))
+        number = next(owners, 0)
+        places.append((number, line_of(files[number].lines, key), key, what))
+    for number, line, key, what in sorted(places):
+        yield files[number].mistake(line, key, what)
 
 
 def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
@@ -687,28 +741,3 @@ def _ordered(place: str, of: Struct, small: str, large: str, *, strictly: bool =
 
 def _join(place: str, name: str) -> str:
     return f"{place}.{name}" if place else name
-
-
-def _line_of(text: str, key: str) -> int:
-    """The line of a dotted key, or of the nearest table above it that is written; 1 when none is."""
-    written: dict[str, int] = {}
-    table, latest = "", dict[str, int]()
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            name = re.sub(r"\s*\.\s*", ".", stripped.strip("[").partition("]")[0].strip())
-            # a table below the latest of an array of tables: [node.hub.tls] belongs to node.hub[n]
-            for array, index in latest.items():
-                if name.startswith(array + "."):
-                    name = f"{array}[{index}]{name[len(array) :]}"
-            if stripped.startswith("[["):
-                written.setdefault(name, number)
-                latest[name] = latest.get(name, -1) + 1
-                name = f"{name}[{latest[name]}]"
-            table = name
-            written.setdefault(table, number)
-        elif "=" in stripped and not stripped.startswith("#"):
-            written.setdefault(_join(table, stripped.partition("=")[0].strip()), number)
-    while key and key not in written:
-        key = key[: max(key.rfind("."), key.rfind("["), 0)]
-    return written.get(key, 1)

@@ -27,6 +27,9 @@ from gateway.wire import meanings
 
 WIDTH = 100
 
+HALVES = {"node": "What is one gateway process's own", "pair": "What both sites share"}
+"""The tables of a configuration, each of which may be a file of its own."""
+
 EXAMPLES: dict[str, Any] = {
     "node.name": "sip-a",
     "node.hub": [
@@ -60,27 +63,30 @@ EXAMPLES: dict[str, Any] = {
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `config check FILE` and `config example` to the command line."""
+    """Add `config check FILE ...` and `config example [pair | node]` to the command line."""
     parser = subparsers.add_parser("config", help="check a configuration, or print an example of one")
     commands = parser.add_subparsers(dest="config_command", required=True, metavar="check | example")
     checking = commands.add_parser("check", help="say every mistake in FILE; exit code 78 when there are any")
-    checking.add_argument("file", metavar="FILE")
-    commands.add_parser("example", help="print a configuration that documents every setting")
+    checking.add_argument("files", metavar="FILE", nargs="+", help="what `run` is given as --config, all of it")
+    printing = commands.add_parser("example", help="print a configuration that documents every setting")
+    printing.add_argument(
+        "half", choices=sorted(HALVES), nargs="?", help="what both sites share, or a node's own; both"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what `add_parser` offers; returns the exit code."""
     if arguments.config_command == "check":
-        return check(arguments.file)
-    sys.stdout.write(example())
+        return check(*arguments.files)
+    sys.stdout.write(example(arguments.half))
     return ExitCode.ENDED
 
 
-def check(path: str | Path) -> int:
+def check(first: str | Path, *others: str | Path) -> int:
     """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
     try:
-        configuration = config.load(path)
+        configuration = config.load(first, *others)
         standin.check(configuration.pair, field_table.load(configuration.pair.wire.field_table).types)
         meanings.load(configuration.pair.wire.usm_table)
     except ConfigurationError as error:
@@ -135,16 +141,19 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
         yield "node.journal.dir: no such directory here"
 
 
-def example() -> str:
-    """Return a configuration file that loads without mistakes and documents every setting."""
+def example(half: str | None = None) -> str:
+    """Return a configuration that documents every setting: one file without mistakes, or the half of it for a file."""
+    what = HALVES[half] if half else "The configuration of one gateway process"
+    command = " ".join(["fps-gateway config example", *([half] if half else [])])
     lines = [
-        "# The configuration of one gateway process. Printed by `fps-gateway config example`.",
+        *_comment(f"{what}. Printed by `{command}`."),
         "#",
         *_comment("Lines that begin with # and no space are settings at their default; take the # away to change one."),
         *_comment("In brackets: what is allowed. Names that end in _s are seconds, _bytes bytes, _days days."),
-        "",
-        *_table(config.Configuration, "", EXAMPLES),
     ]
+    for field in msgspec.structs.fields(config.Configuration):
+        if half in {field.name, None}:
+            lines += _inner(field, field.name, EXAMPLES)
     return "\n".join(lines) + "\n"
 
 
@@ -161,23 +170,28 @@ def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool 
         value = given.get(here, given.get(field.name)) if field.required else _default(field)
         yield f"{'' if live and field.required else '#'}{field.name} = {_toml(value)}"
     for field, here in tables:
-        inner = config.struct_in(field.type)
-        assert inner is not None
-        inner_live = live and (field.required or field.default is not None)
-        hash_sign = "" if inner_live else "#"
+        yield from _inner(field, here, given, live=live)
+
+
+def _inner(field: msgspec.structs.FieldInfo, here: str, given: dict[str, Any], *, live: bool = True) -> Iterator[str]:
+    """Print the table, or the tables, that a field stands for."""
+    inner = config.struct_in(field.type)
+    assert inner is not None
+    inner_live = live and (field.required or field.default is not None)
+    hash_sign = "" if inner_live else "#"
+    yield ""
+    yield from _comment(inner.__doc__ or "")
+    if not config.is_many(field.type):
+        yield f"{hash_sign}[{here}]"
+        yield from _table(inner, here, given, live=inner_live)
+        return
+    first, *others = given[here]
+    yield f"[[{here}]]"
+    yield from _table(inner, here, {**given, **first})
+    for other in others:
         yield ""
-        yield from _comment(inner.__doc__ or "")
-        if not config.is_many(field.type):
-            yield f"{hash_sign}[{here}]"
-            yield from _table(inner, here, given, live=inner_live)
-            continue
-        first, *others = given[here]
         yield f"[[{here}]]"
-        yield from _table(inner, here, {**given, **first})
-        for other in others:
-            yield ""
-            yield f"[[{here}]]"
-            yield from (f"{name} = {_toml(value)}" for name, value in other.items())
+        yield from (f"{name} = {_toml(value)}" for name, value in other.items())
 
 
 def docstrings() -> dict[str, dict[str, str]]:

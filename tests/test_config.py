@@ -86,164 +86,223 @@ def test_it_cannot_be_changed(load: Load) -> None:
         loaded.node.name = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "mistake"),
-    [
-        # one field
-        ('name = "sip-a"', 'name = ""', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
-        ('name = "sip-a"', 'name = "a\\n"', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
-        ('name = "sip-a"\n', "", "1: node.name: is missing"),
-        ("port = 8302", "port = 0", "13: node.hub[1].port: Expected `int` >= 1"),
-        ("port = 8302", 'port = "8302"', "13: node.hub[1].port: Expected `int`, got `str`"),
-        ("port = 8302\n", "", "10: node.hub[1].port: is missing"),
-        ('"127.0.0.1"', '""', "7: node.hub[0].host: Expected `str` of length >= 1"),
-        ("= 5", "= nan", "31: pair.deadlines.stand_in_after_s: Expected `float` >= 0.001"),
-        ("= 5", "= inf", "31: pair.deadlines.stand_in_after_s: Expected `float` <= 2592000.0"),
-        ("= 5", "= true", "31: pair.deadlines.stand_in_after_s: Expected `float`, got `bool`"),
-        ('"sip"', '"SIP"', "28: pair.group: Invalid enum value 'SIP'"),
+MISTAKES = [
+    # one field
+    ('name = "sip-a"', 'name = ""', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
+    ('name = "sip-a"', 'name = "a\\n"', "2: node.name: Expected `str` matching regex '^[A-Za-z0-9_.-]{1,40}\\\\Z'"),
+    ('name = "sip-a"\n', "", "1: node.name: is missing"),
+    ("port = 8302", "port = 0", "13: node.hub[1].port: Expected `int` >= 1"),
+    ("port = 8302", 'port = "8302"', "13: node.hub[1].port: Expected `int`, got `str`"),
+    ("port = 8302\n", "", "10: node.hub[1].port: is missing"),
+    ('"127.0.0.1"', '""', "7: node.hub[0].host: Expected `str` of length >= 1"),
+    ("= 5", "= nan", "31: pair.deadlines.stand_in_after_s: Expected `float` >= 0.001"),
+    ("= 5", "= inf", "31: pair.deadlines.stand_in_after_s: Expected `float` <= 2592000.0"),
+    ("= 5", "= true", "31: pair.deadlines.stand_in_after_s: Expected `float`, got `bool`"),
+    ('"sip"', '"SIP"', "28: pair.group: Invalid enum value 'SIP'"),
+    (
+        'group = "sip"',
+        'reversed_code = "0000"',
+        "28: pair.reversed_code: Expected `str` matching regex '^1[0-9]{3}\\\\Z'",
+    ),
+    # a name that is not known, and what may have been meant
+    ("drain_s", "drain", "3: node.drain: is not known here; drain_s?"),
+    ("[pair.deadlines]", "[pair.deadline]", "30: pair.deadline: is not known here; deadlines?"),
+    ("[pair]", "[xyz]", "27: xyz: is not known here"),
+    (
+        '"journal"',
+        '"journal"\nwaiting_bytes_max = 1048575',
+        "23: node.journal.waiting_bytes_max: Expected `int` >= 1048576",
+    ),
+    # a table
+    ("[pair.deadlines]\nstand_in_after_s", "deadlines", "30: pair.deadlines: must be a table"),
+    ("[[node.token]]", "[node.token]", "15: node.token: must be one or more [[node.token]] tables"),
+    # what no field knows alone
+    ("= 5", "= 9", "31: pair.deadlines.stand_in_after_s: 9 s must be less than reply_within_s, which is 9 s"),
+    (
+        "= 5",
+        "= 5\nreply_within_s = 10",
+        "32: pair.deadlines.reply_within_s: 10 s must be less than hub_patience_s, which is 10 s",
+    ),
+    (
+        "= 5",
+        "= 5\nhub_patience_s = 16",
+        "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
+    ),
+    (
+        "",
+        "[pair.keys]\noverlap_s = 8.9",
         (
-            'group = "sip"',
-            'reversed_code = "0000"',
-            "28: pair.reversed_code: Expected `str` matching regex '^1[0-9]{3}\\\\Z'",
+            "33: pair.keys.overlap_s: 8.9 s must not be less than pair.deadlines.reply_within_s, which is 9 s: a"
+            " reply that waits would lose its key"
         ),
-        # a name that is not known, and what may have been meant
-        ("drain_s", "drain", "3: node.drain: is not known here; drain_s?"),
-        ("[pair.deadlines]", "[pair.deadline]", "30: pair.deadline: is not known here; deadlines?"),
-        ("[pair]", "[xyz]", "27: xyz: is not known here"),
+    ),
+    (
+        "= 5",
+        "= 5\ndecline_after_s = 9",
+        "32: pair.deadlines.decline_after_s: 9 s must be less than reply_within_s, which is 9 s",
+    ),
+    (
+        "= 5",
+        "= 5\ndecline_after_s = 4.9",
+        "32: pair.deadlines.decline_after_s: 4.9 s must not be less than stand_in_after_s, which is 5 s",
+    ),
+    (
+        "= 12.0",
+        "= 7.9",
+        "3: node.drain_s: 7.9 s must not be less than pair.deadlines.decline_after_s, which comes to 8 s",
+    ),
+    (
+        "",
+        "[pair.stand_in]\namount_max = 11\ndaily_total_max = 10",
         (
-            '"journal"',
-            '"journal"\nwaiting_bytes_max = 1048575',
-            "23: node.journal.waiting_bytes_max: Expected `int` >= 1048576",
+            "33: pair.stand_in.amount_max: 11 must not exceed daily_total_max, which is 10: such an amount is never"
+            " accepted"
         ),
-        # a table
-        ("[pair.deadlines]\nstand_in_after_s", "deadlines", "30: pair.deadlines: must be a table"),
-        ("[[node.token]]", "[node.token]", "15: node.token: must be one or more [[node.token]] tables"),
-        # what no field knows alone
-        ("= 5", "= 9", "31: pair.deadlines.stand_in_after_s: 9 s must be less than reply_within_s, which is 9 s"),
+    ),
+    (
+        "",
+        "[pair.stand_in]\npayment_types = ['10', '10']",
+        "33: pair.stand_in.payment_types[1]: is there already",
+    ),
+    (
+        "",
+        "[pair.stand_in]\nsort_codes = ['0400', '04']",
+        "33: pair.stand_in.sort_codes[0]: is covered by sort_codes[1] already",
+    ),
+    (
+        "",
+        "[pair.stand_in]\nsort_codes = ['04', '04']",
+        "33: pair.stand_in.sort_codes[1]: is covered by sort_codes[0] already",
+    ),
+    ("", "[pair.stand_in]\nmode = 'off'", "33: pair.stand_in.mode: Invalid enum value 'off'"),
+    ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
+    (
+        '"journal"',
+        '"journal"\nretention_days = 11.9',
         (
-            "= 5",
-            "= 5\nreply_within_s = 10",
-            "32: pair.deadlines.reply_within_s: 10 s must be less than hub_patience_s, which is 10 s",
+            "23: node.journal.retention_days: 11.9 must be at least 12 for pair.business_days, which is 7:"
+            " a restart would forget FPIDs"
         ),
+    ),
+    (
+        '"journal"',
+        '"journal"\nwaiting_bytes_max = 2000000',
         (
-            "= 5",
-            "= 5\nhub_patience_s = 16",
-            "32: pair.deadlines.hub_patience_s: 16 s must be less than sender_answer_s, which is 15 s",
+            "23: node.journal.waiting_bytes_max: 2000000 must be at least 2048 for each of node.payments_max,"
+            " which is 50000: a disk that hangs must not end us"
         ),
-        (
-            "",
-            "[pair.keys]\noverlap_s = 8.9",
-            (
-                "33: pair.keys.overlap_s: 8.9 s must not be less than pair.deadlines.reply_within_s, which is 9 s: a"
-                " reply that waits would lose its key"
-            ),
-        ),
-        (
-            "= 5",
-            "= 5\ndecline_after_s = 9",
-            "32: pair.deadlines.decline_after_s: 9 s must be less than reply_within_s, which is 9 s",
-        ),
-        (
-            "= 5",
-            "= 5\ndecline_after_s = 4.9",
-            "32: pair.deadlines.decline_after_s: 4.9 s must not be less than stand_in_after_s, which is 5 s",
-        ),
-        (
-            "= 12.0",
-            "= 7.9",
-            "3: node.drain_s: 7.9 s must not be less than pair.deadlines.decline_after_s, which comes to 8 s",
-        ),
-        (
-            "",
-            "[pair.stand_in]\namount_max = 11\ndaily_total_max = 10",
-            (
-                "33: pair.stand_in.amount_max: 11 must not exceed daily_total_max, which is 10: such an amount is never"
-                " accepted"
-            ),
-        ),
-        (
-            "",
-            "[pair.stand_in]\npayment_types = ['10', '10']",
-            "33: pair.stand_in.payment_types[1]: is there already",
-        ),
-        (
-            "",
-            "[pair.stand_in]\nsort_codes = ['0400', '04']",
-            "33: pair.stand_in.sort_codes[0]: is covered by sort_codes[1] already",
-        ),
-        (
-            "",
-            "[pair.stand_in]\nsort_codes = ['04', '04']",
-            "33: pair.stand_in.sort_codes[1]: is covered by sort_codes[0] already",
-        ),
-        ("", "[pair.stand_in]\nmode = 'off'", "33: pair.stand_in.mode: Invalid enum value 'off'"),
-        ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
-        (
-            '"journal"',
-            '"journal"\nretention_days = 11.9',
-            (
-                "23: node.journal.retention_days: 11.9 must be at least 12 for pair.business_days, which is 7:"
-                " a restart would forget FPIDs"
-            ),
-        ),
-        (
-            '"journal"',
-            '"journal"\nwaiting_bytes_max = 2000000',
-            (
-                "23: node.journal.waiting_bytes_max: 2000000 must be at least 2048 for each of node.payments_max,"
-                " which is 50000: a disk that hangs must not end us"
-            ),
-        ),
-        ('"hub-2"', '"hub-1"', "11: node.hub[1].name: names another one already"),
-        (
-            "port = 8302",
-            "port = 8302\nreconnect_s = 20",
-            "14: node.hub[1].reconnect_s: 20 s must not exceed reconnect_max_s, which is 15 s",
-        ),
-        (
-            '8080"',
-            '8080"\ntell_pause_s = 31',
-            "26: node.processor.tell_pause_s: 31 s must not exceed tell_pause_max_s, which is 30 s",
-        ),
-        (
-            "",
-            "[pair.session]\nretry_s = 31",
-            "33: pair.session.retry_s: 31 s must not exceed retry_max_s, which is 30 s",
-        ),
-        (
-            "",
-            "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
-            "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
-        ),
-        (
-            "",
-            "[pair.wire]\nheader_bytes = 2\nheader_inclusive = true\nframe_bytes_max = 65534",
-            "35: pair.wire.frame_bytes_max: 65536 does not fit into a header of 2 bytes",
-        ),
-        ("", "[pair.wire]\nfield_table = 'none.toml'", "33: pair.wire.field_table: no such file"),
-        (
-            "",
-            "[node.hub.tls]\nca_file = 'a'\nkey_file = 'k'",
-            "32: node.hub[1].tls: certificate_file and key_file belong together: give both or neither",
-        ),
-        ("", "[node.processor.tls]\nca_file = 'a'", "32: node.processor.tls: is given, but the url says http"),
-        ("", "[pair.wire]\nusm_table = 'none.toml'", "33: pair.wire.usm_table: no such file"),
-        (
-            "",
-            "[node.peers]\nsip-b = 'http://127.0.0.1:1'\n[node.peer_tls]\nca_file = 'a'",
-            "34: node.peer_tls: is given, but a url of node.peers says http",
-        ),
-        (
-            "",
-            "[node.peer_tls]\nca_file = 'a'\nkey_file = 'k'",
-            "32: node.peer_tls: certificate_file and key_file belong together: give both or neither",
-        ),
-    ],
-)
+    ),
+    ('"hub-2"', '"hub-1"', "11: node.hub[1].name: names another one already"),
+    (
+        "port = 8302",
+        "port = 8302\nreconnect_s = 20",
+        "14: node.hub[1].reconnect_s: 20 s must not exceed reconnect_max_s, which is 15 s",
+    ),
+    (
+        '8080"',
+        '8080"\ntell_pause_s = 31',
+        "26: node.processor.tell_pause_s: 31 s must not exceed tell_pause_max_s, which is 30 s",
+    ),
+    (
+        "",
+        "[pair.session]\nretry_s = 31",
+        "33: pair.session.retry_s: 31 s must not exceed retry_max_s, which is 30 s",
+    ),
+    (
+        "",
+        "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
+        "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
+    ),
+    (
+        "",
+        "[pair.wire]\nheader_bytes = 2\nheader_inclusive = true\nframe_bytes_max = 65534",
+        "35: pair.wire.frame_bytes_max: 65536 does not fit into a header of 2 bytes",
+    ),
+    ("", "[pair.wire]\nfield_table = 'none.toml'", "33: pair.wire.field_table: no such file"),
+    (
+        "",
+        "[node.hub.tls]\nca_file = 'a'\nkey_file = 'k'",
+        "32: node.hub[1].tls: certificate_file and key_file belong together: give both or neither",
+    ),
+    ("", "[node.processor.tls]\nca_file = 'a'", "32: node.processor.tls: is given, but the url says http"),
+    ("", "[pair.wire]\nusm_table = 'none.toml'", "33: pair.wire.usm_table: no such file"),
+    (
+        "",
+        "[node.peers]\nsip-b = 'http://127.0.0.1:1'\n[node.peer_tls]\nca_file = 'a'",
+        "34: node.peer_tls: is given, but a url of node.peers says http",
+    ),
+    (
+        "",
+        "[node.peer_tls]\nca_file = 'a'\nkey_file = 'k'",
+        "32: node.peer_tls: certificate_file and key_file belong together: give both or neither",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "mistake"), MISTAKES)
 def test_a_mistake(load: Load, old: str, new: str, mistake: str) -> None:
     """A mistake is named with its line, its key and what is wrong."""
     assert old in GOOD
     assert mistakes_of(load, GOOD.replace(old, new, 1) if old else GOOD + new) == [mistake]
+
+
+def in_two(text: str) -> tuple[str, str]:
+    """A text as two: the node's own, which comes first in it, and the rest."""
+    node, pair, rest = text.partition("[pair")
+    return node, pair + rest
+
+
+@pytest.mark.parametrize(("old", "new", "mistake"), [case for case in MISTAKES if not case[1].startswith("[node")])
+def test_a_mistake_in_one_of_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, mistake: str
+) -> None:
+    """With the pair in a file of its own a mistake is the same, and names its own file and the line in that."""
+    monkeypatch.chdir(tmp_path)
+    node, pair = in_two(GOOD.replace(old, new, 1) if old else GOOD + new)
+    Path("node.toml").write_text(node, encoding="utf-8")
+    Path("pair.toml").write_text(pair, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        config.load("node.toml", "pair.toml")
+    line, _, said = mistake.partition(":")
+    before = node.count("\n")
+    expected = f"node.toml:{line}" if int(line) <= before else f"pair.toml:{int(line) - before}"
+    assert raised.value.mistakes == [f"{expected}:{said}"]
+
+
+def test_two_files_are_one_configuration(load: Load, tmp_path: Path) -> None:
+    """The pair in a file of its own: the same configuration in either order, with the same fingerprint."""
+    node, pair = in_two(GOOD)
+    (tmp_path / "node.toml").write_text(node, encoding="utf-8")
+    (tmp_path / "pair.toml").write_text(pair, encoding="utf-8")
+    whole = load(GOOD)
+    assert config.load("node.toml", "pair.toml") == config.load("pair.toml", "node.toml") == whole
+    assert config.load("pair.toml", "node.toml").fingerprint() == whole.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mistakes"),
+    [
+        (GOOD, "\n[pair]\n", ["b.toml:2: pair: stands in a.toml already"]),
+        (GOOD, "# no more than a part of it\n[pair.mac]\n", ["b.toml:2: pair: stands in a.toml already"]),
+        (
+            GOOD,
+            "x = 1\npair.group = 'sip'",
+            ["b.toml:1: x: is not known here", "b.toml:2: pair: stands in a.toml already"],
+        ),
+        ("[pair]\nx = 1\n", "", ["a.toml:1: node: is missing", "a.toml:2: pair.x: is not known here"]),
+        ("x = ", GOOD + "y = ", ["a.toml:1: not TOML: Invalid value", "b.toml:32: not TOML: Invalid value"]),
+    ],
+)
+def test_files_that_do_not_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str, mistakes: list[str]
+) -> None:
+    """A table stands in one file only; what all lack is said of the first; each that is no TOML is named."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(first, encoding="utf-8")
+    Path("b.toml").write_text(second, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        config.load("a.toml", "b.toml")
+    assert raised.value.mistakes == mistakes
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,35 @@ def test_print_the_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == EXAMPLE
 
 
+def test_each_half_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`config example pair` and `config example node`: together they are the whole, and say nothing twice."""
+    halves = []
+    for half in ("pair", "node"):
+        assert run("example", half) == ExitCode.ENDED
+        text = capsys.readouterr().out
+        assert text.startswith("# What ")
+        assert f"`fps-gateway config example {half}`" in text
+        halves.append(tmp_path / f"{half}.toml")
+        halves[-1].write_text(text, encoding="utf-8")
+    whole = tmp_path / "whole.toml"
+    whole.write_text(EXAMPLE, encoding="utf-8")
+    assert config.load(*halves) == config.load(whole)
+    settings = [re.findall(r"(?m)^#?[a-z_]+ = .*$", path.read_text()) for path in (*halves, whole)]
+    assert sorted(settings[0] + settings[1]) == sorted(settings[2])
+
+
+def test_check_takes_what_run_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several files are checked as one; a mistake in either names that one."""
+    pair, node = tmp_path / "pair.toml", tmp_path / "node.toml"
+    pair.write_text(config_command.example("pair"), encoding="utf-8")
+    node.write_text(config_command.example("node"), encoding="utf-8")
+    assert run("check", str(pair), str(node)) == ExitCode.ENDED
+    assert config.load(pair, node).fingerprint() in capsys.readouterr().out
+    pair.write_text(pair.read_text().replace('#group = "sip"', 'group = "xyz"'), encoding="utf-8")
+    assert run("check", str(pair), str(node)) == ExitCode.CONFIGURATION
+    assert re.match(rf"{re.escape(str(pair))}:\d+: pair\.group: ", capsys.readouterr().err)
+
+
 def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A configuration without mistakes is summed up: who, which deadlines, which fingerprint."""
     text = example.read_text().replace("/var/lib/fps-gateway/sip/journal", str(tmp_path))

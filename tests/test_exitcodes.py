@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import config_command, daemon
+from gateway import config, config_command, daemon
 from gateway.__main__ import main
 from gateway.errors import ConfigurationError, GatewayError, HubFault, JournalFault, JournalFull, Refusal, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
@@ -80,13 +80,15 @@ def test_whatever_ends_the_process_is_said_in_its_last_line(
 ) -> None:
     """Ours in full, others by their class; of a bug also where it is, by file and line."""
 
-    async def run(_configuration: object) -> bool:
+    async def run(configuration: config.Configuration) -> bool:
+        assert configuration.node.name == "sip-a"
         raise error
 
     monkeypatch.setattr(daemon, "run", run)
-    settings = tmp_path / "gateway.toml"
-    settings.write_text(config_command.example(), encoding="utf-8")
-    assert main(["run", "--config", str(settings)]) == code
+    files = [tmp_path / f"{half}.toml" for half in ("pair", "node")]
+    for file in files:
+        file.write_text(config_command.example(file.stem), encoding="utf-8")
+    assert main(["run", "--config", str(files[0]), "--config", str(files[1])]) == code
     line = msgspec.json.decode(capfd.readouterr().out.splitlines()[-1])
     said = error.__class__.__name__ if isinstance(error, KeyError) else str(error)
     assert (line["level"], line["event"], line["error"], line["exit_code"]) == ("critical", "ended", said, code)
