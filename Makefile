@@ -121,7 +121,8 @@ machine:
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 		{ echo "$(PYTHON) is older than 3.11: choose another with PYTHON=…" >&2; exit 1; }
 
-# Tests mount file systems of their own, where root runs them. What cannot be had fails nothing: they are skipped and say so.
+# Tests mount file systems of their own, where root runs them, and have DRBD's own tools read the resource files. What
+# cannot be had fails nothing: they are skipped and say so.
 .PHONY: filesystems
 filesystems: machine
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
@@ -130,6 +131,7 @@ filesystems: machine
 	command -v mkfs.ext4 >/dev/null || wanted+=(e2fsprogs)
 	command -v mkfs.xfs >/dev/null || wanted+=(xfsprogs)
 	command -v mount >/dev/null || wanted+=(mount)
+	command -v drbdadm >/dev/null || wanted+=(drbd-utils)
 	[ $${#wanted[@]} -gt 0 ] || exit 0
 	echo "installing system packages: $${wanted[*]}"
 	install=(install -y -qq --no-install-recommends "$${wanted[@]}")

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Make the DRBD resource files of one data centre: `./render.py servers.toml SECRET_FILE DIRECTORY`.
+
+One template (`fps.res.in`), one file for each payment group, the same on all servers, readable by root only. Standard
+library only: it runs on a server that has nothing but Python.
+"""
+
+import ipaddress
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from string import Template
+
+HERE = Path(__file__).parent
+PORT = 7700
+"""Below the port of minor 0."""
+SECRET = re.compile(r"[A-Za-z0-9+/=_-]{16,64}")
+"""What DRBD takes (at most 64 characters), without what its configuration would read as something else."""
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def checked(settings: dict[str, dict[str, object]]) -> list[str]:
+    """Every mistake in the settings."""
+    servers, groups = settings.get("servers", {}), settings.get("groups", {})
+    wrong = [f"{name}: no such table" for name in settings if name not in {"servers", "groups"}]
+    wrong += [f"{name} is no host name or group" for name in (*servers, *groups) if not NAME.fullmatch(name)]
+    if len(servers) != 3:
+        wrong.append(f"{len(servers)} servers: a majority that survives the loss of one needs three")
+    for name, address in servers.items():
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            wrong.append(f"{name}: {address} is no IPv4 address")
+    if len(set(servers.values())) < len(servers):
+        wrong.append("two servers have the same address")
+    for group, minor in groups.items():
+        if not isinstance(minor, int) or not 1 <= minor <= 255:
+            wrong.append(f"{group}: a minor is a number from 1 to 255")
+    if len(set(groups.values())) < len(groups):
+        wrong.append("two groups have the same minor")
+    return wrong
+
+
+def resource(servers: dict[str, str], group: str, minor: int, secret: str) -> str:
+    """The resource file of one group."""
+    hosts = "".join(
+        f"    on {name} {{\n        node-id {number};\n        address {address}:{PORT + minor};\n    }}\n\n"
+        for number, (name, address) in enumerate(servers.items())
+    )
+    text = Template((HERE / "fps.res.in").read_text(encoding="utf-8"))
+    hosts = hosts.rstrip("\n") + "\n"
+    return text.substitute(group=group, minor=minor, secret=secret, hosts=hosts, names=" ".join(servers))
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files; returns the exit code."""
+    if len(arguments) != 3:
+        sys.stderr.write(f"usage: {Path(__file__).name} SERVERS.toml SECRET_FILE DIRECTORY\n")
+        return 2
+    settings = tomllib.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    secret = Path(arguments[1]).read_text(encoding="ascii").strip()
+    wrong = checked(settings)
+    if not SECRET.fullmatch(secret):
+        wrong.append("the secret must be 16 to 64 letters, digits or + / = _ -")
+    if wrong:
+        sys.stderr.write("".join(f"{arguments[0]}: {what}\n" for what in wrong))
+        return 1
+    for group, minor in settings["groups"].items():
+        path = Path(arguments[2]) / f"fps-{group}.res"
+        beside = path.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(resource(settings["servers"], group, minor, secret))
+        beside.replace(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
