@@ -26,7 +26,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     steps work
     table pages days outcomes submissions permits ring keyring news standin verify inbound outbound
         hub.session hub.rules journal.record journal.recovery
-    hub journal signer processor ops engine                                   shells: they meet in daemon
+    hub journal signer processor ops engine notify                            shells: they meet in daemon
     outside
     daemon
     decode config_command diagram                                             what a person types

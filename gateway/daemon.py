@@ -10,6 +10,7 @@
     ├─ door          what the processor submits
     ├─ watch         unready: links on hold, without a token closed; ready again: resumed
     ├─ seal          the HSM signs the journal's chain now and then
+    ├─ beat          the supervisor hears that the event loop turns
     └─ links         to the hub's sites     start last, stop first
 
 Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything
@@ -62,6 +63,11 @@ CLOSE_LINKS_WITHIN_S = 1.0
 """How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
+END_WITHIN_S = 10.0
+"""What ending takes beside what else is bounded here, at the most: workers that must be killed, connections that do not
+read. So long the supervisor is asked to wait before it kills."""
+RECORDS_BETWEEN_WORDS = 1 << 16
+"""So often a start that reads a long journal says that it goes on."""
 
 
 class Stop:
@@ -224,10 +230,12 @@ class Gateway:
                 self.links.hold(mute=True)  # dial none until one serves
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
+            tree.start_soon(self._beat)
             tree.start_soon(self.links.run)
             if self.door is not None:
                 await tree.start(self.door.serve)
             _log.info("started", node=self.configuration.node.name, group=self.configuration.pair.group)
+            self.outside.supervisor.ready()
             async with trio.open_nursery() as ending:
                 ending.start_soon(self._cancel_at_once, ending)
                 await self.stop.asked.wait()
@@ -280,17 +288,29 @@ class Gateway:
                 say = _log.error if reasons else _log.info
                 say("unready" if reasons else "ready again", reason="; ".join(reasons))
             said = reasons
-            metrics.READY.set(not reasons and not self.links.ready())
+            why = [reason for reason in (*reasons, self.links.ready()) if reason]
+            metrics.READY.set(not why)
+            self.outside.supervisor.status("unready: " + "; ".join(why) if why else "ready")
             await trio.sleep(WATCH_EVERY_S)
+
+    async def _beat(self) -> None:
+        """Waits for nothing but its time: only an event loop that is stuck keeps it from that."""
+        supervisor = self.outside.supervisor
+        while supervisor.alive_every_s < inf:
+            supervisor.alive()
+            await trio.sleep(supervisor.alive_every_s)
 
     async def _drain(self) -> bool:
         """Finish what is in flight; say whether that was all of it."""
         self.stop.draining = True
+        drain_s = self.configuration.node.drain_s
+        finish_s = self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S
+        self.outside.supervisor.stopping(drain_s + finish_s + CLOSE_WITHIN_S + END_WITHIN_S)
         self.links.drain()
-        with trio.move_on_after(self.configuration.node.drain_s):
+        with trio.move_on_after(drain_s):
             while self.links.receiving() or self.engine.in_flight:  # noqa: ASYNC110 - two parts, once in a life
                 await trio.sleep(DRAIN_LOOK_S)
-        with trio.move_on_after(self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S):
+        with trio.move_on_after(finish_s):
             await self.links.finish()
         left = self.engine.in_flight
         _log.info("drained", in_flight=left)
@@ -329,6 +349,8 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
     past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:
+        if not record.position % RECORDS_BETWEEN_WORDS:
+            outside.supervisor.starting(f"reading the journal: at position {record.position}")
         try:
             past.record(record.kind, record.time_ns, record.fpid, record.body)
             forwarder.remember(record)
@@ -339,6 +361,7 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
 
     with outside.signals() as signals:
         # blocks: nothing else is there yet that could wait for it
+        outside.supervisor.starting("opening the journal")
         journal = open_journal(
             node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
             journal_id=luck.randbytes(16),

@@ -4,6 +4,9 @@ Redaction is by construction: a line is an event in our own words, a constant in
 A field that is not in the table, or of another type, raises in tests and is replaced by its name in `dropped` in
 production. A payment is named by `fpid_hash`, never by its FPID. Lines leave through a thread with a bounded queue, so
 that a slow pipe costs lines (counted, and said), not payments.
+
+Where the journal of systemd reads our output, each line begins with its level as sd-daemon(3) has it, `<4>{"…}`. The
+journal takes that off and goes by it (`journalctl -p warning`); what `journalctl -o cat` prints are the JSON lines.
 """
 
 import hashlib
@@ -102,8 +105,12 @@ class Writer:
     would make the interpreter abort at its end.
     """
 
+    journald = False
+    """Whether what is written to is the journal of systemd: then each line needs its level before it."""
+
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._put = partial(_write_all, sys.stdout.fileno()) if stream is None else stream.write
+        self.journald = stream is None and _is_journald(sys.stdout.fileno())
         self._lines: deque[bytes] = deque()
         self._awake = False
         """The thread will look at the lines by itself. Set before they are looked at for the last time."""
@@ -149,7 +156,7 @@ class Writer:
         batch = [self._lines.popleft() for _ in range(min(len(self._lines), BATCH_LINES_MAX))]
         if (dropped := self.dropped_lines) > self._said:
             self._said = dropped
-            batch.append(_dropped_line(dropped))
+            batch.append((_PREFIXES["warning"] if self.journald else b"") + _dropped_line(dropped))
         try:
             self._put(b"\n".join(batch) + b"\n")
         except (OSError, ValueError):
@@ -161,6 +168,12 @@ class Writer:
         self._ended.set()
         self._wake.set()
         self._thread.join(within_s)
+
+
+def _is_journald(descriptor: int) -> bool:
+    """Whether it is the stream that systemd connected to its journal, and not what somebody has put in its place."""
+    status = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -204,6 +217,20 @@ def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
         return _encoder.encode(line | {"dropped": [key for key in event if key not in ours]})
 
 
+_PREFIXES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
+"""A level as syslog counts it. `critical` is the last line of a process that could not go on."""
+
+
+def _prefixed(render: Any) -> Any:
+    """Put the level before what was rendered."""
+
+    def prefixed(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
+        line = render(logger, method, event)
+        return _PREFIXES[method] + (line if isinstance(line, bytes) else line.encode(errors="backslashreplace"))
+
+    return prefixed
+
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -226,7 +253,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _only_known,
-            render,
+            _prefixed(render) if writer.journald else render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _Lines(writer.write),

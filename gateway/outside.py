@@ -1,10 +1,12 @@
-"""What a gateway process takes from the machine that it runs on: disk, sockets, tokens, clocks, chance, signals.
+"""What a gateway process takes from the machine that it runs on: disk, sockets, tokens, clocks, chance, signals,
+and the supervisor that is told how it is.
 
 All of it comes in through here, so that a simulation can run the very same process in a world of its own. What is not
 here (the log's writer, the metrics' registry) only shows, and decides nothing.
 """
 
 import gc
+import os
 import random
 import signal
 import sys
@@ -21,6 +23,7 @@ from gateway.hub.dial import Dial
 from gateway.hub.dial import dial as dial_hub
 from gateway.journal.thread import DiskThread, Driver
 from gateway.listening import Listen, listen_tcp
+from gateway.notify import Supervisor, supervisor_of
 from gateway.processor.pipe import Connect
 from gateway.signer import process
 
@@ -50,6 +53,8 @@ class Outside(NamedTuple):
     """The first one drains, the second one ends at once."""
     settle: Callable[[], None]
     """Called once, when the journal's past is in memory."""
+    supervisor: Supervisor
+    """Hears how it is, and whether it is alive."""
 
 
 def machine() -> Outside:
@@ -66,6 +71,7 @@ def machine() -> Outside:
         listen_tcp,
         lambda: trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT),
         _settle,
+        supervisor_of(os.environ),
     )
 
 

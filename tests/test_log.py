@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -299,6 +300,43 @@ def test_the_process_ends_in_order_when_its_pipe_is_full() -> None:
         assert process.stderr.readline() == "ended\n"
         assert process.wait(30) == 0
         assert process.stderr.read() == ""
+
+
+LEVELS = """
+from gateway import log
+writer = log.configure("debug", "auto")
+for level in ("debug", "info", "warning", "error", "critical"):
+    getattr(log.get("main"), level)("a line")
+writer.close(30)
+"""
+
+
+@pytest.mark.parametrize("journald", [True, False])
+def test_the_journal_of_systemd_gets_each_line_with_its_level(tmp_path: Path, *, journald: bool) -> None:
+    """When standard output is what `JOURNAL_STREAM` names, not when something else is in its place."""
+    with (tmp_path / "stdout").open("wb") as stdout:
+        status = os.fstat(stdout.fileno())
+        stream = f"{status.st_dev}:{status.st_ino + (not journald)}"
+        environment = {**os.environ, "JOURNAL_STREAM": stream}
+        subprocess.run([sys.executable, "-c", LEVELS], stdout=stdout, env=environment, check=True)
+    lines = (tmp_path / "stdout").read_bytes().splitlines()
+    wanted = [b"<7>", b"<6>", b"<4>", b"<3>", b"<2>"]
+    if journald:
+        assert [line[:3] for line in lines] == wanted
+        lines = [line[3:] for line in lines]
+    assert [msgspec.json.decode(line)["level"] for line in lines] == ["debug", "info", "warning", "error", "critical"]
+
+
+def test_the_line_about_dropped_lines_has_its_level_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "WAITING_LINES_MAX", 0)
+    stream = io.BytesIO()
+    writer = log.Writer(stream)
+    writer.journald = True
+    writer.write(b"refused")
+    monkeypatch.setattr(log, "WAITING_LINES_MAX", 1)
+    writer.write(b"<6>{}")
+    writer.close()
+    assert [line[:4] for line in stream.getvalue().splitlines()] == [b"<6>{", b"<4>{"]
 
 
 def test_an_output_that_is_non_blocking_loses_nothing() -> None:

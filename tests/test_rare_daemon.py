@@ -1,7 +1,9 @@
 """What the process as a whole does once in its life, or never."""
 
+import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -53,6 +55,23 @@ def test_a_record_whose_body_is_none_of_its_kind_is_named_and_nothing_is_started
     line = msgspec.json.decode(said.splitlines()[-1])
     assert "position 1 is of kind ANSWERED, and its body is none of that kind" in line["error"]
     assert "SECRET" not in said
+
+
+def test_a_start_that_reads_a_long_journal_says_that_it_goes_on(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, the supervisor does not take it for hung."""
+    journal = msgspec.structs.replace(SETTINGS, dir=str(tmp_path / "journal"))
+    trio.run(write, journal, Kind.ANSWERED, b"\xc1")
+    monkeypatch.setattr(daemon, "RECORDS_BETWEEN_WORDS", 1)
+    address = f"fps-start-{os.getpid()}"
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind("\0" + address)
+        assert main(["run", "--config", str(settings)]) == ExitCode.JOURNAL
+        said = [ear.recv(1000).decode().splitlines() for _ in range(2)]
+    assert {lines[0] for lines in said} == {"EXTEND_TIMEOUT_USEC=120000000"}
+    assert [lines[1] for lines in said] == ["STATUS=opening the journal", "STATUS=reading the journal: at position 1"]
 
 
 @pytest.mark.parametrize(("finished", "code"), [(True, ExitCode.ENDED), (False, ExitCode.INTERRUPTED)])

@@ -104,6 +104,7 @@ DEATHS = Scenario({"kill": 8.0})
 NEWS = Scenario({"news": 6.0})
 KEYS = Scenario({"key": 6.0})
 MISCHIEF = Scenario({"mischief": 2.0})
+HUNG_DISK = Scenario({"hung-sync": 3.0}, {"lasts_s": 80.0})
 BAD_DISK = Scenario({"failed-sync": 4.0}, {"lasts_s": 80.0})
 
 
@@ -647,6 +648,18 @@ def _syncs_nothing() -> Patch:
     return patch.object(FakeFile, "sync", lambda _: None)
 
 
+def _beats_with_the_disk() -> Patch:
+    """The supervisor hears nothing while a sync hangs."""
+
+    async def beat(self: daemon.Gateway) -> None:
+        while True:
+            if not self.journal.health(trio.current_time()):
+                self.outside.supervisor.alive()
+            await trio.sleep(1)
+
+    return patch.object(daemon.Gateway, "_beat", beat)
+
+
 def _asks_about_some() -> Patch:
     """Some payments are never asked about."""
 
@@ -716,6 +729,8 @@ CANARIES: dict[str, Canary] = {
 
 LYING_DISK = Canary(_syncs_nothing, CALM)
 """What the first of the nine promises is about, all of it at once."""
+WAITING_HEART = Canary(_beats_with_the_disk, HUNG_DISK)
+"""What would have a supervisor restart what restarting does not help."""
 
 
 @contextmanager

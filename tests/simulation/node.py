@@ -22,6 +22,7 @@ from gateway.disk import Directory, File
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.thread import Driver
 from gateway.log import describe
+from gateway.notify import Supervisor
 from gateway.outside import Outside
 from tests.fakes.disk import FakeDisk, SimulatedThread, error
 from tests.fakes.token import FakeTokens
@@ -31,6 +32,8 @@ BASE_NS = 1_772_359_200_000_000_000
 """What the clocks show when a simulation begins: 2026-03-01 10:00 UTC."""
 DEAD = 5
 """EIO: what a dead process would hear of its disk."""
+WATCHDOG_S = 10.0
+"""`WatchdogSec` of the unit file."""
 NODE: ContextVar["Node"] = ContextVar("node")
 """Whose process runs this task."""
 
@@ -123,6 +126,32 @@ class _File:
         self._real.close()
 
 
+class Overseer:
+    """Stands for systemd in one life: it hears how that is, and how long it was not heard of."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.silent_s = 0.0
+        """The longest that it was not heard of, once it was ready."""
+        self.words: set[str] = set()
+        """All that it ever said in words."""
+        self._heard_s = inf
+
+    def __call__(self, datagram: bytes) -> None:
+        lines = dict(line.split("=", 1) for line in datagram.decode().splitlines())
+        if "STATUS" in lines:
+            self.words.add(lines["STATUS"])
+        if "READY" in lines:
+            self.ready, self._heard_s = True, trio.current_time()
+        if "WATCHDOG" in lines:
+            self.look()
+            self._heard_s = trio.current_time()
+
+    def look(self) -> None:
+        """Now is a moment to judge its silence."""
+        self.silent_s = max(self.silent_s, trio.current_time() - self._heard_s)
+
+
 class Watched(daemon.Gateway):
     """The gateway, known to the node that it runs for: the operator's hands."""
 
@@ -169,6 +198,8 @@ class Node:
         self._may_run.set()
         self.over = trio.Event()
         """The present life has ended."""
+        self.overseer = Overseer()
+        """Of the present life, or the last."""
 
     # --- what it takes from outside
 
@@ -195,7 +226,7 @@ class Node:
         luck = random.Random(self.luck.random())  # noqa: S311 - a seed that replays
         return Outside(
             self._mount, driver, self.clock, luck, self.tokens.open, dial, connect,
-            place.listen, signals, lambda: None,
+            place.listen, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S),
         )  # fmt: skip
 
     # --- its lives
@@ -207,6 +238,7 @@ class Node:
         self._ending, self._mount, self.gateway = "", Mount(self.disk, self._operate), None
         self._signals, self._heard = trio.open_memory_channel[int](10)
         self.over = trio.Event()
+        self.overseer = Overseer()
         code: ExitCode | None = None
         where = ""
         try:
@@ -226,6 +258,7 @@ class Node:
             self.disk.kill()
         self.up = False
         self.gateway = None
+        self.overseer.look()
         self.ended.append((trio.current_time(), code, self._ending, where))
         ended = f"ended with {code.name} {where}" if code is not None else f"is gone ({self._ending})"
         self._say(f"{self.name}: {ended}")

@@ -7,7 +7,7 @@ never show anywhere, the payments themselves.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ from loadtest.keys import MAC_BYTES
 from loadtest.ledger import Ledger, Verdict
 from tests.fakes.disk import Blob, FakeDisk
 from tests.simulation import stand_in
+from tests.simulation.node import WATCHDOG_S
 
 EXCUSES = frozenset({"power", "down", "disk", "tokens", "link", "drain"})
 """Trouble by which a payment may be late. One token, the processor, a clock or an operator are none."""
@@ -165,6 +166,7 @@ class Oracle:
         self._troubles: list[_Trouble] = []
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
+        self._shown: set[str] = set()
         self._links: dict[int, tuple[str, float]] = {}
         """By number: node/site, and since when it stands."""
         self._labels: dict[str, str] = {}
@@ -211,6 +213,12 @@ class Oracle:
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
         self._ended.append((node, trio.current_time(), code, at_whose_hands, where))
+
+    def overseen(self, node: str, silent_s: float, words: Iterable[str]) -> None:
+        """What the supervisor of a life heard, and how long it did not hear that it was alive."""
+        if silent_s > WATCHDOG_S:
+            self.lied(node, f"not heard of for {silent_s:g} s: taken for stuck")
+        self._shown.update(words)
 
     def lied(self, node: str, what: str) -> None:
         """A process did what it must not."""
@@ -315,7 +323,7 @@ class Oracle:
         words = {word for word in self.contents.words if WORD.fullmatch(word)}
         either = "|".join(re.escape(word) for word in sorted(self.contents.words - words)) or "(?!)"
         phrases = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
-        seen = [_texts(line) for _, _, line in self._lines] + [where for *_, where in self._ended]
+        seen = [_texts(line) for _, _, line in self._lines] + [where for *_, where in self._ended] + [*self._shown]
         shown, _ = metrics.exposition("text/plain")
         seen += [line.rpartition("}")[0] for line in shown.decode().splitlines() if line.endswith("}")]
         for line in seen:

@@ -52,6 +52,16 @@ def test_a_disk_that_lies_is_seen_by_whatever_must_be_durable_first() -> None:
     assert first | {"told-what-happened"} <= found.keys()
 
 
+def test_a_heartbeat_that_waits_for_the_disk_is_seen() -> None:
+    """A disk that hangs is the gateway's to see to: a supervisor that restarted it would lose its links for nothing."""
+    hung = canaries.settings(canaries.HUNG_DISK, 1)
+    assert broken(world.simulate(hung).verdict) == {}
+    with canaries.WAITING_HEART.broken():
+        found = broken(world.simulate(hung).verdict)
+    assert found.keys() == {"stops-rather-than-lies"}
+    assert "taken for stuck" in found["stops-rather-than-lies"][0]
+
+
 def test_every_invariant_has_its_canary_and_every_canary_its_invariant() -> None:
     """Whoever adds a promise breaks it, too."""
     assert CANARIES.keys() == INVARIANTS.keys()

@@ -193,6 +193,7 @@ class World:
             code = await node.live(self.configuration(node.name))
             from_s = trio.current_time()
             self.oracle.ended(node.name, code, node.ended[-1][2], node.ended[-1][3])
+            self.oracle.overseen(node.name, node.overseer.silent_s, node.overseer.words)
             if code is ExitCode.JOURNAL:
                 faults.repair(self, node)
             await trio.sleep(self.luck.choice((RESTART_S, RESTART_S, 20.0)))

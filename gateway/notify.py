@@ -1,0 +1,102 @@
+"""What whoever supervises this process hears of it, by sd_notify(3): systemd, or anybody who listens as it does.
+
+A datagram of `NAME=value` lines goes to the socket that `NOTIFY_SOCKET` names; where none is named, nobody is told. The
+supervisor holds nobody up: what cannot be sent at once is kept, the last word of each kind, and goes with whatever is
+said next. Whether the gateway is alive is said by its event loop alone, so a loop that is stuck is found out, and a
+disk or a token that hangs, which the gateway sees to itself, is not taken for that.
+"""
+
+import os
+import socket
+from collections.abc import Callable, MutableMapping
+from functools import partial
+from math import inf
+
+from gateway import log
+
+STATUS_MAX = 300
+"""Characters of a status: `systemctl status` shows one line."""
+BEATS = 3
+"""How often we are heard within the time that the supervisor allows: twice would do (sd_watchdog_enabled(3))."""
+EXTEND_S = 120.0
+"""How long a start may take from one word of it to the next. The disk has by then read a hundred thousand records, or
+written and synced a segment, or it hangs."""
+
+_log = log.get("notify")
+
+
+class Supervisor:
+    """Whoever started us and wants to know. `Supervisor()` is nobody."""
+
+    def __init__(self, send: Callable[[bytes], object] | None = None, watchdog_s: float = 0.0) -> None:
+        """`send` takes a datagram, at once, or raises `OSError`. `watchdog_s`: not heard of for so long, we are taken
+        for stuck; 0: nobody watches.
+        """
+        self.alive_every_s = watchdog_s / BEATS if send is not None and watchdog_s > 0 else inf
+        """How often `alive` is to be called."""
+        self._send = send
+        self._unsent: dict[str, str] = {}
+        self._status = ""
+        self._unreached = False
+
+    def starting(self, what: str) -> None:
+        """The start goes on: it may take `EXTEND_S` more, however long it took."""
+        self._say(EXTEND_TIMEOUT_USEC=_microseconds(EXTEND_S), STATUS=what)
+
+    def ready(self) -> None:
+        """Everything runs. Whether payments may come is another question: see `status`."""
+        self._say(READY="1")
+
+    def status(self, text: str) -> None:
+        """How it is now, in words that are no secret. Says nothing when that is no news; cheap to call often."""
+        if text != self._status:
+            self._status = text
+            self._say(STATUS=" ".join(text.split())[:STATUS_MAX])
+        elif self._unsent:
+            self._say()
+
+    def alive(self) -> None:
+        """The event loop turns."""
+        self._say(WATCHDOG="1")
+
+    def stopping(self, within_s: float) -> None:
+        """It ends, on purpose, and by then, whatever the supervisor allows by itself."""
+        self._say(STOPPING="1", EXTEND_TIMEOUT_USEC=_microseconds(within_s))
+
+    def _say(self, **lines: str) -> None:
+        if self._send is None:
+            return
+        self._unsent |= lines
+        try:
+            self._send("\n".join(f"{name}={value}" for name, value in self._unsent.items()).encode())
+        except OSError as error:
+            # it does not read, or begins anew: payments go on
+            if not self._unreached:
+                _log.warning("the supervisor is not reached", error=log.describe(error))
+            self._unreached = True
+        else:
+            self._unsent.clear()
+            self._unreached = False
+
+
+def _microseconds(seconds: float) -> str:
+    return str(round(seconds * 1e6))
+
+
+def supervisor_of(environment: MutableMapping[str, str]) -> Supervisor:
+    """Who it is by the environment, out of which it is taken: no child of ours may speak for us."""
+    address = environment.pop("NOTIFY_SOCKET", "")
+    watchdog_us = environment.pop("WATCHDOG_USEC", "")
+    whose = environment.pop("WATCHDOG_PID", "")
+    if not address:
+        return Supervisor()
+    ours = whose in {"", str(os.getpid())} and watchdog_us.isascii() and watchdog_us.isdigit()
+    # @ stands for the zero byte that begins an abstract address
+    where = "\0" + address[1:] if address.startswith("@") else address
+    return Supervisor(partial(_send, where), int(watchdog_us) / 1e6 if ours else 0.0)
+
+
+def _send(address: str, datagram: bytes) -> None:
+    """Without ever waiting. A socket of its own each time: nothing of the last try is left in the way."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as speaker:
+        speaker.sendto(datagram, address)
