@@ -13,6 +13,7 @@ from gateway.exitcodes import ExitCode, exit_code
 
 if TYPE_CHECKING:
     from gateway.config import Configuration
+    from gateway.journal.seals import Found, Opinion
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the configuration, TOML; again for what lies in another file, each table in one of them",
     )  # fmt: skip
     run.set_defaults(run=_run)
-    for command in (config_command, journal_command, decode):
-        command.add_parser(commands)
+    config_command.add_parser(commands)
+    journal_command.add_parser(commands, _ask_tokens)
+    decode.add_parser(commands)
     chosen = parser.parse_args(arguments)
     code: int = chosen.run(chosen)
     return code
+
+
+def _ask_tokens(found: Sequence["Found"], files: Sequence[str], older: Sequence[str]) -> "list[Opinion]":
+    from gateway import seal_check
+
+    return seal_check.ask_tokens(found, files, older)
 
 
 def _exit_codes() -> str:

@@ -50,5 +50,9 @@ refused, too: a record that we do not understand is not one that we may skip.
     thread     the disk thread, which drives it
     writer     `Journal`: append, commit, durable
     cursor     `Follower`: read behind what is durable
+    looking    reading beside a gateway that writes and deletes
+    seals      the HSM's seals, against the chain
+    verifying  `fps-gateway journal verify`
+    showing    records for a person
     command    `fps-gateway journal verify|show|tail|stat|forget`
 """

@@ -9,31 +9,31 @@ import collections
 import os
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
-from gateway.disk import Directory, File, RealDisk
-from gateway.errors import GatewayError, Refusal
+from gateway.disk import Directory, RealDisk
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode
-from gateway.journal.manifest import Manifest, cursor_name, forget_follower, read_cursor, read_manifest
-from gateway.journal.record import HEADER_BYTES, Damage, Record, read_header
-from gateway.journal.recovery import Corrupt
-from gateway.journal.segment import Scan, Torn, Walk, name_of, number_of
+from gateway.journal import verifying
+from gateway.journal.looking import Reader, Watch, begun, look, manifest_of, reader
+from gateway.journal.manifest import cursor_name, forget_follower, read_cursor
+from gateway.journal.record import Record
+from gateway.journal.segment import Walk
 from gateway.journal.showing import Filter, Printer, when
+from gateway.journal.verifying import AskTokens
 from gateway.steps import Kind, Parked, Told, unpack
 
 POLL_S = 0.2
 """How often `tail --follow` looks."""
-PROGRESS_EVERY_S = 0.1
-LOOKS_MAX = 5
-"""How often `verify` begins again when a running gateway deletes segments under it."""
 GOOD, BAD = 0, 1
 
 _EPILOG = """\
-exit codes: 0 whole, or done; 1 damaged, the place is said; 2 the command line makes no sense, or it is no journal."""
+exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
+no journal; 3 whole, and of some seals no token can say anything; 78 the configuration holds mistakes."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", ask_tokens: AskTokens) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "journal",
@@ -44,15 +44,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     commands = parser.add_subparsers(dest="journal_command", required=True, metavar="COMMAND")
     for name, text, action in (
-        ("verify", "verify every record, and the chain through all of them", _verify),
+        (
+            "verify",
+            "verify every record, the chain through all of them, and its seals",
+            partial(verifying.verify, ask=ask_tokens),
+        ),
         ("show", "print records", _show),
         ("tail", "print the last records", _tail),
         ("stat", "what is in it: segments, kinds, bytes, followers", _stat),
         ("forget", "stop keeping records for a follower that is gone for good (the gateway must not run)", _forget),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("dir", metavar="DIR", help="the journal's directory")
+        command.add_argument("dirs", metavar="DIR", nargs=1, help="the journal's directory")
         command.set_defaults(run=run, journal_action=action)
+        if name == "verify":
+            verifying.add_arguments(command)
         if name in {"show", "tail"}:
             _add_showing(command)
         if name == "show":
@@ -86,24 +92,37 @@ def run(args: argparse.Namespace) -> int:
     """Do what `add_parser` offers; return the exit code."""
     disk = RealDisk()
     try:
-        directory = disk.directory(args.dir)
-        code: int = args.journal_action(directory, args)
+        directories = [_directory(disk, path) for path in args.dirs]
+        code: int = args.journal_action(*directories, args)
         sys.stdout.flush()
     except BrokenPipeError:
         # whoever read us has seen enough; what Python flushes at its end must not fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except ValueError as error:
-        return _failed(str(error), ExitCode.USAGE)
     except OSError as error:
-        return _failed(f"{args.dir}: {error.strerror or error.__class__.__name__}", ExitCode.USAGE)
-    except GatewayError as error:
-        return _failed(str(error), BAD)
+        return _failed(f"{', '.join(args.dirs)}: {error.strerror or error.__class__.__name__}", ExitCode.USAGE)
+    except (KeyboardInterrupt, ValueError, GatewayError) as error:
+        code = next(code for kind, code in _CODES if isinstance(error, kind))
+        return code if isinstance(error, KeyboardInterrupt) else _failed(str(error), code)
     finally:
         disk.release()
     return code
+
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+    (ValueError, ExitCode.USAGE),
+    (ConfigurationError, ExitCode.CONFIGURATION),
+    (GatewayError, BAD),
+)
+"""By error, the first that fits."""
+
+
+def _directory(disk: RealDisk, path: str) -> Directory:
+    try:
+        return disk.directory(path)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error.__class__.__name__}") from error
 
 
 def _failed(text: str, code: int) -> int:
@@ -111,178 +130,7 @@ def _failed(text: str, code: int) -> int:
     return code
 
 
-def _manifest(directory: Directory) -> Manifest:
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise ValueError(f"{directory.path} holds no journal")
-    return manifest
-
-
-# --- verify
-
-
-def _verify(directory: Directory, _: argparse.Namespace) -> int:
-    walk = look(directory, _progress(directory))
-    first = walk.segments[0].first if walk.segments else walk.position
-    segments = f"{len(walk.segments)} segment{'' if len(walk.segments) == 1 else 's'}"
-    sys.stdout.write(
-        f"{directory.path} is whole: {walk.position - first} records, positions {first} to {walk.position - 1},"
-        f" {segments}, chain {walk.chain.hex()}\n"
-    )
-    if walk.torn is not None:
-        sys.stdout.write(_torn(walk.torn))
-    return GOOD
-
-
-def _torn(torn: Torn) -> str:
-    where = f"segment {name_of(torn.number)}, offset {torn.offset}, position {torn.position}"
-    text = "a batch at the end is not whole, being written just now or torn; a start cuts it off"
-    return f"{text}: {where}, {torn.end - torn.offset} bytes\n"
-
-
-class Watch:
-    """Is told of each batch."""
-
-    def batch(self, walk: Walk, records: list[Record]) -> None:
-        """A batch was read."""
-
-    def again(self) -> None:
-        """All is read again, from the start."""
-
-    def end(self) -> None:
-        """Nothing more is read."""
-
-
-def look(directory: Directory, watch: Watch) -> Walk:
-    """Walk through a whole journal, also one that is being written to. Raises `Corrupt`, `Refusal`, `OSError`."""
-    seen: tuple[str, int] | None = None
-    for _ in range(LOOKS_MAX):
-        walk = Walk(directory, _manifest(directory))
-        try:
-            for records in walk:
-                watch.batch(walk, records)
-            watch.end()
-        except FileNotFoundError:
-            seen = None  # retention deleted it just now
-        except Corrupt as corrupt:
-            if seen == (corrupt.segment, corrupt.offset):
-                raise
-            seen = corrupt.segment, corrupt.offset
-        else:
-            return walk
-        watch.again()
-    raise Refusal(f"{directory.path} changes faster than it can be read")
-
-
-class _Progress(Watch):
-    """A line on a terminal."""
-
-    def __init__(self, segments: int) -> None:
-        self._segments = max(segments, 1)
-        self._records = 0
-        self._next_s = 0.0
-
-    def batch(self, walk: Walk, records: list[Record]) -> None:
-        self._records += len(records)
-        now_s = time.monotonic()
-        if now_s >= self._next_s:
-            self._next_s = now_s + PROGRESS_EVERY_S
-            done = len(walk.segments) + 1
-            sys.stderr.write(f"\r{self._records} records, segment {done} of {self._segments} ")
-            sys.stderr.flush()
-
-    def again(self) -> None:
-        self._records = 0
-
-    def end(self) -> None:
-        sys.stderr.write("\r\x1b[K")
-
-
-def _progress(directory: Directory) -> Watch:
-    if not sys.stderr.isatty():
-        return Watch()
-    return _Progress(sum(number_of(name) is not None for name in directory.names()))
-
-
 # --- show, tail
-
-
-class Reader:
-    """Reads on from segment to segment, each verified from its own header on; stops where nothing more is yet."""
-
-    def __init__(self, directory: Directory, number: int) -> None:
-        self._directory = directory
-        self._journal = _manifest(directory).journal
-        self._number = number
-        self._file: File | None = None
-        self._scan: Scan | None = None
-        self.unfinished: Damage | None = None
-        """What the records end at, if that is not the end: a batch that is being written, or torn, or damaged."""
-
-    def records(self) -> Iterator[Record]:
-        """All there are now. Call again for what came since. Raises `Corrupt` where a segment ends before its time."""
-        stuck = -1
-        while (scan := self._opened()) is not None:
-            for batch in scan.again():
-                yield from batch
-            following = _header(self._directory, self._number + 1)
-            self.unfinished = scan.damage
-            if following is None:
-                return
-            if following == scan.position:
-                self.close()
-                self._number += 1
-            elif stuck == scan.offset:
-                what = scan.damage.what if scan.damage else "there is no mark of a batch"
-                raise Corrupt(self._directory.path, name_of(self._number), scan.offset, scan.position, what)
-            else:
-                stuck = scan.offset  # written to while we looked: look again
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-        self._file = self._scan = None
-
-    def _opened(self) -> Scan | None:
-        if self._scan is None:
-            try:
-                self._file = self._directory.open(name_of(self._number))
-                header = read_header(self._file.read(0, HEADER_BYTES))
-            except (FileNotFoundError, Damage):
-                self.close()
-                return None
-            self._scan = Scan(self._file, self._journal, HEADER_BYTES, header.first, header.chain)
-        return self._scan
-
-
-def _header(directory: Directory, number: int) -> int | None:
-    """First position of a segment, None when it is not in use."""
-    try:
-        file = directory.open(name_of(number))
-    except FileNotFoundError:
-        return None
-    try:
-        return read_header(file.read(0, HEADER_BYTES)).first
-    except Damage:
-        return None
-    finally:
-        file.close()
-
-
-def begun(directory: Directory) -> list[tuple[int, int]]:
-    """(number, first position) of each segment in use, oldest first."""
-    oldest = _manifest(directory).oldest
-    numbers = [number for number in map(number_of, directory.names()) if number is not None and number >= oldest]
-    return [(number, first) for number in numbers if (first := _header(directory, number)) is not None]
-
-
-def reader(directory: Directory, position: int = 0) -> Reader:
-    """A reader that begins with the segment in which a position is."""
-    segments = begun(directory)
-    before = [number for number, first in segments if first <= position]
-    oldest = segments[0][0] if segments else _manifest(directory).oldest
-    return Reader(directory, before[-1] if before else oldest)
 
 
 def _show(directory: Directory, args: argparse.Namespace) -> int:
@@ -353,7 +201,7 @@ def _tail(directory: Directory, args: argparse.Namespace) -> int:
     printer = Printer(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
     segments = begun(directory)
     # the last two segments hold the last records, or as many as anyone wants to see
-    reading = Reader(directory, segments[-2:][0][0] if segments else _manifest(directory).oldest)
+    reading = Reader(directory, segments[-2:][0][0] if segments else manifest_of(directory).oldest)
     for record in collections.deque(reading.records(), max(args.limit, 0)):
         printer.record(record)
     while args.follow:
@@ -392,7 +240,7 @@ class _Counts(Watch):
 def _stat(directory: Directory, args: argparse.Namespace) -> int:
     counts = _Counts()
     walk = look(directory, counts)
-    manifest = _manifest(directory)
+    manifest = manifest_of(directory)
     total = counts.records.total()
     first = walk.segments[0].first if walk.segments else walk.position
     facts = {
@@ -438,7 +286,7 @@ def _stat(directory: Directory, args: argparse.Namespace) -> int:
 
 def _forget(directory: Directory, args: argparse.Namespace) -> int:
     directory.lock()
-    manifest = _manifest(directory)
+    manifest = manifest_of(directory)
     if args.follower not in manifest.followers:
         known = ", ".join(manifest.followers) or "none"
         raise ValueError(f"{directory.path} has no follower {args.follower}; it has: {known}")

@@ -22,7 +22,7 @@ import trio
 from gateway import log
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
-from gateway.journal.command import Watch, look
+from gateway.journal.looking import Watch, look
 from gateway.journal.writer import Journal, open_journal
 from gateway.steps import TOLD_KINDS, Kind
 

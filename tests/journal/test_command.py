@@ -1,6 +1,5 @@
 """`fps-gateway journal`: what a person sees of a journal, offline and while it is written."""
 
-import argparse
 import io
 import json
 import sys
@@ -12,9 +11,10 @@ import pytest
 import trio
 
 from gateway import log, steps
+from gateway.__main__ import main
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
-from gateway.journal import command
+from gateway.journal import looking
 from gateway.journal.record import HEADER_BYTES
 from gateway.journal.segment import name_of
 from gateway.journal.writer import Journal
@@ -37,11 +37,8 @@ def run(settings: JournalSettings, capsys: pytest.CaptureFixture[str]) -> Callab
     """Run a command on the journal: exit code, standard output, standard error."""
 
     def command_run(name: str, *arguments: str) -> tuple[int, str, str]:
-        parser = argparse.ArgumentParser()
-        command.add_parser(parser.add_subparsers())
-        args = parser.parse_args(["journal", name, settings.dir, *arguments])
         capsys.readouterr()
-        code = args.run(args)
+        code = main(["journal", name, settings.dir, *arguments])
         return code, *capsys.readouterr()
 
     return command_run
@@ -207,7 +204,7 @@ async def test_tail_follows_across_segments(settings: JournalSettings, monkeypat
     """What a running gateway writes is seen while it writes, in order, from segment to segment."""
     disk = RealDisk()
     async with running(disk, settings) as journal:
-        reading = command.reader(disk.directory(settings.dir))
+        reading = looking.reader(disk.directory(settings.dir))
         assert list(reading.records()) == []
         seen = []
         for n in range(40):
@@ -277,8 +274,7 @@ def test_progress_is_shown_on_a_terminal_only(
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    args = argparse.Namespace(dir=settings.dir, journal_action=command._verify)
-    assert command.run(args) == 0
+    assert main(["journal", "verify", settings.dir]) == 0
     assert "7 records, segment 1 of " in terminal.getvalue()
 
 
@@ -291,9 +287,9 @@ async def test_damage_that_is_gone_at_a_second_look_is_none(
     whole = path.read_bytes()
     path.write_bytes(whole.replace(SECRETS[1].encode(), b"ACCOUNT00000000"))
 
-    class Mend(command.Watch):
+    class Mend(looking.Watch):
         def again(self) -> None:
             path.write_bytes(whole)
 
-    walk = command.look(RealDisk().directory(settings.dir), Mend())
+    walk = looking.look(RealDisk().directory(settings.dir), Mend())
     assert walk.position == 8

@@ -1,6 +1,5 @@
 """The lock, a kill and a full file system, for real: processes, signals, a small tmpfs."""
 
-import argparse
 import contextlib
 import os
 import signal
@@ -13,9 +12,9 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from gateway.__main__ import main
 from gateway.disk import RealDisk
 from gateway.errors import JournalFull, Refusal
-from gateway.journal import command
 from gateway.journal.writer import open_journal
 from tests.fakes.journal import SETTINGS, bodies, fill, running
 
@@ -99,8 +98,7 @@ def test_verify_beside_a_process_that_writes(tmp_path: Path, capsys: pytest.Capt
         assert process.stdout is not None
         for line in process.stdout:
             if int(line) % 100 == 0:
-                args = argparse.Namespace(dir=str(path), journal_action=command._verify)
-                code = command.run(args)
+                code = main(["journal", "verify", str(path)])
                 out, err = capsys.readouterr()
                 assert code == 0, err
                 found = int(out.split(" records")[0].split()[-1])

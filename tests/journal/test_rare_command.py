@@ -10,7 +10,7 @@ import trio
 from gateway.__main__ import main
 from gateway.config import JournalSettings
 from gateway.disk import File, RealDirectory, RealDisk
-from gateway.journal import command
+from gateway.journal import looking
 from gateway.journal.segment import name_of
 from tests.fakes.journal import SETTINGS, fill, running
 
@@ -66,4 +66,4 @@ def test_a_journal_whose_files_go_faster_than_one_can_read_is_left_alone(
     monkeypatch.setattr(RealDirectory, "open", gone(RealDirectory.open))
     assert main(["journal", "verify", settings.dir]) == 1
     assert "changes faster than it can be read" in capsys.readouterr().err
-    assert len(looks) >= command.LOOKS_MAX
+    assert len(looks) >= looking.LOOKS_MAX

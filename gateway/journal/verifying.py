@@ -1,0 +1,108 @@
+"""`fps-gateway journal verify`: every record, the chain through all of them, and the seals of the HSM."""
+
+import argparse
+import collections
+import sys
+from collections.abc import Sequence
+from itertools import starmap
+from typing import Protocol
+
+from gateway.disk import Directory
+from gateway.journal import seals
+from gateway.journal.looking import look, progress
+from gateway.journal.seals import Fault, Found, Seals, Verdict
+from gateway.journal.segment import Torn, Walk, name_of
+
+WHOLE, DAMAGED, NOT_KNOWN = 0, 1, 3
+FAULTS_SHOWN_MAX = 20
+NS = 1_000_000_000
+
+
+class AskTokens(Protocol):
+    """Asks the tokens of a gateway about seals. Who starts us has it: the journal knows no HSM."""
+
+    def __call__(self, found: Sequence[Found], files: Sequence[str], older: Sequence[str]) -> list[seals.Opinion]:
+        """An opinion for each seal, in their order.
+
+        `files`: the gateway's configuration; `older`: labels of keys that were used before the one that is configured.
+        Raises `ConfigurationError`.
+        """
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What `verify` takes besides the directory."""
+    command.add_argument(
+        "--config", action="append", default=[], metavar="FILE",
+        help="the gateway's configuration: have its tokens make the MAC of each seal again (may be repeated)",
+    )  # fmt: skip
+    command.add_argument(
+        "--key", action="append", default=[], metavar="LABEL",
+        help="a seal key that was in use before pair.mac.seal_key, to be believed, too (may be repeated)",
+    )  # fmt: skip
+
+
+def verify(directory: Directory, args: argparse.Namespace, ask: AskTokens) -> int:
+    """Do it; returns the exit code."""
+    if args.key and not args.config:
+        raise ValueError("--key says which keys seals are checked with, and without --config none is")
+    found = Seals(progress(directory))
+    walk = look(directory, found)
+    found.finish(directory)
+    first = walk.segments[0].first if walk.segments else walk.position
+    segments = f"{len(walk.segments)} segment{'' if len(walk.segments) == 1 else 's'}"
+    sys.stdout.write(
+        f"{directory.path} is whole: {walk.position - first} records, positions {first} to {walk.position - 1},"
+        f" {segments}, chain {walk.chain.hex()}\n"
+    )
+    if walk.torn is not None:
+        sys.stdout.write(_torn(walk.torn))
+    if args.config:
+        return _judge(directory, walk, found, ask(found.found, args.config, args.key))
+    sys.stdout.write(f"seals: {found.count}, their MACs not checked: that takes the tokens of a --config\n")
+    _say_unsealed(found, found.found[-1:])
+    return _say_faults(directory, walk, found.faults) or WHOLE
+
+
+def _torn(torn: Torn) -> str:
+    where = f"segment {name_of(torn.number)}, offset {torn.offset}, position {torn.position}"
+    text = "a batch at the end is not whole, being written just now or torn; a start cuts it off"
+    return f"{text}: {where}, {torn.end - torn.offset} bytes\n"
+
+
+def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.Opinion]) -> int:
+    said = list(zip(found.found, opinions, strict=True))
+    holding = [seal for seal, opinion in said if opinion.verdict is Verdict.HOLDS]
+    wrong = [Fault(seal.at, opinion.why) for seal, opinion in said if opinion.verdict is Verdict.WRONG]
+    unknown = collections.Counter(opinion.why for _, opinion in said if opinion.verdict is Verdict.UNKNOWN)
+    sys.stdout.write(f"seals: {found.count}, of which {len(holding)} hold")
+    sys.stdout.write(f", the last of position {holding[-1].position}\n" if holding else "\n")
+    for why, count in unknown.items():
+        sys.stdout.write(f"seals that nobody can say anything of: {count}: {why}\n")
+    if found.gone:
+        sys.stdout.write(f"seals of records that are deleted by now, not checked: {len(found.gone)}\n")
+    _say_unsealed(found, holding[-1:])
+    faults = sorted(found.faults + wrong)
+    return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown else WHOLE)
+
+
+def _say_unsealed(found: Seals, latest: list[Found]) -> None:
+    """What the last seal does not cover. The seal itself is behind what it seals, so there is always something."""
+    if not found.last:
+        return
+    first = latest[0].position + 1 if latest else found.first
+    since = f", {max(found.last_ns - latest[0].time_ns, 0) / NS:.1f} s since the seal" if latest else ""
+    count = found.last + 1 - first
+    sys.stdout.write(f"not sealed: {count} records, positions {first} to {found.last}{since}\n")
+
+
+def _say_faults(directory: Directory, walk: Walk, faults: list[Fault]) -> int:
+    """Say each with its place; returns the exit code, 0 when there are none."""
+
+    def line(at: int, what: str) -> str:
+        segment = next(name_of(info.number) for info in walk.segments if info.first <= at <= info.last)
+        return f"journal {directory.path}: a wrong seal: segment {segment}, position {at}: {what}\n"
+
+    sys.stderr.writelines(starmap(line, faults[:FAULTS_SHOWN_MAX]))
+    if len(faults) > FAULTS_SHOWN_MAX:
+        sys.stderr.write(f"… and {len(faults) - FAULTS_SHOWN_MAX} more\n")
+    return DAMAGED if faults else WHOLE
