@@ -36,7 +36,7 @@ demo: $(READY) ## run a hub, a gateway and a processor on this machine, and judg
 	@$(BIN)/python -m loadtest demo $(ARGS)
 
 .PHONY: test
-test: $(READY) filesystems ## lint, types and every test; goes on to the end and fails when any of them did
+test: $(READY) filesystems machines ## lint, types and every test; goes on to the end and fails when any of them did
 	@failed=()
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
@@ -56,11 +56,11 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 .PHONY: unit
-unit: $(READY) filesystems ## the tests that need no other process
+unit: $(READY) filesystems machines ## the tests that need no other process
 	@$(PYTEST) -m "not system" $(ARGS)
 
 .PHONY: system
-system: $(READY) filesystems ## the tests with real processes, sockets and SoftHSM
+system: $(READY) filesystems machines ## the tests with real processes, sockets and SoftHSM
 	@$(PYTEST) -m system $(ARGS)
 
 .PHONY: simulate
@@ -121,22 +121,32 @@ machine:
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 		{ echo "$(PYTHON) is older than 3.11: choose another with PYTHON=…" >&2; exit 1; }
 
-# Tests mount file systems of their own, where root runs them, and have DRBD's own tools read the resource files. What
-# cannot be had fails nothing: they are skipped and say so.
+# What only tests need, as root: `command:package` for each. What cannot be had fails nothing: those tests are skipped and
+# say so.
+define get-for-tests
+@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+export PATH="$$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
+wanted=()
+for pair in $(1); do
+	command -v "$${pair%%:*}" >/dev/null || wanted+=("$${pair##*:}")
+done
+[ $${#wanted[@]} -gt 0 ] || exit 0
+echo "installing system packages: $${wanted[*]}"
+install=(install -y -qq --no-install-recommends "$${wanted[@]}")
+apt-get "$${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && apt-get "$${install[@]}"; } >/dev/null 2>&1 ||
+	echo "not to be had: $${wanted[*]}; the tests that need them are skipped"
+endef
+
+# Tests mount file systems of their own, where root runs them, and have DRBD's own tools read the resource files.
 .PHONY: filesystems
 filesystems: machine
-	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
-	export PATH="$$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
-	wanted=()
-	command -v mkfs.ext4 >/dev/null || wanted+=(e2fsprogs)
-	command -v mkfs.xfs >/dev/null || wanted+=(xfsprogs)
-	command -v mount >/dev/null || wanted+=(mount)
-	command -v drbdadm >/dev/null || wanted+=(drbd-utils)
-	[ $${#wanted[@]} -gt 0 ] || exit 0
-	echo "installing system packages: $${wanted[*]}"
-	install=(install -y -qq --no-install-recommends "$${wanted[@]}")
-	apt-get "$${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && apt-get "$${install[@]}"; } >/dev/null 2>&1 ||
-		echo "not to be had: $${wanted[*]}; the tests that need them are skipped"
+	$(call get-for-tests,mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mount:mount drbdadm:drbd-utils)
+
+# They run a Docker engine of their own, too (tests/machines), and Prometheus's own checks of its rules.
+.PHONY: machines
+machines: machine
+	$(call get-for-tests,dockerd:docker.io docker:docker.io debootstrap:debootstrap ip:iproute2 iptables:iptables \
+		setpriv:util-linux promtool:prometheus)
 
 # Remade when another interpreter is asked for; its time changes only then.
 .venv/pyvenv.cfg: machine
