@@ -94,9 +94,23 @@ bench: $(READY) ## measure: the pieces one by one, then the whole path, the gate
 	$(BIN)/python -m loadtest run --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
 	$(BIN)/python -m loadtest run --outbound 1000 --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
 
+WHEELS ?= dist/wheels
+.PHONY: wheels
+wheels: $(READY) ## what a server without a network installs: every locked package and the gateway's own, into dist/wheels
+	@mkdir -p "$(WHEELS)"
+	cmp -s requirements.lock "$(WHEELS)/requirements.lock" || {
+		rm -f "$(WHEELS)"/*.whl
+		$(BIN)/python -m pip download -qq --require-hashes --only-binary :all: --dest "$(WHEELS)" -r requirements.lock
+		cp requirements.lock "$(WHEELS)/"
+	}
+	# a module that is gone must not come back out of what was built before
+	rm -rf build "$(WHEELS)"/fps_gateway-*.whl
+	$(BIN)/python -m pip wheel -qq --no-index --no-deps --no-build-isolation --wheel-dir "$(WHEELS)" .
+	rm -rf build
+
 .PHONY: clean
 clean: ## remove .venv and everything that was made (not var/: a journal may lie there)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info build
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info build dist
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- set-up
