@@ -25,8 +25,8 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     lifecycle
     steps work
     table pages days outcomes submissions permits ring keyring news standin verify inbound outbound
-        hub.session hub.rules journal.record journal.recovery
-    hub journal signer processor ops engine notify                            shells: they meet in daemon
+        hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
+    hub journal signer processor ops volume engine notify                     shells: they meet in daemon
     outside
     daemon
     decode config_command diagram seal_check                                             what a person types

@@ -322,6 +322,20 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How often the HSM signs the journal's chain, when something was written since."""
 
 
+class Volume(Struct, frozen=True, forbid_unknown_fields=True):
+    """The replicated volume (DRBD) under the journal, watched. Without this table nobody asks about it."""
+
+    resource: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+    """DRBD's name of it. The gateway refuses to start where the journal does not lie on it."""
+    device: str = ""
+    """Its device; empty: `/dev/drbd/by-res/RESOURCE/0`, the name that udev gives it."""
+    copies: Annotated[int, Meta(ge=1, le=16)] = 3
+    """Servers that should have an up-to-date copy, this one included. With fewer the volume is degraded: a warning."""
+    copies_min: Annotated[int, Meta(ge=1, le=16)] = 2
+    """With fewer the gateway is unready and signs off to receive, so that the hub uses the other site: what is promised
+    on one copy is lost with one server. 1: payments come as long as there is quorum."""
+
+
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """The bank's payment processor: whom we ask and tell."""
 
@@ -413,6 +427,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[tuple[Token, ...], Meta(min_length=1)]
     journal: JournalSettings
     processor: Processor
+    volume: Volume | None = None
     submissions: Submissions | None = None
     ops: Ops = Ops()
     log: Log = Log()
@@ -687,6 +702,9 @@ def _check_node(node: Node) -> Iterator[Mistake]:
     yield from _check_tls("node.peer_tls", node.peer_tls)
     if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
         yield "node.peer_tls", "is given, but a url of node.peers says http"
+    if node.volume is not None and node.volume.copies_min > node.volume.copies:
+        what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
+        yield "node.volume.copies_min", f"{what}: it would never be ready"
     door = node.submissions
     if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
         yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"

@@ -52,6 +52,7 @@ EXAMPLES: dict[str, Any] = {
         },
     ],
     "node.journal.dir": "/var/lib/fps-gateway/sip/journal",
+    "node.volume.resource": "fps-sip",
     "node.processor.url": "https://processor.example/fps",
     "node.processor.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
     "node.submissions.tls.certificate_file": "/etc/fps-gateway/gateway.pem",

@@ -8,6 +8,7 @@
     ├─ peers         the scheme's news to our other processes
     ├─ ops           /live /ready /metrics /statistics, and what an operator switches
     ├─ door          what the processor submits
+    ├─ volume        asks DRBD about the disk below, where one is configured
     ├─ watch         unready: links on hold, without a token closed; ready again: resumed
     ├─ seal          the HSM signs the journal's chain now and then
     ├─ beat          the supervisor hears that the event loop turns
@@ -50,6 +51,8 @@ from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
 from gateway.standin import order_of
 from gateway.steps import Kind
+from gateway.volume.watch import VolumeWatch
+from gateway.volume.watch import begin as begin_volume
 from gateway.wire import fields, meanings
 from gateway.wire.codec import Codec
 
@@ -110,6 +113,7 @@ class Gateway:
         journal: Journal,
         past: Past,
         telling: Telling,
+        volume: VolumeWatch | None,
         outside: Outside,
     ) -> None:
         node, pair = configuration.node, configuration.pair
@@ -117,6 +121,7 @@ class Gateway:
         self.journal = journal
         self.clean, self.unfinished = past.inbound.clean, past.unfinished
         self.client, self.forwarder, self.peers = telling
+        self.volume = volume
         self.outside = outside
         self.signer = Signer(
             node.token, pair.mac, outside.clock, extra_keys=(pair.mac.seal_key,), keys=pair.keys,
@@ -147,6 +152,8 @@ class Gateway:
         reasons = [self.journal.health(trio.current_time())]
         if not self.signer.serving:
             reasons.append("no HSM token serves")
+        if self.volume is not None:
+            reasons.append(self.volume.unready())
         return [reason for reason in reasons if reason]
 
     def closed(self) -> str:
@@ -165,6 +172,7 @@ class Gateway:
             "links": self.links.ready() or "ok",
             "processor": self.client.health() or "ok",
             "peers": self.peers.health() or "ok",
+            "volume": self.volume.health() if self.volume is not None else "not watched",
             "fingerprint": self.configuration.fingerprint(),
             "version": gateway.__version__,
         }
@@ -228,6 +236,8 @@ class Gateway:
             await tree.start(self._serve)
             if not self.signer.serving:
                 self.links.hold(mute=True)  # dial none until one serves
+            if self.volume is not None:
+                tree.start_soon(self.volume.run)
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
             tree.start_soon(self._beat)
@@ -360,6 +370,9 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
             raise JournalFault(f"journal {node.journal.dir}: {what}") from None
 
     with outside.signals() as signals:
+        volume = None
+        if node.volume is not None:
+            volume = await begin_volume(node.volume, node.journal.dir, outside.drbd)
         # blocks: nothing else is there yet that could wait for it
         outside.supervisor.starting("opening the journal")
         journal = open_journal(
@@ -368,7 +381,7 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
         )  # fmt: skip
         outside.settle()
         telling = Telling(client, forwarder, peers)
-        finished = await Gateway(configuration, codec, journal, past, telling, outside).run(signals)
+        finished = await Gateway(configuration, codec, journal, past, telling, volume, outside).run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:

@@ -23,7 +23,8 @@ class ExitCode(IntEnum):
     JOURNAL = 74
     """The journal cannot be trusted: a sync failed, a record is damaged. Starting again cannot help."""
     REFUSED = 75
-    """Refused to start now: another process holds the journal's lock. Starting again later may help."""
+    """Refused to start now: another process holds the journal's lock, or its volume is not mounted here or not ours to
+    write. Starting again later may help."""
     CONFIGURATION = 78
     """The configuration holds mistakes, all of them printed. Nothing was started."""
     INTERRUPTED = 130

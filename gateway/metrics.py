@@ -4,7 +4,7 @@ No label holds what a customer could be known by; labels come from configuration
 A part's metrics stand together under its heading; whoever counts imports the child, never the registry.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -235,6 +235,50 @@ class SchemeNews(Collector):
         for what, value in self._held().items():
             suspended.add_metric([what], value)
         yield suspended
+
+
+class VolumeShown(NamedTuple):
+    """What is shown of the volume under the journal; what was never known is None."""
+
+    state: str
+    copies_wanted: int
+    copies: int | None
+    quorum: bool | None
+    peers: dict[str, tuple[bool, int]]
+    """By server: whether DRBD does not even try to connect to it, and how many bytes are known to differ there."""
+
+
+class VolumeStates(Collector):
+    """Shows the volume when it is asked for; not registered where none is configured."""
+
+    def __init__(self, states: Sequence[str], shown: Callable[[], VolumeShown]) -> None:
+        self._states = states
+        self._shown = shown
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        now = self._shown()
+        text = "1 for the state that the volume under the journal is in: ok, degraded, unready, unknown."
+        state = GaugeMetricFamily("fps_volume_state", text, labels=["state"])
+        for one in self._states:
+            state.add_metric([one], one == now.state)
+        yield state
+        for name, text, value in (
+            ("fps_volume_copies_wanted", "Servers that should have an up-to-date copy.", now.copies_wanted),
+            ("fps_volume_copies", "Servers that have one, this one included, when last known.", now.copies),
+            ("fps_volume_quorum", "1 while the volume has quorum, when last known.", now.quorum),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(name, text, value)
+        text = "1 while DRBD does not even try to connect to this server (drbdadm adjust)."
+        alone = GaugeMetricFamily("fps_volume_standalone", text, labels=["peer"])
+        text = "Bytes that are known to differ on this server."
+        differing = GaugeMetricFamily("fps_volume_out_of_sync_bytes", text, labels=["peer"])
+        for peer, (is_alone, out_of_sync_bytes) in sorted(now.peers.items()):
+            alone.add_metric([peer], is_alone)
+            differing.add_metric([peer], out_of_sync_bytes)
+        yield alone
+        yield differing
 
 
 class StepCounts(Collector):

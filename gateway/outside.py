@@ -26,6 +26,7 @@ from gateway.listening import Listen, listen_tcp
 from gateway.notify import Supervisor, supervisor_of
 from gateway.processor.pipe import Connect
 from gateway.signer import process
+from gateway.volume.drbd import Drbd, RealDrbd
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory
@@ -49,6 +50,8 @@ class Outside(NamedTuple):
     """To the processor and to the peers."""
     listen: Listen
     """For those who submit, and for the operator."""
+    drbd: Drbd
+    """What the volume under the journal is asked by."""
     signals: Callable[[], AbstractContextManager[AsyncIterator[int]]]
     """The first one drains, the second one ends at once."""
     settle: Callable[[], None]
@@ -69,6 +72,7 @@ def machine() -> Outside:
         dial_hub,
         trio.open_tcp_stream,
         listen_tcp,
+        RealDrbd(),
         lambda: trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT),
         _settle,
         supervisor_of(os.environ),

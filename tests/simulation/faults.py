@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway.errors import GatewayError
+from gateway.volume.status import Status
+from gateway.volume.watch import EVERY_S, WITHIN_S
 from loadtest import mischief
 from tests.fakes.disk import error
+from tests.fakes.volume import well, without
 from tests.simulation.node import Node, hang_s
 
 if TYPE_CHECKING:
@@ -30,6 +33,17 @@ RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
 NOTICED_S = 15.0
 """By then both ends know that a connection broke without a word."""
+VOLUME_NOTICED_S = EVERY_S + WITHIN_S + 1.0
+"""By then a gateway knows that its volume is well again, and has signed on."""
+VOLUMES: tuple[tuple[Status | str, bool, str], ...] = (
+    (without("server-2"), False, "volume degraded"),
+    (without("server-3", connection="StandAlone"), False, "volume degraded"),
+    (without("server-2", "server-3"), False, "volume"),
+    (well(quorum=False), False, "volume"),
+    (well(), True, "volume unknown"),
+    ("drbdsetup is not there", False, "volume unknown"),
+)
+"""What DRBD says, whether it hangs, and which trouble that is: `volume` alone excuses a site that takes no payments."""
 SWITCHED_BACK_S = 600.0
 """An operator tries for so long."""
 AFTER_FAILED_SYNC_S = 5.0
@@ -224,6 +238,22 @@ def restore(node: Node) -> None:
 
 def _at_once() -> float:
     return 0.0
+
+
+# --- the volume below the disk
+
+
+async def volume(world: "World", luck: random.Random) -> None:
+    """Copies or quorum are lost, or DRBD cannot be asked; only where none is left to lose may payments be kept away."""
+    node = _node(world, luck)
+    says, hangs, what = luck.choice(VOLUMES)
+    with world.trouble(what, node.name):
+        node.drbd.says, node.drbd.hangs = says, hangs
+        try:
+            await trio.sleep(_some_s(luck, 20.0))
+        finally:
+            node.drbd.says, node.drbd.hangs = well(), False
+        await trio.sleep(VOLUME_NOTICED_S)
 
 
 # --- the process
@@ -470,6 +500,7 @@ FAULTS: dict[str, Fault] = {
     "failed-sync": failed_sync,
     "full-disk": full_disk,
     "flipped-bit": flipped_bit,
+    "volume": volume,
     "kill": kill,
     "power": power,
     "power-in-disk": power_in_disk,

@@ -26,6 +26,7 @@ from gateway.notify import Supervisor
 from gateway.outside import Outside
 from tests.fakes.disk import FakeDisk, SimulatedThread, error
 from tests.fakes.token import FakeTokens
+from tests.fakes.volume import FakeDrbd
 from tests.simulation.network import Network
 
 BASE_NS = 1_772_359_200_000_000_000
@@ -161,7 +162,7 @@ class Watched(daemon.Gateway):
 
 
 class Node:
-    """A data centre: its disk, its tokens, its clock, and the process that runs there, if one does."""
+    """A data centre: its disk, its volume, its tokens, its clock, and the process that runs there, if one does."""
 
     def __init__(
         self,
@@ -177,6 +178,7 @@ class Node:
         self.name = name
         self.disk = disk
         self.tokens = tokens
+        self.drbd = FakeDrbd()
         self.luck = luck
         self.gateway: daemon.Gateway | None = None
         self.offset_ns = 0
@@ -226,7 +228,7 @@ class Node:
         luck = random.Random(self.luck.random())  # noqa: S311 - a seed that replays
         return Outside(
             self._mount, driver, self.clock, luck, self.tokens.open, dial, connect,
-            place.listen, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S),
+            place.listen, self.drbd, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S),
         )  # fmt: skip
 
     # --- its lives

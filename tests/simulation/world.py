@@ -145,6 +145,7 @@ class World:
                 "token": tokens,
                 "journal": {"dir": "journal", "segment_bytes": given.segment_bytes, "seal_every_s": 20.0},
                 "processor": {"url": f"http://processor:{PROCESSOR_PORT}", "tell_pause_max_s": 20.0},
+                "volume": {"resource": "fps-simulated"},
                 "submissions": {"port": DOORS[name]},
                 "ops": {"port": OPS[name]},
             },

@@ -1,0 +1,103 @@
+"""Asks this machine about its DRBD volume: what lies on which device, and what DRBD says. Changes nothing.
+
+The status program is a process of its own, with a deadline: it talks to the kernel, and a kernel that is stuck keeps it
+for ever, beyond SIGKILL. Then it is left behind, and none is started beside it.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from gateway.errors import Unavailable
+from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
+
+PROC = Path("/proc/drbd")
+DRBDSETUP = "/usr/sbin/drbdsetup"
+KILL_WITHIN_S = 0.5
+"""How long a process that was killed may take to go, before it counts as stuck in the kernel."""
+REPORT_BYTES_MAX = 1 << 20
+"""Ten thousand times a status of three servers."""
+
+
+class Drbd(Protocol):
+    """What the watch needs of a machine. `tests/fakes/volume.py` has another one."""
+
+    def device_below(self, directory: str) -> int:
+        """The device number below a directory, or below the nearest one above it that is there. Raises `OSError`."""
+
+    def number_of(self, device: str) -> int:
+        """The number of a device by its path. Raises `OSError`."""
+
+    async def status(self, resource: str, minor: int) -> Status:
+        """What DRBD says now. Raises `Unavailable`, with why not. May be cancelled at any time."""
+
+
+class RealDrbd:
+    """This machine's."""
+
+    def __init__(self, proc: Path = PROC, program: str = DRBDSETUP) -> None:
+        self._proc = proc
+        self._program = program
+        self._stuck: trio.Process | None = None
+
+    def device_below(self, directory: str) -> int:
+        """The device number below a directory, or below the nearest one above it that is there."""
+        at = Path(directory).absolute()
+        while not at.exists() and at != at.parent:
+            at = at.parent
+        return at.stat().st_dev
+
+    def number_of(self, device: str) -> int:
+        """The number of a device by its path."""
+        return os.stat(device).st_rdev  # noqa: PTH116 - a device's number, not a path's
+
+    async def status(self, resource: str, minor: int) -> Status:
+        """What DRBD says now."""
+        try:
+            # in a thread that may be left behind: a kernel that is stuck must not hold up payments
+            proc = await trio.to_thread.run_sync(self._proc.read_text, abandon_on_cancel=True)
+            if major_of(proc) < 9:
+                return of_proc(proc, minor)
+            return of_json(await self._ask(resource), resource, minor)
+        except FileNotFoundError as error:
+            raise Unavailable(f"{error.filename} is not there") from error
+        except OSError as error:
+            raise Unavailable(f"DRBD cannot be asked: {error.strerror}") from error
+        except UnreadableError as error:
+            raise Unavailable(str(error)) from error
+
+    async def _ask(self, resource: str) -> bytes:
+        if self._stuck is not None and self._stuck.poll() is None:
+            raise Unavailable(f"pid {self._stuck.pid}, asked before, is stuck in the kernel")
+        self._stuck = None
+        process = await trio.lowlevel.open_process(
+            [self._program, "status", "--json", resource],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            report = b""
+            while part := await process.stdout.receive_some(65536):
+                report += part
+                if len(report) > REPORT_BYTES_MAX:
+                    raise Unavailable("the status has no end")
+            code = await process.wait()
+        finally:
+            await self._end(process)
+        if code:
+            raise Unavailable(f"drbdsetup status ended with {code}: is {resource} up here?")
+        return report
+
+    async def _end(self, process: trio.Process) -> None:
+        assert process.stdout is not None
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.stdout.aclose()
+            with trio.move_on_after(KILL_WITHIN_S):
+                await process.wait()
+        if process.returncode is None:
+            self._stuck = process
