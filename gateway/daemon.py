@@ -169,6 +169,7 @@ class Gateway:
         parts = {
             "journal": self.journal.health(trio.current_time()) or "ok",
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
+            "tokens": self.signer.trouble() or "ok",
             "links": self.links.ready() or "ok",
             "processor": self.client.health() or "ok",
             "peers": self.peers.health() or "ok",

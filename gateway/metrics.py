@@ -96,7 +96,17 @@ SIGNER_LOST = Counter(
     registry=REGISTRY,
 )
 SIGNER_HANDED_ON = Counter(
-    "fps_signer_handed_on_jobs_total", "Jobs that a lost token left undone and another took over.", registry=REGISTRY
+    "fps_signer_handed_on_jobs_total", "Jobs that a lost or late token left to another one.", registry=REGISTRY
+)
+SIGNER_DOUBLED = Counter(
+    "fps_signer_doubled_jobs_total",
+    "Jobs that a quicker token was given as well, because the first one took long over them.",
+    registry=REGISTRY,
+)
+SIGNER_REMOTE_ONLY = Gauge(
+    "fps_signer_remote_only",
+    "1 while only tokens of the other data centre are used: ours are away, or too slow.",
+    registry=REGISTRY,
 )
 SIGNER_SERVING = Gauge("fps_signer_tokens_serving", "Tokens that serve.", registry=REGISTRY)
 SIGNER_TOKEN_UP = Gauge("fps_signer_token_up", "1 when this token serves.", ["token"], registry=REGISTRY)

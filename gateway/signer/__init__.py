@@ -6,6 +6,7 @@ and results out over a socket pair. The parts, each importing only those above i
 
 * `messages`: the frames between pool and worker, as bytes. Pure.
 * `breaker`: how long a sick token is kept out. Pure.
+* `choice`: which of those that serve get work: quick ones, and those of our own site first. Pure.
 * `wanted`: which keys the tokens shall have, and what they say of a new one. Pure.
 * `token`: a session in one token: keys, MACs, unwrapping. The only module that imports pkcs11.
 * `worker`: the process around it. Knows one token and nothing of payments.

@@ -8,6 +8,7 @@ import trio
 
 from gateway import config, metrics
 from gateway.signer.breaker import Breaker
+from gateway.signer.choice import Pace
 from gateway.signer.messages import Held, Shown
 from gateway.signer.process import Worker
 from gateway.work import MacJob as Job
@@ -35,12 +36,16 @@ class TokenHealth(NamedTuple):
     local: bool
     in_flight: int
     """Jobs under way in it."""
+    used: bool
+    """It gets work: it serves, and no other one is to be preferred."""
+    answer_s: float
+    """How long it takes to answer, as it looks now."""
 
 
 class Batch:
     """What a token was asked. `jobs` is empty when it was asked to show or take keys."""
 
-    __slots__ = ("due_s", "jobs", "number", "sent_s", "told", "within_s")
+    __slots__ = ("began_s", "due_s", "handed_on", "jobs", "late_s", "number", "sent_s", "told", "within_s")
 
     def __init__(self, number: int, jobs: list[Job], sent_s: float, within_s: float, told: tuple[Held, ...]) -> None:
         self.number = number
@@ -50,8 +55,14 @@ class Batch:
         """How long it may take once its turn has come."""
         self.told = told
         """The keys that the token was told to have by then."""
+        self.began_s = inf
+        """When its turn came."""
+        self.late_s = inf
+        """When another token is to be given the jobs as well; set when the batch's turn comes."""
         self.due_s = inf
         """When the token is taken for hung; set when the batch's turn comes."""
+        self.handed_on = False
+        """Another token has been given the jobs as well: they are its business now. What this one still says counts."""
 
 
 class Member:
@@ -75,6 +86,9 @@ class Member:
         self.under_way: deque[Batch] = deque()
         self.jobs = 0
         self.breaker = Breaker()
+        self.pace = Pace()
+        """Kept while it is away: one that hung has to show that it is well before it is preferred."""
+        self.used = False
         self.scope = trio.CancelScope()
         self.fault: Fault | None = None
         """Why its present worker is given up."""
@@ -95,4 +109,9 @@ class Member:
 
     def health(self) -> TokenHealth:
         """For people."""
-        return TokenHealth(self.state, self.why, self.token.local, self.jobs)
+        answer_s = round(self.pace.answer_s, 4)
+        return TokenHealth(self.state, self.why, self.token.local, self.jobs, self.used, answer_s)
+
+    def expected_s(self, now_s: float) -> float:
+        """How long its next answer may take."""
+        return self.pace.expected_s(now_s - self.under_way[0].began_s if self.under_way else 0.0)

@@ -7,8 +7,13 @@ Everything happens in the trio thread.
 Both queues are for all tokens, because then a sick token holds up only what it already has. MACs to make are of what we
 say: above all, replies to payments that are decided already. They go ahead of MACs to verify, which are of requests
 that nobody has promised anything about, and which may fill only a part of the room. A token takes what waits as soon as
-it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Only when no
-local token serves are remote ones used.
+it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Which of
+them gets work is said in `choice`: those of our own site before remote ones, and none that is slower by far.
+
+A batch that takes longer than `LATE_S` is given to another token as well, if one is quicker by far, and the first
+answer counts. A MAC is the same whoever makes it, so that this costs nothing but a token's time, and only of one that
+has some: when all are slow, nothing is done twice. So it costs a payment less than a second that a token hangs, or
+three at once.
 
 A batch that its worker does not answer within `Token.batch_within_s` (counted from when its turn came) means a hung
 token. Its worker is killed, what it left undone goes to the head of its queue at once, and the token is tried again
@@ -42,10 +47,12 @@ BATCH_BYTES_MAX = 128 * 1024
 """Of data in a batch: two batches fit into a socket's buffer."""
 BATCHES_MAX = 2
 """Batches that a token has under way: one that it does and one that lies ready."""
+LATE_S = 0.3
+"""After so long a batch is given to another token as well. More than `choice.FAR_S`: that may be a remote one."""
 SHARE_MIN = 16
 """Fewer jobs than this are not split between tokens: another wake-up costs more than it gains."""
 ATTEMPTS_MAX = 4
-"""Tokens that a job may be lost by before it is given up."""
+"""Tokens that a job may be lost by before it is given up: with any three of four dead or hung the last one has it."""
 
 
 class Signer:
@@ -149,6 +156,14 @@ class Signer:
         """By name: how each token is."""
         return {member.token.name: member.health() for member in self._tokens.members}
 
+    def trouble(self) -> str:
+        """What on-call should know, in words; empty when local tokens are used."""
+        if not self.serving:
+            return "no token serves"
+        if not self._tokens.remote_only:
+            return ""
+        return f"only remote tokens are used: {self._tokens.local_trouble(self._clock().mono_s)}"
+
     async def wait_changed(self) -> None:
         """Until some token's state changes."""
         await self._tokens.wait_changed()
@@ -169,25 +184,25 @@ class Signer:
     def dispatch(self) -> None:
         """Give what waits to tokens that have room."""
         waiting = self.waiting
-        if waiting and self._tokens.serving:
+        if waiting and self._tokens.count:
             now_s = self._clock().mono_s
             late: list[Job] = []
-            share = min(max(SHARE_MIN, -(-waiting // len(self._tokens.serving))), BATCH_JOBS_MAX)
-            while (self._urgent or self._others) and (member := self._next_member()) is not None:
-                if jobs := self._take(share, now_s, late):
-                    self._send(member, jobs, now_s)
+            if used := self._tokens.choose(now_s):
+                share = min(max(SHARE_MIN, -(-waiting // len(used))), BATCH_JOBS_MAX)
+                while (self._urgent or self._others) and (member := self._next_of(used)) is not None:
+                    if jobs := self._take(share, now_s, late):
+                        self._send(member, jobs, now_s)
             if late:
                 self._give_up(late)
         metrics.SIGNER_WAITING.set(self.waiting)
         self._set_alarm(self._expiry_s)
 
-    def _next_member(self) -> Member | None:
+    def _next_of(self, used: list[Member]) -> Member | None:
         """The token with the least under way; taking turns among equals. None when all are busy."""
-        serving = self._tokens.serving
         self._turn += 1
         best, best_load = None, (BATCHES_MAX, 0)
-        for index in range(len(serving)):
-            member = serving[(self._turn + index) % len(serving)]
+        for index in range(len(used)):
+            member = used[(self._turn + index) % len(used)]
             load = (len(member.under_way), member.jobs)
             if load < best_load:
                 best, best_load = member, load
@@ -199,6 +214,9 @@ class Signer:
         for waiting in (self._urgent, self._others):
             while waiting and len(taken) < count:
                 job = waiting[0]
+                if job.done:  # by the token that had it first
+                    waiting.popleft()
+                    continue
                 size += len(job.data)
                 if size > BATCH_BYTES_MAX and taken:
                     return taken
@@ -236,10 +254,14 @@ class Signer:
         self._number = (self._number + 1) & 0xFFFFFFFF
         batch = Batch(self._number, jobs, now_s, within_s, member.told)
         if not member.under_way:
-            batch.due_s = now_s + within_s
-            self._set_alarm(batch.due_s)
+            self._begin(batch, now_s)
         member.under_way.append(batch)
         return batch
+
+    def _begin(self, batch: Batch, now_s: float) -> None:
+        """Its turn has come."""
+        batch.began_s, batch.late_s, batch.due_s = now_s, now_s + LATE_S, now_s + batch.within_s
+        self._set_alarm(min(batch.late_s, batch.due_s))
 
     def settle(self, member: Member, body: bytes, finished: list[Job]) -> None:
         """See `tokens.Flow`: the results of the batch whose turn it was; what failed goes back to the queue."""
@@ -272,16 +294,16 @@ class Signer:
         metrics.SIGNER_DONE.inc(right)
         if wrong:
             metrics.SIGNER_WRONG_MAC.inc(wrong)
-        if undone:
+        if undone and not batch.handed_on:
             self.hand_on(undone)
 
     def answered(self, member: Member) -> Batch:
         """See `tokens.Flow`: the batch whose turn it was is answered; the next one's begins."""
-        batch = member.under_way.popleft()
+        batch, now_s = member.under_way.popleft(), self._clock().mono_s
+        if not member.learning:
+            member.pace.took(now_s - batch.began_s)
         if member.under_way:
-            following = member.under_way[0]
-            following.due_s = self._clock().mono_s + following.within_s
-            self._set_alarm(following.due_s)
+            self._begin(member.under_way[0], now_s)
         return batch
 
     def finish(self, jobs: list[Job]) -> None:
@@ -307,6 +329,25 @@ class Signer:
         if given_up:
             self._give_up(given_up)
 
+    def _late(self, member: Member, now_s: float) -> None:
+        """A token takes long: what it has is given to another one as well, if it would get nothing itself now."""
+        member.under_way[0].late_s = now_s + LATE_S
+        used = self._tokens.choose(now_s)
+        if used and member not in used:
+            self._double(member)
+        self.dispatch()
+
+    def _double(self, member: Member) -> None:
+        """Never so often that a job would be given up for it: whether it is to blame is not known yet."""
+        doubled: list[Job] = []
+        for batch in member.under_way:
+            jobs = [job for job in batch.jobs if not job.done]
+            if jobs and not batch.handed_on and all(job.attempts + 1 < ATTEMPTS_MAX for job in jobs):
+                batch.handed_on = True
+                doubled += jobs
+        metrics.SIGNER_DOUBLED.inc(len(doubled))
+        self.hand_on(doubled)
+
     def _give_up(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.error = "unavailable"
@@ -317,9 +358,10 @@ class Signer:
     # --- time
 
     async def _watch(self) -> None:
-        """The one timer: finds hung tokens and jobs whose deadline has passed."""
+        """The one timer: finds tokens that are late or hung, and jobs whose deadline has passed."""
         while True:
-            due_s = min([self._expiry_s, *[m.under_way[0].due_s for m in self._tokens.members if m.under_way]])
+            firsts = [m.under_way[0] for m in self._tokens.members if m.under_way]
+            due_s = min([self._expiry_s, *[min(first.late_s, first.due_s) for first in firsts]])
             if due_s == inf:
                 self._work_came = trio.Event()
                 await self._work_came.wait()
@@ -331,6 +373,8 @@ class Signer:
             for member in self._tokens.members:
                 if member.under_way and member.under_way[0].due_s <= now_s:
                     self._tokens.hung(member)
+                elif member.under_way and member.under_way[0].late_s <= now_s:
+                    self._late(member, now_s)
             if self._expiry_s <= now_s:
                 self._expire(now_s)
 
@@ -343,8 +387,9 @@ class Signer:
 
     def _expire(self, now_s: float) -> None:
         """Give up every job past its deadline, wherever it is. An answer that still comes for it is ignored."""
-        under_way = [job for m in self._tokens.members for batch in m.under_way for job in batch.jobs if not job.done]
-        everything = [*self._urgent, *self._others, *under_way]
+        batches = [batch for m in self._tokens.members for batch in m.under_way if not batch.handed_on]
+        everything = [*self._urgent, *self._others, *[job for batch in batches for job in batch.jobs]]
+        everything = [job for job in everything if not job.done]
         late = [job for job in everything if job.deadline_s <= now_s]
         self._urgent = deque(job for job in self._urgent if job.deadline_s > now_s)
         self._others = deque(job for job in self._others if job.deadline_s > now_s)

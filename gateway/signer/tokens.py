@@ -22,7 +22,7 @@ import trio
 
 from gateway import config, log, metrics
 from gateway.clock import Clock
-from gateway.signer import messages, process
+from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Fault, Member, State
 from gateway.signer.messages import Shown
 from gateway.signer.wanted import Wanted
@@ -92,9 +92,12 @@ class Tokens:
         luck: Callable[[], float] = random.random,
     ) -> None:
         self.members = [Member(token) for token in settings]
-        self.serving: list[Member] = []
-        """Those that are used now: the local ones that serve, or, without any, the remote ones that do; but none that
-        unwraps a key, which may take long."""
+        self.used: list[Member] = []
+        """Those that get work, as it was when last looked at (`choose`)."""
+        self.remote_only = False
+        """The last ones that got work are remote."""
+        self._free: list[Member] = []
+        """Those that serve, but none that unwraps a key, which may take long."""
         self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
         self._mac = mac
         self._keys = keys
@@ -102,8 +105,6 @@ class Tokens:
         self._flow = flow
         self._open_worker = open_worker
         self._luck = luck
-        self._local = False
-        """A local token serves."""
         self._settled = False
         self._first_round = trio.Event()
         self._changed = trio.Event()
@@ -342,7 +343,7 @@ class Tokens:
             if member.has is not None and (values := self.wanted.values_of(member.has)) is not None:
                 groups.setdefault(values, []).append(member)
         right = max(groups.values(), key=len, default=[])
-        for member in self.members:
+        for member in sorted(self.members, key=lambda each: not each.token.local):  # or a remote one would serve alone
             if member.worker is None or not member.shown.is_set() or member.has is None:
                 continue
             if failure := self.wanted.failure_of(member.has):
@@ -368,7 +369,9 @@ class Tokens:
 
     def hung(self, member: Member) -> None:
         """A token did not answer in time."""
-        self._lose(member, "hung", f"hung: no answer within {member.under_way[0].within_s:g} s")
+        within_s = member.under_way[0].within_s
+        member.pace.took(within_s)
+        self._lose(member, "hung", f"hung: no answer within {within_s:g} s")
         self._decide()
 
     def _lose(self, member: Member, state: State, why: str) -> None:
@@ -377,7 +380,7 @@ class Tokens:
             return
         member.fault = Fault(state, why)
         member.worker = None
-        undone = [job for batch in member.under_way for job in batch.jobs]
+        undone = [job for batch in member.under_way if not batch.handed_on for job in batch.jobs]
         member.under_way.clear()
         member.jobs = 0
         self._set_state(member, state, why)
@@ -393,23 +396,55 @@ class Tokens:
         member.keys_differ.set(state == "different-keys")
         serving = [m for m in self.members if m.state == "serving"]
         metrics.SIGNER_SERVING.set(len(serving))
-        local = any(m.token.local for m in serving)
-        if serving and self._local and not local:
-            _logger.warning("no local token serves, using remote ones", count=len(serving))
-        self._local = local
-        self._choose()
+        self._list_free()
         self._changed.set()
         self._changed = trio.Event()
 
     def _set_learning(self, member: Member, *, learning: bool) -> None:
         if member.learning is not learning:
             member.learning = learning
-            self._choose()
+            self._list_free()
 
-    def _choose(self) -> None:
-        """Which tokens are used."""
-        free = [m for m in self.members if m.state == "serving" and not m.learning]
-        self.serving = [m for m in free if m.token.local] or free
+    # --- who gets work
+
+    def _list_free(self) -> None:
+        self._free = [m for m in self.members if m.state == "serving" and not m.learning]
+        self.choose(self._clock().mono_s)
+
+    def choose(self, now_s: float) -> list[Member]:
+        """Those that get work now (`choice`), each with or without room for more."""
+        free = self._free
+        chosen = choice.choose([choice.Candidate(m.token.local, m.expected_s(now_s)) for m in free])
+        used = [free[at] for at in chosen]
+        if used != self.used:
+            for member in self.used:
+                member.used = False
+            for member in used:
+                member.used = True
+            self.used = used
+            self._note_side(now_s)
+        return used
+
+    def _note_side(self, now_s: float) -> None:
+        """Say when work goes to remote tokens only, and when no longer; once each. Having none changes nothing."""
+        remote_only = not self.used[0].token.local if self.used else self.remote_only
+        if remote_only is self.remote_only:
+            return
+        self.remote_only = remote_only
+        metrics.SIGNER_REMOTE_ONLY.set(remote_only)
+        if remote_only:
+            _logger.warning("only remote tokens are used", reason=self.local_trouble(now_s), count=len(self.used))
+        else:
+            _logger.info("local tokens are used again", count=len(self.used))
+
+    def local_trouble(self, now_s: float) -> str:
+        """Why no local token is used, in words."""
+        said = []
+        for member in self.members:
+            if member.token.local:
+                what = f"takes {member.expected_s(now_s):.1f} s" if member.state == "serving" else member.state
+                said.append(f"{member.token.name} {'tries a new key' if member.learning else what}")
+        return ", ".join(said) or "none is configured"
 
     def _difference(self, member: Member, right: list[Member]) -> str:
         """In words: which keys differ from which tokens' keys."""

@@ -31,7 +31,7 @@ class FakeToken:
         self.fault: messages.Fault | None = None
         """What a worker says when it starts, or when it is probed or asked next."""
         self.batch_s = 0.0
-        """How long a batch takes."""
+        """How long a batch takes, and a probe."""
         self.unwrap_s = 0.0
         """How long it takes to take a key that it does not have; inf: for ever."""
         self.starts = 0
@@ -110,7 +110,7 @@ class FakeWorker:
         while True:
             while self._asked and not self._lost:
                 for kind, body in splitter.feed(self._asked.pop(0)):
-                    await trio.sleep(self._token.batch_s if kind == messages.BATCH else 0)
+                    await trio.sleep(self._token.batch_s if kind in {messages.BATCH, messages.PROBE} else 0)
                     await self._token.ready()
                     if kind in {messages.START, messages.KEYS} and self._has_to_unwrap(kind, body):
                         await trio.sleep(self._token.unwrap_s)

@@ -347,10 +347,10 @@ async def test_without_a_local_token_that_is_free_remote_ones_make_macs(clock: C
     world.remote = True
     keys.listen(await world.start())
     used = world.signer._tokens
-    assert [member.token.name for member in used.serving] == ["fps-2"]
+    assert [member.token.name for member in used.used] == ["fps-2"]
     world.tokens["fps-2"].unwrap_s = 1.0
     world.signer.install(keys.make())
-    assert [member.token.name for member in used.serving] == ["fps-3"]
+    assert [member.token.name for member in used.used] == ["fps-3"]
     with trio.fail_after(2):
         await keys.heard.wait()
-    assert [member.token.name for member in used.serving] == ["fps-2"]
+    assert [member.token.name for member in used.used] == ["fps-2"]

@@ -21,10 +21,14 @@ KEYS = {"fps-hub": bytes(16), "fps-own": bytes(range(16))}
 class Rig:
     """A signer on fake tokens and what it told."""
 
-    def __init__(self, count: int = 3) -> None:
+    def __init__(self, count: int = 3, remote: int = 0) -> None:
+        """The last ones are remote."""
         self.names = [f"t{number}" for number in range(1, count + 1)]
         self.tokens = FakeTokens(self.names, KEYS)
-        settings = tuple(config.Token(name=name, label=name, module="none", pin_file="none") for name in self.names)
+        settings = tuple(
+            config.Token(name=name, label=name, module="none", pin_file="none", local=number < count - remote)
+            for number, name in enumerate(self.names)
+        )
         self.signer = Signer(settings, config.Mac(), system_clock, open_worker=self.tokens.open, luck=lambda: 1.0)
         self.done: list[Job] = []
         self.told: list[int] = []
@@ -59,8 +63,8 @@ class Rig:
 
 @pytest.fixture
 async def rig(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> Callable[..., Any]:
-    async def start(count: int = 3, *, running: bool = True) -> Rig:
-        made = Rig(count)
+    async def start(count: int = 3, *, remote: int = 0, running: bool = True) -> Rig:
+        made = Rig(count, remote)
         if running:
             await nursery.start(made.signer.run)
         return made
