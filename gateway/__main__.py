@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from gateway import config_command, decode
+    from gateway import config_command, decode, hsm_command
     from gateway.journal import command as journal_command
 
     parser = argparse.ArgumentParser(
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     run.set_defaults(run=_run)
     config_command.add_parser(commands)
+    hsm_command.add_parser(commands)
     journal_command.add_parser(commands, _ask_tokens)
     decode.add_parser(commands)
     chosen = parser.parse_args(arguments)

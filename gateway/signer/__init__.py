@@ -13,6 +13,7 @@ and results out over a socket pair. The parts, each importing only those above i
 * `process`: starts, feeds and ends a worker process, on trio.
 * `member`: a token as the pool sees it. Data.
 * `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.
+* `survey`: looks at every token once, through such workers, and says what a pool would make of them.
 * `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on what a lost token left undone.
 
 Which token is trusted: at its start, and every `tokens.PROBE_EVERY_S` seconds, each worker computes a known text under

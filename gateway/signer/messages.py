@@ -72,6 +72,8 @@ class Start(msgspec.Struct, frozen=True):
     batch_within_s: float
     install_within_s: float = 0.0
     transport: Transport = Transport()
+    transport_shown: bool = False
+    """Whether HELLO says of the transport key, too, what there is to say: no token is asked that has to serve."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -82,8 +84,8 @@ class Shown(msgspec.Struct, frozen=True):
     failures: dict[str, str]
     """By label: why it has not one that is not needed, in words."""
     checks: dict[str, str] = {}
-    """By label: the check value (`Transport.check_value`), where the token gives one, and as long as it does. In upper
-    case. Not in the answer to a PROBE."""
+    """By label: the check value (`Transport.check_value`; of the transport key, a block of zeros enciphered), where the
+    token gives one, and as long as it does. In upper case. Not in the answer to a PROBE."""
 
 
 class Fault(msgspec.Struct, frozen=True):

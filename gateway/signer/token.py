@@ -161,7 +161,14 @@ class OpenToken:
         """The same with check values, which take longer and do not change while the key is the same."""
         shown = self.show()
         checks = {label: self._known_check(label) for label in shown.values}
-        return Shown(shown.values, shown.failures, {label: check for label, check in checks.items() if check})
+        failures = dict(shown.failures)
+        if self._start.transport_shown:
+            label = self._start.transport.label
+            try:
+                checks[label] = self._transport_check()
+            except TokenFault as error:
+                failures[label] = error.fault.why
+        return Shown(shown.values, failures, {label: check for label, check in checks.items() if check})
 
     def work(self, body: bytes) -> tuple[bytes, TokenFault | None]:
         """Do a batch. Returns its RESULT frame, and why the token cannot go on, if so; what it did not do is FAILED."""
@@ -308,6 +315,17 @@ class OpenToken:
         if not hasattr(found[0], "unwrap_key"):
             raise TokenFault("no-key", f'the transport key "{label}" may not unwrap')
         return found[0]
+
+    def _transport_check(self) -> str:
+        """What the token says by itself: a key that may only unwrap cannot be asked to make one. Empty: nothing."""
+        label = self._start.transport.label
+        with _as_fault(f'the transport key "{label}" cannot be read'):
+            transport = self._transport(self._session)
+            try:
+                value: bytes = transport[Attribute.CHECK_VALUE]
+            except pkcs11.AttributeTypeInvalid:
+                return ""
+            return value.hex().upper()
 
     def _unwrap(self, transport: Any, key: Install, template: dict[Attribute, Any]) -> Any:
         """Unwrapped in the token: a session object, unless the template says otherwise."""

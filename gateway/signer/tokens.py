@@ -24,7 +24,7 @@ from gateway import config, log, metrics
 from gateway.clock import Clock
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Fault, Member, State
-from gateway.signer.messages import Shown
+from gateway.signer.messages import Held, Shown
 from gateway.signer.wanted import Wanted
 from gateway.work import Install
 from gateway.work import MacJob as Job
@@ -69,7 +69,7 @@ class Flow(Protocol):
         """What came of a new key."""
 
 
-class _SaidFault(msgspec.Struct):
+class SaidFault(msgspec.Struct):
     """`messages.Fault` as a worker may say it: its state is one of ours."""
 
     state: State
@@ -243,7 +243,8 @@ class Tokens:
         """Until `_lose` cancels it."""
         member.worker = worker
         member.told = self.wanted.to_have(member.token.name)
-        worker.send(messages.json_frame(messages.START, self._start(member)))
+        start = start_of(member.token, self._mac, self._keys, member.told)
+        worker.send(messages.json_frame(messages.START, start))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.pump)
             nursery.start_soon(self._probe, member)
@@ -255,26 +256,6 @@ class Tokens:
                     self._decide()
                 else:
                     self._hear(member, frames)
-
-    def _start(self, member: Member) -> messages.Start:
-        token = member.token
-        return messages.Start(
-            module=token.module,
-            label=token.label,
-            pin_file=token.pin_file,
-            algorithm=self._mac.algorithm,
-            retail_mechanism=token.retail_mechanism,
-            keys=member.told,
-            start_within_s=token.start_within_s,
-            batch_within_s=token.batch_within_s,
-            install_within_s=token.install_within_s,
-            transport=messages.Transport(
-                label=self._keys.transport_key,
-                mechanism=token.wrapping_mechanism or MECHANISMS[self._keys.wrapping],
-                vector=DES3_VECTOR if self._keys.wrapping == "des3-cbc" else b"",
-                check_value=self._keys.check_value,
-            ),
-        )
 
     async def _probe(self, member: Member) -> None:
         """See that it comes up in time, and from then on that it is there although nobody asks anything of it."""
@@ -299,7 +280,7 @@ class Tokens:
                 elif kind == messages.HELLO:
                     self._shown(member, msgspec.json.decode(body, type=Shown))
                 elif kind == messages.FAULT:
-                    fault = msgspec.json.decode(body, type=_SaidFault)
+                    fault = msgspec.json.decode(body, type=SaidFault)
                     self._lose(member, fault.state, fault.why)
                 else:
                     self._lose(member, "crashed", NONSENSE)
@@ -338,20 +319,17 @@ class Tokens:
         """Let those tokens serve whose keys are what most tokens have; without a majority, what the first one has."""
         if not self._settled:
             return
-        groups: dict[tuple[str, ...], list[Member]] = {}
-        for member in self.members:
-            if member.has is not None and (values := self.wanted.values_of(member.has)) is not None:
-                groups.setdefault(values, []).append(member)
-        right = max(groups.values(), key=len, default=[])
+        has = {member.token.name: member.has for member in self.members if member.has is not None}
+        right = next(iter(self.wanted.groups(has.items())), [])
         for member in sorted(self.members, key=lambda each: not each.token.local):  # or a remote one would serve alone
             if member.worker is None or not member.shown.is_set() or member.has is None:
                 continue
             if failure := self.wanted.failure_of(member.has):
                 self._lose(member, "no-key", failure)
-            elif member in right:
+            elif member.token.name in right:
                 self._serve(member)
             elif self.wanted.values_of(member.has) is not None:
-                self._lose(member, "different-keys", self._difference(member, right))
+                self._lose(member, "different-keys", self.wanted.difference(member.has, has[right[0]], right))
             elif member.state != "serving":
                 self._tell(member)
 
@@ -446,16 +424,29 @@ class Tokens:
                 said.append(f"{member.token.name} {'tries a new key' if member.learning else what}")
         return ", ".join(said) or "none is configured"
 
-    def _difference(self, member: Member, right: list[Member]) -> str:
-        """In words: which keys differ from which tokens' keys."""
-        ours, theirs = member.has or NOTHING, right[0].has or NOTHING
-        labels = [f'"{label}"' for label in sorted(self.wanted.needed) if theirs.values[label] != ours.values[label]]
-        names = ", ".join(m.token.name for m in right)
-        return f"keys differ: {' and '.join(labels)} is not the same as in {names}"
 
-
-NOTHING = Shown({}, {})
-"""What a token shows that has shown nothing."""
+def start_of(
+    token: config.Token, mac: config.Mac, keys: config.Keys, told: tuple[Held, ...], *, transport_shown: bool = False
+) -> messages.Start:
+    """What a token's worker is told first."""
+    return messages.Start(
+        module=token.module,
+        label=token.label,
+        pin_file=token.pin_file,
+        algorithm=mac.algorithm,
+        retail_mechanism=token.retail_mechanism,
+        keys=told,
+        start_within_s=token.start_within_s,
+        batch_within_s=token.batch_within_s,
+        install_within_s=token.install_within_s,
+        transport=messages.Transport(
+            label=keys.transport_key,
+            mechanism=token.wrapping_mechanism or MECHANISMS[keys.wrapping],
+            vector=DES3_VECTOR if keys.wrapping == "des3-cbc" else b"",
+            check_value=keys.check_value,
+        ),
+        transport_shown=transport_shown,
+    )
 
 
 def _seen(pin_file: str) -> tuple[int, int, int] | None:

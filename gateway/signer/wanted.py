@@ -128,6 +128,23 @@ class Wanted:
         values = [shown.values.get(label, "") for label in self.needed]
         return tuple(values) if all(values) else None
 
+    def groups(self, shown: Iterable[tuple[str, Shown]]) -> list[list[str]]:
+        """Names of the tokens whose keys are the same, from what each showed; the first group is right.
+
+        It is the largest; of those that are as large, the one with the token that comes first. A token that does not
+        have all keys is in none.
+        """
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name, each in shown:
+            if (values := self.values_of(each)) is not None:
+                found.setdefault(values, []).append(name)
+        return sorted(found.values(), key=len, reverse=True)
+
+    def difference(self, ours: Shown, theirs: Shown, names: Iterable[str]) -> str:
+        """In words: which keys differ from those that the tokens of these names have."""
+        labels = [f'"{label}"' for label in sorted(self.needed) if theirs.values[label] != ours.values[label]]
+        return f"keys differ: {' and '.join(labels)} is not the same as in {', '.join(names)}"
+
     def failure_of(self, shown: Shown) -> str:
         """Why a token does not have a key that is needed, or nothing."""
         failures = {label: why for label, why in shown.failures.items() if label not in shown.values}

@@ -163,10 +163,20 @@ class FakeWorker:
             values = {label: self._mac(label, messages.CHECK_TEXT).hex() for label in labels}
             checks = {label: self._mac(label, bytes(16)).hex().upper() for label in labels}
             self._made = set(labels)
+            self._show_transport(checks, failures)
             self._say(messages.json_frame(messages.HELLO, Shown(values, failures | refused, checks)))
         if fault:
             self._say(messages.json_frame(messages.FAULT, fault))
             self._lost = True
+
+    def _show_transport(self, checks: dict[str, str], failures: dict[str, str]) -> None:
+        """What there is to say of the transport key, when that is asked."""
+        assert self._start is not None
+        label = self._start.transport.label
+        if self._start.transport_shown and label in self._token.keys:
+            checks[label] = reference.enciphered_zeros(self._token.keys[label])[:3].hex().upper()
+        elif self._start.transport_shown:
+            failures[label] = f'no transport key labelled "{label}"'
 
     def _has_to_unwrap(self, kind: int, body: bytes) -> bool:
         """One of the keys that it is told is not in the token."""

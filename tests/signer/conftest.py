@@ -19,6 +19,7 @@ from gateway import config
 from gateway.clock import system_clock
 from gateway.signer import tokens
 from gateway.signer.pool import Signer
+from gateway.signer.survey import Report, survey
 from gateway.work import Install
 from gateway.work import MacJob as Job
 from hsm import reference
@@ -53,6 +54,10 @@ class World(ABC):
             self.signer.hold(self.first_hold)
         await self.nursery.start(self.signer.run)
         return self.signer
+
+    async def survey(self, *more: str) -> Report:
+        """Look at the tokens once, without a signer."""
+        return await survey([self.settings(name) for name in self.names], config.Pair(mac=self.mac), more)
 
     def _on_done(self, jobs: list[Job]) -> None:
         assert jobs
@@ -158,6 +163,10 @@ class FakeWorld(World):
 
     def make_signer(self, settings: tuple[config.Token, ...]) -> Signer:
         return Signer(settings, self.mac, system_clock, open_worker=self.tokens.open, luck=lambda: 0.5)
+
+    async def survey(self, *more: str) -> Report:
+        tokens = [self.settings(name) for name in self.names]
+        return await survey(tokens, config.Pair(mac=self.mac), more, open_worker=self.tokens.open)
 
     def hang(self, name: str) -> None:
         self.tokens[name].hang()
@@ -330,7 +339,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """Three tokens; a test calls `start`."""
     if kind == "fake":
-        keys = {label: label.encode().ljust(16, b".") for label in (algorithm.hub_key, algorithm.own_key)}
+        labels = (algorithm.hub_key, algorithm.own_key, algorithm.seal_key)
+        keys = {label: label.encode().ljust(16, b".") for label in labels}
         keys[TRANSPORT] = bytes(range(32))
         yield FakeWorld(algorithm, keys, nursery, tmp_path)
         return
