@@ -4,66 +4,17 @@
 needs DRBD in the kernel; what it does for real is the drill's to show.
 """
 
-import os
 import re
-import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import gateway
 from gateway.config import Deadlines
+from tests.compose.drbd_tools import FILES, SECRET, SERVERS, on, rendered
 
-FILES = Path(gateway.__file__).parent.parent / "compose" / "drbd"
-SERVERS = ("fps-a1", "fps-a2", "fps-a3")
-SECRET = "0123456789abcdefABCDEF"  # noqa: S105 - of no volume
 DRBD_84 = "/lib/drbd/drbdadm-84"
 """What `drbdadm` hands over to where the kernel has DRBD 8.4."""
-
-
-def _as(host: str, *command: str) -> subprocess.CompletedProcess[str]:
-    script = 'hostname "$0" && exec "$@"'
-    return subprocess.run(
-        ["unshare", "--uts", "sh", "-c", script, host, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-@pytest.fixture(scope="module")
-def drbdadm() -> str:
-    """DRBD's tool, or a skip that says why not."""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    program = shutil.which("drbdadm")
-    if program is None:
-        pytest.skip("drbdadm is not here (Debian: drbd-utils)")
-    if _as("fps-a1", "true").returncode:
-        pytest.skip("no UTS name space may be made here (needs root)")
-    return program
-
-
-def rendered(
-    into: Path, servers: Path = FILES / "servers.toml", secret: str = SECRET
-) -> "subprocess.CompletedProcess[str]":
-    """What `render.py` says."""
-    (into / "secret").write_text(secret + "\n", encoding="ascii")
-    command = [sys.executable, str(FILES / "render.py"), str(servers), str(into / "secret"), str(into)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-@pytest.fixture
-def configuration(tmp_path: Path) -> Path:
-    """As `/etc/drbd.conf` has it."""
-    assert rendered(tmp_path).returncode == 0
-    shutil.copy(FILES / "common.conf", tmp_path)
-    path = tmp_path / "drbd.conf"
-    path.write_text('include "common.conf";\ninclude "*.res";\n', encoding="ascii")
-    return path
 
 
 @pytest.mark.parametrize("group", ["sip", "sop", "fdp", "other", "usm"])
@@ -72,7 +23,7 @@ def test_on_each_server_each_volume_would_be_brought_up_as_promised(
     drbdadm: str, configuration: Path, server: str, group: str
 ) -> None:
     """Written means written on all connected servers' disks, a majority or an error, no promotion by accident."""
-    done = _as(server, drbdadm, "-c", str(configuration), "-d", "up", f"fps-{group}")
+    done = on(server, drbdadm, "-c", str(configuration), "-d", "up", f"fps-{group}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     (resource,) = [line for line in lines if " new-resource " in line]
@@ -127,7 +78,7 @@ def test_a_wrong_word_is_rejected_with_its_line(drbdadm: str, configuration: Pat
     assert place is not None
     line = text[: place.end()].count("\n") + 1
     common.write_text(text.replace(place[0], place[0].replace(right, wrong)), encoding="utf-8")
-    done = _as("fps-a1", drbdadm, "-c", str(configuration), "-d", "up", "fps-sip")
+    done = on("fps-a1", drbdadm, "-c", str(configuration), "-d", "up", "fps-sip")
     assert done.returncode != 0
     assert f"common.conf:{line}:" in done.stderr
 
@@ -150,7 +101,7 @@ def test_a_server_that_dies_holds_up_no_payment_until_stand_in_is_due() -> None:
 
 
 def test_a_server_that_is_not_in_the_files_is_refused(drbdadm: str, configuration: Path) -> None:
-    done = _as("fps-b1", drbdadm, "-c", str(configuration), "-d", "up", "fps-sip")
+    done = on("fps-b1", drbdadm, "-c", str(configuration), "-d", "up", "fps-sip")
     assert done.returncode != 0
     assert "not defined in your config (for this host)" in done.stderr
 
@@ -188,7 +139,7 @@ def test_render_takes_no_secret_that_would_be_read_as_configuration(tmp_path: Pa
 @pytest.mark.parametrize("server", ["server1", "server2"])
 def test_the_drills_file_is_one_of_drbd_8_4(drbdadm: str, server: str) -> None:
     """The tool of that version takes it: protocol C and flushes are the same as in production."""
-    done = _as(server, DRBD_84, "-c", str(FILES / "two-nodes.res"), "-d", "up", "fps-sip")
+    done = on(server, DRBD_84, "-c", str(FILES / "two-nodes.res"), "-d", "up", "fps-sip")
     assert done.returncode == 0, done.stderr
     (connect,) = [line for line in done.stdout.splitlines() if " connect " in line]
     (attach,) = [line for line in done.stdout.splitlines() if " attach " in line]
