@@ -23,8 +23,9 @@ class ExitCode(IntEnum):
     JOURNAL = 74
     """The journal cannot be trusted: a sync failed, a record is damaged. Starting again cannot help."""
     REFUSED = 75
-    """Refused to start now: another process holds the journal's lock, or its volume is not mounted here or not ours to
-    write. Starting again later may help."""
+    """Refused to start now: another process holds the journal's lock, its volume is not mounted here or not ours to
+    write, or a newer gateway wrote it (the line says which versions). Nothing was changed. Starting again helps when
+    that is over, or by that gateway."""
     CONFIGURATION = 78
     """The configuration holds mistakes, all of them printed. Nothing was started."""
     INTERRUPTED = 130

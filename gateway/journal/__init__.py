@@ -3,7 +3,7 @@
 A journal is a directory (for its owner only) that one process has locked:
 
     lock                        flock'ed by the gateway that runs; holds its pid
-    manifest                    what must be there: the journal's name, the oldest segment, every follower ever known
+    manifest                    what must be there: format, the journal's name, the oldest segment, every follower ever
     0000000001.segment …        the records, in files of `segment_bytes`, numbered without gaps
     NAME.cursor                 how far the follower NAME is
     SEGMENT-OFFSET-TURN.torn    evidence: what a start cut off
@@ -37,8 +37,17 @@ has a cursor: a cursor file that disappears makes its follower read from the old
 record twice), and until then nothing is deleted. A follower that is really gone is forgotten by hand: `fps-gateway
 journal forget`.
 
-**Versions.** A segment says its format. Older formats are read, a newer one is refused. A kind that is not known is
-refused, too: a record that we do not understand is not one that we may skip.
+**Versions.** One number stands for all of it: layout, kinds, bodies, manifest, cursors. The manifest says the newest
+that anything in the directory may be of, and which gateway opened it last; a start raises it before it writes anything
+else. So a newer format is always met there first, and refused as a whole, with both versions in the message, exit code
+75 and nothing changed. A segment's header says of which format the segment is; more than the manifest says is damage.
+Older formats are read. A kind that is not known is refused, too: a record that we do not understand is not one that we
+may skip.
+
+Whoever changes what is written (a kind, a field at the end of a body, a byte) raises `record.VERSION`: the tests fail
+until then (tests/journal/test_formats.py says what to do). A release that must be possible to take back raises only
+`record.VERSION_MAX`, reading what it does not write yet, and the next one `VERSION`: then each can be rolled back to
+the one before. A release that raises both can be rolled forward only.
 
     record     the layout: bytes ↔ records, marks, headers                          pure
     recovery   the decision table: what damage means                                pure
@@ -54,5 +63,6 @@ refused, too: a record that we do not understand is not one that we may skip.
     seals      the HSM's seals, against the chain
     verifying  `fps-gateway journal verify`
     showing    records for a person
-    command    `fps-gateway journal verify|show|tail|stat|forget`
+    comparing  `fps-gateway journal compare`
+    command    `fps-gateway journal verify|compare|show|tail|stat|forget`
 """

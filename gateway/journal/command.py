@@ -1,4 +1,4 @@
-"""`fps-gateway journal verify|show|tail|stat|forget DIR`: look at a journal, offline or while its gateway runs.
+"""`fps-gateway journal verify|compare|show|tail|stat|forget DIR`: look at a journal, offline or while its gateway runs.
 
 All but `forget` read only and take no lock. What a running gateway is just writing is not an error: damage counts when
 it is there at a second look, too.
@@ -15,10 +15,11 @@ from functools import partial
 from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode
-from gateway.journal import verifying
+from gateway.journal import comparing, verifying
 from gateway.journal.looking import Reader, Watch, begun, look, manifest_of, reader
 from gateway.journal.manifest import cursor_name, forget_follower, read_cursor
 from gateway.journal.record import Record
+from gateway.journal.recovery import Newer
 from gateway.journal.segment import Walk
 from gateway.journal.showing import Filter, Printer, when
 from gateway.journal.verifying import AskTokens
@@ -30,7 +31,9 @@ GOOD, BAD = 0, 1
 
 _EPILOG = """\
 exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
-no journal; 3 whole, and of some seals no token can say anything; 78 the configuration holds mistakes."""
+no journal; 3 whole, and of some seals no token can say anything; 75 a newer gateway wrote it, and it is left as it is;
+78 the configuration holds mistakes.
+`compare --help` has its own."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", ask_tokens: AskTokens) -> None:
@@ -49,13 +52,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             "verify every record, the chain through all of them, and its seals",
             partial(verifying.verify, ask=ask_tokens),
         ),
+        ("compare", "compare two copies of a journal: of two servers, of a backup", comparing.run),
         ("show", "print records", _show),
         ("tail", "print the last records", _tail),
         ("stat", "what is in it: segments, kinds, bytes, followers", _stat),
         ("forget", "stop keeping records for a follower that is gone for good (the gateway must not run)", _forget),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("dirs", metavar="DIR", nargs=1, help="the journal's directory")
+        copies = 2 if name == "compare" else 1
+        command.add_argument("dirs", metavar="DIR", nargs=copies, help="the journal's directory")
         command.set_defaults(run=run, journal_action=action)
         if name == "verify":
             verifying.add_arguments(command)
@@ -66,9 +71,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         elif name == "tail":
             command.add_argument("-n", "--limit", type=int, default=20, help="how many (default: %(default)s)")
             command.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
-        elif name == "stat":
+        elif name == "compare":
+            command.epilog = comparing.EXIT_CODES
+        if name in {"compare", "stat"}:
             command.add_argument("--json", action="store_true", help="as one JSON object")
-        elif name == "forget":
+        if name == "forget":
             command.add_argument("follower", metavar="NAME", help="the follower")
 
 
@@ -113,6 +120,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
     (ValueError, ExitCode.USAGE),
     (ConfigurationError, ExitCode.CONFIGURATION),
+    (Newer, ExitCode.REFUSED),
     (GatewayError, BAD),
 )
 """By error, the first that fits."""
@@ -245,6 +253,8 @@ def _stat(directory: Directory, args: argparse.Namespace) -> int:
     first = walk.segments[0].first if walk.segments else walk.position
     facts = {
         "journal": manifest.journal.hex(),
+        "format": manifest.format,
+        "writer": manifest.writer,
         "first_position": first,
         "last_position": walk.position - 1,
         "records": total,

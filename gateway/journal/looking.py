@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from gateway.disk import Directory, File
 from gateway.errors import Refusal
 from gateway.journal.manifest import Manifest, read_manifest
-from gateway.journal.record import HEADER_BYTES, Damage, Record, read_header
-from gateway.journal.recovery import Corrupt
+from gateway.journal.record import HEADER_BYTES, Damage, Header, Record, Unknown, read_header
+from gateway.journal.recovery import Corrupt, Newer
 from gateway.journal.segment import Scan, Walk, name_of, number_of
 
 PROGRESS_EVERY_S = 0.1
@@ -107,7 +107,7 @@ class Reader:
 
     def __init__(self, directory: Directory, number: int) -> None:
         self._directory = directory
-        self._journal = manifest_of(directory).journal
+        self._manifest = manifest_of(directory)
         self._number = number
         self._file: File | None = None
         self._scan: Scan | None = None
@@ -115,11 +115,18 @@ class Reader:
         """What the records end at, if that is not the end: a batch that is being written, or torn, or damaged."""
 
     def records(self) -> Iterator[Record]:
-        """All there are now. Call again for what came since. Raises `Corrupt` where a segment ends before its time."""
+        """All there are now. Call again for what came since.
+
+        Raises `Corrupt` where a segment ends before its time, `Newer`.
+        """
         stuck = -1
         while (scan := self._opened()) is not None:
-            for batch in scan.again():
-                yield from batch
+            try:
+                for batch in scan.again():
+                    yield from batch
+            except Unknown as unknown:
+                what = f"segment {name_of(self._number)}: {unknown}"
+                raise Newer(self._directory.path, self._manifest.writer, what) from unknown
             following = _header(self._directory, self._number + 1)
             self.unfinished = scan.damage
             if following is None:
@@ -143,11 +150,13 @@ class Reader:
         if self._scan is None:
             try:
                 self._file = self._directory.open(name_of(self._number))
-                header = read_header(self._file.read(0, HEADER_BYTES))
-            except (FileNotFoundError, Damage):
+            except FileNotFoundError:
+                return None
+            header = _read_header(self._directory, self._file)
+            if header is None:
                 self.close()
                 return None
-            self._scan = Scan(self._file, self._journal, HEADER_BYTES, header.first, header.chain)
+            self._scan = Scan(self._file, self._manifest.journal, HEADER_BYTES, header.first, header.chain)
         return self._scan
 
 
@@ -158,11 +167,21 @@ def _header(directory: Directory, number: int) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return read_header(file.read(0, HEADER_BYTES)).first
-    except Damage:
-        return None
+        header = _read_header(directory, file)
     finally:
         file.close()
+    return None if header is None else header.first
+
+
+def _read_header(directory: Directory, file: File) -> Header | None:
+    """None when the segment is not in use, or damaged. Raises `Newer`: a gateway may be replaced while we look."""
+    try:
+        return read_header(file.read(0, HEADER_BYTES))
+    except Damage:
+        return None
+    except Unknown:
+        manifest_of(directory)
+        return None
 
 
 def begun(directory: Directory) -> list[tuple[int, int]]:

@@ -7,16 +7,15 @@ later loses nothing. A cursor is written to each in turn: what an older one cost
 
 import re
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from gateway.disk import SECTOR_BYTES, Directory
-from gateway.errors import Refusal
-from gateway.journal.record import VERSION
-from gateway.journal.recovery import Corrupt
+from gateway.journal.record import VERSION, VERSION_MAX
+from gateway.journal.recovery import Corrupt, Newer
 
 MANIFEST = "manifest"
 SLOT_BYTES = 4096
@@ -28,7 +27,10 @@ _CURSOR_TEXT = re.compile(rb"cursor ([0-9]{1,19}) ([0-9]{1,19})")
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a journal says about itself."""
 
-    format: int = 1
+    format: int = VERSION
+    """The newest format that anything in the directory may be of. Raised before the first byte of a newer one."""
+    writer: str = ""
+    """The version of the gateway that opened it last."""
     journal: bytes
     """Sixteen random bytes; the chain value before position 1."""
     oldest: int = 1
@@ -39,18 +41,23 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Counts the writings."""
 
 
+_Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{0,40}\Z")]
+
+
 class _Written(Struct):
     format: int
     journal: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     oldest: Annotated[int, Meta(ge=1)]
     followers: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z")], ...]
     turn: int
+    writer: _Version = ""
 
 
 class _Newer(Struct):
-    """What a newer format surely has, too."""
+    """What a newer format surely has, too. `writer` is of use when it still is what it is here."""
 
     format: int
+    writer: Any = ""
 
 
 def _sum(text: bytes) -> bytes:
@@ -58,7 +65,14 @@ def _sum(text: bytes) -> bytes:
 
 
 def _slot(manifest: Manifest) -> bytes:
-    written = _Written(manifest.format, manifest.journal.hex(), manifest.oldest, manifest.followers, manifest.turn)
+    written = _Written(
+        manifest.format,
+        manifest.journal.hex(),
+        manifest.oldest,
+        manifest.followers,
+        manifest.turn,
+        manifest.writer,
+    )
     text = msgspec.json.encode(written)
     assert len(text) < SLOT_BYTES - 20, "too many followers"
     return (text + b" " + _sum(text) + b"\n").ljust(SLOT_BYTES, b" ")
@@ -91,7 +105,7 @@ def forget_follower(directory: Directory, manifest: Manifest, follower: str) -> 
 
 
 def read_manifest(directory: Directory) -> Manifest | None:
-    """Read it; None when there is none. Raises `Corrupt` when neither slot reads, `Refusal` for a newer format."""
+    """Read it; None when there is none. Raises `Corrupt` when neither slot reads, `Newer`."""
     try:
         file = directory.open(MANIFEST)
     except FileNotFoundError:
@@ -101,16 +115,17 @@ def read_manifest(directory: Directory) -> Manifest | None:
     finally:
         file.close()
     slots = [_read_slot(content[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)]
-    newest = max((slot.format for slot in slots if slot is not None), default=0)
-    if newest > VERSION:
-        what = f"format version {newest}, this gateway knows {VERSION} and older"
-        raise Refusal(f"journal {directory.path} was written by a newer gateway: {what}")
+    newest = max((slot for slot in slots if slot is not None), key=lambda slot: slot.format, default=None)
+    if newest is not None and newest.format > VERSION_MAX:
+        what = f"it is of format version {newest.format}, and this one reads {VERSION_MAX} and older"
+        raise Newer(directory.path, newest.writer if isinstance(newest.writer, str) else "", what)
     found = max((slot for slot in slots if isinstance(slot, _Written)), key=lambda slot: slot.turn, default=None)
     if found is None:
         what = "neither copy of the manifest in it reads; restore the file from the volume's other copy"
         raise Corrupt(directory.path, MANIFEST, 0, 0, what)
     return Manifest(
         format=found.format,
+        writer=found.writer,
         journal=bytes.fromhex(found.journal),
         oldest=found.oldest,
         followers=found.followers,
@@ -124,7 +139,7 @@ def _read_slot(slot: bytes) -> _Written | _Newer | None:
         return None
     try:
         newer = msgspec.json.decode(text, type=_Newer)
-        return newer if newer.format > VERSION else msgspec.json.decode(text, type=_Written)
+        return newer if newer.format > VERSION_MAX else msgspec.json.decode(text, type=_Written)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # whole, and no manifest all the same
 

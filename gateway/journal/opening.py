@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+import gateway
 from gateway import log
 from gateway.disk import Directory, File
 from gateway.errors import JournalFault
 from gateway.journal.manifest import MANIFEST, Manifest, create_manifest, read_cursor, read_manifest, write_manifest
-from gateway.journal.record import Record
+from gateway.journal.record import VERSION, Record
 from gateway.journal.recovery import Corrupt
 from gateway.journal.segment import SegmentInfo, Torn, Walk, any_from, name_of, number_of
 
@@ -58,6 +60,7 @@ def open_directory(directory: Directory, on_record: OnRecord | None, journal_id:
         if cursor > walk.position:
             what = f"follower {name} has settled up to {cursor}, the journal ends before {walk.position}"
             raise JournalFault(f"journal {directory.path} is not whole: {what}")
+    manifest = _of_ours(manifest)
     # only now is anything changed: a start that refuses leaves what it found
     if walk.torn is not None:
         cut(directory, walk.torn)
@@ -91,9 +94,15 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
     if 1 not in numbers:
         directory.open(name_of(1), create=True).close()
         directory.sync()
-    manifest = Manifest(journal=journal_id)
+    manifest = Manifest(journal=journal_id, writer=gateway.__version__)
     create_manifest(directory, manifest)
     return manifest
+
+
+def _of_ours(manifest: Manifest) -> Manifest:
+    """What the manifest says once we write: from then on a gateway that does not read our format leaves it alone."""
+    ours = replace(manifest, format=max(manifest.format, VERSION), writer=gateway.__version__)
+    return ours if ours == manifest else replace(ours, turn=manifest.turn + 1)
 
 
 def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:

@@ -12,7 +12,10 @@ from gateway.disk import SECTOR_BYTES
 from gateway.steps import Kind
 
 VERSION = 1
-"""Of the format. Older ones are read, newer ones refused."""
+"""Of the format that is written. What raises it, and when, is in the docstring of `gateway.journal`."""
+VERSION_MAX = 1
+"""The newest format that is read; older ones are, newer ones are refused."""
+assert VERSION <= VERSION_MAX
 CHAIN_BYTES = 16
 HEADER_BYTES = 4096
 """A segment's header has a page of its own, so that a batch never shares a sector with it."""
@@ -159,8 +162,8 @@ def read_header(page: bytes) -> Header:
     magic, version, _, number, size, first, created_ns, journal, chain = _HEADER.unpack_from(page)
     if magic != MAGIC:
         raise Damage(0, 0, "this is not a segment header", HEADER_USED_BYTES)
-    if version > VERSION:
-        raise Unknown(f"format version {version}, this gateway knows {VERSION} and older")
+    if version > VERSION_MAX:
+        raise Unknown(f"format version {version}, this gateway reads {VERSION_MAX} and older")
     right = blake2b(page[:_HEADER_SUM_AT], digest_size=16).digest() == page[_HEADER_SUM_AT:HEADER_USED_BYTES]
     if not right or page[HEADER_USED_BYTES:].strip(b"\0"):
         raise Damage(0, 0, "the header's checksum does not fit", HEADER_USED_BYTES)
@@ -195,7 +198,7 @@ def read_records(data: bytes, start: int, stop: int, base: int, position: int) -
                 raise Damage(base + at, position, f"the record says that its position is {said}", base + end)
             kind = kinds[number]
             if kind is None:
-                raise Unknown(f"position {position} is of kind {number}, which this gateway does not know")
+                raise Unknown(f"position {position} is of kind {number}, format version {VERSION_MAX} has none such")
             keep(
                 Record(said, time_ns, kind, link, data[at + HEAD_BYTES : body_at].decode(), data[body_at:sum_at], chain)
             )

@@ -20,8 +20,9 @@ lost by the disk later. A clean stop ends with an empty mark, so that after it n
 
 from enum import Enum
 
+import gateway
 from gateway.disk import SECTOR_BYTES
-from gateway.errors import JournalFault
+from gateway.errors import JournalFault, Refusal
 
 
 class Shape(Enum):
@@ -67,6 +68,14 @@ class Corrupt(JournalFault):
         self.offset = offset
         self.position = position
         self.what = what
+
+
+class Newer(Refusal):
+    """A newer gateway wrote the journal. There is nothing wrong with it; it is left as it is."""
+
+    def __init__(self, path: str, writer: str, what: str) -> None:
+        by = f"a newer gateway ({writer})" if writer else "a newer gateway"
+        super().__init__(f"journal {path} was written by {by} than this one ({gateway.__version__}): {what}")
 
 
 def shape_of(data: bytes, batch: int, bad: int, bad_end: int, batch_end: int, begins: bytes = b"") -> Shape:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from gateway.disk import Directory, File
-from gateway.errors import Refusal
 from gateway.journal.manifest import Manifest
 from gateway.journal.record import (
     BATCH_BYTES_MAX,
@@ -26,7 +25,7 @@ from gateway.journal.record import (
     read_header,
     read_records,
 )
-from gateway.journal.recovery import TABLE, Corrupt, Verdict, shape_of
+from gateway.journal.recovery import TABLE, Corrupt, Newer, Verdict, shape_of
 
 WINDOW_BYTES = 4 << 20
 """Read at once; at least one batch fits."""
@@ -137,7 +136,7 @@ class Scan:
 class Walk:
     """Every record of a journal, verified, oldest first. Iterate over its batches; then see where it ends.
 
-    Raises `Corrupt` where the journal does not add up, `Refusal` for what a newer gateway wrote, `OSError`.
+    Raises `Corrupt` where the journal does not add up, `Newer`, `OSError`.
     """
 
     def __init__(self, directory: Directory, manifest: Manifest) -> None:
@@ -147,8 +146,9 @@ class Walk:
         """Prepared, and nothing written to them yet."""
         self.torn: Torn | None = None
         self.position = 1 if manifest.oldest == 1 else 0
-        """Of the next record; 0 while it is not known."""
+        """Of the next record, segment by segment: while one is read, that of its first. 0 while it is not known."""
         self.chain = manifest.journal
+        """The chain value before that."""
         self._directory = directory
         self._manifest = manifest
 
@@ -199,6 +199,8 @@ class Walk:
             header = self._header(file, number, last=last)
             if header is None:
                 return
+            if not self.segments:
+                self.position, self.chain = header.first, header.chain
             info = SegmentInfo(number, header.first, header.first - 1, HEADER_BYTES, 0, header.size)
             scan = Scan(file, self._manifest.journal, HEADER_BYTES, header.first, header.chain)
             try:
@@ -207,7 +209,8 @@ class Walk:
                         info.newest_ns = max(info.newest_ns, batch[0].time_ns, batch[-1].time_ns)
                     yield batch
             except Unknown as unknown:
-                raise self._newer(number, str(unknown)) from unknown
+                what = f"segment {name_of(number)}: {unknown}"
+                raise Newer(self._directory.path, self._manifest.writer, what) from unknown
             info.end, info.last = scan.offset, scan.position - 1
             self.position, self.chain = scan.position, scan.chain or header.chain
             if scan.damage is None and any_from(file, scan.offset):
@@ -227,11 +230,16 @@ class Walk:
         try:
             header = read_header(page)
         except Unknown as unknown:
-            raise self._newer(number, str(unknown)) from unknown
+            # a gateway that writes a newer format says so in the manifest before it does
+            what = f"the header says {unknown}, and the manifest {self._manifest.format}"
+            raise self._corrupt(number, 0, self.position, what) from unknown
         except Damage as damage:
             damage.position = self.position
             self._judge(file, number, 0, 0, damage, last=last)
             return None
+        if header.version > self._manifest.format:
+            what = f"the header says format version {header.version}, and the manifest {self._manifest.format}"
+            raise self._corrupt(number, 0, self.position, what)
         if header.number != number:
             raise self._corrupt(number, 0, self.position, f"the header says that it is segment {header.number}")
         if size < header.size:
@@ -281,11 +289,6 @@ class Walk:
 
     def _corrupt(self, number: int, offset: int, position: int, what: str) -> Corrupt:
         return Corrupt(self._directory.path, name_of(number), offset, position, what)
-
-    def _newer(self, number: int, what: str) -> Refusal:
-        return Refusal(
-            f"journal {self._directory.path}: segment {name_of(number)} was written by a newer gateway: {what}"
-        )
 
 
 _ZEROS = bytes(WINDOW_BYTES)

@@ -389,9 +389,9 @@ def open_journal(
     """Lock the directory, verify the whole journal, cut a torn tail, hand every record to `on_record`, oldest first.
 
     Blocks, about 3 s for a million records; inside or outside of `trio.run`. `journal_id` names a new journal (sixteen
-    bytes; random when empty). Raises `Refusal` when another process holds the journal, or a newer gateway wrote it;
-    `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails; `Unavailable`
-    when it is too full to start on: with space again a start finds everything as it was.
+    bytes; random when empty). Raises `Refusal` when another process holds the journal (or, as `recovery.Newer`, when a
+    newer gateway wrote it); `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the
+    disk fails; `Unavailable` when it is too full to start on: with space again a start finds everything as it was.
     """
     try:
         directory = disk.directory(settings.dir, create=True)

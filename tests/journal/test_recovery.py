@@ -10,15 +10,26 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+import gateway
 from gateway import log
 from gateway.errors import JournalFault, Refusal
+from gateway.journal import opening
 from gateway.journal.manifest import Manifest, create_manifest, read_cursor, read_manifest, write_manifest
-from gateway.journal.record import HEADER_BYTES, MARK_BYTES, VERSION, chained, header_bytes, mark_at, read_header
-from gateway.journal.recovery import TABLE, Corrupt, Shape, Verdict, shape_of
+from gateway.journal.record import (
+    HEADER_BYTES,
+    MARK_BYTES,
+    VERSION,
+    VERSION_MAX,
+    chained,
+    header_bytes,
+    mark_at,
+    read_header,
+)
+from gateway.journal.recovery import TABLE, Corrupt, Newer, Shape, Verdict, shape_of
 from gateway.journal.segment import name_of
 from gateway.steps import Kind
 from tests.fakes.disk import Blob, FakeDisk
-from tests.fakes.journal import DIR, ID, SETTINGS, bodies, build, fill, read, running
+from tests.fakes.journal import DIR, ID, SETTINGS, bodies, build, durable, fill, read, running
 
 SECTOR = 512
 FIRST = name_of(1)
@@ -29,6 +40,11 @@ FIVE = [b"one", b"two", b"three", b"four", b"five"]
 def content(disk: FakeDisk, name: str = FIRST) -> bytearray:
     """A file of the journal, to look at and to damage."""
     return disk.directories[DIR].files[name].content
+
+
+def files(disk: FakeDisk) -> dict[str, bytes]:
+    """All that is in the directory."""
+    return {name: bytes(blob.content) for name, blob in disk.directories[DIR].files.items()}
 
 
 def batches(disk: FakeDisk, name: str = FIRST) -> list[tuple[int, int]]:
@@ -388,12 +404,17 @@ def test_the_first_segment_begins_with_the_journal() -> None:
     assert "position 1" in refused(disk).what
 
 
-def test_a_newer_format_is_refused_clearly() -> None:
-    """Not as damage: as what it is."""
+@pytest.mark.parametrize("format_of_manifest", [VERSION, VERSION - 1])
+def test_a_segment_newer_than_the_manifest_says_is_corrupt(format_of_manifest: int) -> None:
+    """The manifest is the first to say that a newer gateway writes, and with it that is a refusal."""
     disk = build(THREE)
-    changed_header(disk, 1, version=VERSION + 1)
-    with pytest.raises(Refusal, match=r"segment 0000000001\.segment was written by a newer gateway: format version 2"):
-        read(disk)
+    newer = format_of_manifest + 1
+    create_manifest(disk.directory(DIR), Manifest(journal=ID, format=format_of_manifest))
+    changed_header(disk, 1, version=newer)
+    fault = refused(disk)
+    assert fault.segment == name_of(1)
+    assert f"the header says format version {newer}" in fault.what
+    assert fault.what.endswith(f"and the manifest {format_of_manifest}")
 
 
 def test_garbage_behind_the_end_is_corrupt() -> None:
@@ -467,9 +488,64 @@ class PowerLostError(BaseException):
 def test_a_newer_manifest_is_refused_clearly() -> None:
     """Not as damage: as what it is."""
     disk = build(THREE)
-    create_manifest(disk.directory(DIR), Manifest(journal=ID, format=2))
-    with pytest.raises(Refusal, match="written by a newer gateway: format version 2"):
+    create_manifest(disk.directory(DIR), Manifest(journal=ID, format=2, writer="9.8"))
+    before = files(disk)
+    with pytest.raises(Newer) as refusal:
         read(disk)
+    assert str(refusal.value) == (
+        f"journal {DIR} was written by a newer gateway (9.8) than this one ({gateway.__version__}):"
+        f" it is of format version 2, and this one reads {VERSION_MAX} and older"
+    )
+    assert files(disk) == before, "and nothing is changed"
+
+
+def test_once_a_newer_gateway_has_started_an_older_one_leaves_the_journal_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says so in the manifest before it writes anything else, whatever it writes later."""
+    disk = build(THREE)
+    monkeypatch.setattr(opening, "VERSION", VERSION_MAX + 1)
+    monkeypatch.setattr(gateway, "__version__", "9.8")
+    assert len(read(disk)) == 5
+    monkeypatch.undo()
+    disk.kill()
+    before = files(disk)
+    with pytest.raises(Newer, match=r"by a newer gateway \(9\.8\) than this one"):
+        read(disk)
+    assert files(disk) == before
+
+
+def test_a_start_says_which_gateway_it_was() -> None:
+    """And nothing of the manifest changes when it was the same before."""
+    disk = build(THREE)
+    made = read_manifest(disk.directory(DIR))
+    assert made is not None
+    assert (made.format, made.writer) == (VERSION, gateway.__version__)
+    read(disk)
+    assert read_manifest(disk.directory(DIR)) == made
+    disk.kill()
+    create_manifest(disk.directory(DIR), replace(made, writer="0.0.1"))
+    read(disk)
+    assert read_manifest(disk.directory(DIR)) == replace(made, turn=made.turn + 1)
+
+
+def test_a_kind_that_only_a_newer_gateway_knows_is_refused_and_not_passed_over() -> None:
+    """Should it ever be written without a newer format: what we do not understand we may not skip."""
+    disk = FakeDisk()
+
+    async def write() -> None:
+        async with running(disk, clean=False) as journal:
+            await fill(journal, THREE)
+            journal.append(200, wall_ns=0)  # type: ignore[arg-type]  # that is the point
+            await durable(journal)
+
+    trio.run(write)
+    before = files(disk)
+    with pytest.raises(
+        Newer, match=r"segment 0000000001.segment: position 6 is of kind 200, format version 1 has none"
+    ):
+        read(disk)
+    assert files(disk) == before
 
 
 def test_an_interrupted_creation_is_done_again() -> None:
@@ -537,8 +613,8 @@ def test_a_manifest_that_is_whole_and_says_nothing_of_use_is_refused(manifest: b
 def test_a_newer_manifest_of_another_shape_is_refused_clearly() -> None:
     """All that it must have is a format."""
     disk = build(THREE)
-    written_as(disk, b'{"format":2,"journal":{"name":"x"}}')
-    with pytest.raises(Refusal, match="written by a newer gateway: format version 2"):
+    written_as(disk, b'{"format":2,"journal":{"name":"x"},"writer":["y"]}')
+    with pytest.raises(Newer, match=r"written by a newer gateway than this one \(.*\): it is of format version 2"):
         read(disk)
 
 
