@@ -111,13 +111,22 @@ def test_without_quorum_for_long_it_gives_up_and_says_so(stage: Stage) -> None:
     assert not any(call.startswith("mount") for call in stage.calls())
 
 
-def test_where_another_server_is_primary_it_gives_up_at_once(stage: Stage) -> None:
+def test_where_another_server_is_primary_it_gives_up_soon(stage: Stage) -> None:
     """Not when that one lets go: the volume goes where a person says, not to whoever waited."""
-    stage.answers("drbdadm-primary", PRIMARY_ELSEWHERE)
+    stage.environment["FPS_VOLUME_TRIES"] = "100"
+    stage.answers("drbdadm-primary", *[PRIMARY_ELSEWHERE] * 20)
     code, said = stage.run("start")
     assert code == 1
     assert "another server is Primary: stop it there first" in said
-    assert stage.calls() == [PROMOTE]
+    assert stage.calls().count(PROMOTE) == 10
+    assert not any(call.startswith("mount ") for call in stage.calls())
+
+
+def test_a_primary_that_has_just_died_is_waited_out(stage: Stage) -> None:
+    """DRBD takes it for Primary until it has missed it."""
+    stage.answers("drbdadm-primary", *[PRIMARY_ELSEWHERE] * 3, NO_QUORUM)
+    assert stage.run("start")[0] == 0
+    assert stage.calls()[-3:] == [PROMOTE, CHECK, mount(stage)]
 
 
 def test_over_files_that_lie_in_the_mount_point_nothing_is_mounted(stage: Stage) -> None:
