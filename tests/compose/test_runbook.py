@@ -69,8 +69,8 @@ def test_what_is_installed_is_there() -> None:
 @pytest.mark.parametrize("line", sorted({line for line in COMMANDS if line.startswith("fps-gateway ")}))
 def test_the_gateways_own_commands_are_there(line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It knows the command, and says that there is no journal."""
-    _, *arguments, _directory = shlex.split(line)
-    assert main([*arguments, str(tmp_path / "journal")]) != 0
+    _, *arguments = (str(tmp_path / "journal") if word.startswith("/") else word for word in shlex.split(line))
+    assert main(arguments) != 0
     assert "No such directory" in capsys.readouterr().err
 
 
