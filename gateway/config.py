@@ -418,6 +418,18 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """auto: console rendering on a terminal, JSON lines elsewhere."""
 
 
+class Sibling(Struct, frozen=True, forbid_unknown_fields=True):
+    """The gateway of the same group at the other site. It is looked at to see that both share what a pair must share;
+    without this table nobody looks. Nothing is decided by it.
+    """
+
+    url: Url
+    """The base URL of its ops server. It is logged: no credentials in it."""
+    tls: Tls | None = None
+    look_every_s: Seconds = 10.0
+    """How often its `/ready` is looked at."""
+
+
 class Node(Struct, frozen=True, forbid_unknown_fields=True):
     """What is this process's own."""
 
@@ -435,6 +447,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     """Our other processes of this data centre, by name: the base URL of each one's ops server. The scheme's news that a
     link of ours brings is handed on to each. A name is for ever: the journal is kept until this one has it all."""
     peer_tls: Tls | None = None
+    sibling: Sibling | None = None
     payments_max: Count = 50000
     """Payments being decided at once; beyond it a payment is not asked about and stand-in answers at once. Of ours: so
     many may be under way; beyond it submitting is refused as unavailable."""
@@ -696,18 +709,27 @@ def _check_node(node: Node) -> Iterator[Mistake]:
         yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
         yield from _check_tls(f"node.hub[{index}].tls", site.tls)
     yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
-    yield from _check_tls("node.processor.tls", node.processor.tls)
-    if node.processor.url.startswith("http://") and node.processor.tls is not None:
-        yield "node.processor.tls", "is given, but the url says http"
-    yield from _check_tls("node.peer_tls", node.peer_tls)
-    if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
-        yield "node.peer_tls", "is given, but a url of node.peers says http"
+    yield from _check_urls(node)
     if node.volume is not None and node.volume.copies_min > node.volume.copies:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
         yield "node.volume.copies_min", f"{what}: it would never be ready"
     door = node.submissions
     if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
         yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
+
+
+def _check_urls(node: Node) -> Iterator[Mistake]:
+    """Whom we reach by a URL, and whether there is to be TLS."""
+    yield from _check_tls("node.processor.tls", node.processor.tls)
+    if node.processor.url.startswith("http://") and node.processor.tls is not None:
+        yield "node.processor.tls", "is given, but the url says http"
+    yield from _check_tls("node.peer_tls", node.peer_tls)
+    if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
+        yield "node.peer_tls", "is given, but a url of node.peers says http"
+    if node.sibling is not None:
+        yield from _check_tls("node.sibling.tls", node.sibling.tls)
+        if node.sibling.url.startswith("http://") and node.sibling.tls is not None:
+            yield "node.sibling.tls", "is given, but the url says http"
 
 
 def _check_both(configuration: Configuration) -> Iterator[Mistake]:

@@ -59,6 +59,8 @@ EXAMPLES: dict[str, Any] = {
     "node.submissions.tls.key_file": "/etc/fps-gateway/gateway.key",
     "node.submissions.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
     "node.peer_tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
+    "node.sibling.url": "https://sip-b.example:9200",
+    "node.sibling.tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
 }
 """Values for what has no default; a required setting that is not here fails the tests."""
 
@@ -126,6 +128,8 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
     peers: list[tuple[str, config.Tls | config.ServerTls | None]]
     peers = [(f"node.hub[{n}].tls", site.tls) for n, site in enumerate(node.hub)]
     peers += [("node.processor.tls", node.processor.tls), ("node.peer_tls", node.peer_tls)]
+    if node.sibling is not None:
+        peers.append(("node.sibling.tls", node.sibling.tls))
     if node.submissions is not None:
         peers.append(("node.submissions.tls", node.submissions.tls))
     for place, tls in peers:

@@ -6,6 +6,7 @@
     ├─ client        questions to the processor
     ├─ forwarder     notices to the processor
     ├─ peers         the scheme's news to our other processes
+    ├─ sibling       a look at the other site's gateway now and then
     ├─ ops           /live /ready /metrics /statistics, and what an operator switches
     ├─ door          what the processor submits
     ├─ volume        asks DRBD about the disk below, where one is configured
@@ -46,6 +47,7 @@ from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.peers import Peers
+from gateway.processor.sibling import Identity, Sibling
 from gateway.ring import wanted_of
 from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
@@ -136,6 +138,10 @@ class Gateway:
         )
         self.engine.join(self.links)
         self.engine.closed = self.closed
+        self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)
+        self.sibling = None
+        if node.sibling:
+            self.sibling = Sibling(node.sibling, self.identity, connect=outside.connect, luck=outside.luck.random)
         self.door = None
         if node.submissions:
             self.door = Door(node.submissions, self.engine, codec, pair.group, listen=outside.listen)
@@ -174,8 +180,8 @@ class Gateway:
             "processor": self.client.health() or "ok",
             "peers": self.peers.health() or "ok",
             "volume": self.volume.health() if self.volume is not None else "not watched",
-            "fingerprint": self.configuration.fingerprint(),
-            "version": gateway.__version__,
+            "sibling": self.sibling.health() or "ok" if self.sibling is not None else "not watched",
+            **self.identity._asdict(),
         }
         return not reasons, {"reasons": reasons, "parts": parts}
 
@@ -219,8 +225,9 @@ class Gateway:
     async def run(self, signals: AsyncIterator[int]) -> bool:
         """Run until stopped. Returns whether everything in flight was finished."""
         with metrics.shown(
-            metrics.StepCounts(self.engine.counts), metrics.SchemeNews(self.engine.news.counts, self.engine.news.held)
-        ):
+            metrics.StepCounts(self.engine.counts), metrics.SchemeNews(self.engine.news.counts, self.engine.news.held),
+            metrics.PairInfo(self.identity.group, self.identity.fingerprint, self.identity.version),
+        ):  # fmt: skip
             return await self._run(signals)
 
     async def _run(self, signals: AsyncIterator[int]) -> bool:
@@ -234,6 +241,8 @@ class Gateway:
             await tree.start(self.client.run)
             tree.start_soon(self.forwarder.run, self.journal)
             tree.start_soon(self.peers.run, self.journal)
+            if self.sibling is not None:
+                tree.start_soon(self.sibling.run)
             await tree.start(self._serve)
             if not self.signer.serving:
                 self.links.hold(mute=True)  # dial none until one serves
@@ -261,8 +270,7 @@ class Gateway:
 
     def _begin(self) -> None:
         """Take up what the last process left, before anything new can come."""
-        node, pair = self.configuration.node, self.configuration
-        started = steps.Started(node.name, gateway.__version__, pair.fingerprint())
+        started = steps.Started(self.identity.node, self.identity.version, self.identity.fingerprint)
         if not self.clean:
             _log.warning("the last process did not end in peace", count=self.unfinished)
         self.engine.begin(started)

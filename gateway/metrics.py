@@ -226,6 +226,32 @@ OUTBOUND_SETTLE_S = Histogram(
 )
 
 
+# --- the pair
+
+SIBLING_DIFFERS = Gauge(
+    "fps_sibling_differs",
+    "1 while the gateway of our group at the other site does not share what a pair must share, as far as it was seen.",
+    registry=REGISTRY,
+)
+SIBLING_AWAY = Gauge(
+    "fps_sibling_away", "1 while that gateway, where one is configured, cannot be looked at.", registry=REGISTRY
+)
+
+
+class PairInfo(Collector):
+    """Shows what this process is one of."""
+
+    def __init__(self, group: str, fingerprint: str, version: str) -> None:
+        self._labels = {"group": group, "fingerprint": fingerprint, "version": version}
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        text = "Always 1: the group, the fingerprint of what both sites must share, and the version that runs."
+        info = GaugeMetricFamily("fps_pair_info", text, labels=list(self._labels))
+        info.add_metric(list(self._labels.values()), 1)
+        yield info
+
+
 class SchemeNews(Collector):
     """Shows what the scheme's news says, when it is asked for; both callables are `news.News`'s."""
 

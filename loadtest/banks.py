@@ -245,6 +245,10 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     if gateway.group == "usm":
         others = [other for other in bank.gateways if other.group != "usm"]
         peers = "[node.peers]\n" + "".join(f'{other.name} = "http://127.0.0.1:{other.ops_port}"\n' for other in others)
+    siblings = [other for other in bank.gateways if other.group == gateway.group and other is not gateway]
+    sibling = ""
+    if siblings:
+        sibling = f'[node.sibling]\nurl = "http://127.0.0.1:{siblings[0].ops_port}"\nlook_every_s = 0.5\n\n'
     return f"""# Written by loadtest for one world.
 {group}[pair.deadlines]
 stand_in_after_s = {plan.stand_in_after_s}
@@ -270,6 +274,6 @@ port = {gateway.ops_port}
 level = "{plan.log_level}"
 format = "json"
 
-{door}{peers}
+{door}{peers}{sibling}
 {hubs}
 {bank.tokens}"""

@@ -233,6 +233,16 @@ MISTAKES = [
     ),
     (
         "",
+        "[node.sibling]\nurl = 'http://127.0.0.1:1'\n[node.sibling.tls]\nca_file = 'a'",
+        "34: node.sibling.tls: is given, but the url says http",
+    ),
+    (
+        "",
+        "[node.sibling]\nurl = 'https://127.0.0.1:1'\n[node.sibling.tls]\nca_file = 'a'\nkey_file = 'k'",
+        "34: node.sibling.tls: certificate_file and key_file belong together: give both or neither",
+    ),
+    (
+        "",
         "[node.peer_tls]\nca_file = 'a'\nkey_file = 'k'",
         "32: node.peer_tls: certificate_file and key_file belong together: give both or neither",
     ),

@@ -9,6 +9,7 @@
 * `pipe`: bytes over TCP or TLS; `link`: one HTTP connection over a pipe; `client`: the pool, and what is repeated.
 * `forwarder`: tells what was done in the processor's absence, in order per payment, until it is acknowledged.
 * `peers`: tells our other processes the scheme's news, by forwarders of the same kind.
+* `sibling`: looks at the other site's gateway, whether both share what a pair must share.
 * `door`: the server where the processor submits payments; `visitor`: one connection to it; `request`: what is submitted
   as the 9200 that leaves, or what is wrong with it.
 * `breaker`: when to leave the processor alone; `directory`: which host it is; `positions`: a set of millions in

@@ -9,7 +9,7 @@ An ask that its asker made `void` is not sent, nor sent again: what was asked st
 deadline is listened to for `late_answer_s` more, since a late refusal must be known; but late listeners hold at most
 half of the pool when payments wait that are not late yet.
 
-`tell` and `inquire` have a few connections of their own: notices and questions never wait for each other.
+`tell`, `look` and `inquire` have a few connections of their own: notices and questions never wait for each other.
 """
 
 import heapq
@@ -77,9 +77,19 @@ class Told(NamedTuple):
         return self.status in REFUSING
 
 
+class Keys(NamedTuple):
+    """Where the configuration has what a client is made of, for mistakes."""
+
+    url: str = "node.processor.url"
+    tls: str = "node.processor.tls"
+
+
+PROCESSOR = Keys()
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Who waits for a response on a connection of `tell` or `inquire`."""
+    """Who waits for a response on a connection of `tell`, `look` or `inquire`."""
 
     event: trio.Event
     place: Endpoint
@@ -100,11 +110,12 @@ class Client:
         directory: Directory | None = None,
         connect: Connect = trio.open_tcp_stream,
         luck: Callable[[], float] = random.random,
+        keys: Keys = PROCESSOR,
     ) -> None:
         """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._settings = settings
-        self._directory = directory or FixedDirectory(endpoint(settings))
-        self._papers = Papers(settings.tls) if settings.tls is not None or self._any_tls() else None
+        self._directory = directory or FixedDirectory(endpoint(settings, keys.url))
+        self._papers = Papers(settings.tls, keys.tls) if settings.tls is not None or self._any_tls() else None
         self._connect = connect
         self._luck = luck
         self.on_answers: Callable[[list[Answer]], None] = lambda _: None
@@ -125,7 +136,7 @@ class Client:
         self._timer = trio.CancelScope()
         self._heads: dict[Endpoint, bytes] = {}
         self._spare: list[tuple[Link, Endpoint]] = []
-        """Idle connections of `tell` and `inquire`."""
+        """Idle connections of `tell`, `look` and `inquire`."""
         self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
         self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
 
@@ -411,6 +422,10 @@ class Client:
         after = response.retry_after
         seconds = float(after) if after.isdigit() and len(after) < 6 else 0.0
         return Told(response.status, seconds, f"status {response.status}")
+
+    async def look(self, path: bytes) -> Response:
+        """GET this below the base URL, once; whatever the status. Raises `Unavailable`, within `tell_within_s`."""
+        return await self._call(self._directory.primary(), b"GET", path, "", b"")
 
     async def inquire(self, fpid: str) -> Answer | None:
         """Ask what was decided on a payment; None: the processor does not know it. Raises `Unavailable`."""

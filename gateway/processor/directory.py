@@ -49,18 +49,17 @@ class FixedDirectory:
         return (self._endpoint,)
 
 
-def endpoint(settings: config.Processor) -> Endpoint:
-    """The endpoint that the configuration's URL names. Raises `ConfigurationError` when it names none."""
-    place = "node.processor.url"
+def endpoint(settings: config.Processor, key: str = "node.processor.url") -> Endpoint:
+    """The endpoint that the configuration's URL, at this key, names. Raises `ConfigurationError` when it names none."""
     try:
         url = urlsplit(settings.url)
         port = url.port
         (url.hostname or "").encode("idna")
     except ValueError as error:
-        raise ConfigurationError([f"{place}: {error}"]) from error
+        raise ConfigurationError([f"{key}: {error}"]) from error
     if not url.hostname or url.username is not None or url.query or url.fragment:
-        raise ConfigurationError([f"{place}: must be http(s)://host[:port][/path] and nothing else"])
+        raise ConfigurationError([f"{key}: must be http(s)://host[:port][/path] and nothing else"])
     if not settings.url.isascii() or not settings.url.isprintable() or " " in settings.url:
-        raise ConfigurationError([f"{place}: must be printable ASCII without spaces"])
+        raise ConfigurationError([f"{key}: must be printable ASCII without spaces"])
     tls = url.scheme == "https"
     return Endpoint(url.hostname, port or (443 if tls else 80), tls, url.netloc, url.path.rstrip("/"))

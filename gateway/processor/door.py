@@ -97,7 +97,7 @@ class Door:
         self._settings = settings
         self._engine = engine
         self._reader = Reader(codec, group)
-        self._papers = Papers(settings.tls) if settings.tls is not None else None
+        self._papers = Papers(settings.tls, "node.submissions.tls") if settings.tls is not None else None
         self._visitors: dict[Visitor, None] = {}
         self._arriving = 0
         """Connections in their TLS handshake."""

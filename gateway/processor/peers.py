@@ -14,7 +14,7 @@ import trio
 
 from gateway import config
 from gateway.clock import Clock, system_clock
-from gateway.processor.client import Client, Told
+from gateway.processor.client import Client, Keys, Told
 from gateway.processor.forwarder import Forwarder, Journal, peer
 from gateway.processor.notices import Record
 from gateway.processor.pipe import Connect
@@ -40,7 +40,8 @@ class Peers:
         for name, url in node.peers.items():
             # told as patiently as the processor is; news is one line, so one connection does
             settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
-            client = Client(settings, connect=connect, luck=luck)
+            keys = Keys(f"node.peers.{name}", "node.peer_tls")
+            client = Client(settings, connect=connect, luck=luck, keys=keys)
             self._clients[name] = client
             self._forwarders[name] = Forwarder(
                 settings, node.name, _Teller(client), peer(node.name, name), clock=clock, luck=luck

@@ -320,9 +320,10 @@ def socket_pipe(stream: trio.SocketStream) -> SocketPipe:
 class Papers:
     """The TLS context, made anew when its files change: a gateway outlives its certificates."""
 
-    def __init__(self, settings: config.Tls | config.ServerTls | None) -> None:
-        """Raises `ConfigurationError`."""
+    def __init__(self, settings: config.Tls | config.ServerTls | None, key: str) -> None:
+        """`key`: where the configuration has them, for mistakes. Raises `ConfigurationError`."""
         self._settings = settings
+        self._key = key
         self._stamps = self._look()
         self._context = self._made()
 
@@ -341,7 +342,9 @@ class Papers:
 
     def _made(self) -> ssl.SSLContext:
         given = self._settings
-        return server_context(given) if isinstance(given, config.ServerTls) else tls_context(given)
+        if isinstance(given, config.ServerTls):
+            return server_context(given, self._key)
+        return tls_context(given, self._key)
 
     def _look(self) -> list[int]:
         given = self._settings
@@ -356,35 +359,33 @@ def _changed_ns(path: str) -> int:
         return 0
 
 
-def tls_context(settings: config.Tls | None) -> ssl.SSLContext:
+def tls_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
     """TLS as configured; without configuration, the system's authorities. Raises `ConfigurationError`."""
-    place = "node.processor.tls"
     try:
         context = ssl.create_default_context(cafile=settings.ca_file if settings is not None else None)
     except OSError as error:
-        raise ConfigurationError([f"{place}.ca_file: {describe(error)}"]) from error
+        raise ConfigurationError([f"{key}.ca_file: {describe(error)}"]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
     if settings is not None and settings.certificate_file:
         try:
             context.load_cert_chain(settings.certificate_file, settings.key_file or None)
         except OSError as error:
-            raise ConfigurationError([f"{place}.certificate_file: {describe(error)}"]) from error
+            raise ConfigurationError([f"{key}.certificate_file: {describe(error)}"]) from error
     return context
 
 
-def server_context(settings: config.ServerTls) -> ssl.SSLContext:
+def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
     """TLS for those who dial us, with a certificate of their own. Raises `ConfigurationError`."""
-    place = "node.submissions.tls"
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca_file)
     except OSError as error:
-        raise ConfigurationError([f"{place}.ca_file: {describe(error)}"]) from error
+        raise ConfigurationError([f"{key}.ca_file: {describe(error)}"]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(settings.certificate_file, settings.key_file)
     except OSError as error:
-        raise ConfigurationError([f"{place}.certificate_file: {describe(error)}"]) from error
+        raise ConfigurationError([f"{key}.certificate_file: {describe(error)}"]) from error
     return context

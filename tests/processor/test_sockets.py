@@ -334,5 +334,5 @@ def test_tls_files_that_are_no_good(papers: Files, tls: config.Tls, mistake: str
     """A missing or wrong file is a mistake in the configuration, found before anything runs."""
     given = config.Tls(tls.ca_file.format(ca=papers.ca), tls.certificate_file.format(ca=papers.ca))
     with pytest.raises(ConfigurationError) as raised:
-        tls_context(given)
+        tls_context(given, "node.processor.tls")
     assert mistake in str(raised.value)

@@ -298,7 +298,7 @@ async def drain(world: "World", luck: random.Random) -> None:
     if node.up:
         with world.trouble("drain", node.name):
             node.terminate()
-            await node.over.wait()
+            await _over(node)
 
 
 async def at_once(world: "World", luck: random.Random) -> None:
@@ -309,7 +309,13 @@ async def at_once(world: "World", luck: random.Random) -> None:
             node.terminate()
             await trio.sleep(_some_s(luck, 0.5))
             node.terminate()
-            await node.over.wait()
+            await _over(node)
+
+
+async def _over(node: Node) -> None:
+    """A drain that has begun takes its time, also when the weather ends."""
+    with trio.CancelScope(shield=True):
+        await node.over.wait()
 
 
 async def clock(world: "World", luck: random.Random) -> None:

@@ -21,6 +21,7 @@ import errno
 import operator
 import os
 import random
+import socket
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,25 @@ class _Way:
         """Since when something is under way of which the sender will never hear."""
 
 
+class Socket(NamedTuple):
+    """As much of a stream's socket as hypercorn and the ops server know of."""
+
+    stream: "Stream"
+    family: int = socket.AF_INET
+
+    def getpeername(self) -> tuple[str, int]:
+        """Nobody goes by it."""
+        return "192.0.2.1", 1
+
+    def getsockname(self) -> tuple[str, int]:
+        """Likewise."""
+        return "192.0.2.2", 2
+
+    def close(self) -> None:
+        """Close the stream; again is nothing."""
+        self.stream.close()
+
+
 class Stream(trio.abc.HalfCloseableStream):
     """One end of a connection. Made in pairs by `connection`."""
 
@@ -104,6 +124,11 @@ class Stream(trio.abc.HalfCloseableStream):
         self._busy_sending = False
         self._reading: trio.CancelScope | None = None
         self._writing: trio.CancelScope | None = None
+
+    @property
+    def socket(self) -> "Socket":
+        """What the ops server looks at and closes."""
+        return Socket(self)
 
     @property
     def gone(self) -> bool:

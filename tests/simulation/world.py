@@ -148,6 +148,7 @@ class World:
                 "volume": {"resource": "fps-simulated"},
                 "submissions": {"port": DOORS[name]},
                 "ops": {"port": OPS[name]},
+                "sibling": {"url": f"http://{(other := SITES[name == SITES[0]])}:{OPS[other]}"},
             },
         }
         return msgspec.convert(raw, config.Configuration)
