@@ -6,6 +6,7 @@
     python -m loadtest endure      a million payments in one go, with faults: nothing grows
     python -m loadtest hub         the hub alone: participants dial it, payments go both ways, everything is judged
     python -m loadtest processor   the processor alone
+    python -m loadtest steer       tell a hub or a processor that runs elsewhere what to do
     python -m loadtest ledger      judge books that were kept before
 
 Who knows what:
@@ -33,7 +34,7 @@ Who knows what:
     hub         the mock hub's command; `participants`: who takes part
     sites       the mock hub's shell: connections, load, time                     trio
     steering    what the control socket understands                               trio
-    control     the hub's control socket, both ends                               trio
+    control     the hub's control socket, both ends; `steer`: from a command line trio
     processor   the mock processor, and the book that it keeps: processor_book    trio
     submitter   payments that the mock processor submits to a gateway, and the
                 `outbox` by which it forgets none when it is killed               trio

@@ -7,13 +7,13 @@ import loadtest
 
 
 def _commands() -> argparse.ArgumentParser:
-    from loadtest import books, demo, endure, hub, kills, processor, run
+    from loadtest import books, demo, endure, hub, kills, processor, run, steer
 
     parser = argparse.ArgumentParser(
         prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (demo, run, kills, endure, hub, processor, books):
+    for part in (demo, run, kills, endure, hub, processor, steer, books):
         part.add_parser(commands)
     return parser
 

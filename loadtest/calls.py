@@ -1,12 +1,13 @@
-"""HTTP calls over keep-alive connections to loopback: thousands a second, each with a deadline.
+"""HTTP calls over keep-alive connections, to loopback or to places elsewhere: thousands a second, each with a deadline.
 
 A connection carries one call at a time; there are as many as are needed at once, up to a limit, and calls beyond it
 wait for the next that is free. A call ends with a response or without one, and is never made twice but in one case: the
 other end closed a connection that it had kept, before any byte of a response. What to do then is the caller's matter.
 """
 
+import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
@@ -183,3 +184,20 @@ class _Connection:
 async def dial(port: int) -> trio.SocketStream:
     """A connection to a port on loopback. Raises OSError."""
     return await trio.open_tcp_stream("127.0.0.1", port)
+
+
+Place = tuple[str, int]
+"""Host and port."""
+
+
+def dial_at(places: Mapping[int, Place], tls: ssl.SSLContext | None = None) -> Open:
+    """Dials by number: the place that has it, or else that port on loopback; with TLS where there is a context."""
+
+    async def dial_place(number: int) -> trio.abc.Stream:
+        host, port = places.get(number, ("127.0.0.1", number))
+        stream = await trio.open_tcp_stream(host, port)
+        if tls is None:
+            return stream
+        return trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+
+    return dial_place

@@ -182,7 +182,11 @@ def _ports(scheme: Scheme, cast: participants.Cast, sites: dict[str, int]) -> di
             own = entry.ports.get(group, {})
             for site in own or sites:
                 ports[Port(party, group, site)] = own.get(site, sites.get(site, 0) if first else 0)
-        ports |= {Port(party, group, site, node): 0 for node, group in entry.nodes.items() for site in sites}
+        ports |= {
+            Port(party, group, site, node): entry.ports.get(node, {}).get(site, 0)
+            for node, group in entry.nodes.items()
+            for site in sites
+        }
     return ports
 
 

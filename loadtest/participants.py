@@ -19,7 +19,7 @@ institution = "600002"          # DE98 of what it submits, DE99 of what it recei
 sort_codes = ["60"]             # prefixes of DE95 that go to it, and of DE42 that it may send
 keys = "hsm/DEVELOPMENT-ONLY-keys.json"    # seen from this file; as provisioning writes it
 groups = ["sip", "usm"]         # of sip, sop, fdp, other, usm (default: sip); each has ports of its own
-[participant.ports.sip]         # site = port; 0 or not said: a free one
+[participant.ports.sip]         # of a group, or of a process: site = port; 0 or not said: a free one
 a = 9301
 [participant.nodes]             # its processes, and the group of each: each gets ports of its own besides, by which the
 sip-a = "sip"                   # hub knows it
@@ -56,7 +56,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     sort_codes: tuple[str, ...]
     keys: str
     groups: tuple[Group, ...] = ("sip",)
-    ports: dict[Group, dict[str, int]] = {}
+    ports: dict[str, dict[str, int]] = {}
+    """By group, and by process."""
     nodes: dict[str, Group] = {}
     """Its processes, and the group of each: each may dial ports of its own."""
     hub_key: str = "fps-hub"
@@ -95,7 +96,7 @@ def read(path: Path) -> Cast:
     if not cast.participants or len(set(names)) != len(names):
         raise ValueError(f"{path}: at least one participant, and each name once")
     for entry in cast.participants:
-        if not entry.groups or (set(entry.ports) | set(entry.nodes.values())) - set(entry.groups):
+        if not entry.groups or _strangers(entry):
             raise ValueError(f"{path}: {entry.name}: ports and nodes are of its groups, of which there is one at least")
     folder = path.parent
     return msgspec.structs.replace(
@@ -104,6 +105,11 @@ def read(path: Path) -> Cast:
             msgspec.structs.replace(entry, keys=str(folder / entry.keys)) for entry in cast.participants
         ),
     )
+
+
+def _strangers(entry: Entry) -> set[str]:
+    """Groups that it has none of, and ports of neither group nor process."""
+    return (set(entry.ports) - set(entry.nodes) | set(entry.nodes.values())) - set(entry.groups)
 
 
 def parties(cast: Cast, algorithm: Algorithm, seed: int) -> tuple[list[Party], dict[str, KeyBox]]:

@@ -567,14 +567,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--certificate", type=Path, help="serve TLS with this certificate (PEM), and --key")
     parser.add_argument("--key", type=Path)
     parser.add_argument("--client-ca", type=Path, help="with TLS: take only clients with a certificate signed by this")
+    parser.add_argument(
+        "--door", action="append", default=[], metavar="NUMBER=HOST:PORT",
+        help="where a gateway takes submissions that is not on loopback; orders name it by the number",
+    )  # fmt: skip
+    parser.add_argument("--door-ca", type=Path, help="doors speak TLS, signed by this; we show --certificate")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until a signal. The first line of its output is JSON: its ports."""
     try:
-        tls = _tls(options)
-        processor = MockProcessor(options.mode, seed=options.seed, ledger=options.ledger, tls=tls)
+        processor = MockProcessor(
+            options.mode, seed=options.seed, ledger=options.ledger, tls=_tls(options),
+            dial=calls.dial_at(dict(map(_door, options.door)), _door_tls(options)),
+        )  # fmt: skip
         if options.contents:
             processor.book.contents = Contents(fields.load(""))
     except (ValueError, OSError) as error:
@@ -591,6 +598,24 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     context.load_cert_chain(options.certificate, options.key)
     if options.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _door(text: str) -> tuple[int, calls.Place]:
+    """Raises ValueError."""
+    number, _, place = text.partition("=")
+    host, _, port = place.rpartition(":")
+    if not host:
+        raise ValueError(f"--door {text}: NUMBER=HOST:PORT is wanted")
+    return int(number), (host, int(port))
+
+
+def _door_tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.door_ca is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=options.door_ca)
+    if options.certificate is not None:
+        context.load_cert_chain(options.certificate, options.key)
     return context
 
 

@@ -99,7 +99,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     model: Model = "poisson"
     seed: int = 1
     targets: dict[str, list[int]] = {}
-    """Payment group → ports on loopback."""
+    """Payment group → ports on loopback, or numbers of doors elsewhere (the processor's `--door`)."""
     group: str = "sip"
     type: str = "10"
     sender: str = "600002"

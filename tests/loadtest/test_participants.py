@@ -134,3 +134,18 @@ def test_the_example_in_the_help_is_a_right_file(file: Path) -> None:
     file.write_text(participants.EXAMPLE)
     made, _ = hub.build(options("--participants", str(file)))
     assert made.scheme.parties.keys() == {"alpha", "bank"}
+
+
+def test_a_process_may_have_ports_that_the_file_names(file: Path) -> None:
+    """So that it can be configured before the hub runs; where none is named there are free ones."""
+    named = '[participant.nodes]\nsip-a = "sip"\nsip-b = "sip"\n[participant.ports.sip-a]\na = 9501\nb = 9502\n'
+    file.write_text(FILE.replace("[[participant.redirect]]", f"{named}[[participant.redirect]]"))
+    _, ports = hub.build(options("--participants", str(file)))
+    of = {(port.node, port.site): number for port, number in ports.items() if port.node}
+    assert of == {("sip-a", "a"): 9501, ("sip-a", "b"): 9502, ("sip-b", "a"): 0, ("sip-b", "b"): 0}
+
+
+def test_ports_of_neither_a_group_nor_a_process_are_refused(file: Path) -> None:
+    file.write_text(FILE.replace("ports.usm", "ports.sip-c"))
+    with pytest.raises(ValueError, match="alpha: ports and nodes are of its groups"):
+        participants.read(file)
