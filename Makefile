@@ -23,9 +23,9 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, test, unit, system, simulate, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -93,6 +93,14 @@ bench: $(READY) ## measure: the pieces one by one, then the whole path, the gate
 	echo "== the highest rate that is kept up, of payments that come, and of those that leave"
 	$(BIN)/python -m loadtest run --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
 	$(BIN)/python -m loadtest run --outbound 1000 --saturate $${cores[@]+"$${cores[@]}"} $(ARGS)
+
+.PHONY: world
+world: $(READY) machines wheels ## both data centres in containers on one machine, with hub and processor; the ledger judges (ARGS=--stay)
+	@$(BIN)/python -m compose.world run $(ARGS)
+
+.PHONY: world-down
+world-down: $(READY) ## end what a killed `make world` has left
+	@$(BIN)/python -m compose.world down
 
 WHEELS ?= dist/wheels
 .PHONY: wheels

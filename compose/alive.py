@@ -1,0 +1,25 @@
+"""The health check of a gateway's container: does its process turn? `alive.py HOST PORT`, exit code 0 when it does.
+
+It asks `/live`, not `/ready`: a gateway that waits for its hub, or for a disk, is healthy and must be left alone; that
+payments may not come says `/ready`, which the alerts look at. Standard library only, and little of it: this starts
+every few seconds.
+"""
+
+import socket
+import sys
+
+WITHIN_S = 3.0
+
+
+def main(host: str, port: int) -> int:
+    """Ask it."""
+    try:
+        with socket.create_connection((host, port), WITHIN_S) as connection:
+            connection.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return 0 if connection.recv(64).startswith(b"HTTP/1.1 200") else 1
+    except OSError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,223 @@
+"""Make what the containers of a development world are given; run in one of them, as root, by `compose.world`.
+
+    python -m compose.prepare DIR
+
+Below DIR: for each data centre `config/` (shared pair files, node files, certificates), `secrets/` (PINs, a TLS key)
+and `journals/`, as compose/dc.yaml mounts them; `world/` for hub and processor. The tokens are made at `HSM`, where
+they are in the gateways, too, since SoftHSM's configuration has its path in it. For development only: everything is
+made here that in production comes from a ceremony (hsm/README.md), a certificate authority, and people.
+"""
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+GROUPS = ("sip", "sop", "fdp", "other", "usm")
+SITES = ("a", "b")
+HSM = Path("/var/lib/fps-hsm")
+OWNER = 860
+"""The user of the images."""
+TOKENS = 4
+"""Two at each site; a gateway uses its own site's first."""
+HUB_CONTROL, PROCESSOR_CONTROL, PROCESSOR = 9400, 8081, 8443
+VALID = dt.timedelta(days=30)
+KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
+
+
+def hub_port(group: str, data_centre: str, hub_site: str) -> int:
+    """Where the hub takes this gateway at this site of its own."""
+    return 9500 + 10 * GROUPS.index(group) + 2 * SITES.index(data_centre) + SITES.index(hub_site)
+
+
+def door(group: str, data_centre: str) -> int:
+    """The number by which orders to the processor name this gateway."""
+    return 2 * GROUPS.index(group) + SITES.index(data_centre) + 1
+
+
+class Authority:
+    """A certificate authority that is forgotten when this process ends."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fps development")])
+        usage = x509.KeyUsage(
+            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        certificate = (
+            self._begin(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, *names: str) -> tuple[bytes, bytes]:
+        """A certificate for these names, as server and client, and its key; both PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        certificate = (
+            self._begin(subject, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(purposes, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM), private
+
+    def _begin(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + VALID)
+        )
+
+
+def main(top: Path) -> int:
+    """Make all of it, once: a directory that has something in it is refused."""
+    if (top / "world").exists():
+        print(f"prepare: {top} holds a world already", file=sys.stderr)
+        return 2
+    provision = [sys.executable, "-m", "hsm", "provision", "--dir", str(HSM), "--tokens", str(TOKENS)]
+    made = subprocess.run(provision, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if made.returncode:
+        print(made.stderr, file=sys.stderr, end="")
+        return made.returncode
+    authority = Authority()
+    for data_centre in SITES:
+        _data_centre(top / f"dc-{data_centre}", data_centre, authority)
+    _world(top / "world", authority)
+    shutil.rmtree(HSM / "pins")
+    for place in (top, HSM):
+        for path in (place, *place.rglob("*")):
+            os.chown(path, OWNER, OWNER)
+    return 0
+
+
+def _data_centre(place: Path, data_centre: str, authority: Authority) -> None:
+    config, secrets = place / "config", place / "secrets"
+    config.mkdir(parents=True)
+    secrets.mkdir(mode=0o700)
+    for group in GROUPS:
+        (config / f"pair-{group}.toml").write_text(pair_file(group), encoding="utf-8")
+        (config / f"{group}.toml").write_text(node_file(group, data_centre), encoding="utf-8")
+        (place / "journals" / group / "journal").mkdir(parents=True)
+    names = [f"{group}.dc-{data_centre}" for group in GROUPS]
+    certificate, key = authority.issue(*names, "localhost")
+    (config / "gateway.pem").write_bytes(certificate)
+    (config / "ca.pem").write_bytes(authority.pem)
+    _secret(secrets / "tls-key", key)
+    for number in range(1, TOKENS + 1):
+        _secret(secrets / f"pin-{number}", (HSM / "pins" / f"fps-{number}.pin").read_bytes())
+
+
+def _world(place: Path, authority: Authority) -> None:
+    (place / "books").mkdir(parents=True)
+    certificate, key = authority.issue("processor", "localhost")
+    (place / "processor.pem").write_bytes(certificate)
+    (place / "ca.pem").write_bytes(authority.pem)
+    _secret(place / "processor.key", key)
+    _secret(place / "keys.json", (HSM / KEYS_FILE).read_bytes())
+    (HSM / KEYS_FILE).unlink()
+    (place / "participants.toml").write_text(participants_file(), encoding="utf-8")
+
+
+def _secret(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    path.chmod(0o400)
+
+
+def pair_file(group: str) -> str:
+    """What both sites share."""
+    return f"""# What both sites share: the same file at each (its fingerprint is in /ready).
+[pair]
+group = "{group}"
+"""
+
+
+def node_file(group: str, data_centre: str) -> str:
+    """What is this gateway's own."""
+    hubs = "".join(
+        f'[[node.hub]]\nname = "{site}"\nhost = "hub-{site}"\nport = {hub_port(group, data_centre, site)}\n'
+        "reconnect_max_s = 2.0\n\n"
+        for site in SITES
+    )
+    module = "/usr/lib/softhsm/libsofthsm2.so"
+    own = {"a": (1, 2), "b": (3, 4)}[data_centre]
+    tokens = "".join(
+        f'[[node.token]]\nname = "fps-{number}"\nlabel = "fps-{number}"\nmodule = "{module}"\n'
+        f'pin_file = "/run/secrets/pin-{number}"\nlocal = {str(number in own).lower()}\n'
+        f'environment = {{ SOFTHSM2_CONF = "{HSM}/softhsm2.conf" }}\n\n'
+        for number in range(1, TOKENS + 1)
+    )
+    files = 'certificate_file = "/etc/fps-gateway/gateway.pem"\nkey_file = "/run/secrets/tls-key"\n'
+    tls = f'ca_file = "/etc/fps-gateway/ca.pem"\n{files}'
+    submissions = f'[node.submissions]\nhost = "0.0.0.0"\n\n[node.submissions.tls]\n{tls}client_name = "processor"\n\n'
+    peers = "".join(f'{peer}-{data_centre} = "http://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")
+    return f"""# What is this gateway's own.
+[node]
+name = "{group}-{data_centre}"
+
+{hubs}{tokens}[node.journal]
+dir = "/var/lib/fps-gateway/journal"
+segment_bytes = 4194304
+
+[node.processor]
+url = "https://processor:{PROCESSOR}"
+
+[node.processor.tls]
+{tls}
+{submissions if group != "usm" else f"[node.peers]{chr(10)}{peers}{chr(10)}"}[node.ops]
+# its name in the inner network only: the outer one does not reach the ops port
+host = "{group}-ops"
+
+[node.log]
+format = "json"
+"""
+
+
+def participants_file() -> str:
+    """Who takes part in the mock scheme."""
+    nodes = [(group, data_centre) for group in GROUPS for data_centre in SITES]
+    named = "".join(f'{group}-{data_centre} = "{group}"\n' for group, data_centre in nodes)
+    ports = "".join(
+        f"[participant.ports.{group}-{data_centre}]\n"
+        + "".join(f"{site} = {hub_port(group, data_centre, site)}\n" for site in SITES)
+        for group, data_centre in nodes
+    )
+    groups = ", ".join(f'"{group}"' for group in GROUPS)
+    return f"""[[participant]]
+name = "alpha"
+institution = "600002"
+sort_codes = ["60"]
+keys = "keys.json"
+groups = [{groups}]
+[participant.nodes]
+{named}{ports}
+[[bank]]
+name = "bank"
+institution = "400001"
+sort_codes = ["40"]
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
