@@ -335,6 +335,11 @@ class Volume(Struct, frozen=True, forbid_unknown_fields=True):
     """With fewer the gateway is unready and signs off to receive, so that the hub uses the other site: what is promised
     on one copy is lost with one server. 1: payments come as long as there is quorum."""
 
+    @property
+    def path(self) -> str:
+        """`device`, or what it stands for."""
+        return self.device or f"/dev/drbd/by-res/{self.resource}/0"
+
 
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """The bank's payment processor: whom we ask and tell."""

@@ -144,6 +144,8 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             yield f"{key}: everyone on this machine may read it"
     if not Path(node.journal.dir).is_dir():
         yield "node.journal.dir: no such directory here"
+    if node.volume is not None and not Path(node.volume.path).is_block_device():
+        yield f"node.volume.resource: {node.volume.path} is no device here: the volume is not up"
 
 
 def example(half: str | None = None) -> str:

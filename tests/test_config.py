@@ -210,6 +210,11 @@ MISTAKES = [
     ),
     (
         "",
+        "[node.volume]\nresource = 'fps-sip'\ncopies = 2\ncopies_min = 3",
+        "35: node.volume.copies_min: 3 must not exceed copies, which is 2: it would never be ready",
+    ),
+    (
+        "",
         "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
         "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
     ),

@@ -142,8 +142,18 @@ def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monke
     assert "node.token[0].pin_file: everyone on this machine may read it" in notes
     assert "node.token[1].pin_file: no such file here" in notes
     assert "node.journal.dir: no such directory here" in notes
+    assert not [note for note in notes if note.startswith("node.volume")]
     pin.chmod(0o600)
     assert not [note for note in config_command.notes(config.load(example)) if note.startswith("node.token[0].pin")]
+
+
+@pytest.mark.parametrize("device", ["/dev/drbd/by-res/none/0", "/dev/null"])
+def test_check_says_when_the_volume_is_not_up(example: Path, device: str) -> None:
+    """Also where there is something of that name that is no disk."""
+    text = example.read_text(encoding="utf-8")
+    example.write_text(f'{text}[node.volume]\nresource = "none"\ndevice = "{device}"\n', encoding="utf-8")
+    note = f"node.volume.resource: {device} is no device here: the volume is not up"
+    assert note in config_command.notes(config.load(example))
 
 
 @pytest.mark.parametrize(

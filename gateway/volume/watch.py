@@ -111,7 +111,7 @@ async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> Volume
     empty journal in the empty mount point, and remember nothing of what was promised. A status that cannot be read is
     no reason: that the journal lies on the volume was seen without it, and only a Primary can be mounted to write.
     """
-    device = settings.device or f"/dev/drbd/by-res/{settings.resource}/0"
+    device = settings.path
     try:
         number = drbd.number_of(device)
     except OSError as error:
