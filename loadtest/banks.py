@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from loadtest.processes import PYTHON, Child, WorldError, children_of, free_port, http, json_of, python_path
 
+TABLE = "[[node.token]]"
+"""How a token begins in a configuration."""
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """What `python -m hsm provision` writes for a mock hub."""
 
@@ -23,6 +25,10 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """What the world is like."""
 
     tokens: int = 2
+    """HSM tokens of each bank, which all its gateways use."""
+    remote_tokens: int = 0
+    """So many of them, the last ones, are not in the first data centre but in the others: local there, remote here. The
+    first ones are remote in the others then."""
     stand_in_after_s: float = 5.0
     patience_s: float = 10.0
     synchronous: bool = True
@@ -79,6 +85,7 @@ class Gateway:
     def __init__(self, bank: "Bank", group: str, data_centre: str, *, first: bool) -> None:
         self.bank = bank
         self.group = group
+        self.data_centre = data_centre
         self.name = f"{group}-{data_centre}" if bank.first else f"{bank.identity.name}-{group}-{data_centre}"
         self.first = first
         stem = "" if first else f"-{group}-{data_centre}"
@@ -134,8 +141,8 @@ class Bank:
         self.processor: Child | None = None
         self.processor_port = free_port()
         self.control_port = free_port()
-        self.tokens = ""
-        """Its tokens, as a part of a gateway's configuration."""
+        self._tokens = ""
+        """Its tokens, as a part of the configuration of a gateway to which all are local."""
         centres = "abcdefgh"[: plan.data_centres]
         self.directory.mkdir(exist_ok=True)
         self.gateways = [
@@ -157,7 +164,16 @@ class Bank:
         if made.returncode:
             raise WorldError(f"tokens cannot be made: {made.stderr.decode(errors='replace').strip()}")
         text = made.stdout.decode()
-        self.tokens = text[text.index("[[node.token]]") :]
+        self._tokens = text[text.index(TABLE) :]
+
+    def tokens_of(self, data_centre: str) -> str:
+        """Its tokens, as a part of the configuration of a gateway there."""
+        tables = self._tokens.split(TABLE)[1:]
+        here = len(tables) - self.plan.remote_tokens
+        for number in range(len(tables)):
+            if self.plan.remote_tokens and (number < here) is not (data_centre == "a"):
+                tables[number] = f"\nlocal = false{tables[number]}"
+        return "".join(TABLE + table for table in tables)
 
     async def start_processor(self) -> None:
         """Start the processor, on the port that it had before."""
@@ -276,4 +292,4 @@ format = "json"
 
 {door}{peers}{sibling}
 {hubs}
-{bank.tokens}"""
+{bank.tokens_of(gateway.data_centre)}"""
