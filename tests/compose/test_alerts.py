@@ -77,6 +77,7 @@ CASES = {
     ),
     "WrongMacs": count("fps_signer_jobs_total", 'outcome="wrong-mac"'),
     "TokenDown": gauge("fps_signer_token_up", "0", "1", 65, 55, 'token="fps-1"'),
+    "RemoteTokensOnly": gauge("fps_signer_remote_only", "1", "0", 65, 55),
     "OneTokenLeft": Case(
         _all("fps_signer_token_up", "sip", {'token="1"': "0", 'token="2"': "1"}),
         _all("fps_signer_token_up", "sop", {'token="1"': "1", 'token="2"': "1", 'token="3"': "0"}),
