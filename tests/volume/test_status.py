@@ -117,3 +117,15 @@ def test_whatever_is_said_is_a_status_or_is_unreadable(report: bytes, proc: str)
     for read in (lambda: of_json(report, "fps-sip", 11), lambda: of_proc(proc, 11), lambda: major_of(proc)):
         with suppress(UnreadableError):
             read()
+
+
+@given(st.sampled_from(sorted(SAMPLES.iterdir())), st.integers(0, 4000), st.integers(0, 40), st.binary(max_size=8))
+def test_a_status_that_was_damaged_is_a_status_or_is_unreadable(sample: Path, at: int, gone: int, new: bytes) -> None:
+    """Near what DRBD does say, too: cut short, or with other bytes in it."""
+    whole = sample.read_bytes()
+    damaged = whole[: at % len(whole)] + new + whole[at % len(whole) + gone :]
+    for report in (damaged, damaged[:at]):
+        with suppress(UnreadableError):
+            assert 0 <= of_json(report, "fps-sip", 11).copies <= 3
+    with suppress(UnreadableError):
+        assert 0 <= of_proc(damaged.decode("latin-1"), 11).copies <= 2
