@@ -42,6 +42,7 @@ class RealDrbd:
         self._proc = proc
         self._program = program
         self._stuck: trio.Process | None = None
+        self._reading = trio.CapacityLimiter(1)
 
     def device_below(self, directory: str) -> int:
         """The device number below a directory, or below the nearest one above it that is there."""
@@ -57,8 +58,8 @@ class RealDrbd:
     async def status(self, resource: str, minor: int) -> Status:
         """What DRBD says now."""
         try:
-            # in a thread that may be left behind: a kernel that is stuck must not hold up payments
-            proc = await trio.to_thread.run_sync(self._proc.read_text, abandon_on_cancel=True)
+            # in a thread that may be left behind, one at most: a kernel that is stuck must not hold up payments
+            proc = await trio.to_thread.run_sync(self._proc.read_text, abandon_on_cancel=True, limiter=self._reading)
             if major_of(proc) < 9:
                 return of_proc(proc, minor)
             return of_json(await self._ask(resource), resource, minor)

@@ -115,6 +115,23 @@ async def test_one_that_cannot_even_be_killed_is_left_behind_and_has_no_second_b
     assert await scene.drbd.status("fps-sip", 11) == WELL
 
 
+async def test_a_kernel_that_answers_no_more_keeps_one_thread_and_no_payment(scene: Scene) -> None:
+    """Reading hangs: it is given up each time, and begun anew only once it has come to an end."""
+    scene.proc.unlink()
+    os.mkfifo(scene.proc)
+    for _ in range(3):
+        with trio.move_on_after(0.05) as scope:
+            await scene.drbd.status("fps-sip", 11)
+        assert scope.cancelled_caught
+    assert scene.drbd._reading.borrowed_tokens == 1
+    await trio.to_thread.run_sync(scene.proc.write_text, VERSION_9)
+    while scene.drbd._reading.borrowed_tokens:  # noqa: ASYNC110 - a thread that was left behind tells nobody
+        await trio.sleep(0.01)
+    scene.proc.unlink()
+    scene.proc.write_text(VERSION_9, encoding="ascii")
+    await scene.drbd.status("fps-sip", 11)
+
+
 def test_what_a_directory_lies_on_is_known_before_it_is_made(scene: Scene) -> None:
     """The first start of all makes it."""
     assert scene.drbd.device_below(f"{scene.at}/sip/journal") == scene.at.stat().st_dev
