@@ -21,7 +21,7 @@ DRBDADM = sorted(
 
 def test_there_are_commands() -> None:
     """As many as a person has to type, or the pattern finds none of them."""
-    assert len(DRBDADM) >= 12
+    assert len(DRBDADM) >= 11
     assert {line.split()[0] for line in COMMANDS} <= {
         "cat", "curl", "drbdadm", "fps-gateway", "head", "install", "journalctl", "lvcreate", "mdadm", "mkdir",
         "mkfs.ext4", "mount", "pvcreate", "./render.py", "systemctl", "umask", "vgcreate",
@@ -35,6 +35,17 @@ def test_drbdadm_takes_what_the_runbook_says(drbdadm: str, configuration: Path, 
     done = on("fps-a1", drbdadm, "-c", str(configuration), "-d", *arguments)
     assert done.returncode == 0, done.stderr
     assert "drbdsetup" in done.stdout or "drbdmeta" in done.stdout
+
+
+def test_the_last_copy_can_be_told_to_go_on_alone(drbdadm: str, configuration: Path) -> None:
+    """What the resource file says counts for more than what holds for all."""
+    options = "options { quorum off; }"
+    assert f"`{options}`" in TEXT
+    path = configuration.parent / "fps-sip.res"
+    path.write_text(path.read_text(encoding="ascii").replace("resource fps-sip {", f"resource fps-sip {{ {options}"))
+    done = on("fps-a1", drbdadm, "-c", str(configuration), "-d", "adjust", "fps-sip")
+    assert "--quorum=off" in done.stdout
+    assert "--quorum=majority" not in done.stdout
 
 
 def test_a_command_that_drbdadm_does_not_know_would_be_seen(drbdadm: str, configuration: Path) -> None:
