@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from gateway import config_command, decode, hsm_command
+    from gateway import config_command, decode, drain_command, hsm_command
     from gateway.journal import command as journal_command
 
     parser = argparse.ArgumentParser(
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the configuration, TOML; again for what lies in another file, each table in one of them",
     )  # fmt: skip
     run.set_defaults(run=_run)
+    drain_command.add_parser(commands)
     config_command.add_parser(commands)
     hsm_command.add_parser(commands)
     journal_command.add_parser(commands, _ask_tokens)

@@ -18,9 +18,9 @@
 Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything
 else because it is a bug. What is away or slow outside (hub, HSM, processor) is nobody's error here.
 
-Stopping (SIGTERM, SIGINT) is a drain: sign off to receive, so that the hub uses the other site; finish what is in
-flight, for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A second
-signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
+Stopping (SIGTERM, SIGINT, `POST /drain`) is a drain: sign off to receive, so that the hub uses the other site; finish
+what is in flight, for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A
+second signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
 """
 
 import signal
@@ -41,6 +41,7 @@ from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.ops import server
+from gateway.ops.drain import DrainControl
 from gateway.ops.news import NewsControl
 from gateway.outside import Outside, machine
 from gateway.processor.client import Client
@@ -86,14 +87,16 @@ class Stop:
         self.draining = False
 
     async def on_signals(self, signals: AsyncIterator[int]) -> None:
-        """The first signal drains, the second ends at once."""
+        """The first signal drains, or joins a drain that was asked for otherwise; the second ends at once."""
+        signalled = False
         async for number in signals:
             name = signal.Signals(number).name
-            if self.asked.is_set():
+            if signalled:
                 _log.warning("second signal: ending at once", signal=name)
                 self.at_once.set()
                 return
             _log.info("signal: draining", signal=name)
+            signalled = True
             self.asked.set()
 
 
@@ -150,6 +153,9 @@ class Gateway:
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         self.stop = Stop()
+        self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, self.ends_within_s)
+        self._serve_no_more, self._served = trio.Event(), trio.Event()
+        """For the ops server: end, and it has ended."""
 
     # --- what it tells of itself
 
@@ -260,6 +266,9 @@ class Gateway:
                 ending.start_soon(self._cancel_at_once, ending)
                 await self.stop.asked.wait()
                 finished = await self._drain()
+                await self.drain_control.ended()
+                self._serve_no_more.set()
+                await self._served.wait()
                 ending.cancel_scope.cancel()
             tree.cancel_scope.cancel()
         return finished
@@ -280,6 +289,7 @@ class Gateway:
             "/stand-in": self.switch_stand_in,
             "/keys/request": self.request_key,
             "/news": NewsControl(self.engine.on_handed_on),
+            "/drain": self.drain_control,
         }
         await server.serve(
             self.configuration.node.ops,
@@ -287,8 +297,10 @@ class Gateway:
             statistics=self.statistics,
             controls=controls,
             listen=self.outside.listen,
+            over=self._serve_no_more,
             task_status=task_status,
         )
+        self._served.set()
 
     async def _watch(self) -> None:
         """Keep the hub away while we could not keep our promises."""
@@ -319,17 +331,25 @@ class Gateway:
             supervisor.alive()
             await trio.sleep(supervisor.alive_every_s)
 
+    @property
+    def finish_s(self) -> float:
+        """What closing the links may take."""
+        return self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S
+
+    @property
+    def ends_within_s(self) -> float:
+        """What a drain may take, to the end of the process."""
+        return self.configuration.node.drain_s + self.finish_s + CLOSE_WITHIN_S + END_WITHIN_S
+
     async def _drain(self) -> bool:
         """Finish what is in flight; say whether that was all of it."""
         self.stop.draining = True
-        drain_s = self.configuration.node.drain_s
-        finish_s = self.configuration.pair.session.respond_within_s + CLOSE_LINKS_WITHIN_S
-        self.outside.supervisor.stopping(drain_s + finish_s + CLOSE_WITHIN_S + END_WITHIN_S)
+        self.outside.supervisor.stopping(self.ends_within_s)
         self.links.drain()
-        with trio.move_on_after(drain_s):
+        with trio.move_on_after(self.configuration.node.drain_s):
             while self.links.receiving() or self.engine.in_flight:  # noqa: ASYNC110 - two parts, once in a life
                 await trio.sleep(DRAIN_LOOK_S)
-        with trio.move_on_after(finish_s):
+        with trio.move_on_after(self.finish_s):
             await self.links.finish()
         left = self.engine.in_flight
         _log.info("drained", in_flight=left)

@@ -100,3 +100,18 @@ async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logge
     assert stop.at_once.is_set()
     (line,) = logged("second signal: ending at once")
     assert (line["level"], line["signal"]) == ("warning", "SIGINT")
+
+
+async def test_a_signal_joins_a_drain_that_was_asked_for_by_the_ops_port(logged: Logged) -> None:
+    """Only a second signal ends at once: whoever stops the process behind `fps-gateway drain` cuts nothing short."""
+    stop = Stop()
+    stop.asked.set()
+
+    async def signals() -> AsyncGenerator[int, None]:
+        yield signal.SIGTERM
+        assert not stop.at_once.is_set()
+        yield signal.SIGTERM
+
+    async with aclosing(signals()) as coming:
+        await stop.on_signals(coming)
+    assert stop.at_once.is_set()

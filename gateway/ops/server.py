@@ -71,9 +71,11 @@ async def serve(
     statistics: Statistics,
     controls: Mapping[str, Control] = MappingProxyType({}),
     listen: Listen = listen_tcp,
+    over: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; starts with the port. `ready` and `statistics` are called in the trio thread.
+    """Serve until cancelled, or until `over` is set and what was asked before has its response, for which it may take
+    `SEND_S_MAX`. Starts with the port. `ready` and `statistics` are called in the trio thread.
 
     `controls`: by path (`/stand-in`), what a POST with a JSON body does.
 
@@ -86,7 +88,13 @@ async def serve(
         raise Unavailable(f"ops: {settings.host}:{settings.port}: {log.describe(error)}") from error
     _log.info("ops server listens", host=settings.host, port=port)
     task_status.started(port)
-    await trio.serve_listeners(_Door(_Application(ready, statistics, controls)), listeners)
+    application = _Application(ready, statistics, controls)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, _Door(application), listeners)
+        await (over if over is not None else trio.Event()).wait()
+        with trio.move_on_after(SEND_S_MAX):
+            await application.quiet()
+        nursery.cancel_scope.cancel()
 
 
 class _Door:
@@ -154,8 +162,24 @@ class _Application:
         }
         self._controls = controls
         self._rendered: tuple[float, str, _Response] = (-math.inf, "", (0, "", b""))
+        self._under_way = 0
+        self._quiet = trio.Event()
+
+    async def quiet(self) -> None:
+        """Wait until no request is under way."""
+        while self._under_way:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
 
     async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+        self._under_way += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._under_way -= 1
+            self._quiet.set()
+
+    async def _serve(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return

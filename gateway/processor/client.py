@@ -427,6 +427,10 @@ class Client:
         """GET this below the base URL, once; whatever the status. Raises `Unavailable`, within `tell_within_s`."""
         return await self._call(self._directory.primary(), b"GET", path, "", b"")
 
+    async def post(self, path: bytes, body: bytes) -> Response:
+        """POST this JSON below the base URL, once; whatever the status. Raises `Unavailable`, likewise."""
+        return await self._call(self._directory.primary(), b"POST", path, "", body)
+
     async def inquire(self, fpid: str) -> Answer | None:
         """Ask what was decided on a payment; None: the processor does not know it. Raises `Unavailable`."""
         async with self._inquiries:
@@ -451,9 +455,9 @@ class Client:
             method, place.path.encode(), path, place.authority.encode(),
         )  # fmt: skip
         if method == b"POST":
-            request += b"Content-Type: application/json\r\nIdempotency-Key: %b\r\nContent-Length: %d\r\n" % (
-                key.encode(), len(body),
-            )  # fmt: skip
+            request += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        if key:
+            request += b"Idempotency-Key: %b\r\n" % key.encode()
         request += b"\r\n" + body
         with trio.move_on_after(self._settings.tell_within_s):
             while True:

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -53,12 +54,15 @@ async def port(parts: Parts, nursery: trio.Nursery) -> AsyncIterator[int]:
     nursery.cancel_scope.cancel()
 
 
-async def serve(settings: config.Ops, parts: Parts, *, task_status: trio.TaskStatus[int]) -> None:
+async def serve(
+    settings: config.Ops, parts: Parts, *, over: trio.Event | None = None, task_status: trio.TaskStatus[int]
+) -> None:
     await server.serve(
         settings,
         ready=lambda: parts.ready,
         statistics=parts.count,
         controls={"/switch": parts.switch},
+        over=over,
         task_status=task_status,
     )
 
@@ -281,6 +285,43 @@ async def test_cancelled_it_leaves_nothing_behind(parts: Parts) -> None:
     await stream.aclose()
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.1", port))
+
+
+async def test_told_to_end_it_responds_to_what_was_asked_before(mock_clock: MockClock, parts: Parts) -> None:
+    """What is under way gets its response; nobody is let in any more; what takes longer than SEND_S_MAX is cut off."""
+    over = trio.Event()
+    answer = trio.Event()
+
+    async def wait(_body: bytes) -> tuple[int, dict[str, Any]]:
+        await answer.wait()
+        return 200, {"waited": True}
+
+    parts.control = wait
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(partial(serve, over=over), config.Ops(port=0), parts)
+        waiting, idle, stuck = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
+        await waiting.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{}}".encode())
+        await stuck.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{".encode())
+        await wait_all_tasks_blocked(0.01)
+        over.set()
+        await wait_all_tasks_blocked(0.01)
+        answer.set()
+        assert parse(await waiting.receive_some())[0] == 200
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(server.SEND_S_MAX)
+    for stream in (waiting, idle, stuck):
+        assert await closed(stream)
+        await stream.aclose()
+    with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+        probe.connect(("127.0.0.1", port))
+
+
+async def test_told_to_end_it_does_so_at_once_when_nothing_is_asked(mock_clock: MockClock, parts: Parts) -> None:
+    over = trio.Event()
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(partial(serve, over=over), config.Ops(port=0), parts)
+        assert (await fetch(port, "/live"))[0] == 200
+        over.set()
 
 
 # --- controls

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.world import World, http
-from tests.system.worlds import FAST, Worlds, change, end, held, load, until
+from tests.system.worlds import FAST, Worlds, change, end, held, load, noted, until
 
 pytestmark = pytest.mark.system
 
@@ -235,11 +235,6 @@ async def test_keys_change_under_load_and_no_payment_is_refused_for_it(worlds: W
         verdict = await end(it)
         assert verdict.outbound["accepted"] == verdict.submitted > 500
         assert verdict.accounts["answered"] == verdict.sent > 500
-
-
-async def noted(it: World, what: str, count: int) -> bool:
-    """Whether the hub has counted this so often."""
-    return bool((await it.hub("statistics"))["counts"].get(what, 0) >= count)
 
 
 @pytest.mark.parametrize("spoil", ["check", "wrapping"])

@@ -1,13 +1,15 @@
 """The pair on real parts: two sites, each with a link to both sites of the hub, and whatever of it is taken away."""
 
+import os
 from typing import Any
 
 import pytest
+import trio
 from msgspec.structs import replace
 
 from loadtest.banks import Gateway
-from loadtest.processes import http, json_of
-from tests.system.worlds import FAST, Worlds, log_of, until
+from loadtest.processes import PYTHON, http, json_of, python_path
+from tests.system.worlds import FAST, Worlds, load, log_of, noted, until
 
 pytestmark = pytest.mark.system
 
@@ -53,3 +55,42 @@ async def test_sites_that_do_not_share_what_a_pair_must_share_say_so_and_serve(w
         alarms = [line for line in log_of(it) if line["event"] == "the sites do not share what a pair must share"]
         assert [line["level"] for line in alarms] == ["error"]
         assert await it.stop_gateway() == 0
+
+
+async def drained(gateway: Gateway, *arguments: str) -> tuple[int, str]:
+    """What `fps-gateway drain` ends with, and says."""
+    command = [PYTHON, "-m", "gateway", "drain", "--config", str(gateway.configuration), *arguments]
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    ended = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=environment)
+    return ended.returncode, (ended.stdout + ended.stderr).decode()
+
+
+async def test_the_command_drains_under_load_and_every_payment_in_flight_gets_its_reply(worlds: Worlds) -> None:
+    """It returns 0 when that is done and the process is gone; a second one joins in waiting; then nobody is there."""
+    async with worlds(replace(FAST, stand_in_after_s=2.0)) as it:
+        await it.processor_mode("slow:0.5")
+        await load(it, 100, 30)
+        await until(lambda: noted(it, "sent", 50))
+        said: list[tuple[int, str]] = []
+
+        async def drain() -> None:
+            said.append(await drained(it.the_gateway))
+
+        async with trio.open_nursery() as both:
+            both.start_soon(drain)
+            both.start_soon(drain)
+        assert it.gateway is not None
+        assert await it.gateway.process.wait() == 0
+        assert [code for code, _ in said] == [0, 0]
+        assert all("sip-a drained after" in text and "everything in flight was finished" in text for _, text in said)
+        code, text = await drained(it.the_gateway)
+        assert (code, "nobody to drain" in text) == (69, True)
+        await it.hub("stop")
+        hub = await it.finish_hub()
+        await it.stop_processor()
+        verdict = await it.verdict()
+        assert not hub["faults"]
+        assert verdict.balances
+        lost = ("undelivered", "reversed", "orphaned", "unreached")
+        assert sum(verdict.accounts[account] for account in lost) == 0, verdict.accounts
+        assert verdict.sent > 50

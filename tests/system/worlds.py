@@ -40,6 +40,11 @@ async def ready(it: World) -> dict[str, Any]:
     return msgspec.json.decode(body, type=dict[str, Any])
 
 
+async def noted(it: World, what: str, count: int) -> bool:
+    """Whether the hub has counted this so often."""
+    return bool((await it.hub("statistics"))["counts"].get(what, 0) >= count)
+
+
 async def load(it: World, rate: float, duration_s: float) -> None:
     """Begin to send payments."""
     await it.hub("start", rate=rate, duration=duration_s, model="poisson", seed=1)
