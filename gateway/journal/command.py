@@ -58,12 +58,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("stat", "what is in it: segments, kinds, bytes, followers", _stat),
         ("forget", "stop keeping records for a follower that is gone for good (the gateway must not run)", _forget),
     ):
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         copies = 2 if name == "compare" else 1
         command.add_argument("dirs", metavar="DIR", nargs=copies, help="the journal's directory")
         command.set_defaults(run=run, journal_action=action)
         if name == "verify":
             verifying.add_arguments(command)
+            command.epilog = _EPILOG
         if name in {"show", "tail"}:
             _add_showing(command)
         if name == "show":
@@ -72,7 +75,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             command.add_argument("-n", "--limit", type=int, default=20, help="how many (default: %(default)s)")
             command.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
         elif name == "compare":
-            command.epilog = comparing.EXIT_CODES
+            command.epilog = comparing.EPILOG
         if name in {"compare", "stat"}:
             command.add_argument("--json", action="store_true", help="as one JSON object")
         if name == "forget":

@@ -31,7 +31,10 @@ SECOND_NS = 1_000_000_000
 FIELDS = ("kind", "time_ns", "link", "fpid", "body")
 """What a record may differ in from another one of its position."""
 
-EXIT_CODES = """\
+EPILOG = """\
+Either may be written meanwhile. But a copy of files must be of one moment: a snapshot of the volume, a backup of one,
+or made while no gateway ran. One that was read while a gateway wrote may lack what lies before what it has: damage.
+
 exit codes: 0 the same; 1 the same as far as one goes, and the other goes on; 2 the command line makes no sense, or one
 is no journal; 3 not known: no position is in both; 4 they are different, from a position on, or two journals;
 5 damaged, and otherwise as 0, 1 or 3 as far as can be read; 75 a newer gateway wrote one, and it is left as it is."""

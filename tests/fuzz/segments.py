@@ -50,7 +50,11 @@ def segment(number: int, position: int, chain: bytes, dice: Dice) -> tuple[bytes
 
 def run(data: bytes) -> None:
     """A start takes it or refuses it, and says the same the next time."""
-    dice = Dice(data)
+    accepted_twice(disk_of(journal(Dice(data))))
+
+
+def journal(dice: Dice) -> dict[str, bytes]:
+    """The files of a journal of anything."""
     text = dice.short() if dice.odds(3) else _MANIFEST
     content = summed(text) if not dice.odds(8) else text
     files = {"manifest": content.ljust(SLOT_BYTES) + (b"" if dice.odds(4) else content.ljust(SLOT_BYTES))}
@@ -63,7 +67,7 @@ def run(data: bytes) -> None:
         files["f.cursor"] = summed(dice.short()).ljust(512) + summed(b"cursor %d 7" % dice.upto(9))
     if dice.odds(4):
         files[dice.short().decode("latin-1").replace("/", "") or "x"] = dice.short()
-    accepted_twice(disk_of(files))
+    return files
 
 
 _MANIFEST = (

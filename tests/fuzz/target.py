@@ -29,6 +29,7 @@ class Target(NamedTuple):
 MODULES = {
     "frame": "frames", "message": "messages", "decode": "decoding", "keydata": "keydata", "usm": "usms",
     "tables": "tables", "session": "sessions", "damage": "damage", "segments": "segments", "steps": "bodies",
+    "copies": "copies",
     "configuration": "configurations", "door": "doors", "submission": "submissions", "answer": "answers",
     "link": "links", "control": "controls",
 }  # fmt: skip
