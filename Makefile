@@ -164,11 +164,11 @@ endef
 filesystems: machine
 	$(call get-for-tests,mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mount:mount drbdadm:drbd-utils)
 
-# They run a Docker engine of their own, too (tests/machines), and Prometheus's own checks of its rules.
+# They run a Docker engine of their own, too (tests/machines), and have systemd and Prometheus judge what is theirs.
 .PHONY: machines
 machines: machine
 	$(call get-for-tests,dockerd:docker.io docker:docker.io debootstrap:debootstrap ip:iproute2 iptables:iptables \
-		setpriv:util-linux promtool:prometheus)
+		setpriv:util-linux systemd-analyze:systemd promtool:prometheus)
 
 # Remade when another interpreter is asked for; its time changes only then.
 .venv/pyvenv.cfg: machine
