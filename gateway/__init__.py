@@ -30,6 +30,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     outside
     daemon
     decode config_command drain_command hsm_command diagram seal_check        what a person types
+    sdk                                                                       what a bank's processor imports
     __main__
 """
 

@@ -15,6 +15,8 @@ TOP = Path(gateway.__file__).parent.parent
 
 PURE_ROWS = range(2, 6)
 """Rows of the table, from 0, whose modules are functions of their arguments."""
+PURE_ELSEWHERE = {f"gateway.sdk.{name}" for name in ("prepared", "answers", "submission", "readiness")}
+"""So are these: another shell may be put around them."""
 STORIES = 5
 """The row of the stories and their stages."""
 IMPURE = {
@@ -149,7 +151,7 @@ def folder_of(module: str) -> str:
 
 def test_the_table_is_read() -> None:
     """The table in the docstring has the rows that this test counts on."""
-    assert len(ROWS) == 11
+    assert len(ROWS) == 12
     assert "wire" in ROWS[PURE_ROWS[0]]
     assert "inbound" in ROWS[STORIES]
     assert {"hub", "engine"} <= set(ROWS[STORIES + 1])
@@ -204,7 +206,7 @@ def test_pure_modules_are_pure() -> None:
     impure = [
         f"{found.module}:{found.line}: {found.name}"
         for found in imports("gateway")
-        if row_of(found.module) in PURE_ROWS
+        if (row_of(found.module) in PURE_ROWS or found.module in PURE_ELSEWHERE)
         and any(is_in(found.name, name) for name in IMPURE)
         and (found.module, found.name.split(".")[0]) not in READS_ITS_TABLE
     ]

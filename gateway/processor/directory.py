@@ -51,15 +51,20 @@ class FixedDirectory:
 
 def endpoint(settings: config.Processor, key: str = "node.processor.url") -> Endpoint:
     """The endpoint that the configuration's URL, at this key, names. Raises `ConfigurationError` when it names none."""
+    return endpoint_at(settings.url, key)
+
+
+def endpoint_at(text: str, place: str) -> Endpoint:
+    """The endpoint of a URL that was given at this place. Raises `ConfigurationError` when it names none."""
     try:
-        url = urlsplit(settings.url)
+        url = urlsplit(text)
         port = url.port
         (url.hostname or "").encode("idna")
     except ValueError as error:
-        raise ConfigurationError([f"{key}: {error}"]) from error
-    if not url.hostname or url.username is not None or url.query or url.fragment:
-        raise ConfigurationError([f"{key}: must be http(s)://host[:port][/path] and nothing else"])
-    if not settings.url.isascii() or not settings.url.isprintable() or " " in settings.url:
-        raise ConfigurationError([f"{key}: must be printable ASCII without spaces"])
+        raise ConfigurationError([f"{place}: {error}"]) from error
+    if url.scheme not in {"http", "https"} or not url.hostname or url.username is not None or url.query or url.fragment:
+        raise ConfigurationError([f"{place}: must be http(s)://host[:port][/path] and nothing else"])
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigurationError([f"{place}: must be printable ASCII without spaces"])
     tls = url.scheme == "https"
     return Endpoint(url.hostname, port or (443 if tls else 80), tls, url.netloc, url.path.rstrip("/"))

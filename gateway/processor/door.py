@@ -45,7 +45,12 @@ _log = log.get("door")
 _JSON = b"application/json"
 _PROBLEM = b"application/problem+json"
 _RETRY_AFTER = b"Retry-After: %d\r\n" % RETRY_AFTER_S
-_CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n%bConnection: close\r\n\r\n" % _RETRY_AFTER
+_CROWDING = encode(Problem("Service Unavailable", 503, "too many connections"))
+_CROWDED = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: %b\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
+    % (_PROBLEM, len(_CROWDING), _RETRY_AFTER, _CROWDING)
+)
+"""A problem like any other, so that whoever reads it knows that a gateway says so, and took nothing."""
 _KEY = re.compile(rb"[!-~]{1,%d}" % KEY_MAX)
 _WAIT = re.compile(rb"(?:\A|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=[,;]|\Z)", re.IGNORECASE)
 _JSON_TYPE = re.compile(rb"application/json\s*(?:;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)

@@ -163,7 +163,7 @@ class Reader:
             submitted = _decode(body)
         except msgspec.ValidationError as error:
             _examine(body)
-            raise Invalid([_misfit(str(error))]) from None
+            raise Invalid([misfit(str(error))]) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Malformed("the body is not JSON in UTF-8") from None
         again = encode(submitted)
@@ -366,7 +366,7 @@ _MISSING = re.compile(r"Object missing required field `([A-Za-z]+)`")
 _HUBS_OWN = {"FPID", "ClrSysRef", "InstdAgt"}
 
 
-def _misfit(said: str) -> Fault:
+def misfit(said: str) -> Fault:
     """What msgspec says, in our words: its own may quote the value."""
     place = _PLACE.search(said)
     path = place[1].strip(".").replace(".", "/") if place else ""

@@ -1,0 +1,238 @@
+"""The shell on trio: keep-alive connections to the gateways of both sites, and the loop around `submission`.
+
+An attempt has a connection to itself; whoever gives one up drops it, so that nobody gets a response that is not theirs.
+No connection is had in time: surely nothing of the request was sent. From the first byte on it may have been.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+from urllib.parse import quote
+
+import trio
+from msgspec import Struct
+
+from gateway import config
+from gateway.errors import ConfigurationError, Unavailable
+from gateway.processor.directory import Endpoint, endpoint_at
+from gateway.processor.link import Link, Response
+from gateway.processor.pipe import Connect, Papers, dial
+from gateway.sdk import answers
+from gateway.sdk.answers import Met, Word
+from gateway.sdk.prepared import Prepared
+from gateway.sdk.readiness import Readiness
+from gateway.sdk.submission import Act, Attempt, Limits, Outcome, Submission
+
+CONNECT_WITHIN_S = 2.0
+"""How long connecting may take, TLS included. A site that takes longer is tried after the other."""
+IDLE_S = 30.0
+"""A connection that was idle for so long is not used any more: the gateway closes it after 75 s, others sooner."""
+RESPONSE_BYTES_MAX = 65_536
+READY_EVERY_S = 1.0
+"""How often `/ready` is looked at."""
+READY_WITHIN_S = 1.0
+"""A site that says nothing for so long is not ready."""
+
+
+class Site(Struct, frozen=True, forbid_unknown_fields=True):
+    """The gateway of one site, for one payment group."""
+
+    name: str
+    """Names it in outcomes."""
+    url: str
+    """Its `node.submissions`, http(s)://host:port. Nothing in between may answer in its stead."""
+    ready_url: str = ""
+    """Its `/ready`, http(s)://host:port of `node.ops`; empty: what submissions meet has to do."""
+    tls: config.Tls | None = None
+    """Our certificate and whom we trust, for https."""
+
+
+class Gateways:
+    """The gateways of both sites. `run` it in a nursery; `submit` from any task of the same trio run."""
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        *,
+        connect: Connect = trio.open_tcp_stream,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        """Of sites that are ready the first is preferred. `connect` and `luck` are what a simulation replaces.
+
+        Raises `ConfigurationError`.
+        """
+        if not sites or len({site.name for site in sites}) < len(sites):
+            raise ConfigurationError(["sites: at least one, each with a name of its own"])
+        self._limits = limits
+        self._luck = luck
+        self._names = [site.name for site in sites]
+        self._lanes = [_Lane(site, site.url, connect) for site in sites]
+        self._watched = [(n, _Lane(site, site.ready_url, connect)) for n, site in enumerate(sites) if site.ready_url]
+        self._readiness = [Readiness() for _ in sites]
+        self._under_way = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Keep the connections, until cancelled. Without it submissions reach nobody."""
+        lanes = [*self._lanes, *(lane for _, lane in self._watched)]
+        async with trio.open_nursery() as nursery:
+            for lane in lanes:
+                lane.nursery = nursery
+            for number, lane in self._watched:
+                nursery.start_soon(self._watch, self._readiness[number], lane)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                for lane in lanes:
+                    lane.nursery = None
+
+    def ready(self) -> dict[str, bool]:
+        """Which sites would take a payment now, as far as is known."""
+        now_s = trio.current_time()
+        return {name: known.ready(now_s) for name, known in zip(self._names, self._readiness, strict=True)}
+
+    async def submit(self, prepared: Prepared, *, first: bool = False) -> Outcome:
+        """Submit a payment and wait for what becomes of it, `within_s` at the most.
+
+        `first`: it is stored durably and nobody has submitted it yet, neither here nor in a process that was killed.
+        Left out, what may have been sent before counts, and the outcome is never `Unsent` or `Rejected`.
+
+        Cancelled, the payment may have been sent: submit it again, as not the first. Raises `Unavailable` when
+        `submissions_max` are under way: then nothing was done.
+        """
+        if self._under_way >= self._limits.submissions_max:
+            raise Unavailable(f"{self._limits.submissions_max} payments are under way")
+        self._under_way += 1
+        try:
+            return await self._submit(prepared, first=first)
+        finally:
+            self._under_way -= 1
+
+    async def _submit(self, prepared: Prepared, *, first: bool) -> Outcome:
+        submission = Submission(prepared, self._names, self._limits, trio.current_time(), first=first)
+        while (attempt := submission.attempt(trio.current_time(), list(self.ready().values()))) is not None:
+            known = self._readiness[attempt.site]
+            known.started(attempt.began_s)
+            word = await self._ask(prepared, attempt)
+            now_s, luck = trio.current_time(), self._luck()
+            known.met(word.met, word.retry_after_s, attempt.began_s, now_s, luck)
+            submission.heard(attempt, word, now_s, luck)
+            await trio.sleep_until(submission.due_s)
+        assert submission.outcome is not None
+        return submission.outcome
+
+    async def _ask(self, prepared: Prepared, attempt: Attempt) -> Word:
+        lane = self._lanes[attempt.site]
+        if attempt.act is Act.SUBMIT:
+            came = await lane.call(_submission(lane.place, prepared, attempt.wait_s), attempt.until_s)
+            if isinstance(came, Met):
+                return Word(came)
+            return answers.submitted(prepared.fpid, came.status, came.body, came.retry_after)
+        came = await lane.call(_look(lane.place, f"/payments/{quote(prepared.key, safe='')}"), attempt.until_s)
+        return Word(came) if isinstance(came, Met) else answers.looked(prepared.fpid, came.status, came.body)
+
+    @staticmethod
+    async def _watch(readiness: Readiness, lane: "_Lane") -> NoReturn:
+        request = _look(lane.place, "")
+        while True:
+            came = await lane.call(request, trio.current_time() + READY_WITHIN_S)
+            readiness.said = isinstance(came, Response) and came.status == 200
+            await trio.sleep(READY_EVERY_S)
+
+
+class _Call:
+    """Who waits for a response."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.response: Response | None = None
+
+
+class _Lane:
+    """Connections to one place: one for each call that is under way, kept for the next."""
+
+    def __init__(self, site: Site, url: str, connect: Connect) -> None:
+        """Raises `ConfigurationError`."""
+        self.place = endpoint_at(url, f"site {site.name}")
+        self.nursery: trio.Nursery | None = None
+        self._server_name = site.tls.server_name if site.tls is not None and site.tls.server_name else self.place.host
+        self._papers = Papers(site.tls, f"site {site.name}: tls") if self.place.tls else None
+        self._connect = connect
+        self._idle: list[tuple[Link, float]] = []
+        """A stack, and since when: what is used least stays at the bottom."""
+
+    async def call(self, request: bytes, until_s: float) -> Response | Met:
+        """Its response, or UNREACHED, BROKEN or SILENT. Cancelled, its connection is dropped."""
+        link = await self._link(until_s)
+        if link is None:
+            return Met.UNREACHED
+        call = link.context = _Call()
+        link.send(request)
+        try:
+            with trio.move_on_at(until_s):
+                await call.over.wait()
+        finally:
+            if not call.over.is_set():
+                link.scope.cancel()  # its response may still come: nobody else must get it
+        if call.response is not None:
+            return call.response
+        return Met.BROKEN if call.over.is_set() else Met.SILENT
+
+    async def _link(self, until_s: float) -> Link | None:
+        """One that is idle, or a new one; None: there is none to be had."""
+        now_s = trio.current_time()
+        while self._idle:
+            link, since_s = self._idle.pop()
+            if now_s - since_s < IDLE_S:
+                return link
+            link.scope.cancel()
+        with trio.move_on_at(min(until_s, now_s + CONNECT_WITHIN_S)):
+            context = self._papers.context() if self._papers is not None else None
+            try:
+                pipe = await dial(self.place.host, self.place.port, context, self._server_name, self._connect)
+            except (OSError, trio.BrokenResourceError):
+                return None
+            if self.nursery is None:
+                await pipe.aclose()
+                return None
+            link = Link(pipe, RESPONSE_BYTES_MAX, self._responded)
+            self.nursery.start_soon(self._keep, link)
+            return link
+        return None
+
+    async def _keep(self, link: Link) -> None:
+        """Live as long as the connection does."""
+        try:
+            await link.run()
+        finally:
+            self._idle = [item for item in self._idle if item[0] is not link]
+            call: _Call | None = link.context
+            if call is not None:
+                link.context = None
+                call.over.set()
+
+    def _responded(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+        call: _Call = link.context
+        link.context = None
+        call.response = response
+        call.over.set()
+        now_s = trio.current_time()
+        if keep:
+            self._idle.append((link, now_s))
+        while self._idle and now_s - self._idle[0][1] >= IDLE_S:
+            self._idle.pop(0)[0].scope.cancel()
+
+
+def _submission(place: Endpoint, prepared: Prepared, wait_s: int) -> bytes:
+    body = prepared.body.encode()
+    prefer = f"Prefer: wait={wait_s}\r\n" if wait_s else ""
+    head = (
+        f"POST {place.path}/payments HTTP/1.1\r\nHost: {place.authority}\r\nContent-Type: application/json\r\n"
+        f"Accept: application/json\r\nIdempotency-Key: {prepared.key}\r\n{prefer}Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _look(place: Endpoint, path: str) -> bytes:
+    return f"GET {place.path}{path} HTTP/1.1\r\nHost: {place.authority}\r\nAccept: application/json\r\n\r\n".encode()
