@@ -65,6 +65,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     time for a reply, which is a second less than `patience_s`."""
     tell_per_s: float = 2000.0
     """The pace of notices: each outbound payment is told."""
+    listen: str = "127.0.0.1"
+    """Where hub and processors listen: loopback, or all addresses where gateways come from elsewhere."""
 
 
 class Identity(NamedTuple):
@@ -180,7 +182,7 @@ class Bank:
         self.processor = await Child.start(
             "processor",
             [
-                PYTHON, "-m", "loadtest", "processor", "--port", str(self.processor_port),
+                PYTHON, "-m", "loadtest", "processor", "--host", self.plan.listen, "--port", str(self.processor_port),
                 "--control-port", str(self.control_port), "--mode", self.plan.processor_mode,
                 "--ledger", str(self.book), *(["--contents"] if self.plan.contents else []),
             ],

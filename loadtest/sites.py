@@ -3,6 +3,7 @@
 Each participant has a port for each payment group and site, so the port says who it is.
 """
 
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ TICK_S = 0.1
 """How often patience, echoes and the book's buffer are looked after when nothing else happens."""
 WRITE_BYTES_MAX = 64 * 1024 * 1024
 """A participant that lets so much wait is not reading: the hub hangs up."""
+GONE_MS = 20_000
+"""A machine that has confirmed nothing of what was sent for so long is dead: TCP hangs up, before an echo has to."""
 
 
 class Book:
@@ -347,4 +350,6 @@ async def serve_hub(
 
 
 async def _serve_port(hub: Hub, port: Port, stream: trio.SocketStream) -> None:
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     await hub.serve(port.site, stream, port.party, port.group, port.node)
