@@ -25,7 +25,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure, drbd-drill and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -78,6 +78,10 @@ kills: $(READY) ## kill and stop real processes at random moments, under load, f
 .PHONY: endure
 endure: $(READY) ## a million payments in one go, with faults, half an hour and some gigabytes: nothing grows
 	@$(BIN)/python -m loadtest endure $(ARGS)
+
+.PHONY: drbd-drill
+drbd-drill: $(READY) guests ## lose a server, disks and the network under real DRBD, in virtual machines, a quarter of an hour
+	@$(BIN)/python -m tests.drill $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure: the pieces one by one, then the whole path, the gateway on a core of its own
@@ -169,6 +173,12 @@ filesystems: machine
 machines: machine
 	$(call get-for-tests,dockerd:docker.io docker:docker.io debootstrap:debootstrap ip:iproute2 iptables:iptables \
 		setpriv:util-linux systemd-analyze:systemd promtool:prometheus)
+
+# Virtual machines that boot from a Debian of their own.
+.PHONY: guests
+guests: machine
+	$(call get-for-tests,qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mke2fs:e2fsprogs ip:iproute2 \
+		setpriv:util-linux)
 
 # Remade when another interpreter is asked for; its time changes only then.
 .venv/pyvenv.cfg: machine

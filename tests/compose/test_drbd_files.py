@@ -138,10 +138,11 @@ def test_render_takes_no_secret_that_would_be_read_as_configuration(tmp_path: Pa
 
 @pytest.mark.parametrize("server", ["server1", "server2"])
 def test_the_drills_file_is_one_of_drbd_8_4(drbdadm: str, server: str) -> None:
-    """The tool of that version takes it: protocol C and flushes are the same as in production."""
+    """The tool of that version takes it: protocol C and flushes as in production, and nobody who is alone writes."""
     done = on(server, DRBD_84, "-c", str(FILES / "two-nodes.res"), "-d", "up", "fps-sip")
     assert done.returncode == 0, done.stderr
     (connect,) = [line for line in done.stdout.splitlines() if " connect " in line]
     (attach,) = [line for line in done.stdout.splitlines() if " attach " in line]
-    assert {"--protocol=C", "--ko-count=2", "--after-sb-0pri=disconnect"} <= set(connect.split())
+    assert {"--protocol=C", "--after-sb-0pri=disconnect"} <= set(connect.split())
     assert {"--on-io-error=detach", "--disk-flushes=yes", "--md-flushes=yes"} <= set(attach.split())
+    assert "--fencing=resource-and-stonith" in attach.split() + connect.split()
