@@ -16,6 +16,7 @@ import gateway
 from gateway import config, config_command, daemon, notify
 from gateway.exitcodes import ExitCode
 from tests.simulation.node import WATCHDOG_S
+from tests.simulation.world import RESTART_S
 
 UNITS = Path(gateway.__file__).parent.parent / "compose" / "systemd"
 SERVICE = "fps-gateway@sip.service"
@@ -115,6 +116,11 @@ def test_the_simulated_watchdog_is_as_patient_as_the_real_one(root: Path) -> Non
     assert root
     assert seconds(setting("WatchdogSec")) == WATCHDOG_S
     assert daemon.CLOSE_WITHIN_S + WATCHDOG_S / notify.BEATS < WATCHDOG_S, "the end, when nothing beats any more"
+
+
+def test_the_simulation_starts_a_process_again_as_soon_as_systemd(root: Path) -> None:
+    assert root
+    assert seconds(setting("RestartSec")) == RESTART_S
 
 
 def test_systemd_waits_for_a_start_and_for_a_drain(root: Path) -> None:

@@ -14,7 +14,7 @@ NAME = "server"
 WORK = "/srv"
 """Where commands run."""
 BOOT_WITHIN_S = 60.0
-RUN_WITHIN_S = 120.0
+RUN_WITHIN_S = 300.0
 """How long one command in it may take."""
 BOOT = """
 set -e

@@ -21,11 +21,11 @@ WITHIN_S = 600.0
 
 
 def test_the_units_do_under_a_real_systemd_what_their_readme_says(tmp_path: Path) -> None:
-    wheels = roots.cache("wheels")
-    subprocess.run(["make", "--silent", "wheels", f"WHEELS={wheels}"], cwd=TOP, check=True)
     try:
         with engine.engine(compose=False) as docker:
             docker.base(IMAGE, *PACKAGES)
+            wheels = roots.cache("wheels")
+            subprocess.run(["make", "--silent", "wheels", f"WHEELS={wheels}"], cwd=TOP, check=True)
             tests = Path(__file__).with_name("under_systemd.py")
             command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", f"--basetemp={tmp_path / 'in'}"]
             environment = {**docker.environment, "SERVER_IMAGE": IMAGE, "SERVER_WHEELS": str(wheels)}
