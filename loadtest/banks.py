@@ -97,6 +97,8 @@ class Gateway:
         self.ops_port = free_port()
         self.submit_port = free_port() if bank.plan.outbound else 0
         self.child: Child | None = None
+        self.code = ""
+        """Where its code is, when it is another version than this one's."""
 
     @property
     def running(self) -> bool:
@@ -110,7 +112,8 @@ class Gateway:
     async def start(self) -> None:
         """Start its process."""
         command = [PYTHON, "-m", "gateway", "run", "--config", str(self.configuration)]
-        self.child = await Child.start(self.output, command, self.bank.directory, cpu=self.bank.plan.gateway_cpu)
+        cpu = self.bank.plan.gateway_cpu
+        self.child = await Child.start(self.output, command, self.bank.directory, cpu=cpu, code=self.code)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it, by default so that it drains. Returns its exit code."""

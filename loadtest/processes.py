@@ -37,9 +37,18 @@ class Child:
 
     @classmethod
     async def start(
-        cls, name: str, command: Sequence[str], directory: Path, *, cpu: int | None = None, piped: bool = False
+        cls,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        cpu: int | None = None,
+        piped: bool = False,
+        code: str = "",
     ) -> Self:
-        """Start it; its output is appended to NAME.log, but for a `piped` standard output."""
+        """Start it; its output is appended to NAME.log, but for a `piped` standard output. `code`: where Python looks
+        for its modules first; empty: where these are.
+        """
         output = directory / f"{name}.log"
         with output.open("ab") as file:
             process = await trio.lowlevel.open_process(
@@ -48,7 +57,7 @@ class Child:
                 stdout=subprocess.PIPE if piped else file,
                 stderr=file,
                 cwd=directory,
-                env={**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONPATH": code or python_path(), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C is ours to pass on, in our order
             )
         if cpu is not None:

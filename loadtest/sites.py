@@ -92,8 +92,8 @@ class Hub:
     def __init__(self, scheme: Scheme, book: Book, *, run: str, date: str, seed: int = 1) -> None:
         self.scheme = scheme
         self.book = book
-        self.closed: set[tuple[str, str]] = set()
-        """Participant and site that turn everyone away."""
+        self.closed: set[tuple[str, str, str]] = set()
+        """Participant, site, and node or all of them (empty): who is turned away."""
         self.ended = trio.Event()
         """The book is closed."""
         self.control = Steering(self)
@@ -118,7 +118,7 @@ class Hub:
         """Be the hub on this connection until it ends. `node`: which of the participant's processes it is."""
         scheme = self.scheme
         party = party or scheme.first
-        if (party.name, site) in self.closed:
+        if self.closed & {(party.name, site, ""), (party.name, site, node)}:
             await stream.aclose()
             return
         link = scheme.link_up(site, trio.current_time(), party, group, node)
@@ -168,12 +168,14 @@ class Hub:
             if link.closing:
                 connection.scope.cancel()
 
-    def drop(self, site: str, party: Party | None = None) -> int:
-        """Hang up on this site's connections, of this participant or all; returns how many."""
+    def drop(self, site: str, party: Party | None = None, node: str = "") -> int:
+        """Hang up on this site's connections, of this participant or all, of this node or all; returns how many."""
         hit = [
             connection
             for connection in self._connections.values()
-            if connection.link.site == site and party in {None, connection.link.party}
+            if connection.link.site == site
+            and party in {None, connection.link.party}
+            and node in {"", connection.link.node}
         ]
         for connection in hit:
             connection.scope.cancel()

@@ -23,7 +23,8 @@ may be left out: the first one, or all where that makes sense.
   {"do":"reset"}                    latencies start anew (after a warm-up)
   {"do":"mischief","what":"garbage","participant":"alpha"}    misbehave once, on some connection
   {"do":"drop","site":"a","participant":"alpha"}    hang up on a site's connections
-  {"do":"close","site":"a"} / {"do":"open","site":"a"}   take a site away and bring it back, with "participant" for one
+  {"do":"close","site":"a"} / {"do":"open","site":"a"}   take a site away and bring it back, with "participant" for one,
+                                    with "node":"sip-a" for one of its processes: that link stays down (drop, too)
   {"do":"inject","what":"swallow","count":1,"every":1,"after_s":1,"participant":"alpha"}
                                     spoil the answers to so many of the requests that come (of each `every` the last):
                                     swallow, late (by after_s), twice, drop (the link goes after the request),
@@ -120,15 +121,16 @@ class Steering:
     async def _mischief(self, what: str = "", participant: str | None = None) -> Request:
         return {"done": self._hub.misbehave_once(what, self._party(participant))}
 
-    async def _drop(self, site: str, participant: str | None = None) -> Request:
-        return {"dropped": self._hub.drop(site, self._party(participant) if participant else None)}
+    async def _drop(self, site: str, participant: str | None = None, node: str = "") -> Request:
+        return {"dropped": self._hub.drop(site, self._party(participant) if participant else None, node)}
 
-    async def _close(self, site: str, participant: str | None = None) -> Request:
-        self._hub.closed |= {(name, site) for name in self._named(participant)}
-        return await self._drop(site, participant)
+    async def _close(self, site: str, participant: str | None = None, node: str = "") -> Request:
+        self._hub.closed |= {(name, site, node) for name in self._named(participant)}
+        return await self._drop(site, participant, node)
 
-    async def _open(self, site: str, participant: str | None = None) -> Request:
-        self._hub.closed -= {(name, site) for name in self._named(participant)}
+    async def _open(self, site: str, participant: str | None = None, node: str = "") -> Request:
+        names, closed = self._named(participant), self._hub.closed
+        closed -= {one for one in closed if one[0] in names and one[1] == site and node in {"", one[2]}}
         return {}
 
     def _named(self, participant: str | None) -> list[str]:

@@ -130,6 +130,25 @@ async def test_a_site_is_taken_from_one_participant_only(autojump_clock: object,
     await scene.dial("a")
 
 
+async def test_one_link_is_held_down(autojump_clock: object, scene: Any) -> None:
+    """Of one process at one site: its other links, and the other process's, go on; opening the site opens it, too."""
+    close = {"do": "close", "site": "a", "participant": "one", "node": "sip-a"}
+    await scene.dial("a", node="sip-a")
+    await scene.dial("b", node="sip-a")
+    await scene.dial("a", node="sip-b")
+    assert await scene.hub.control(close | {}) == {"dropped": 1}
+    refused = await scene.dial("a", node="sip-a", sign_on=False)
+    with pytest.raises(trio.EndOfChannel):
+        await refused.next()
+    await scene.hub.control({"do": "open", "site": "a", "participant": "one", "node": "sip-b"})
+    refused = await scene.dial("a", node="sip-a", sign_on=False)
+    with pytest.raises(trio.EndOfChannel):
+        await refused.next()
+    await scene.dial("a", node="sip-b")
+    await scene.hub.control({"do": "open", "site": "a"})
+    await scene.dial("a", node="sip-a")
+
+
 @pytest.mark.parametrize(
     "request_of_somebody",
     [
