@@ -171,17 +171,20 @@ class World:
 
     # --- ending it
 
-    def settle(self) -> None:
-        """Wait until nothing is sent any more, and all has its outcome and was told. Raises `WorldError`."""
+    def settle(self, sites: tuple[str, ...] = SITES) -> None:
+        """Wait until nothing is sent any more, and all has its outcome and was told, by these data centres at least.
+
+        Raises `WorldError`.
+        """
         until(self._is_settled, SETTLED_WITHIN_S, "every payment has its outcome")
-        until(self._is_told, SETTLED_WITHIN_S, "the processor was told everything")
+        until(lambda: self._is_told(sites), SETTLED_WITHIN_S, "the processor was told everything")
 
     def _is_settled(self) -> bool:
         hub, processor = self.hub(do="statistics"), self.processor(do="statistics")
         return not (hub["loading"] or hub["outstanding"] or processor["loading"] or processor["open"])
 
-    def _is_told(self) -> bool:
-        told = [self.statistics(group, site)["forwarder"] for group in self.groups for site in SITES]
+    def _is_told(self, sites: tuple[str, ...]) -> bool:
+        told = [self.statistics(group, site)["forwarder"] for group in self.groups for site in sites]
         return not any(one["backlog_at_least"] or one["in_flight"] for one in told)
 
     def stop(self) -> dict[str, int]:

@@ -83,9 +83,15 @@ CASES = {
         _all("fps_signer_token_up", "sop", {'token="1"': "1", 'token="2"': "1", 'token="3"': "0"}),
         65, 55,
     ),
+    "SitesDiffer": gauge("fps_sibling_differs", "1", "0", 20, 10),
+    "SiblingAway": gauge("fps_sibling_away", "1", "0", 305, 295),
     "TokenKeysDiffer": gauge("fps_signer_token_keys_differ", "1", "0", 65, 55, 'token="fps-1"'),
     "JournalSlow": Case(
-        {_series(SYNCS, "sip", 'le="0.1"'): "0+90x100", _series(SYNCS, "sip", 'le="+Inf"'): "0+100x100"},
+        {
+            _series(SYNCS, "sip", 'le="0.1"'): "0+90x100",
+            _series(SYNCS, "sip", 'le="0.25"'): "0+100x100",
+            _series(SYNCS, "sip", 'le="+Inf"'): "0+100x100",
+        },
         {_series(SYNCS, "sop", 'le="0.1"'): "0+100x100", _series(SYNCS, "sop", 'le="+Inf"'): "0+100x100"},
         180, 100,
     ),
