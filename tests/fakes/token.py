@@ -235,6 +235,13 @@ class FakeTokens:
     def __init__(self, names: Iterable[str], keys: Mapping[str, bytes]) -> None:
         self.tokens = {name: FakeToken(keys) for name in names}
 
+    def beside(self) -> "FakeTokens":
+        """The same tokens as another gateway has them: with the same keys in them, and trouble of their own."""
+        other = FakeTokens(self.tokens, {})
+        for name, token in self.tokens.items():
+            other[name].keys = token.keys
+        return other
+
     def __getitem__(self, name: str) -> FakeToken:
         return self.tokens[name]
 

@@ -6,7 +6,8 @@ is over, what is still wrong is healed.
 
 import errno
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,6 +17,7 @@ from gateway.volume.status import Status
 from gateway.volume.watch import EVERY_S, WITHIN_S
 from loadtest import mischief
 from tests.fakes.disk import error
+from tests.fakes.token import FakeToken
 from tests.fakes.volume import well, without
 from tests.simulation.node import Node, hang_s
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Fault = Callable[["World", random.Random], Awaitable[None]]
 SITES = ("a", "b")
+TOKENS = ("a-1", "a-2", "b-1", "b-2")
+"""Two in each data centre; both gateways use all of them."""
 INJECTIONS = ("swallow", "late", "twice", "drop", "lose", "9909", "9909-after", "650", "690")
 MODES = (
     "slow:1", "slow:6", "slow:12", "silent", "refusing:1114", "qualified:0081", "status:503", "status:500", "malformed",
@@ -333,22 +337,49 @@ async def clock(world: "World", luck: random.Random) -> None:
 
 
 async def token(world: "World", luck: random.Random) -> None:
-    """One token hangs, is lost, refuses, or is gone."""
-    node = _node(world, luck)
-    name = luck.choice(sorted(node.tokens.tokens))
-    with world.trouble("token", f"{node.name}/{name}"):
-        await _spoil([name], node, luck)
+    """One token hangs, is lost, refuses, or is gone, for both data centres."""
+    name = luck.choice(TOKENS)
+    if name != world.spared:
+        with world.trouble("token", name), _sick(world, {name}):
+            await _spoil([node.tokens[name] for node in world.nodes.values()], luck)
+
+
+async def most_tokens(world: "World", luck: random.Random) -> None:
+    """Three of the four, and the last one serves wherever a process runs: nobody may notice."""
+    well = [name for name in TOKENS if name not in world.sick and all(_serves(n, name) for n in world.nodes.values())]
+    if well:
+        spared = luck.choice(well)
+        others = set(TOKENS) - {spared}
+        with world.trouble("token", f"all but {spared}"), _sick(world, others, spared):
+            await _spoil([node.tokens[name] for node in world.nodes.values() for name in sorted(others)], luck)
 
 
 async def tokens(world: "World", luck: random.Random) -> None:
-    """All tokens of a node are gone at once."""
+    """A node is cut off from all tokens."""
     node = _node(world, luck)
     with world.trouble("tokens", node.name):
-        await _spoil(sorted(node.tokens.tokens), node, luck)
+        await _spoil([node.tokens[name] for name in TOKENS], luck)
 
 
-async def _spoil(names: list[str], node: Node, luck: random.Random) -> None:
-    how, spoilt = luck.choice(("hang", "crash", "fail", "disappear", "slow")), [node.tokens[name] for name in names]
+def _serves(node: Node, name: str) -> bool:
+    return node.gateway is None or node.gateway.signer.health()[name].state == "serving"
+
+
+@contextmanager
+def _sick(world: "World", names: set[str], spared: str = "") -> Iterator[None]:
+    """One kind of trouble at a time has a token: what heals it first heals all of it."""
+    names = names - world.sick
+    world.sick |= names
+    world.spared = spared or world.spared
+    try:
+        yield
+    finally:
+        world.sick -= names
+        world.spared = "" if spared else world.spared
+
+
+async def _spoil(spoilt: list[FakeToken], luck: random.Random) -> None:
+    how = luck.choice(("hang", "crash", "fail", "disappear", "slow"))
     for one in spoilt:
         if how == "hang":
             one.hang()
@@ -514,6 +545,7 @@ FAULTS: dict[str, Fault] = {
     "at-once": at_once,
     "token": token,
     "tokens": tokens,
+    "most-tokens": most_tokens,
     "processor": processor,
     "processor-away": processor_away,
     "clock": clock,

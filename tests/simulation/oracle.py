@@ -43,7 +43,7 @@ from tests.simulation import stand_in
 from tests.simulation.node import WATCHDOG_S
 
 EXCUSES = frozenset({"power", "down", "disk", "volume", "tokens", "link", "drain"})
-"""Trouble by which a payment may be late. One token, the processor, a clock or an operator are none."""
+"""Trouble by which a payment may be late. Three tokens of four, the processor, a clock or an operator are none."""
 REPLY_WITHIN_S = 9.0
 """The gateway's deadline."""
 SLACK_S = 0.5

@@ -105,6 +105,8 @@ def draw(seed: int) -> Settings:
     if luck.random() > quiet and "key" not in mean_s:
         mean_s["power-in-disk"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     if luck.random() > quiet and "key" not in mean_s:
+        mean_s["most-tokens"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
+    if luck.random() > quiet and "key" not in mean_s:
         mean_s["volume"] = 90.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     return given
 

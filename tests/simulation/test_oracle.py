@@ -150,7 +150,7 @@ def unavailable(oracle: Oracle) -> None:
     [
         (None, False),
         (("processor", "a", 0.0, 100.0), False),
-        (("token", "a/own-1", 0.0, 100.0), False),
+        (("token", "all but a-1", 0.0, 100.0), False),
         (("clock", "a", 0.0, 100.0), False),
         (("tokens", "a", 0.0, 100.0), True),
         (("disk", "a", 19.0, 100.0), True),
@@ -163,7 +163,7 @@ def unavailable(oracle: Oracle) -> None:
 async def test_who_must_answer_and_what_is_an_excuse(
     scene: Scene, what: Callable[[Oracle], None], name: str, trouble: Any, *, excuses: bool, autojump_clock: object
 ) -> None:
-    """Whatever the processor, one token or a wall clock does; the disk, all tokens or this line are another matter."""
+    """Whatever the processor, three tokens or a wall clock do; the disk, all tokens or this line are another matter."""
     await scene.write(scene.open(), Kind.STARTED, body=STARTED)
     scene.oracle.happened(HubEvent("connected", t=1.0, link=1, site="x", why="a"))
     await trio.sleep(20)

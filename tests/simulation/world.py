@@ -89,7 +89,12 @@ class World:
             dial=self.network.place("processor").dial,
         )  # fmt: skip
         self.processor.submitter._run = f"{seed % 36**5:05d}"[-5:] + "0"
-        self.nodes = {name: self._make_node(name) for name in SITES}
+        tokens = FakeTokens(faults.TOKENS, self.keys)
+        self.nodes = {name: self._make_node(name, tokens.beside()) for name in SITES}
+        self.sick: set[str] = set()
+        """Tokens that something is wrong with, for everybody."""
+        self.spared = ""
+        """The one that nothing may happen to, because the others are sick."""
         self.stepping = 0
         """So many task steps from now somebody loses power or is killed; 0: nobody."""
         self.at_step: Callable[[], None] = lambda: None
@@ -122,11 +127,10 @@ class World:
         day, rest = divmod(seconds % (86400 * 28), 86400)
         return f"03{day + 1:02d}{rest // 3600:02d}{rest // 60 % 60:02d}{rest % 60:02d}"
 
-    def _make_node(self, name: str) -> Node:
+    def _make_node(self, name: str, tokens: FakeTokens) -> Node:
         luck = random.Random(f"node {name} {self.settings.seed}")  # noqa: S311
         disk = FakeDisk(seed=luck.randrange(1 << 30))
         self.oracle.disk(name, disk)
-        tokens = FakeTokens(("own-1", "own-2", "far-1", "far-2"), self.keys)
         ports = {site: HUB_PORTS[name, site] for site in SITES}
         return Node(name, self.network, disk, tokens, ports, luck, self.say)
 
@@ -134,8 +138,8 @@ class World:
         """A node's configuration."""
         given = self.settings
         tokens = [
-            {"name": token, "label": token, "module": "none", "pin_file": "none", "local": token.startswith("own")}
-            for token in ("own-1", "own-2", "far-1", "far-2")
+            {"name": token, "label": token, "module": "none", "pin_file": "none", "local": token.startswith(name)}
+            for token in faults.TOKENS
         ]
         raw = {
             "pair": {"group": self.group, **given.pair},
