@@ -29,6 +29,7 @@ import trio
 
 from loadtest import report
 from loadtest.kills import Clock
+from loadtest.ledger import Verdict
 from loadtest.load import Rates
 from loadtest.processes import children_of
 from loadtest.world import WorldError, interruptible, said
@@ -111,17 +112,28 @@ async def _main(options: argparse.Namespace, directory: Path) -> int:
     say = Clock()
     async with drill(directory, Rates(options.rate, options.outbound), options.accelerator, say) as it:
         say(f"the gateway is signed on at both sites; {options.rate:g}/s in and {options.outbound:g}/s out from now on")
-        await it.load()
-        for name in options.scenario or SCENARIOS:
-            say(f"== {name}: {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
-            await SCENARIOS[name](it)
-        verdict = await it.finish()
-    print("", report.verdict(verdict), _figures(it), "", sep="\n\n")
-    good = verdict.balances and not it.problems
+        verdict = await _judged(it, options.scenario or list(SCENARIOS))
+    if verdict is not None:
+        print("", report.verdict(verdict), sep="\n\n")
+    print("", _figures(it), "", sep="\n\n")
+    good = verdict is not None and verdict.balances and not it.problems
     for problem in it.problems:
         print(f"PROBLEM: {problem}")
     print("Nothing acknowledged was lost, nothing made twice." if good else "THE DRILL FAILED.")
     return 0 if good else 1
+
+
+async def _judged(it: Drill, scenarios: list[str]) -> Verdict | None:
+    """Play these; what the ledger says then. None when one of them came to no end, which is a problem."""
+    await it.load()
+    try:
+        for name in scenarios:
+            it.say(f"== {name}: {(SCENARIOS[name].__doc__ or '').splitlines()[0]}")
+            await SCENARIOS[name](it)
+        return await it.finish()
+    except BROKEN as error:
+        it.problems.append(str(error))
+    return None
 
 
 def _figures(it: Drill) -> str:

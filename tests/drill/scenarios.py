@@ -9,7 +9,7 @@ from gateway.volume.status import PRIMARY, UnreadableError
 from loadtest.control import ControlError
 from tests.drill import network, plan
 from tests.drill.guest import GuestError
-from tests.drill.server import whole
+from tests.drill.server import Server, whole
 from tests.drill.world import Drill
 
 BEFORE, AFTER = 40, 40
@@ -17,7 +17,7 @@ BEFORE, AFTER = 40, 40
 WHILE = 60
 """Those while one disk of each server is gone: many enough that each server's array has written."""
 SPLIT_S = 40.0
-"""Longer than any of the gateway's own patience, and than the hub's."""
+"""Longer than any patience of the gateway's or the hub's, and than DRBD's."""
 UNDER_WAY_S = 3.0
 """Replies to what was on both disks before the split may still be on their way so long after it."""
 LOOK_EVERY_S = 0.5
@@ -93,16 +93,9 @@ async def split(it: Drill) -> None:
     try:
         await trio.sleep(UNDER_WAY_S)
         replied, settled = await it.replied(), await it.settled()
-        await primary.until("stopped", lambda status: status.suspended)
-        it.figures["split → writing stopped"] = trio.current_time() - cut_s
-        it.say(f"{primary} writes nothing any more, {trio.current_time() - cut_s:.1f} s after the cut")
-        await _unready(it)
-        it.figures["split → unready"] = trio.current_time() - cut_s
-        it.say(f"the gateway says that it is not ready, {trio.current_time() - cut_s:.1f} s after the cut")
-        code, _ = await other.guest.try_("drbdadm", "primary", plan.RESOURCE)
-        if code == 0:
-            it.problems.append(f"{other} became primary, too, and nobody had said that {primary} is off")
-        it.say(f"{other} was told to be primary: it {'IS' if code == 0 else 'refuses'}")
+        await _frozen(it, cut_s)
+        await _refused(other)
+        it.say(f"{other} was told to be primary: it refuses")
         await trio.sleep_until(cut_s + SPLIT_S)
         more_in, more_out = await it.replied() - replied, await it.settled() - settled
         if more_in or more_out:
@@ -122,6 +115,26 @@ async def split(it: Drill) -> None:
         f"the gateway is signed on at both sites, {trio.current_time() - healed_s:.1f} s after the network was whole"
     )
     await it.go_on(AFTER)
+
+
+async def _frozen(it: Drill, cut_s: float) -> None:
+    """The primary must stop writing, and the gateway must say so. Where not, that is noted, and the split goes on."""
+    try:
+        await it.primary.until("stopped writing", lambda status: status.suspended, SPLIT_S)
+        it.figures["split → writing stopped"] = trio.current_time() - cut_s
+        it.say(f"{it.primary} writes nothing any more, {trio.current_time() - cut_s:.1f} s after the cut")
+        await _unready(it)
+        it.figures["split → unready"] = trio.current_time() - cut_s
+        it.say(f"the gateway says that it is not ready, {trio.current_time() - cut_s:.1f} s after the cut")
+    except GuestError as error:
+        it.problems.append(str(error))
+
+
+async def _refused(other: Server) -> None:
+    """It must not become primary, too: nobody has said that the other one is off. Raises `GuestError`."""
+    code, _ = await other.guest.try_("drbdadm", "primary", plan.RESOURCE)
+    if code == 0:
+        raise GuestError(f"{other} became primary, too: now each server has records that the other one has not")
 
 
 async def _unready(it: Drill) -> None:
