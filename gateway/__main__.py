@@ -13,7 +13,7 @@ from gateway.exitcodes import ExitCode, exit_code
 
 if TYPE_CHECKING:
     from gateway.config import Configuration
-    from gateway.journal.seals import Found, Opinion
+    from gateway.journal.seals import Ask
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,17 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drain_command.add_parser(commands)
     config_command.add_parser(commands)
     hsm_command.add_parser(commands)
-    journal_command.add_parser(commands, _ask_tokens)
+    journal_command.add_parser(commands, _tokens_of)
     decode.add_parser(commands)
     chosen = parser.parse_args(arguments)
     code: int = chosen.run(chosen)
     return code
 
 
-def _ask_tokens(found: Sequence["Found"], files: Sequence[str], older: Sequence[str]) -> "list[Opinion]":
+def _tokens_of(files: Sequence[str], older: Sequence[str]) -> "Ask":
     from gateway import seal_check
 
-    return seal_check.ask_tokens(found, files, older)
+    return seal_check.tokens_of(files, older)
 
 
 def _exit_codes() -> str:

@@ -14,7 +14,7 @@ import trio
 
 from gateway import config, log
 from gateway.clock import system_clock
-from gateway.journal.seals import Found, Opinion, Verdict
+from gateway.journal.seals import Ask, Found, Opinion, Verdict
 from gateway.signer import process
 from gateway.signer.pool import Signer
 from gateway.work import MacJob
@@ -27,15 +27,19 @@ WITHIN_S = 30.0
 OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
 
 
-def ask_tokens(found: Sequence[Found], files: Sequence[str], older: Sequence[str]) -> list[Opinion]:
-    """See `journal.verifying.AskTokens`."""
+def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
+    """See `journal.verifying.TokensOf`."""
     configuration = config.load(*files)
-    # what the signer says of tokens in trouble is for the person, and not part of the result
-    writer = log.configure("error", "console", log.Writer(sys.stderr.buffer))
-    try:
-        return trio.run(ask, found, configuration, older)
-    finally:
-        writer.close()
+
+    def run(found: Sequence[Found]) -> list[Opinion]:
+        # what the signer says of tokens in trouble is for the person, and not part of the result
+        writer = log.configure("error", "console", log.Writer(sys.stderr.buffer))
+        try:
+            return trio.run(ask, found, configuration, older)
+        finally:
+            writer.close()
+
+    return run
 
 
 async def ask(

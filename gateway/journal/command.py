@@ -22,7 +22,7 @@ from gateway.journal.record import Record
 from gateway.journal.recovery import Newer
 from gateway.journal.segment import Walk
 from gateway.journal.showing import Filter, Printer, when
-from gateway.journal.verifying import AskTokens
+from gateway.journal.verifying import TokensOf
 from gateway.steps import Kind, Parked, Told, unpack
 
 POLL_S = 0.2
@@ -36,7 +36,7 @@ no journal; 3 whole, and of some seals no token can say anything; 75 a newer gat
 `compare --help` has its own."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", ask_tokens: AskTokens) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", tokens_of: TokensOf) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "journal",
@@ -50,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         (
             "verify",
             "verify every record, the chain through all of them, and its seals",
-            partial(verifying.verify, ask=ask_tokens),
+            partial(verifying.verify, tokens_of=tokens_of),
         ),
         ("compare", "compare two copies of a journal: of two servers, of a backup", comparing.run),
         ("show", "print records", _show),

@@ -25,7 +25,7 @@ from gateway.journal.looking import LOOKS_MAX, Watch, manifest_of, progress
 from gateway.journal.record import Record
 from gateway.journal.recovery import Corrupt, Newer
 from gateway.journal.segment import Walk
-from gateway.journal.showing import when
+from gateway.journal.showing import counted, when
 
 SECOND_NS = 1_000_000_000
 FIELDS = ("kind", "time_ns", "link", "fpid", "body")
@@ -330,7 +330,7 @@ def lines(found: Comparison) -> Iterator[str]:
     if found.behind is not None:
         behind, ahead = (one, other) if found.behind.copy == 0 else (other, one)
         time = "" if found.behind.seconds is None else f", {found.behind.seconds:.3f} s"
-        yield f"{behind} is behind: {ahead} goes on with {found.behind.records} records{time}"
+        yield f"{behind} is behind: {ahead} goes on with {counted(found.behind.records, 'record')}{time}"
 
 
 def _copy_lines(copy: Copy) -> Iterator[str]:
@@ -355,5 +355,5 @@ def _difference_lines(found: Comparison, difference: Difference) -> Iterator[str
         follow = copy.last_position - difference.position
         yield (
             f"  {copy.path}: {record.kind} {record.time} link {record.link} payment {payment} {record.bytes} bytes,"
-            f" and {follow} more records"
+            f" and {counted(follow, 'more record')}"
         )

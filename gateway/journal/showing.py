@@ -144,6 +144,11 @@ def split_body(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
     return shown, messages
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something, in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def when(time_ns: int) -> str:
     """A time as text: UTC, microseconds."""
     try:

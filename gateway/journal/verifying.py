@@ -10,21 +10,21 @@ from typing import Protocol
 from gateway.disk import Directory
 from gateway.journal import seals
 from gateway.journal.looking import look, progress
-from gateway.journal.seals import Fault, Found, Seals, Verdict
+from gateway.journal.seals import Ask, Fault, Found, Seals, Verdict
 from gateway.journal.segment import Torn, Walk, name_of
+from gateway.journal.showing import counted
 
 WHOLE, DAMAGED, NOT_KNOWN = 0, 1, 3
 FAULTS_SHOWN_MAX = 20
 NS = 1_000_000_000
 
 
-class AskTokens(Protocol):
-    """Asks the tokens of a gateway about seals. Who starts us has it: the journal knows no HSM."""
+class TokensOf(Protocol):
+    """Whom to ask about seals: the tokens of a gateway. Who starts us knows; the journal knows no HSM."""
 
-    def __call__(self, found: Sequence[Found], files: Sequence[str], older: Sequence[str]) -> list[seals.Opinion]:
-        """An opinion for each seal, in their order.
+    def __call__(self, files: Sequence[str], older: Sequence[str]) -> Ask:
+        """`files`: its configuration; `older`: labels of keys that were in use before the one that is configured.
 
-        `files`: the gateway's configuration; `older`: labels of keys that were used before the one that is configured.
         Raises `ConfigurationError`.
         """
 
@@ -41,23 +41,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def verify(directory: Directory, args: argparse.Namespace, ask: AskTokens) -> int:
+def verify(directory: Directory, args: argparse.Namespace, tokens_of: TokensOf) -> int:
     """Do it; returns the exit code."""
     if args.key and not args.config:
         raise ValueError("--key says which keys seals are checked with, and without --config none is")
+    ask = tokens_of(args.config, args.key) if args.config else None
     found = Seals(progress(directory))
     walk = look(directory, found)
     found.finish(directory)
     first = walk.segments[0].first if walk.segments else walk.position
-    segments = f"{len(walk.segments)} segment{'' if len(walk.segments) == 1 else 's'}"
     sys.stdout.write(
-        f"{directory.path} is whole: {walk.position - first} records, positions {first} to {walk.position - 1},"
-        f" {segments}, chain {walk.chain.hex()}\n"
+        f"{directory.path} is whole: {counted(walk.position - first, 'record')},"
+        f" positions {first} to {walk.position - 1}, {counted(len(walk.segments), 'segment')},"
+        f" chain {walk.chain.hex()}\n"
     )
     if walk.torn is not None:
         sys.stdout.write(_torn(walk.torn))
-    if args.config:
-        return _judge(directory, walk, found, ask(found.found, args.config, args.key))
+    if ask is not None:
+        return _judge(directory, walk, found, ask(found.found))
     sys.stdout.write(f"seals: {found.count}, their MACs not checked: that takes the tokens of a --config\n")
     _say_unsealed(found, found.found[-1:])
     return _say_faults(directory, walk, found.faults) or WHOLE
@@ -92,7 +93,7 @@ def _say_unsealed(found: Seals, latest: list[Found]) -> None:
     first = latest[0].position + 1 if latest else found.first
     since = f", {max(found.last_ns - latest[0].time_ns, 0) / NS:.1f} s since the seal" if latest else ""
     count = found.last + 1 - first
-    sys.stdout.write(f"not sealed: {count} records, positions {first} to {found.last}{since}\n")
+    sys.stdout.write(f"not sealed: {counted(count, 'record')}, positions {first} to {found.last}{since}\n")
 
 
 def _say_faults(directory: Directory, walk: Walk, faults: list[Fault]) -> int:

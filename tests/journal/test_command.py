@@ -115,7 +115,7 @@ def test_a_torn_tail_is_no_damage(settings: JournalSettings, run: Run) -> None:
     path.write_bytes(data)
     code, out, _ = run("verify")
     assert code == 0
-    assert "is whole: 1 records, positions 1 to 1" in out
+    assert "is whole: 1 record, positions 1 to 1" in out
     assert "not whole, being written just now or torn; a start cuts it off: segment 0000000001.segment" in out
     assert path.read_bytes() == data
     code, out, err = run("show")

@@ -311,7 +311,7 @@ def test_one_that_is_behind_in_words(write: Write, capsys: pytest.CaptureFixture
     ]
     assert main(["journal", "compare", write("empty", []), other]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[-1].endswith(f"is behind: {other} goes on with 1 records")
+    assert said[-1].endswith(f"is behind: {other} goes on with 1 record")
 
 
 def test_different_ones_in_words_and_without_what_is_in_them(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +326,7 @@ def test_different_ones_in_words_and_without_what_is_in_them(write: Write, capsy
         "the same: positions 1 to 1",
         "they differ from position 2 on, there in body:",
         f"  {one}: {record} 16 bytes, and 0 more records",
-        f"  {other}: {record} 15 bytes, and 1 more records",
+        f"  {other}: {record} 15 bytes, and 1 more record",
     ]
     assert main(["journal", "compare", "--json", one, other]) == 4
     out = capsys.readouterr().out
@@ -396,7 +396,7 @@ def test_a_torn_tail_is_no_damage(write: Write, capsys: pytest.CaptureFixture[st
     assert main(["journal", "compare", one, other]) == 1
     said = capsys.readouterr().out.splitlines()
     assert "bytes at the end are no whole batch: being written just now, or torn" in said[2]
-    assert said[-1] == f"{other} is behind: {one} goes on with 1 records, 1.000 s"
+    assert said[-1] == f"{other} is behind: {one} goes on with 1 record, 1.000 s"
 
 
 def test_progress_is_shown_on_a_terminal_only(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

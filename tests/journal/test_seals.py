@@ -10,13 +10,13 @@ import msgspec
 import pytest
 import trio
 
-from gateway import config, seal_check, steps
+from gateway import config, config_command, seal_check, steps
 from gateway.__main__ import main
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.journal import command, seals
 from gateway.journal.manifest import read_manifest, write_manifest
-from gateway.journal.seals import Found, Opinion
+from gateway.journal.seals import Ask
 from gateway.journal.segment import Walk, name_of
 from gateway.journal.writer import Journal
 from gateway.steps import Kind, Seal
@@ -109,13 +109,13 @@ def verify(settings: JournalSettings, tokens: FakeTokens, capsys: pytest.Capture
         )
     )
 
-    def ask(found: Sequence[Found], files: Sequence[str], older: Sequence[str]) -> list[Opinion]:
+    def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
         assert list(files) == ["gateway.toml"]
-        return trio.run(seal_check.ask, found, configuration, older, tokens.open)
+        return lambda found: trio.run(seal_check.ask, found, configuration, older, tokens.open)
 
     def run(*arguments: str, config: str = "gateway.toml") -> tuple[int, str, str]:
         parser = argparse.ArgumentParser()
-        command.add_parser(parser.add_subparsers(), ask)
+        command.add_parser(parser.add_subparsers(), tokens_of)
         given = ["--config", config] if config else []
         args = parser.parse_args(["journal", "verify", settings.dir, *given, *arguments])
         capsys.readouterr()
@@ -379,3 +379,21 @@ def test_what_makes_no_sense(wrote: Wrote, settings: JournalSettings, capsys: py
     assert "--key says which keys seals are checked with" in capsys.readouterr().err
     assert main(["journal", "verify", settings.dir, "--config", str(Path(settings.dir) / "none.toml")]) == 78
     assert "none.toml: cannot be read: FileNotFoundError" in capsys.readouterr().err
+
+
+def test_a_configuration_may_lie_in_several_files_and_is_looked_at_first(
+    wrote: Wrote, settings: JournalSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its mistakes are said before a long journal is read; without a seal no token is asked."""
+    wrote(lambda it: it.write(1))
+    pair, node = tmp_path / "pair.toml", tmp_path / "node.toml"
+    example = config_command.example()
+    tables = example.split("\n[pair]")
+    node.write_text(tables[0], encoding="utf-8")
+    pair.write_text("[pair]" + tables[1], encoding="utf-8")
+    assert main(["journal", "verify", settings.dir, "--config", str(node), "--config", str(pair)]) == 0
+    assert capsys.readouterr().out.endswith("seals: 0, of which 0 hold\nnot sealed: 1 record, positions 1 to 1\n")
+    pair.write_text("[pair]\nno = 1\n", encoding="utf-8")
+    assert main(["journal", "verify", settings.dir, "--config", str(node), "--config", str(pair)]) == 78
+    said = capsys.readouterr()
+    assert (said.out, "pair.toml:2: pair.no" in said.err) == ("", True)
