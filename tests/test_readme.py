@@ -40,3 +40,10 @@ def test_every_promise_of_the_ledger_that_is_named_exists() -> None:
     names = {name for group in said for name in re.findall(r"`([a-z-]+)`", group)}
     assert names
     assert names <= set(INVARIANTS)
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    metrics = (TOP / "gateway" / "metrics.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(fps_[a-z_]+)", TEXT))
+    assert named
+    assert {name for name in named if f'"{name}"' not in metrics} == set()
