@@ -60,7 +60,7 @@ def verify(directory: Directory, args: argparse.Namespace, tokens_of: TokensOf) 
     if ask is not None:
         return _judge(directory, walk, found, ask(found.found))
     sys.stdout.write(f"seals: {found.count}, their MACs not checked: that takes the tokens of a --config\n")
-    _say_unsealed(found, found.found[-1:])
+    _say_unsealed(found, _farthest(found.found))
     return _say_faults(directory, walk, found.faults) or WHOLE
 
 
@@ -76,22 +76,30 @@ def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.
     wrong = [Fault(seal.at, opinion.why) for seal, opinion in said if opinion.verdict is Verdict.WRONG]
     unknown = collections.Counter(opinion.why for _, opinion in said if opinion.verdict is Verdict.UNKNOWN)
     sys.stdout.write(f"seals: {found.count}, of which {len(holding)} hold")
-    sys.stdout.write(f", the last of position {holding[-1].position}\n" if holding else "\n")
+    farthest = _farthest(holding)
+    sys.stdout.write(f", the last of position {farthest.position}\n" if farthest is not None else "\n")
     for why, count in unknown.items():
         sys.stdout.write(f"seals that nobody can say anything of: {count}: {why}\n")
     if found.gone:
         sys.stdout.write(f"seals of records that are deleted by now, not checked: {len(found.gone)}\n")
-    _say_unsealed(found, holding[-1:])
+    _say_unsealed(found, farthest)
     faults = sorted(found.faults + wrong)
     return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown else WHOLE)
 
 
-def _say_unsealed(found: Seals, latest: list[Found]) -> None:
+def _farthest(found: list[Found]) -> Found | None:
+    """The seal that covers most, and of these the first: anybody can write one that holds once more, and later."""
+    return max(found, key=lambda seal: seal.position, default=None)
+
+
+def _say_unsealed(found: Seals, farthest: Found | None) -> None:
     """What the last seal does not cover. The seal itself is behind what it seals, so there is always something."""
     if not found.last:
         return
-    first = latest[0].position + 1 if latest else found.first
-    since = f", {max(found.last_ns - latest[0].time_ns, 0) / NS:.1f} s since the seal" if latest else ""
+    first, since = found.first, ""
+    if farthest is not None:
+        first = farthest.position + 1
+        since = f", {max(found.last_ns - farthest.time_ns, 0) / NS:.1f} s since the seal"
     count = found.last + 1 - first
     sys.stdout.write(f"not sealed: {counted(count, 'record')}, positions {first} to {found.last}{since}\n")
 

@@ -246,6 +246,28 @@ def test_history_that_was_written_anew_is_found_out(
     assert "position 9: it seals another chain value for position 8 than the record there has" in err
 
 
+def test_a_seal_that_is_written_once_more_covers_no_more_than_before(wrote: Wrote, verify: Run) -> None:
+    """That takes no HSM: what came since the first time is not sealed, however late it seems to be."""
+
+    async def story(it: Book) -> None:
+        await it.write(3)
+        position, chain = it.journal.durable, it.journal.durable_chain
+        await it.seal()
+        await it.write(4)
+        await it.seal(position=position, chain=chain, mac=mac_of_seal(chain))
+
+    wrote(story)
+    code, out, _ = verify()
+    assert code == 0
+    assert "seals: 2, of which 2 hold, the last of position 3\n" in out
+    assert "not sealed: 6 records, positions 4 to 9, 5.0 s since the seal\n" in out
+
+
+def mac_of_seal(chain: bytes) -> bytes:
+    """What the tokens make."""
+    return reference.mac("aes-cmac", KEYS["fps-seal"], chain)
+
+
 async def three_keys(it: Book) -> None:
     """Sealed with the key of before, of today, and one that must not seal."""
     for label in ("fps-older", "fps-seal", "fps-hub"):
@@ -329,9 +351,9 @@ def test_a_seal_that_came_late_is_compared_with_what_is_read_once_more(
         await it.write(3)
         position, chain = it.journal.durable, it.journal.durable_chain
         await it.write(6, bytes(20_000))
-        await it.seal(position=position, chain=chain, mac=reference.mac("aes-cmac", KEYS["fps-seal"], chain))
+        await it.seal(position=position, chain=chain, mac=mac_of_seal(chain))
         await it.write(2)
-        await it.seal(position=position, mac=reference.mac("aes-cmac", KEYS["fps-seal"], chain))
+        await it.seal(position=position, mac=mac_of_seal(chain))
         await it.seal()
 
     wrote(story)
@@ -349,7 +371,7 @@ def test_a_seal_of_what_is_deleted_by_now_is_not_checked(wrote: Wrote, verify: R
         await it.write(1)
         chain = it.journal.durable_chain
         await it.write(6, bytes(20_000))
-        await it.seal(position=1, chain=chain, mac=reference.mac("aes-cmac", KEYS["fps-seal"], chain))
+        await it.seal(position=1, chain=chain, mac=mac_of_seal(chain))
 
     wrote(story)
     directory = RealDisk().directory(settings.dir)
