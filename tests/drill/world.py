@@ -6,7 +6,7 @@ relayed to the server that the gateway is on. The parts:
     plan       what everything is called, addresses, patience, who answers DRBD's question: constants
     settings   the gateway's configuration inside a guest, made from the one that the world wrote; no I/O
     cpio       an archive for the kernel's first file system; no I/O
-    images     the images that guests boot from: the system once, kept; a small one for each server and run
+    images     the images that guests boot from: the system once, kept; a small one for each run
     network    bridges and taps in a network namespace of the drill's own
     guest      one virtual machine: QEMU, its monitor, and the agent inside it
     agent      what runs inside: standard library only
