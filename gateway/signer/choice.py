@@ -9,6 +9,7 @@ promise: when our own are so slow that payments would feel it, and remote ones a
 a local token is only hung, and will be found out and restarted, is no reason to wait for it: it looks slow at once.
 """
 
+from math import inf
 from typing import NamedTuple
 
 ALIKE_S = 0.05
@@ -50,12 +51,12 @@ class Candidate(NamedTuple):
 
 def choose(candidates: list[Candidate]) -> list[int]:
     """Which of them get work: their places in the list. All are local, or all are remote; none only of none."""
-    local_s = min((each.expected_s for each in candidates if each.local), default=None)
-    remote_s = min((each.expected_s for each in candidates if not each.local), default=None)
-    if local_s is None and remote_s is None:
-        return []
-    local = local_s is not None and (remote_s is None or local_s <= max(FAR_S, TIMES_SLOWER * remote_s))
-    best_s = local_s if local else remote_s
-    assert best_s is not None, "a side without a token was chosen"
-    limit_s = max(ALIKE_S, TIMES_SLOWER * best_s)
+    local_s = remote_s = inf
+    for each in candidates:
+        if each.local:
+            local_s = min(local_s, each.expected_s)
+        else:
+            remote_s = min(remote_s, each.expected_s)
+    local = local_s <= max(FAR_S, TIMES_SLOWER * remote_s)
+    limit_s = max(ALIKE_S, TIMES_SLOWER * (local_s if local else remote_s))
     return [at for at, each in enumerate(candidates) if each.local is local and each.expected_s <= limit_s]
