@@ -157,7 +157,7 @@ def test_an_error_counts_where_the_gateway_makes_it() -> None:
                 endpoint(config.Processor(url="http://a?b"))
         assert str(Refusal("with its text")) == "with its text"
     (name,) = reached.found
-    assert name.startswith("gateway/processor/directory.py endpoint: ConfigurationError(")
+    assert name.startswith("gateway/processor/directory.py endpoint_at: ConfigurationError(")
     assert name in {place.name for place in find()}
 
 
