@@ -149,8 +149,8 @@ life and for as long as its FPID is remembered (seven business days unless confi
 * UNSENT and the same key again: it is submitted anew. Nothing of it had left.
 * The same key and content at the gateway's other site makes the same FPID there: the hub takes it for the same payment.
   After a 503 here go there. After a 202 stay with the site that has it, as long as that site can be reached. After
-  silence, a broken connection or a 504 it may have it, and so may nobody: submit it at either until one of them says
-  how it ends. Until then it is not unsent, whatever the other one says: each site knows only what was submitted to it.
+  silence, a broken connection or a 504 the site may have it or not: submit it at either one until one of them says how
+  it ends. Until then it may have left, whatever the other one says: each site knows only what was submitted to it.
 
 Without `Prefer` the answer comes as soon as the payment is on disk, some milliseconds. With `Prefer: wait=SECONDS` (RFC
 7240; up to 30 unless configured otherwise) it comes with the outcome, when there is one by then. Either way the outcome
