@@ -429,7 +429,8 @@ class Sibling(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     url: Url
-    """The base URL of its ops server. It is logged: no credentials in it."""
+    """The base URL of its ops server, or, where that cannot be reached from here, of its `node.submissions`. It is
+    logged: no credentials in it."""
     tls: Tls | None = None
     look_every_s: Seconds = 10.0
     """How often its `/ready` is looked at."""

@@ -47,6 +47,7 @@ from gateway.outside import Outside, machine
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
+from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.peers import Peers
 from gateway.processor.sibling import Identity, Sibling
 from gateway.ring import wanted_of
@@ -147,7 +148,7 @@ class Gateway:
             self.sibling = Sibling(node.sibling, self.identity, connect=outside.connect, luck=outside.luck.random)
         self.door = None
         if node.submissions:
-            self.door = Door(node.submissions, self.engine, codec, pair.group, listen=outside.listen)
+            self.door = Door(node.submissions, self.engine, codec, pair.group, self.presented, listen=outside.listen)
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
         self.signer.on_installed = self.engine.on_installed
@@ -190,6 +191,11 @@ class Gateway:
             **self.identity._asdict(),
         }
         return not reasons, {"reasons": reasons, "parts": parts}
+
+    def presented(self) -> Readiness:
+        """For `/ready` at the door: not more than those have to know who submit."""
+        ready, said = self.ready()
+        return Readiness(ready, tuple(said["reasons"]), ReadyParts(**self.identity._asdict()))
 
     def statistics(self) -> dict[str, Any]:
         """For `/statistics`."""

@@ -2,6 +2,7 @@
 
     POST /payments          submit one (`messages.Submitted`); the Idempotency-Key header names it
     GET  /payments/{key}    where does it stand?
+    GET  /ready             may payments come here? What those may know who submit; all of it is on the ops port
 
 What each status means to the processor is in the document (`openapi`). The engine is asked in batches: the submissions
 that one chunk of bytes brings go to it together, without a task between. No task and no timer per request: the engine
@@ -12,6 +13,7 @@ that it is durable, is what the client hears when its time is over.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -23,7 +25,7 @@ from gateway.errors import Unavailable
 from gateway.lifecycle import RESTING
 from gateway.listening import Listen, listen_tcp
 from gateway.processor.messages import Fault as MemberFault
-from gateway.processor.messages import Problem, encode, progress_of
+from gateway.processor.messages import Problem, Readiness, encode, progress_of
 from gateway.processor.pipe import Papers, Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
 from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
 from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
@@ -94,10 +96,12 @@ class Door:
         engine: Engine,
         codec: Codec,
         group: config.Group,
+        ready: Callable[[], Readiness],
         *,
         listen: Listen = listen_tcp,
     ) -> None:
         """Raises `ConfigurationError` when the TLS files are of no use."""
+        self._ready = ready
         self._listen = listen
         self._settings = settings
         self._engine = engine
@@ -278,8 +282,14 @@ class Door:
                 self._refuse(turn, 405, "GET, to look", more=b"Allow: GET, HEAD\r\n")
             else:
                 self._look(turn, path[len(b"/payments/") :])
+        elif path == b"/ready":
+            if request.method not in {b"GET", b"HEAD"}:
+                self._refuse(turn, 405, "GET, to look", more=b"Allow: GET, HEAD\r\n")
+            else:
+                readiness = self._ready()
+                self._respond(turn, 200 if readiness.ready else 503, _JSON, encode(readiness))
         else:
-            self._refuse(turn, 404, "there are /payments and /payments/{key}")
+            self._refuse(turn, 404, "there are /payments, /payments/{key} and /ready")
 
     def _look(self, turn: Turn, name: bytes) -> None:
         key = unquote_to_bytes(name)

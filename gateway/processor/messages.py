@@ -372,6 +372,23 @@ class Progress(Sensitive, frozen=True, gc=False, omit_defaults=True):
     asynchronous: Annotated[bool, Meta(description=ASYNCHRONOUS)] | UnsetType = UNSET
 
 
+class ReadyParts(Struct, frozen=True, gc=False):
+    """Which gateway it is."""
+
+    node: Annotated[str, Meta(description="Its name.")]
+    group: Annotated[str, Meta(description="The payment group that it serves.")]
+    fingerprint: Annotated[str, Meta(description="Over what both sites share: the other site has the same.")]
+    version: str
+
+
+class Readiness(Struct, frozen=True, gc=False):
+    """Whether payments may go to a gateway."""
+
+    ready: bool
+    reasons: Annotated[tuple[str, ...], Meta(description="Why not, in words for people.")]
+    parts: ReadyParts
+
+
 class Fault(Struct, frozen=True, gc=False):
     """What is wrong with one member. Says the rule, never the value."""
 

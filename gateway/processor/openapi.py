@@ -28,6 +28,8 @@ from gateway.processor.messages import (
     Payment,
     Problem,
     Progress,
+    Readiness,
+    ReadyParts,
     Reason,
     ReasonInformation,
     Remittance,
@@ -93,6 +95,8 @@ SETTLED = Progress(
 REJECTED = Progress(FPID, "PMT000000000000001", "SETTLED", Status("RJCT", ReasonInformation(Reason("9910"))), "hub")
 UNKNOWN = Progress(FPID, "PMT000000000000001", "UNKNOWN", inconclusive="9909")
 UNSENT = Progress(FPID, "PMT000000000000001", "UNSENT")
+READY = Readiness(ready=True, reasons=(), parts=ReadyParts("sip-a", "sip", "0123456789abcdef", gateway.__version__))
+UNREADY = msgspec.structs.replace(READY, ready=False, reasons=("no link is signed on to receive",))
 INVALID = Problem(
     "Unprocessable Content",
     422,
@@ -212,14 +216,15 @@ class _Schemas(NamedTuple):
     submitted: dict[str, Any]
     progress: dict[str, Any]
     problem: dict[str, Any]
+    readiness: dict[str, Any]
     components: dict[str, Any]
 
 
 def _schemas() -> _Schemas:
-    types = [Payment, Status, Notice, Submitted, Progress, Problem]
+    types = [Payment, Status, Notice, Submitted, Progress, Problem, Readiness]
     references, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    payment, status, notice, submitted, progress, problem = references
-    return _Schemas(payment, status, notice, submitted, progress, problem, components)
+    payment, status, notice, submitted, progress, problem, readiness = references
+    return _Schemas(payment, status, notice, submitted, progress, problem, readiness, components)
 
 
 SCHEMAS = _schemas()
@@ -325,6 +330,24 @@ def _gateways_paths() -> dict[str, Any]:
                         "Unknown here: never submitted to this site, refused, or forgotten after so many days. It says "
                         "nothing about the other site."
                     ),
+                    **unusable,
+                },
+            }
+        },
+        "/ready": {
+            "get": {
+                "operationId": "ready",
+                "tags": [GATEWAY],
+                "summary": "May payments come here?",
+                "description": "A preference for the site that says yes, and no more: a payment that was submitted is "
+                "where it is, and one that this site does not take is answered 503.",
+                "parameters": [],
+                "responses": {
+                    "200": {"description": "Yes.", **_content(SCHEMAS.readiness, {"ready": READY}, required=False)},
+                    "503": {
+                        "description": "No. Submissions may be taken all the same.",
+                        **_content(SCHEMAS.readiness, {"unready": UNREADY}, required=False),
+                    },
                     **unusable,
                 },
             }

@@ -5,8 +5,8 @@
     from gateway.sdk import Gateways, Rejected, Settled, Site, Unknown, Unsent, prepare
 
     SITES = [
-        Site("a", "http://127.0.0.1:9300", ready_url="http://127.0.0.1:9400/ready"),
-        Site("b", "http://127.0.0.1:9301", ready_url="http://127.0.0.1:9401/ready"),
+        Site("a", "http://127.0.0.1:9300", ready_url="http://127.0.0.1:9300/ready"),
+        Site("b", "http://127.0.0.1:9301", ready_url="http://127.0.0.1:9301/ready"),
     ]
 
     async def pay(gateways, payment, key, store):

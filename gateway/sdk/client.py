@@ -42,7 +42,7 @@ class Site(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """Its `node.submissions`, http(s)://host:port. Nothing in between may answer in its stead."""
     ready_url: str = ""
-    """Its `/ready`, http(s)://host:port of `node.ops`; empty: what submissions meet has to do."""
+    """Its `/ready`, of `node.submissions` or of `node.ops`; empty: what submissions meet has to do."""
     tls: config.Tls | None = None
     """Our certificate and whom we trust, for https."""
 

@@ -24,11 +24,13 @@ import trustme
 from gateway import config, log
 from gateway.lifecycle import State
 from gateway.processor.door import Door
+from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.request import Reader
 from gateway.wire.codec import Codec, fpid_of
 from gateway.work import Standing, Submission
 
 ROUNDS = 5
+READY = Readiness(ready=True, reasons=(), parts=ReadyParts("sip-a", "sip", "0" * 16, "1"))
 BODY = {
     "MsgTp": "pacs.008", "PrcgCd": "100000", "IntrBkSttlmAmt": {"Ccy": "GBP", "Amt": "123.45"},
     "IntrBkSttlmDt": "2025-11-22", "Dbtr": {"Nm": "MR A N OTHER", "PstlAdr": "1 HIGH STREET"},
@@ -173,7 +175,9 @@ async def run(options: argparse.Namespace, tls: config.ServerTls | None, papers:
         found: dict[str, list[tuple[float, float]]] = {"floor": [], "door": []}
         for _ in range(ROUNDS):
             engine = Engine()
-            door = Door(config.Submissions(port=0, tls=tls, connections_max=1024), engine, Codec(), "sip")
+            door = Door(
+                config.Submissions(port=0, tls=tls, connections_max=1024), engine, Codec(), "sip", lambda: READY
+            )
             count = options.submissions // ROUNDS
             found["floor"].append(await measure(Floor().serve, body, count, connections, ["", ""]))
             async with trio.open_nursery() as nursery:

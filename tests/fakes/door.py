@@ -12,6 +12,7 @@ import trio.testing
 from gateway import config
 from gateway.lifecycle import State
 from gateway.processor.door import Door
+from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.pipe import StreamPipe
 from gateway.wire.codec import fpid_of
 from gateway.work import Standing, Submission
@@ -36,6 +37,9 @@ BODY: dict[str, Any] = {
 FPID = "TEST000000000000011020251122826200000     "
 
 
+READY = Readiness(ready=True, reasons=(), parts=ReadyParts("sip-a", "sip", "0" * 16, "1"))
+
+
 class Engine:
     """Answers by `play`; keeps what was submitted."""
 
@@ -43,6 +47,7 @@ class Engine:
         self.play = play or durable
         self.batches: list[list[Submission]] = []
         self.known: dict[str, Standing] = {}
+        self.readiness = READY
         self._news = trio.Event()
 
     @property
@@ -223,7 +228,7 @@ async def door(
     """A door that serves memory streams, before an engine that plays this."""
     engine = Engine(play)
     async with trio.open_nursery() as nursery:
-        served = Door(settings(**changes), engine, CODEC, group)
+        served = Door(settings(**changes), engine, CODEC, group, lambda: engine.readiness)
         nursery.start_soon(served.sweep)
         with trio.fail_after(PATIENCE_S):
             yield World(nursery, served, engine)

@@ -4,16 +4,19 @@ import gc
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import metrics
 from gateway.lifecycle import State
 from gateway.processor.door import SWEEP_S
+from gateway.processor.messages import Readiness
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
 from gateway.work import Standing, Submission
-from tests.fakes.door import BODY, FPID, Response, door, durable, get, head, ignore, post, refuse, settle
+from tests.fakes.door import BODY, FPID, READY, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
 ACCEPTED = {"TxSts": "ACSP", "StsRsnInf": {"Rsn": {"Prtry": "0000"}}}
@@ -336,6 +339,16 @@ async def test_looking(autojump_clock: MockClock) -> None:
             assert is_problem(await client.ask(get(path)), 404)
 
 
+async def test_may_payments_come_here(autojump_clock: MockClock) -> None:
+    """Whoever submits hears it where they submit, and which gateway it is."""
+    async with door() as world:
+        for readiness, status in ((READY, 200), (replace(READY, ready=False, reasons=("draining",)), 503)):
+            world.engine.readiness = readiness
+            response = await world.ask(get("/ready"))
+            assert (response.status, response.headers["content-type"]) == (status, "application/json")
+            assert msgspec.convert(response.json, Readiness) == readiness
+
+
 async def test_a_look_without_a_body(autojump_clock: MockClock) -> None:
     """HEAD is GET but for the body; the connection lives on."""
     async with door() as world:
@@ -366,6 +379,7 @@ async def test_a_whole_url_is_a_target_too(autojump_clock: MockClock) -> None:
         (get("*", method="OPTIONS"), 404),
         (get("/payments"), 405), (get("/payments", method="DELETE"), 405), (get("/payments", method="PUT"), 405),
         (post(path="/payments/key-1"), 405), (get("/payments/key-1", method="DELETE"), 405),
+        (post(path="/ready"), 405),
         (post(key=None), 400), (post(key=""), 400), (post(key="k" * 101), 400), (post(key="a b"), 400),
         (post(key="a\tb"), 400), (post(BODY, "Idempotency-Key: key-1"), 400), (post(BODY, "idempotency-key: x"), 400),
         (post().replace(b"application/json", b"text/json"), 415), (post().replace(b"application/json", b""), 415),

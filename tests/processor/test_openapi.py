@@ -16,6 +16,7 @@ from gateway.processor.messages import (
     Payment,
     Problem,
     Progress,
+    Readiness,
     Status,
     Submitted,
     decided,
@@ -40,8 +41,9 @@ TYPES: dict[str, Any] = {
     "Submitted": Submitted,
     "Progress": Progress,
     "Problem": Problem,
+    "Readiness": Readiness,
 }
-GATEWAYS = [("/payments", "post"), ("/payments/{key}", "get")]
+GATEWAYS = [("/payments", "post"), ("/payments/{key}", "get"), ("/ready", "get")]
 PROCESSORS = [("/payments", "post"), ("/payments/{fpid}", "get"), ("/notices", "post")]
 
 

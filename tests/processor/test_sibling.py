@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -16,6 +17,7 @@ from gateway.ops import server
 from gateway.processor.client import Client, Keys
 from gateway.processor.sibling import Identity, Sibling
 from tests.conftest import Logged
+from tests.fakes import door as doors
 from tests.fakes.processor import Peer, Processor, settings, until
 
 OWN = Identity("sip-a", "sip", "0123456789abcdef", "0.1.0")
@@ -163,6 +165,24 @@ async def test_a_sibling_that_does_not_respond(autojump_clock: MockClock) -> Non
         peer.script = There().play
         await trio.sleep(10)
         assert sibling.health() == ""
+
+
+async def test_at_the_door_where_the_processor_submits(autojump_clock: MockClock) -> None:
+    """It says as much as has to be known: where the ops port cannot be reached from the other site, the door can."""
+    async with doors.door() as world:
+
+        async def connect(_host: str, _port: int) -> trio.abc.Stream:
+            ours, theirs = trio.testing.memory_stream_pair()
+            world.attend(theirs)
+            return ours
+
+        own = Identity(**{**msgspec.structs.asdict(doors.READY.parts), "node": "sip-b"})
+        sibling = Sibling(config.Sibling("http://sip-a:9300"), own, connect=connect)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sibling.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sibling.health() == ""
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("unready", [False, True])

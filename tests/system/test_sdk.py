@@ -43,7 +43,7 @@ class Payer:
         self._generator = Generator("SDK", time.strftime("%Y%m%d", time.gmtime()))
         self._gateways = Gateways(
             [
-                Site(one.name, f"http://127.0.0.1:{one.submit_port}", f"http://127.0.0.1:{one.ops_port}/ready")
+                Site(one.name, f"http://127.0.0.1:{one.submit_port}", f"http://127.0.0.1:{one.submit_port}/ready")
                 for one in it.gateways
             ],
             LIMITS,
