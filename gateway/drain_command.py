@@ -186,7 +186,7 @@ class _Drain:
         response = await self._client.post(b"/drain", msgspec.json.encode({"wait_s": wait_s}))
         try:
             return msgspec.json.decode(response.body, type=Progress)
-        except msgspec.MsgspecError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     async def _closed(self) -> None:

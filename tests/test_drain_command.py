@@ -38,7 +38,7 @@ async def drained(
                 if said is None:
                     gateway.away = True
                     return
-                await peer.respond(said.pop("status", 202), json.dumps(said).encode())
+                await peer.respond(said.pop("status", 202), said.pop("raw", b"") or json.dumps(said).encode())
 
         gateway = Processor(nursery, serve)
         code, text = await drain(client_of(URL, gateway.connect), URL, within_s, show)
@@ -80,6 +80,16 @@ async def test_it_waits_until_everything_is_finished_and_the_port_is_closed(
     [
         ((None,), Code.UNAVAILABLE, f"{URL}: nobody to drain: connection closed: closed"),
         (({"status": 404},), Code.UNAVAILABLE, f"{URL}: what listens there is no gateway that can be drained"),
+        (
+            ({"raw": b'{"deep":' + b"[" * 20_000},),
+            Code.UNAVAILABLE,
+            f"{URL}: what listens there is no gateway that can be drained",
+        ),
+        (
+            ({"raw": b'{"node":"\xff"}'},),
+            Code.UNAVAILABLE,
+            f"{URL}: what listens there is no gateway that can be drained",
+        ),
         (
             (UNDER_WAY, OVER | {"in_flight": 3}, None),
             Code.UNFINISHED,
@@ -206,7 +216,9 @@ async def test_who_does_not_come_back_is_not_waited_for(autojump_clock: MockCloc
     assert trio.current_time() - began_s == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"wait_s": 6}', b'{"wait_s": -1}', b'{"wait": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"wait_s": 6}', b'{"wait_s": -1}', b'{"wait": 1}', b"\xff", b'{"\xff": 1}']
+)
 async def test_an_order_that_makes_no_sense_drains_nothing(body: bytes) -> None:
     asked = trio.Event()
     status, said = await DrainControl("sip-a", asked, lambda: 5, 30.0)(body)

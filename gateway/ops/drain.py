@@ -60,7 +60,7 @@ class DrainControl:
         """200: it is over; 202: it is under way. Cancelled, it goes on."""
         try:
             order = msgspec.json.decode(body, type=Order)
-        except msgspec.MsgspecError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return 400, {"error": f'the body must be JSON, {{}} or {{"wait_s": seconds}}: {error}'}
         self._expected = max(0, self._expected - 1)
         self._came.set()

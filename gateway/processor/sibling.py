@@ -87,7 +87,7 @@ class Sibling:
             parts = msgspec.json.decode(response.body, type=_Ready).parts
         except Unavailable as error:
             self._is_away(f"away: {error}")
-        except msgspec.MsgspecError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._is_away(f"away: status {response.status}, and not what a gateway says there")
         else:
             self._is_away("")

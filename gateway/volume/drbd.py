@@ -59,7 +59,7 @@ class RealDrbd:
         """What DRBD says now."""
         try:
             # in a thread that may be left behind, one at most: a kernel that is stuck must not hold up payments
-            proc = await trio.to_thread.run_sync(self._proc.read_text, abandon_on_cancel=True, limiter=self._reading)
+            proc = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True, limiter=self._reading)
             if major_of(proc) < 9:
                 return of_proc(proc, minor)
             return of_json(await self._ask(resource), resource, minor)
@@ -69,6 +69,9 @@ class RealDrbd:
             raise Unavailable(f"DRBD cannot be asked: {error.strerror}") from error
         except UnreadableError as error:
             raise Unavailable(str(error)) from error
+
+    def _read(self) -> str:
+        return self._proc.read_text(encoding="ascii", errors="replace")
 
     async def _ask(self, resource: str) -> bytes:
         if self._stuck is not None and self._stuck.poll() is None:

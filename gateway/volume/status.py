@@ -106,7 +106,7 @@ def of_json(report: bytes, resource: str, minor: int) -> Status:
     """Read `drbdsetup status --json`. Raises `UnreadableError`; what it says quotes no more than names and numbers."""
     try:
         found = [one for one in _decode(_NO_NUMBER.sub(b": 0", report)) if one.name == resource]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError("the status is no JSON of DRBD's") from error
     if not found:
         raise UnreadableError(f"the status has no resource {resource}")

@@ -137,6 +137,8 @@ async def test_a_sibling_that_is_away_is_no_alarm(autojump_clock: MockClock, log
         (200, ready(ITS, fingerprint="MR SECRET")),
         (200, ready(ITS, node="MR SECRET")),
         (200, ready(ITS, version="MR SECRET")),
+        (200, ready(ITS).replace(b"sip-b", b"SECRET \xff")),
+        (200, b'{"deep":' + b"[" * 20_000),
     ],
 )
 async def test_whoever_else_is_there_is_no_sibling(

@@ -70,6 +70,7 @@ async def test_drbd_8_4_is_read_and_no_program_is_run(scene: Scene) -> None:
         (lambda scene: scene.does("echo '[]'"), "the status has no resource fps-sip"),
         (lambda scene: scene.does("yes"), "the status has no end"),
         (lambda scene: scene.proc.write_text("nothing\n"), "/proc/drbd does not begin with a version"),
+        (lambda scene: scene.proc.write_bytes(b"\xff\n"), "/proc/drbd does not begin with a version"),
     ],
 )
 async def test_why_it_cannot_be_asked_is_said(scene: Scene, spoil: Callable[[Scene], object], why: str) -> None:

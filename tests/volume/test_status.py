@@ -86,6 +86,8 @@ def test_what_a_peer_had_before_it_went_counts_for_nothing() -> None:
         (b"{}", "the status is no JSON of DRBD's"),
         (b'[{"name": "fps-sip"}]', "the status is no JSON of DRBD's"),
         (b"\xff", "the status is no JSON of DRBD's"),
+        (b'[{"name": ' + b"[" * 20_000, "the status is no JSON of DRBD's"),
+        (b'[{"deep": ' + b"[" * 20_000, "the status is no JSON of DRBD's"),
         (b"[]", "the status has no resource fps-sip"),
         (b'[{"name": "fps-sip", "role": "Primary"}]', "fps-sip has no minor 11"),
     ],
