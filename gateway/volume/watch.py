@@ -119,7 +119,11 @@ async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> Volume
         raise Refusal(f"{what}: the resource {settings.resource} is not up on this server") from error
     if os.major(number) != DRBD_MAJOR:
         raise Refusal(f"node.volume: {device} is the device {_pair(number)}: none of DRBD's, which are {DRBD_MAJOR}:*")
-    below = drbd.device_below(journal_dir)
+    try:
+        below = drbd.device_below(journal_dir)
+    except OSError as error:
+        what = f"node.journal.dir: {journal_dir}: {log.describe(error)}"
+        raise Refusal(f"{what}: nobody can say what it lies on") from error
     if below != number:
         what = f"node.journal.dir: {journal_dir} lies on the device {_pair(below)}, and {device} is {_pair(number)}"
         raise Refusal(f"{what}: the volume is not mounted there")

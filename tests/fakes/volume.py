@@ -3,6 +3,7 @@
 `tests/volume/test_drbd.py` holds it to what `RealDrbd` does.
 """
 
+import errno
 import os
 
 import trio
@@ -37,12 +38,16 @@ class FakeDrbd:
         """What the journal's directory lies on, and what the device is."""
         self.missing = False
         """Whether the device is."""
+        self.unreadable = False
+        """Whether the file system below the journal can be looked at."""
         self.says: Status | str = well()
         """A text: why it cannot be asked."""
         self.hangs = False
         self.asked = 0
 
     def device_below(self, directory: str) -> int:
+        if self.unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), directory)
         return self.below
 
     def number_of(self, device: str) -> int:

@@ -58,6 +58,14 @@ async def test_it_refuses_where_the_volume_is_not_mounted(drbd: FakeDrbd) -> Non
     assert drbd.asked == 0
 
 
+async def test_it_refuses_where_nobody_can_say_what_the_journal_lies_on(drbd: FakeDrbd) -> None:
+    """A file system whose volume fails all I/O, or a directory that is not for us: no bug of ours."""
+    drbd.unreadable = True
+    with pytest.raises(Refusal, match=r"^node.journal.dir: /.*/sip/journal: OSError: Input/output error: nobody can"):
+        await begin(SETTINGS, DIR, drbd)
+    assert drbd.asked == 0
+
+
 async def test_it_refuses_where_another_volume_is_mounted(drbd: FakeDrbd) -> None:
     drbd.below = os.makedev(147, 12)
     with pytest.raises(Refusal, match="lies on the device 147:12"):
