@@ -1,7 +1,8 @@
 """How the process ends, for systemd and people: the one place that says what each exit code means.
 
 0, 1, 2 and 130 are what shells and Python take them for; the others are those of sysexits.h. For a unit file:
-`RestartPreventExitStatus=2 74 78` (starting again cannot help, someone must look), and restart after anything else.
+`RestartPreventExitStatus=2 74 78 130` (starting again cannot help, or it was told to end), and restart after anything
+else.
 """
 
 from enum import IntEnum
@@ -29,7 +30,8 @@ class ExitCode(IntEnum):
     CONFIGURATION = 78
     """The configuration holds mistakes, all of them printed. Nothing was started."""
     INTERRUPTED = 130
-    """A second signal ended it at once, before everything in flight was finished. Nothing durable is lost."""
+    """It was told to end, and did before everything in flight was finished: the drain took too long, or a second signal
+    came. Nothing durable is lost. Whoever ended it starts it again."""
 
 
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (

@@ -107,7 +107,7 @@ def test_the_exposure_is_what_the_readme_says(root: Path) -> None:
 
 def test_the_service_is_not_started_again_where_that_cannot_help() -> None:
     """What gateway/exitcodes.py says of each."""
-    never = {ExitCode.USAGE, ExitCode.JOURNAL, ExitCode.CONFIGURATION}
+    never = {ExitCode.USAGE, ExitCode.JOURNAL, ExitCode.CONFIGURATION, ExitCode.INTERRUPTED}
     assert setting("RestartPreventExitStatus").split() == [str(int(code)) for code in sorted(never)]
     assert setting("Restart") == "on-failure"
 
