@@ -6,18 +6,24 @@ for ever, beyond SIGKILL. Then it is left behind, and none is started beside it.
 
 import os
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
 from gateway.errors import Unavailable
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
 
+T = TypeVar("T")
+
 PROC = Path("/proc/drbd")
 DRBDSETUP = "/usr/sbin/drbdsetup"
 KILL_WITHIN_S = 0.5
 """How long a process that was killed may take to go, before it counts as stuck in the kernel."""
+LOOK_S = 0.01
+"""How often it is looked whether it is gone, once it has said all or was killed."""
 REPORT_BYTES_MAX = 1 << 20
 """Ten thousand times a status of three servers."""
 
@@ -41,7 +47,9 @@ class RealDrbd:
     def __init__(self, proc: Path = PROC, program: str = DRBDSETUP) -> None:
         self._proc = proc
         self._program = program
-        self._stuck: trio.Process | None = None
+        self._stuck: subprocess.Popen[bytes] | None = None
+        self._begun: subprocess.Popen[bytes] | None = None
+        """Started, and not ended yet."""
         self._reading = trio.CapacityLimiter(1)
 
     def device_below(self, directory: str) -> int:
@@ -59,7 +67,7 @@ class RealDrbd:
         """What DRBD says now."""
         try:
             # in a thread that may be left behind, one at most: a kernel that is stuck must not hold up payments
-            proc = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True, limiter=self._reading)
+            proc = await self._aside(self._read)
             if major_of(proc) < 9:
                 return of_proc(proc, minor)
             return of_json(await self._ask(resource), resource, minor)
@@ -70,38 +78,61 @@ class RealDrbd:
         except UnreadableError as error:
             raise Unavailable(str(error)) from error
 
+    async def _aside(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._reading)
+
     def _read(self) -> str:
         return self._proc.read_text(encoding="ascii", errors="replace")
 
     async def _ask(self, resource: str) -> bytes:
+        if self._begun is not None:  # when nobody waited for it any more
+            await self._end(self._begun, _said_by(self._begun))
         if self._stuck is not None and self._stuck.poll() is None:
             raise Unavailable(f"pid {self._stuck.pid}, asked before, is stuck in the kernel")
         self._stuck = None
-        process = await trio.lowlevel.open_process(
-            [self._program, "status", "--json", resource],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
-        )  # fmt: skip
-        assert process.stdout is not None
+        # aside, too: the file system that the program lies on may hang
+        await self._aside(partial(self._begin, resource))
+        assert self._begun is not None
+        process, said = self._begun, _said_by(self._begun)
         try:
             report = b""
-            while part := await process.stdout.receive_some(65536):
+            while part := await said.receive_some(65536):
                 report += part
                 if len(report) > REPORT_BYTES_MAX:
                     raise Unavailable("the status has no end")
-            code = await process.wait()
+            code = await _ended(process)
         finally:
-            await self._end(process)
+            await self._end(process, said)
         if code:
             raise Unavailable(f"drbdsetup status ended with {code}: is {resource} up here?")
         return report
 
-    async def _end(self, process: trio.Process) -> None:
-        assert process.stdout is not None
-        if process.returncode is None:
+    def _begin(self, resource: str) -> None:
+        self._begun = subprocess.Popen(  # noqa: S603 - our own program, and a name that config has checked
+            [self._program, "status", "--json", resource],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, bufsize=0,
+        )  # fmt: skip
+
+    async def _end(self, process: subprocess.Popen[bytes], said: trio.lowlevel.FdStream) -> None:
+        self._begun = None
+        if process.poll() is None:
             process.kill()
         with trio.CancelScope(shield=True):
-            await process.stdout.aclose()
+            await said.aclose()
             with trio.move_on_after(KILL_WITHIN_S):
-                await process.wait()
-        if process.returncode is None:
+                await _ended(process)
+        if process.poll() is None:
             self._stuck = process
+
+
+def _said_by(process: subprocess.Popen[bytes]) -> trio.lowlevel.FdStream:
+    """Its output, which is ours to close."""
+    assert process.stdout is not None
+    with process.stdout:
+        return trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> int:
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - of a process that nobody can be kept by
+        await trio.sleep(LOOK_S)
+    return code

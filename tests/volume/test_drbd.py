@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -97,7 +100,7 @@ async def test_one_that_cannot_even_be_killed_is_left_behind_and_has_no_second_b
 ) -> None:
     """As in a kernel that is stuck: here SIGKILL never arrives."""
     monkeypatch.setattr(module, "KILL_WITHIN_S", 0.01)
-    monkeypatch.setattr(trio.Process, "kill", lambda _: None)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
     scene.does(f"echo $$ >> {scene.at}/pids; exec sleep 1000")  # a second one would show
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.drbd.status, "fps-sip", 11)
@@ -112,7 +115,7 @@ async def test_one_that_cannot_even_be_killed_is_left_behind_and_has_no_second_b
     scene.does(f"cat {SAMPLES}/9.0-well.json")
     stuck = scene.drbd._stuck
     assert stuck is not None
-    await stuck.wait()
+    await trio.to_thread.run_sync(stuck.wait)
     assert await scene.drbd.status("fps-sip", 11) == WELL
 
 
@@ -130,6 +133,32 @@ async def test_a_kernel_that_answers_no_more_keeps_one_thread_and_no_payment(sce
         await trio.sleep(0.01)
     scene.proc.unlink()
     scene.proc.write_text(VERSION_9, encoding="ascii")
+    await scene.drbd.status("fps-sip", 11)
+
+
+async def test_a_program_that_cannot_even_be_started_keeps_one_thread_and_no_payment(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system that it lies on hangs: the disk of the system, not the volume's."""
+    hangs, popen = threading.Event(), subprocess.Popen
+
+    def begin(*arguments: Any, **more: Any) -> "subprocess.Popen[bytes]":
+        hangs.wait(30)
+        return popen(*arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", begin)
+        try:
+            for _ in range(3):
+                with trio.move_on_after(0.05) as scope:
+                    await scene.drbd.status("fps-sip", 11)
+                assert scope.cancelled_caught
+                assert not hangs.is_set()
+            assert scene.drbd._reading.borrowed_tokens == 1
+        finally:
+            hangs.set()
+        while scene.drbd._reading.borrowed_tokens:  # noqa: ASYNC110 - a thread that was left behind tells nobody
+            await trio.sleep(0.01)
     await scene.drbd.status("fps-sip", 11)
 
 
