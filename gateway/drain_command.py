@@ -24,6 +24,8 @@ GRACE_S = 5.0
 """Added to what the gateway says it may take, when nobody said how long to wait."""
 RESPOND_WITHIN_S = 2.0
 """How long a response may take beside what it was asked to wait."""
+PATIENCE_S = WAIT_S_MAX + RESPOND_WITHIN_S
+"""How long any response may take."""
 LOOK_S = 0.05
 """How often it is looked whether the port is closed."""
 
@@ -101,7 +103,7 @@ def ops_url(ops: config.Ops) -> str:
 def client_of(url: str, connect: Connect = trio.open_tcp_stream) -> Client:
     """What asks. Raises `ConfigurationError`."""
     try:
-        settings = msgspec.convert({"url": url, "tell_within_s": WAIT_S_MAX + RESPOND_WITHIN_S}, config.Processor)
+        settings = msgspec.convert({"url": url, "tell_within_s": PATIENCE_S}, config.Processor)
     except msgspec.ValidationError as error:
         raise ConfigurationError(["--ops: must be http(s)://host[:port][/path] and nothing else"]) from error
     return Client(settings, connect=connect, keys=Keys("--ops", "--ops"))
@@ -162,9 +164,12 @@ class _Drain:
         while not progress.over:
             if self._show is not None:
                 self._show(progress)
+            asked_s = trio.current_time()
             try:
                 came = await self._ask(WAIT_S_MAX if self._show is None else SHOW_EVERY_S)
             except Unavailable:
+                if trio.current_time() - asked_s >= PATIENCE_S:  # it is slow: one that has ended is found out at once
+                    continue
                 return (
                     Code.UNFINISHED,
                     f"{name} ended without saying that everything in flight was finished: see its log",

@@ -119,6 +119,20 @@ async def test_every_other_end(
     assert await drained(responses(*said)) == (code, text)
 
 
+async def test_one_that_is_slow_to_say_how_far_it_is_has_not_ended(autojump_clock: MockClock) -> None:
+    """Silence is no end: it is asked again, for as long as there is time."""
+    asked = 0
+
+    async def play(_: Request) -> dict[str, Any] | None:
+        nonlocal asked
+        asked += 1
+        await trio.sleep(8 if asked == 2 else 0)
+        return (UNDER_WAY if asked < 3 else OVER) | {} if asked < 4 else None
+
+    code, text = await drained(play)
+    assert (code, text) == (Code.ENDED, "sip-a drained after 7.0 s: everything in flight was finished")
+
+
 @pytest.mark.parametrize(("within_s", "after_s"), [(3.5, 3.5), (None, 38.0)])
 async def test_it_waits_no_longer_than_told(autojump_clock: MockClock, within_s: float | None, after_s: float) -> None:
     """Not told, for as long as the gateway says that it may take, and a little. The drain goes on."""
