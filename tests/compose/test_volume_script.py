@@ -19,7 +19,14 @@ STUB = """#!/bin/sh
 name=${0##*/}
 echo "$name $*" >> "$STAGE/calls"
 case "$name" in
-mountpoint) test -e "$STAGE/mounted"; exit ;;
+mountpoint)
+    case "$1" in
+    -q) test -e "$STAGE/mounted" ;;
+    -d) cat "$STAGE/mounted" ;;
+    -x) cat "$STAGE/device" ;;
+    esac
+    exit
+    ;;
 drbdadm) name="drbdadm-$1" ;;
 drbdsetup) name="drbdsetup-$1" ;;
 esac
@@ -60,8 +67,8 @@ class Stage:
         """What a program says, call by call: its exit code and a text; then 0 and nothing."""
         (self.at / name).write_text("".join(f"{answer}\n" for answer in answers), encoding="ascii")
 
-    def mounted(self) -> None:
-        (self.at / "mounted").touch()
+    def mounted(self, device: str = "147:11") -> None:
+        (self.at / "mounted").write_text(f"{device}\n", encoding="ascii")
 
     def run(self, what: str) -> tuple[int, str]:
         command = ["/bin/sh", str(SCRIPT), what, "sip"]
@@ -178,8 +185,46 @@ def test_one_in_use_is_waited_for_then_named_and_never_torn_away(stage: Stage) -
     assert stage.calls() == [*[f"umount {stage.mount_point}"] * 5, f"fuser -vm {stage.mount_point}"]
 
 
+def test_one_that_is_mounted_already_is_left_as_it_is(stage: Stage) -> None:
+    (stage.at / "device").write_text("147:11\n", encoding="ascii")
+    stage.mounted()
+    code, said = stage.run("start")
+    assert (code, "is mounted already" in said) == (0, True)
+    assert stage.calls() == []
+
+
+@pytest.mark.parametrize("device", ["147:11\n", ""])
+def test_another_file_system_in_its_place_is_not_taken_for_it(stage: Stage, device: str) -> None:
+    """A journal on it would have no copy. Nor where the device is not there to be compared."""
+    (stage.at / "device").write_text(device, encoding="ascii")
+    stage.mounted("8:1")
+    code, said = stage.run("start")
+    assert code == 1
+    assert f"what is mounted at {stage.mount_point} is not {DEVICE}" in said
+    assert stage.calls() == []
+
+
+@pytest.mark.parametrize("during", ["drbdadm", "e2fsck", "mount"])
+def test_a_start_that_is_ended_half_way_lets_the_volume_go(stage: Stage, during: str) -> None:
+    """By `systemctl stop`, or for its time: systemd runs no ExecStop then, and the volume would stay Primary here."""
+    program = stage.at / "programs" / during
+    # a program tells the shell that called it to end, once
+    kill = '[ -e "$STAGE/told" ] || { touch "$STAGE/told"; kill -TERM "$PPID"; }\n'
+    if during == "drbdadm":
+        kill = f'case "$1" in primary) {kill.strip()} ;; esac\n'
+        # `why=$(drbdadm primary …)` may run it in a shell of its own: the one that runs the script is asked for
+        kill = kill.replace('"$PPID"', '$(cat "$STAGE/shell")')
+    program.write_text(STUB.replace('exit "$code"\n', kill + 'exit "$code"\n'), encoding="ascii")
+    command = ["/bin/sh", "-c", 'echo $$ > "$STAGE/shell"; exec /bin/sh "$0" start sip', str(SCRIPT)]
+    done = subprocess.run(command, env=stage.environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "told to end before it was mounted" in done.stderr
+    assert not (stage.at / "mounted").exists()
+    assert stage.calls()[-1] == DEMOTE
+
+
 def test_servers_are_compared_one_after_the_other_and_what_differs_is_said(stage: Stage) -> None:
-    stage.answers("drbdadm-status", STATUS, STATUS, VERIFYING, VERIFYING)
+    stage.answers("drbdadm-status", STATUS, STATUS, STATUS, VERIFYING, VERIFYING)
     stage.answers("drbdsetup-status", "0     received:0 sent:12 out-of-sync:4")
     code, said = stage.run("verify")
     assert code == 1
@@ -190,7 +235,14 @@ def test_servers_are_compared_one_after_the_other_and_what_differs_is_said(stage
 
 def test_servers_that_are_the_same_are_no_failure(stage: Stage) -> None:
     gone = STATUS + "\\n  fps-a3 connection:Connecting"
-    stage.answers("drbdadm-status", gone, gone)
+    stage.answers("drbdadm-status", gone, gone, gone)
     code, said = stage.run("verify")
     assert code == 0
     assert "not compared: fps-a3, connection:Connecting" in said
+
+
+def test_a_volume_that_is_not_up_is_not_said_to_be_the_same(stage: Stage) -> None:
+    stage.answers("drbdadm-status", *["10 fps-sip: No such resource"] * 5)
+    code, said = stage.run("verify")
+    assert code == 1
+    assert "not compared: it is not up here" in said
