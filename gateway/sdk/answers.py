@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.processor.messages import Problem, Progress, Status
 
@@ -95,11 +95,16 @@ def code_of(decided: Status) -> str:
 
 def _stands(fpid: str, body: bytes) -> Word:
     progress = _read(_progress, body)
-    if progress is None or (progress.state == "SETTLED" and progress.decided is UNSET):
+    if progress is None or (progress.state == "SETTLED" and not _decides(progress.decided)):
         return Word(Met.UNCLEAR)
     if fpid != progress.FPID:
         return Word(Met.MISTAKEN)
     return Word(STATES[progress.state], progress)
+
+
+def _decides(decided: Status | UnsetType) -> bool:
+    """Whether status and code say the same. A refusal that names no code must not be read as 0000, which is paid."""
+    return isinstance(decided, Status) and (decided.TxSts == "RJCT") == (code_of(decided)[:1] != "0")
 
 
 def _read(decode: Any, body: bytes) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.processor import openapi
-from gateway.processor.messages import Problem, Progress, Status
+from gateway.processor.messages import Problem, Progress, Reason, ReasonInformation, Status
 from gateway.processor.openapi import FPID, PENDING, REJECTED, SETTLED, UNKNOWN, UNSENT
 from gateway.processor.visitor import REASONS
 from gateway.sdk import answers
@@ -75,11 +75,14 @@ def test_another_payment_under_our_key() -> None:
         b"\xff\xfe",
         encode(SETTLED)[:-1],
         encode(Progress(FPID, "x", "SETTLED")),
+        encode(Progress(FPID, "x", "SETTLED", Status("RJCT"))),
+        encode(Progress(FPID, "x", "SETTLED", Status("RJCT", ReasonInformation(Reason("0000"))))),
+        encode(Progress(FPID, "x", "SETTLED", Status("ACSP", ReasonInformation(Reason("1114"))))),
         b'{"state":"PENDING"}',
     ],
 )
 def test_a_success_that_says_nothing(body: bytes) -> None:
-    """It may have been taken."""
+    """It may have been taken. Status and code that contradict each other say nothing, least of all that it is paid."""
     assert answers.submitted(FPID, 200, body).met is Met.UNCLEAR
 
 
