@@ -56,7 +56,9 @@ async def ask(
         if label == configuration.pair.mac.seal_key or label in older:
             said, tokens = await _ask_about(seals, label, configuration, tokens, open_worker)
         else:
-            why = f'sealed with the key "{label}", which is neither pair.mac.seal_key nor given with --key'
+            # whoever wrote the seal chose the label: it must not write lines of ours, nor move a terminal's cursor
+            named = f'"{label}"' if label.isprintable() else ascii(label)
+            why = f"sealed with the key {named}, which is neither pair.mac.seal_key nor given with --key"
             said = [Opinion(Verdict.UNKNOWN, why)] * len(seals)
         opinions.update(zip((seal.at for seal in seals), said, strict=True))
     return [opinions[seal.at] for seal in found]

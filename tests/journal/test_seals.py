@@ -154,6 +154,22 @@ def test_without_a_configuration_seals_are_counted(wrote: Wrote, verify: Run) ->
     assert "not sealed: 3 records, positions 9 to 11" in out
 
 
+def test_a_key_that_would_write_lines_of_ours_is_shown_as_what_it_is(wrote: Wrote, verify: Run) -> None:
+    """Whoever forges a seal chooses the name of its key: no line of its own, and no order to the terminal."""
+    label = "x\nseals: 9, of which 9 hold\x1b[2A"
+
+    async def forged(it: Book) -> None:
+        await it.write(3)
+        await it.seal(key=label)
+
+    wrote(forged)
+    code, out, _ = verify()
+    assert code == 3
+    assert "\x1b" not in out
+    assert out.count("\nseals: ") == 1
+    assert "sealed with the key 'x\\nseals: 9, of which 9 hold\\x1b[2A', which is neither" in out
+
+
 def test_a_journal_without_seals(wrote: Wrote, verify: Run) -> None:
     """All of it is not sealed; an empty one has nothing to seal."""
     wrote(lambda it: it.write(0))
