@@ -33,7 +33,7 @@ import trio
 
 import gateway
 from gateway import config, log, metrics, steps
-from gateway.engine import Engine
+from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
 from gateway.errors import JournalFault
 from gateway.hub.pool import Links
@@ -237,7 +237,8 @@ class Gateway:
     async def run(self, signals: AsyncIterator[int]) -> bool:
         """Run until stopped. Returns whether everything in flight was finished."""
         with metrics.shown(
-            metrics.StepCounts(self.engine.counts), metrics.SchemeNews(self.engine.news.counts, self.engine.news.held),
+            metrics.StepCounts(self.engine.counts, STEPS),
+            metrics.SchemeNews(self.engine.news.counts, self.engine.news.held),
             metrics.PairInfo(self.identity.group, self.identity.fingerprint, self.identity.version),
         ):  # fmt: skip
             return await self._run(signals)

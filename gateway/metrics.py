@@ -320,12 +320,16 @@ class VolumeStates(Collector):
 class StepCounts(Collector):
     """Shows the engine's own counts when they are asked for: counting costs a payment nothing twice."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: dict[str, int], known: Sequence[str] = ()) -> None:
+        """`known`: shown from the start, as 0. Prometheus sees a counter grow, not one come to be: an alert on the
+        first of its kind would not go off.
+        """
         self._counts = counts
+        self._known = dict.fromkeys(known, 0)
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
         family = CounterMetricFamily("fps_steps", "What happened to messages and payments.", labels=["step"])
-        for step, count in sorted(self._counts.items()):
+        for step, count in sorted({**self._known, **self._counts}.items()):
             family.add_metric([step], count)
         yield family

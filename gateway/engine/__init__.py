@@ -11,6 +11,6 @@ each shell its batch: one write to the disk, one message to the token, one flush
 """
 
 from gateway.engine.batch import COMMIT_WITHIN_S
-from gateway.engine.turn import Engine
+from gateway.engine.turn import STEPS, Engine
 
-__all__ = ["COMMIT_WITHIN_S", "Engine"]
+__all__ = ["COMMIT_WITHIN_S", "STEPS", "Engine"]

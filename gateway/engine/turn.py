@@ -48,6 +48,11 @@ _log = log.get("engine")
 
 DAILY_S = 86_400.0
 """How often stand-in's mode is recorded anew."""
+STEPS = (
+    *(note.name.lower() for note in inbound.Note),
+    *(f"outbound_{note.name.lower()}" for note in outbound.Note),
+)
+"""What is counted of payments, by name (`Batch.counts`)."""
 PAYMENT_CLASSES = (b"92", b"94")
 """How the MTI of a message begins that is about a payment."""
 

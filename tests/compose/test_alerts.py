@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from gateway import inbound, metrics
+from gateway.engine import STEPS
 
 PROMETHEUS = Path(__file__).parents[2] / "compose" / "prometheus"
 RULES = (PROMETHEUS / "alerts.yaml").read_text(encoding="utf-8")
@@ -169,6 +170,15 @@ def test_every_metric_that_a_rule_names_is_one_of_the_gateway() -> None:
     named = names_of(RULES)
     assert len(named) > 10
     assert named - known - OTHERS == set()
+
+
+def test_a_counter_that_an_alert_waits_for_is_there_before_it_counts() -> None:
+    """Prometheus sees it grow from 0 to 1; that it comes to be with 1 is no increase, and the first would be missed."""
+    waited = set(re.findall(r'increase\((\w+\{\w+="[^"]+"\})', RULES))
+    assert len(waited) > 3
+    with metrics.shown(metrics.StepCounts({}, STEPS)):
+        shown = metrics.exposition("")[0].decode()
+    assert {series for series in waited if f"{series} " not in shown} == set()
 
 
 def test_every_step_that_a_rule_names_is_one_that_is_counted() -> None:
