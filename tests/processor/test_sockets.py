@@ -62,8 +62,10 @@ async def test_what_is_no_answer(mode: str) -> None:
     mock = MockProcessor(mode)
     async with asking(mock) as world:
         world.ask(1, within_s=0.2)
-        outcome = {"half": "away", "status:500": "status"}.get(mode, "malformed")
-        await until(lambda: outcome in world.counts)
+        # a question that was cut off is asked again, and may find its time over before or after that
+        outcomes = {"half": {"away", "expired"}, "status:500": {"status"}}.get(mode, {"malformed"})
+        await until(lambda: outcomes & set(world.counts))
+        assert mode != "half" or {"again", "away"} & set(world.counts), "it was asked, and cut off"
         assert world.answers == []
         mock.set_mode("fast")
         world.ask(2)
