@@ -152,7 +152,7 @@ def _errors(reached: Reached, patch: pytest.MonkeyPatch) -> None:
     def made(self: GatewayError, *arguments: object) -> None:
         make(self, *arguments)
         frame = sys._getframe(1)
-        while frame.f_code.co_name in {"__init__", "made"} and frame.f_back is not None:
+        while frame.f_back is not None and (frame.f_code.co_name == "made" or frame.f_locals.get("self") is self):
             frame = frame.f_back  # of a class of its own, or of somebody else who watches
         place = file, line, kind = frame.f_code.co_filename, frame.f_lineno, self.__class__.__name__
         if place not in seen:

@@ -14,6 +14,7 @@ from gateway.errors import Refusal
 from gateway.exitcodes import ExitCode
 from gateway.lifecycle import Event, State
 from gateway.processor.directory import endpoint
+from gateway.sdk.client import Gateways
 from tests import rare
 from tests.rare_places import TOP, Place, Source, UnreadableError, find, pairs
 from tests.rare_plugin import Plugin
@@ -159,6 +160,14 @@ def test_an_error_counts_where_the_gateway_makes_it() -> None:
     (name,) = reached.found
     assert name.startswith("gateway/processor/directory.py endpoint_at: ConfigurationError(")
     assert name in {place.name for place in find()}
+
+
+def test_an_error_counts_that_is_made_while_something_else_is() -> None:
+    """Where its own making ends is told by the object, not by the name that every making has."""
+    with rare.watch() as reached, pytest.raises(Refusal):
+        Gateways([])
+    (name,) = reached.found
+    assert name.startswith("gateway/sdk/client.py __init__: ConfigurationError(")
 
 
 def test_what_the_command_line_ends_with_is_noted(tmp_path: Path) -> None:
