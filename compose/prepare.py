@@ -170,7 +170,7 @@ def node_file(group: str, data_centre: str) -> str:
     )
     files = 'certificate_file = "/etc/fps-gateway/gateway.pem"\nkey_file = "/run/secrets/tls-key"\n'
     tls = f'ca_file = "/etc/fps-gateway/ca.pem"\n{files}'
-    submissions = f'[node.submissions]\nhost = "0.0.0.0"\n\n[node.submissions.tls]\n{tls}client_name = "processor"\n\n'
+    other = {"a": "b", "b": "a"}[data_centre]
     peers = "".join(f'{peer}-{data_centre} = "http://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")
     return f"""# What is this gateway's own.
 [node]
@@ -185,7 +185,19 @@ url = "https://processor:{PROCESSOR}"
 
 [node.processor.tls]
 {tls}
-{submissions if group != "usm" else f"[node.peers]{chr(10)}{peers}{chr(10)}"}[node.ops]
+[node.submissions]
+host = "0.0.0.0"
+
+[node.submissions.tls]
+# who else has a certificate may look at /ready, as the other site does
+{tls}client_name = "processor"
+
+[node.sibling]
+url = "https://{group}.dc-{other}:9300"
+
+[node.sibling.tls]
+{tls}
+{f"[node.peers]{chr(10)}{peers}{chr(10)}" if group == "usm" else ""}[node.ops]
 # its name in the inner network only: the outer one does not reach the ops port
 host = "{group}-ops"
 

@@ -379,7 +379,8 @@ class ServerTls(Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: Text
     """Who may have signed the clients' certificates."""
     client_name: str = ""
-    """A DNS name that a client's certificate must hold; empty: any certificate that `ca_file` has signed will do."""
+    """A DNS name that the certificate of a client who submits must hold; others whom `ca_file` has signed may look at
+    /ready and nothing else. Empty: any certificate that it has signed will do."""
 
 
 class Submissions(Struct, frozen=True, forbid_unknown_fields=True):

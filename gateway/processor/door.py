@@ -4,6 +4,9 @@
     GET  /payments/{key}    where does it stand?
     GET  /ready             may payments come here? What those may know who submit; all of it is on the ops port
 
+Over TLS whoever our authority knows may look whether we are ready (a load balancer, the gateway at the other site);
+what is below /payments is for the processor's name alone.
+
 What each status means to the processor is in the document (`openapi`). The engine is asked in batches: the submissions
 that one chunk of bytes brings go to it together, without a task between. No task and no timer per request: the engine
 calls back, and one sweeper looks after everybody's time.
@@ -137,9 +140,9 @@ class Door:
         pipe = await self._let_in(stream)
         if pipe is None:
             return
-        # only those who were let in may take the place of others
-        if self._has_place():
-            await self.attend(pipe)
+        named = self._is_named(pipe)
+        if self._has_place(named=named):
+            await self.attend(pipe, named=named)
             return
         pipe.write(_CROWDED)
         pipe.finish()
@@ -157,12 +160,11 @@ class Door:
         return raw if self._papers is None else await self._shake_hands(raw, self._papers)
 
     async def _shake_hands(self, raw: SocketPipe, papers: Papers) -> TlsPipe | None:
-        """TLS, with a client that presents the right certificate; None: this one does not, and is gone."""
+        """TLS, with a client whose certificate our authority has signed; None: this one's is not, and is gone."""
         if self._arriving >= HANDSHAKES_MAX:
             self._turned_away["crowded"] += 1
             await raw.aclose()
             return None
-        name = self._settings.tls.client_name if self._settings.tls is not None else ""
         reason, let_in = "it took too long", False
         pipe = TlsPipe(raw, papers.context(), None)
         self._arriving += 1
@@ -173,35 +175,43 @@ class Door:
                 except OSError as error:
                     reason = log.describe(error)
                 else:
-                    let_in = not name or name in pipe.names
-                    if let_in:
-                        return pipe
-                    reason = "its certificate holds another name"
+                    let_in = True
+                    return pipe
         finally:
             self._arriving -= 1
             if not let_in:
                 await raw.aclose()
         self._turned_away["tls"] += 1
-        now_s = trio.current_time()
-        if now_s - self._said_s >= SAY_EVERY_S:
-            self._said_s = now_s
+        if self._may_say():
             _log.warning("a client was not let in", reason=reason, count=self._turned_away["tls"])
         return None
 
-    def _has_place(self) -> bool:
-        """Make place for one more: the one that has been idle for longest goes."""
+    def _may_say(self) -> bool:
+        now_s = trio.current_time()
+        if now_s - self._said_s < SAY_EVERY_S:
+            return False
+        self._said_s = now_s
+        return True
+
+    def _is_named(self, pipe: Pipe) -> bool:
+        """Whether it may submit, and not only look whether we are ready."""
+        name = self._settings.tls.client_name if self._settings.tls is not None else ""
+        return not name or (isinstance(pipe, TlsPipe) and name in pipe.names)
+
+    def _has_place(self, *, named: bool) -> bool:
+        """Make place for one more: the one that has been idle for longest goes, but for nobody who may only look."""
         if len(self._visitors) < self._settings.connections_max:
             return True
         idle = [visitor for visitor in self._visitors if visitor.idle and not visitor.scope.cancel_called]
-        if not idle:
+        if not idle or not named:
             self._turned_away["crowded"] += 1
             return False
         min(idle, key=lambda visitor: visitor.rested_s).scope.cancel()
         return True
 
-    async def attend(self, pipe: Pipe) -> None:
-        """Serve one connection until it is over, and close it."""
-        visitor = Visitor(pipe, self._take, self._settings.body_bytes_max)
+    async def attend(self, pipe: Pipe, *, named: bool = True) -> None:
+        """Serve one connection until it is over, and close it. `named`: it may submit."""
+        visitor = Visitor(pipe, self._take, self._settings.body_bytes_max, named=named)
         self._visitors[visitor] = None
         metrics.SUBMISSION_CONNECTIONS.set(len(self._visitors))
         self._somebody.set()
@@ -272,7 +282,11 @@ class Door:
 
     def _route(self, turn: Turn, request: Request, visits: list[Submission]) -> None:
         path = _path_of(request.target)
-        if path == b"/payments":
+        if path.startswith(b"/payments") and not turn.visitor.named:
+            if self._may_say():
+                _log.warning("a client may not submit", reason="its certificate holds another name")
+            self._refuse(turn, 403, "payments are taken from the processor alone: your certificate holds another name")
+        elif path == b"/payments":
             if request.method != b"POST":
                 self._refuse(turn, 405, "POST, to submit", more=b"Allow: POST\r\n")
             elif (visit := self._read(turn, request)) is not None:

@@ -273,6 +273,7 @@ def _gateways_paths() -> dict[str, Any]:
         "500": _problem("A fault of the gateway's. Nothing was recorded."),
         "505": _problem("Neither HTTP/1.1 nor 1.0. The connection is closed."),
     }
+    forbidden = {"403": _problem("Your certificate holds another name than the processor's. Nothing was recorded.")}
     return {
         "/payments": {
             "post": {
@@ -311,6 +312,7 @@ def _gateways_paths() -> dict[str, Any]:
                         "It is not known whether it was recorded: it may be, and may leave. Look, or submit it again "
                         "under the same key, here."
                     ),
+                    **forbidden,
                     **unusable,
                 },
             }
@@ -330,6 +332,7 @@ def _gateways_paths() -> dict[str, Any]:
                         "Unknown here: never submitted to this site, refused, or forgotten after so many days. It says "
                         "nothing about the other site."
                     ),
+                    **forbidden,
                     **unusable,
                 },
             }

@@ -29,11 +29,11 @@ LINGER_S = 1.0
 """How long a client may take to hang up after our last response: closing at once could cost it that response."""
 
 REASONS = {
-    200: b"OK", 202: b"Accepted", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed",
-    408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large", 415: b"Unsupported Media Type",
-    417: b"Expectation Failed", 422: b"Unprocessable Content", 431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error", 503: b"Service Unavailable", 504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
+    200: b"OK", 202: b"Accepted", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large",
+    415: b"Unsupported Media Type", 417: b"Expectation Failed", 422: b"Unprocessable Content",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 503: b"Service Unavailable",
+    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
 """Every status that is ever said."""
 _HEAD_TOO_LONG = f"a request's head may have {HEAD_BYTES_MAX} bytes"
@@ -110,7 +110,9 @@ class _Unreadable(Exception):
 class Visitor:
     """A connection. `run` it; `turns` are the responses that are owed, in their order."""
 
-    def __init__(self, pipe: Pipe, take: Take, body_bytes_max: int) -> None:
+    def __init__(self, pipe: Pipe, take: Take, body_bytes_max: int, *, named: bool = True) -> None:
+        self.named = named
+        """It is the one who may submit, and not only somebody whom we trust to look."""
         self._pipe = pipe
         self._take = take
         self._body_bytes_max = body_bytes_max

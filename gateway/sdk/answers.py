@@ -57,7 +57,7 @@ class Word(Struct, frozen=True):
 
 STATES = {"PENDING": Met.PENDING, "SETTLED": Met.SETTLED, "UNKNOWN": Met.UNKNOWN, "UNSENT": Met.UNSENT}
 PROBLEMS = {
-    **dict.fromkeys((408, 500, 503), Met.DECLINED),
+    **dict.fromkeys((403, 408, 500, 503), Met.DECLINED),
     **dict.fromkeys((400, 405, 409, 413, 415, 417, 422, 431, 505), Met.REJECTED),
 }
 """What the gateway says with these statuses of a submission, by its document (`gateway.processor.openapi`). 504 is not

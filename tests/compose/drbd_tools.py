@@ -14,8 +14,9 @@ Done = subprocess.CompletedProcess[str]
 
 def on(host: str, *command: str) -> Done:
     """Run a command on a server of this name: in a UTS name space of its own."""
-    script = 'hostname "$0" && exec "$@"'
-    command = ("unshare", "--uts", "sh", "-c", script, host, *command)
+    # not `hostname`, which a small Debian has not
+    script = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+    command = ("unshare", "--uts", sys.executable, "-c", script, host, *command)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

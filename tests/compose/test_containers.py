@@ -90,6 +90,19 @@ def test_submitting_needs_a_certificate(world: World, docker: Engine) -> None:
     assert "CERTIFICATE_REQUIRED" in refused.stderr
 
 
+def test_the_other_site_may_look_and_not_submit(world: World, docker: Engine) -> None:
+    """With the certificate that a gateway has."""
+    ask = (
+        "import http.client, ssl\n"
+        "c = ssl.create_default_context(cafile='/etc/fps-gateway/ca.pem')\n"
+        "c.load_cert_chain('/etc/fps-gateway/gateway.pem', '/run/secrets/tls-key')\n"
+        "h = http.client.HTTPSConnection('sip.dc-b', 9300, context=c)\n"
+        "for method, path in (('GET', '/ready'), ('POST', '/payments'), ('GET', '/payments/key')):\n"
+        "    h.request(method, path); r = h.getresponse(); r.read(); print(r.status)"
+    )
+    assert python(docker, A, ask).split() == ["200", "403", "403"]
+
+
 def test_nobody_outside_the_inner_network_reaches_an_ops_port(world: World, docker: Engine) -> None:
     """Who shares the outer network with it, as hub and processor do, reaches the door, and no more."""
     knock = (
@@ -196,6 +209,21 @@ def test_when_a_whole_data_centre_dies_the_other_one_serves(world: World, docker
     assert settled(world) > without
     world.start("a")
     world.signed_on()
+
+
+def test_sites_that_differ_are_an_alarm_and_payments_go_on(world: World, docker: Engine) -> None:
+    """One site gets another pair file. It is left so: the ledger judges below what that does to payments, nothing."""
+    for site in "ab":
+        alike = partial(query, docker, site, "fps_sibling_differs + fps_sibling_away == 0")
+        until(lambda alike=alike: '"sip"' in alike(), WITHIN_S, "they see that they are alike")  # type: ignore[misc]
+    pair = world.directory / "dc-b" / "config" / "pair-sip.toml"
+    pair.write_text(pair.read_text() + "business_days = 9\n")
+    world.compose("dc-b", "restart", "sip")
+    world.signed_on()
+    for site in "ab":
+        alarmed = partial(query, docker, site, 'ALERTS{alertname="SitesDiffer",alertstate="firing"}')
+        until(lambda alarmed=alarmed: '"sip"' in alarmed(), WITHIN_S, "it is an alarm")  # type: ignore[misc]
+    assert "the sites do not share what a pair must share" in docker.run("logs", A)
 
 
 def test_a_stop_drains_with_0_and_the_ledger_balances(world: World) -> None:

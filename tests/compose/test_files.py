@@ -87,9 +87,8 @@ def test_a_drain_has_the_time_that_it_may_take(read: Read) -> None:
     assert drain_s * 2 < 30
 
 
-def test_nobody_submits_to_the_process_for_news_and_nobody_outside_sees_an_ops_port(read: Read) -> None:
+def test_nobody_outside_sees_an_ops_port(read: Read) -> None:
     found = read("dc-a.yaml")
-    assert "ports" not in found["services"]["usm"]
     published = [port for service in found["services"].values() for port in service.get("ports", [])]
     assert {port["target"] for port in published} == {9300, 9090}
     assert {port["host_ip"] for port in published} == {"127.0.0.1"}
@@ -112,6 +111,9 @@ def test_what_a_world_is_given_is_a_configuration_and_its_sites_are_a_pair(group
         prints.add(loaded.fingerprint())
         names.add(loaded.node.name)
         assert [token.local for token in loaded.node.token].count(True) == 2
-        assert (loaded.node.submissions is None) == (group == "usm")
+        assert loaded.node.submissions is not None
+        assert loaded.node.submissions.tls is not None
+        assert loaded.node.submissions.tls.client_name == "processor"
+        assert loaded.node.sibling is not None
     assert len(prints) == 1
     assert len(names) == 2

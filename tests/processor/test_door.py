@@ -735,14 +735,14 @@ async def test_who_gives_way(autojump_clock: MockClock) -> None:
         for client in (old, young):
             assert (await client.ask(get("/payments/x"))).status == 404
             await trio.sleep(1)
-        assert world.door._has_place()
+        assert world.door._has_place(named=True)
         assert await old.end() == b""
         assert (await young.ask(get("/payments/x"))).status == 404
         await young.send(post())
         newest = world.client()
         await newest.send(post())
         await world.engine.submitted(3)
-        assert not world.door._has_place()
+        assert not world.door._has_place(named=True)
         assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
 
 

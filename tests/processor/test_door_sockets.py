@@ -23,6 +23,7 @@ class Certificates:
     def __init__(self, folder: Path) -> None:
         self.ca = trustme.CA()
         self.client = self.ca.issue_cert("processor.bank.example")
+        self.onlooker = self.ca.issue_cert("sibling.bank.example")
         self.stranger = trustme.CA().issue_cert("processor.bank.example")
         ours = self.ca.issue_cert("gateway.example")
         self.certificate, self.key, self.authority = folder / "own.pem", folder / "own.key", folder / "ca.pem"
@@ -171,27 +172,51 @@ async def test_over_tls(certificates: Certificates) -> None:
         assert served.engine.submissions[0].key == "key-1"
 
 
-@pytest.mark.parametrize("who", ["nobody", "stranger", "namesake", "plain", "garbage", "silent"])
+@pytest.mark.parametrize("who", ["nobody", "stranger", "plain", "garbage", "silent"])
 async def test_who_is_not_let_in(certificates: Certificates, who: str, logged: Any) -> None:
-    """No certificate, another authority's, another name, no TLS, or no word: not let in, and said; others are."""
-    name = "somebody.else.example" if who == "namesake" else ""
-    async with listening(tls=certificates.settings(client_name=name), request_within_s=0.2) as served:
+    """No certificate, another authority's, no TLS, or no word: not let in, and said; others are."""
+    async with listening(tls=certificates.settings(), request_within_s=0.2) as served:
         if who in {"plain", "garbage", "silent"}:
             client = await served.client()
             await client.send(
                 {"plain": post(), "garbage": b"\x16\x03\x01\xff\xff" + b"x" * 70_000, "silent": b"\x16"}[who]
             )
         else:
-            identity = {"nobody": None, "stranger": certificates.stranger, "namesake": certificates.client}[who]
+            identity = {"nobody": None, "stranger": certificates.stranger}[who]
             client = await served.client(certificates.context(identity))
             with pytest.raises((trio.BrokenResourceError, EOFError)):
                 await client.ask(post())
         await until(lambda: served.door.statistics()["turned_away"]["tls"] == 1)
         assert served.engine.submissions == []
         assert len(logged("a client was not let in")) == 1
-        if not name:
-            good = await served.client(certificates.context(certificates.client))
-            assert (await good.ask(post())).status == 202
+        good = await served.client(certificates.context(certificates.client))
+        assert (await good.ask(post())).status == 202
+
+
+async def test_another_name_may_only_look(certificates: Certificates, logged: Any) -> None:
+    """Whoever our authority knows sees whether we are ready; payments are the processor's, to submit and to look at."""
+    async with listening(tls=certificates.settings(client_name="somebody.else.example")) as served:
+        client = await served.client(certificates.context(certificates.client))
+        assert (await client.ask(get("/ready"))).status == 200
+        for request in (post(), get("/payments/key-1")):
+            refused = await client.ask(request)
+            assert refused.json["status"] == refused.status == 403
+        assert served.engine.submissions == []
+        assert len(logged("a client may not submit")) == 1
+
+
+async def test_who_may_only_look_takes_nobodys_place(certificates: Certificates) -> None:
+    """One who may submit takes the place of one that is idle; one who may only look does not."""
+    tls = certificates.settings(client_name="processor.bank.example")
+    async with listening(tls=tls, connections_max=1) as served:
+        processor = await served.client(certificates.context(certificates.client))
+        assert (await processor.ask(post())).status == 202
+        onlooker = await served.client(certificates.context(certificates.onlooker))
+        assert b"503 Service Unavailable" in await onlooker.end()
+        assert (await processor.ask(post())).status == 202
+        again = await served.client(certificates.context(certificates.client))
+        assert (await again.ask(post())).status == 202
+        assert await processor.end() == b""
 
 
 async def test_a_crowd_without_certificates_disturbs_nobody(certificates: Certificates, logged: Any) -> None:

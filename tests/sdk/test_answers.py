@@ -39,7 +39,7 @@ def test_where_it_stands(progress: Progress, met: Met) -> None:
 @pytest.mark.parametrize("status", sorted(REASONS))
 def test_every_status_of_the_door(status: int) -> None:
     """With the gateway's own problem it is what the document says; without, it is somebody else's and says nothing."""
-    unclear, declined = {200, 202, 404, 504}, {408, 500, 503}
+    unclear, declined = {200, 202, 404, 504}, {403, 408, 500, 503}
     met = Met.UNCLEAR if status in unclear else Met.DECLINED if status in declined else Met.REJECTED
     assert answers.submitted(FPID, status, encode({**SAID, "status": status})).met is met
     for body in (b"", b"<html>", b"{}", encode({**SAID, "status": status + 1}), b"\xff"):
