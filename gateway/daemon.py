@@ -68,6 +68,8 @@ DRAIN_LOOK_S = 0.01
 """How often a drain looks whether it is done."""
 CLOSE_LINKS_WITHIN_S = 1.0
 """How long closing the links may take at the end, once the hub has responded to our sign-off or has not."""
+SEAL_WITHIN_S = 1.0
+"""How long the last seal may take; without an HSM there is none."""
 CLOSE_WITHIN_S = 5.0
 """How long the journal's last sync may take: a disk that hangs at the end must not keep the process for ever."""
 END_WITHIN_S = 10.0
@@ -154,6 +156,8 @@ class Gateway:
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         self.stop = Stop()
+        self._sealed = 0
+        """Position up to which the journal is sealed, by us."""
         self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, self.ends_within_s)
         self._serve_no_more, self._served = trio.Event(), trio.Event()
         """For the ops server: end, and it has ended."""
@@ -346,7 +350,7 @@ class Gateway:
     @property
     def ends_within_s(self) -> float:
         """What a drain may take, to the end of the process."""
-        return self.configuration.node.drain_s + self.finish_s + CLOSE_WITHIN_S + END_WITHIN_S
+        return self.configuration.node.drain_s + self.finish_s + SEAL_WITHIN_S + CLOSE_WITHIN_S + END_WITHIN_S
 
     async def _drain(self) -> bool:
         """Finish what is in flight; say whether that was all of it."""
@@ -360,16 +364,23 @@ class Gateway:
             await self.links.finish()
         left = self.engine.in_flight
         _log.info("drained", in_flight=left)
+        # a journal that goes to another server, or to the archive, is sealed to its end
+        with trio.move_on_after(SEAL_WITHIN_S):
+            while self.journal.durable < self.journal.position - 1:  # noqa: ASYNC110 - as above
+                await trio.sleep(DRAIN_LOOK_S)
+            await self._seal_once()
         return not left
 
     async def _seal(self) -> None:
         """Have the HSM sign the journal's chain now and then: what was written cannot be rewritten unseen."""
-        sealed = 0
         while True:
             await trio.sleep(self.configuration.node.journal.seal_every_s)
-            if self.journal.durable > sealed:
-                self.engine.seal(self.journal.durable, self.journal.durable_chain)
-                sealed = self.journal.durable + 1  # the seal itself is no reason for the next one
+            await self._seal_once()
+
+    async def _seal_once(self) -> None:
+        position = self.journal.durable
+        if position > self._sealed and await self.engine.seal(position, self.journal.durable_chain):
+            self._sealed = position + 1  # the seal itself is no reason for the next one
 
 
 async def run(configuration: config.Configuration, outside: Outside | None = None) -> bool:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from enum import IntEnum
+from math import inf
 
 import msgspec
 import trio
@@ -40,15 +41,16 @@ class Code(IntEnum):
     CONFIGURATION = 78
     """The configuration holds mistakes, all of them printed."""
     OVERDUE = 124
-    """It has not ended within the time given; it goes on draining."""
+    """It has not ended within the time given, or Ctrl-C ended the waiting; it goes on draining."""
     UNFINISHED = 130
     """It ended, and not everything in flight was finished, or it did not say so. Nothing durable is lost."""
 
 
 _EPILOG = """\
 exit codes: 0 drained, everything in flight was finished; 2 the command line makes no sense; 69 nobody listens there, or
-it is no gateway; 78 the configuration holds mistakes; 124 not over within the time given: it goes on draining; 130 it
-ended with something in flight unfinished, or without a word: nothing durable is lost, and a start takes it up."""
+it is no gateway; 78 the configuration holds mistakes; 124 not over within the time given, or by Ctrl-C: it goes on
+draining; 130 it ended with something in flight unfinished, or without a word: nothing durable is lost, and a start
+takes it up."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -87,7 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
         return Code.CONFIGURATION
     show = _on_terminal if sys.stderr.isatty() else None
-    code, text = trio.run(drain, client, url, arguments.within, show)
+    try:
+        code, text = trio.run(drain, client, url, arguments.within, show)
+    except KeyboardInterrupt:
+        code, text = Code.OVERDUE, f"{url}: not waited for any longer; if it was asked in time, it goes on draining"
     (sys.stderr if code else sys.stdout).write(f"{text}\n")
     return code
 
@@ -144,10 +149,14 @@ class _Drain:
         self._began_s = trio.current_time()
 
     async def run(self) -> tuple[Code, str]:
+        progress: Progress | None = None
         try:
-            progress = await self._ask(0)
+            with trio.move_on_at(self._began_s + (inf if self._within_s is None else self._within_s)) as asking:
+                progress = await self._ask(0)
         except Unavailable as error:
             return Code.UNAVAILABLE, f"{self._url}: nobody to drain: {error}"
+        if asking.cancelled_caught:
+            return Code.OVERDUE, f"{self._url}: no response within {self._within_s:g} s; it may drain all the same"
         if progress is None:
             return Code.UNAVAILABLE, f"{self._url}: what listens there is no gateway that can be drained"
         within_s = progress.longest_s + GRACE_S if self._within_s is None else self._within_s

@@ -147,6 +147,28 @@ async def test_it_waits_no_longer_than_told(autojump_clock: MockClock, within_s:
     assert (code, text) == (Code.OVERDUE, f"sip-a has not ended within {after_s:g} s; it goes on draining")
 
 
+async def test_it_waits_no_longer_for_the_first_word_either(autojump_clock: MockClock) -> None:
+    async def play(_: Request) -> dict[str, Any]:
+        await trio.sleep(6)
+        return dict(UNDER_WAY)
+
+    began_s = trio.current_time()
+    code, text = await drained(play, 2.0)
+    assert (code, text) == (Code.OVERDUE, f"{URL}: no response within 2 s; it may drain all the same")
+    assert trio.current_time() - began_s == 2.0
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_drain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trio, "run", interrupted)
+    assert main(["drain", "--ops", URL]) == Code.OVERDUE
+    assert "not waited for any longer" in capsys.readouterr().err
+
+
 async def test_who_comes_later_joins_in_waiting(autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:
     code, _ = await drained(responses(UNDER_WAY | {"joined": True}, OVER, None))
     assert code is Code.ENDED

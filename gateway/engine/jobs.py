@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import trio
+
 from gateway import inbound, outbound
 from gateway.engine.shells import Link
 from gateway.wire.message import Message
@@ -68,11 +70,13 @@ class Carried(NamedTuple):
 class Sealing(MacJob):
     """A seal under way: a MAC over the journal's chain value at a position."""
 
-    __slots__ = ("position",)
+    __slots__ = ("over", "position")
 
     def __init__(self, key: str, chain: bytes, deadline_s: float, position: int) -> None:
         super().__init__(key, chain, deadline_s=deadline_s)
         self.position = position
+        self.over = trio.Event()
+        """It is recorded, or there is none."""
 
 
 class _Recorder:

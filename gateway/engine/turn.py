@@ -269,6 +269,7 @@ class Engine:
             if job.ok:
                 body = steps.pack(steps.Seal(job.position, job.data, job.key, job.made))
                 self._batch.record(Kind.SEALED, body, "", RECORDER)
+            job.over.set()
 
     def _take_incoming(self, incoming: Incoming, now: Now) -> None:
         self._verifying -= 1
@@ -426,11 +427,16 @@ class Engine:
 
     # --- for others
 
-    def seal(self, position: int, chain: bytes) -> None:
-        """Have the journal's chain value at `position` signed and recorded. Without an HSM there is none this time."""
+    async def seal(self, position: int, chain: bytes) -> bool:
+        """Have the journal's chain value at `position` signed and recorded; returns whether it is. Without an HSM there
+        is no seal this time.
+        """
         until_s = self._clock().mono_s + self._deadlines.reply_within_s
-        self._batch.jobs.append(Sealing(self._seal_key, chain, until_s, position))
+        sealing = Sealing(self._seal_key, chain, until_s, position)
+        self._batch.jobs.append(sealing)
         self._wake.set()
+        await sealing.over.wait()
+        return sealing.ok
 
     def join(self, links: Links) -> None:
         """Where payments of ours may leave."""

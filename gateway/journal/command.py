@@ -31,8 +31,8 @@ GOOD, BAD = 0, 1
 
 _EPILOG = """\
 exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
-no journal; 3 whole, and of some seals no token can say anything; 75 a newer gateway wrote it, and it is left as it is;
-78 the configuration holds mistakes.
+no journal; 3 whole, and of some seals no token can say anything, or none holds; 75 a newer gateway wrote it, and it is
+left as it is; 78 the configuration holds mistakes.
 `compare --help` has its own."""
 
 

@@ -84,6 +84,9 @@ def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.
         sys.stdout.write(f"seals of records that are deleted by now, not checked: {len(found.gone)}\n")
     _say_unsealed(found, farthest)
     faults = sorted(found.faults + wrong)
+    if not holding and found.last:
+        sys.stdout.write("no seal holds: only their own chain vouches for these records, and anybody can make one\n")
+        unknown["no seal"] += 1
     return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown else WHOLE)
 
 

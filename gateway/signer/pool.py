@@ -49,6 +49,8 @@ BATCHES_MAX = 2
 """Batches that a token has under way: one that it does and one that lies ready."""
 LATE_S = 0.3
 """After so long a batch is given to another token as well. More than `choice.FAR_S`: that may be a remote one."""
+PAUSE_S = 0.1
+"""When the timer runs so much late, the whole process stood still: what is late then may be ours."""
 SHARE_MIN = 16
 """Fewer jobs than this are not split between tokens: another wake-up costs more than it gains."""
 ATTEMPTS_MAX = 4
@@ -301,7 +303,8 @@ class Signer:
         """See `tokens.Flow`: the batch whose turn it was is answered; the next one's begins."""
         batch, now_s = member.under_way.popleft(), self._clock().mono_s
         if not member.learning:
-            member.pace.took(now_s - batch.began_s)
+            # past these times the timer would have moved them, had we run: so long the answer lay there
+            member.pace.took(min(now_s, batch.late_s, batch.due_s) - batch.began_s)
         if member.under_way:
             self._begin(member.under_way[0], now_s)
         return batch
@@ -370,6 +373,7 @@ class Signer:
             with self._alarm:
                 await trio.sleep_forever()
             now_s = self._clock().mono_s
+            self._excuse(now_s)
             for member in self._tokens.members:
                 if member.under_way and member.under_way[0].due_s <= now_s:
                     self._tokens.hung(member)
@@ -377,6 +381,18 @@ class Signer:
                     self._late(member, now_s)
             if self._expiry_s <= now_s:
                 self._expire(now_s)
+
+    def _excuse(self, now_s: float) -> None:
+        """Give all tokens the time that this process did not run: what they have answered meanwhile lies unread, and
+        they must not be taken for hung, all at once, for our own pause.
+        """
+        firsts = [member.under_way[0] for member in self._tokens.members if member.under_way]
+        pause_s = now_s - min([min(first.late_s, first.due_s) for first in firsts], default=inf)
+        if pause_s > PAUSE_S:
+            for first in firsts:
+                first.began_s += pause_s
+                first.late_s += pause_s
+                first.due_s += pause_s
 
     def _set_alarm(self, due_s: float) -> None:
         """The timer must look at this time, or before."""

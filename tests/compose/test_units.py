@@ -129,5 +129,5 @@ def test_systemd_waits_for_a_start_and_for_a_drain(root: Path) -> None:
     assert seconds(setting("TimeoutStartSec")) >= notify.EXTEND_S
     example = msgspec.toml.decode(config_command.example(), type=config.Configuration)
     drain_s = example.node.drain_s + example.pair.session.respond_within_s
-    drain_s += daemon.CLOSE_LINKS_WITHIN_S + daemon.CLOSE_WITHIN_S + daemon.END_WITHIN_S
+    drain_s += daemon.CLOSE_LINKS_WITHIN_S + daemon.SEAL_WITHIN_S + daemon.CLOSE_WITHIN_S + daemon.END_WITHIN_S
     assert seconds(setting("TimeoutStopSec")) > drain_s

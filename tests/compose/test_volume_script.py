@@ -185,6 +185,15 @@ def test_one_in_use_is_waited_for_then_named_and_never_torn_away(stage: Stage) -
     assert stage.calls() == [*[f"umount {stage.mount_point}"] * 5, f"fuser -vm {stage.mount_point}"]
 
 
+def test_another_file_system_in_its_place_is_not_unmounted(stage: Stage) -> None:
+    (stage.at / "device").write_text("147:11\n", encoding="ascii")
+    stage.mounted("8:1")
+    code, said = stage.run("stop")
+    assert code == 1
+    assert f"what is mounted at {stage.mount_point} is not {DEVICE}" in said
+    assert stage.calls() == []
+
+
 def test_one_that_is_mounted_already_is_left_as_it_is(stage: Stage) -> None:
     (stage.at / "device").write_text("147:11\n", encoding="ascii")
     stage.mounted()

@@ -198,6 +198,34 @@ async def test_slow_is_not_hung(autojump_clock: Any, rig: Any) -> None:
     assert made.tokens["t1"].starts == 1
 
 
+async def test_a_pause_of_our_own_makes_no_token_slow_or_hung(autojump_clock: Any, rig: Any) -> None:
+    """A machine that stood still for longer than a batch may take: the answers lie unread, whoever is woken first."""
+    made = await rig(2)
+    for token in made.tokens.tokens.values():
+        token.batch_s = 0.02
+    for _ in range(10):
+        jobs = made.submit(2 * pool.SHARE_MIN)
+        await trio.sleep(0.01)
+        autojump_clock.jump(5)
+        await trio.sleep(0.5)
+        assert all(job.ok for job in jobs)
+    assert [token.starts for token in made.tokens.tokens.values()] == [1, 1]
+    assert all(health.answer_s <= pool.LATE_S for health in made.signer.health().values())
+
+
+async def test_a_token_that_hangs_is_found_out_after_a_pause_of_our_own_too(autojump_clock: Any, rig: Any) -> None:
+    """It has its time once more, and no longer."""
+    made = await rig(1)
+    made.tokens["t1"].hang()
+    made.submit(1)
+    await trio.sleep(0.01)
+    autojump_clock.jump(5)
+    await trio.sleep(0.5)
+    assert made.states() == ["serving"]
+    await trio.sleep(0.6)
+    assert made.states() == ["hung"]
+
+
 async def test_a_job_that_kills_workers_is_given_up(autojump_clock: Any, rig: Any) -> None:
     """It is handed on a few times only: it must not take down every token for ever."""
     made = await rig(1)

@@ -241,7 +241,9 @@ async def test_the_log_the_metrics_and_the_statistics_hold_nothing_of_a_customer
 
 
 async def test_the_hsm_seals_the_chain_of_the_journal(worlds: Worlds) -> None:
-    """Each seal is the right MAC, by the sealing key, over the chain value of the record that it names."""
+    """Each seal is the right MAC, by the sealing key, over the chain value of the record that it names; one that ended
+    in peace is sealed to its end.
+    """
     async with worlds(gateway=False) as it:
         change(it, r"\[node\.journal\]", "[node.journal]\nseal_every_s = 0.2")
         await it.start_gateway()
@@ -260,6 +262,7 @@ async def test_the_hsm_seals_the_chain_of_the_journal(worlds: Worlds) -> None:
         assert [(seal.chain, seal.mac.hex().upper().encode()) for seal in seals] == [
             (chains[seal.position], mac(chains[seal.position])) for seal in seals
         ]
+        assert seals[-1].position == max(chains) - len((Kind.SEALED, Kind.STOPPED))
 
 
 def records_of(it: World) -> Iterator[Record]:
