@@ -14,6 +14,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 # A hung test says where it hangs, and ends the run.
 PYTEST := $(BIN)/python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
+# So many processes share the tests, a file each at a time.
+JOBS ?= 2
+TESTS := $(PYTEST) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 PIP_TOOLS := pip-tools==7.6.2
@@ -41,7 +44,7 @@ test: $(READY) filesystems machines ## lint, types and every test; goes on to th
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
 	echo "== tests"
-	$(PYTEST) $(ARGS) || failed+=(tests)
+	$(TESTS) $(ARGS) || failed+=(tests)
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
 
 .PHONY: lint
@@ -57,11 +60,11 @@ types: $(READY) ## mypy, strict
 
 .PHONY: unit
 unit: $(READY) filesystems machines ## the tests that need no other process
-	@$(PYTEST) -m "not system" $(ARGS)
+	@$(TESTS) -m "not system" $(ARGS)
 
 .PHONY: system
 system: $(READY) filesystems machines ## the tests with real processes, sockets and SoftHSM
-	@$(PYTEST) -m system $(ARGS)
+	@$(TESTS) -m system $(ARGS)
 
 .PHONY: simulate
 simulate: $(READY) ## run the whole system on a mock clock, from seeds that nobody tried, for a minute (ARGS='--seed 7' replays)

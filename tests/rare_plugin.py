@@ -1,4 +1,7 @@
-"""What the tests reach of what is rare, while they run; a run of all of them fails for what none of them reached."""
+"""What the tests reach of what is rare, while they run; a run of all of them fails for what none of them reached.
+
+Where pytest-xdist runs them in several processes, each tells the one that judges what it reached.
+"""
 
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -54,6 +57,10 @@ class Plugin:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Keep what was reached; judge it when all tests ran and none failed."""
         self._open.close()
+        told: dict[str, Any] | None = getattr(self._config, "workeroutput", None)
+        if told is not None:
+            told[KEY] = (self.reached.found, self._deselected)
+            return
         whole = exitstatus == pytest.ExitCode.OK and self._is_whole()
         cache: pytest.Cache | None = getattr(self._config, "cache", None)
         if cache is not None and session.testscollected and not self._config.option.collectonly:
@@ -63,6 +70,13 @@ class Plugin:
             self._complaints = rare.complaints(self.reached.found)
             if self._complaints:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What one of several processes reached. One that crashed says nothing, and its run has failed."""
+        found, deselected = getattr(node, "workeroutput", {}).get(KEY, ({}, False))
+        self.reached.merge(rare.Reached("", found))
+        self._deselected |= deselected
 
     def _is_whole(self) -> bool:
         options: Any = self._config.option

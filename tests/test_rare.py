@@ -293,3 +293,23 @@ def test_what_processes_of_a_test_reached_is_taken_from_its_directory(session: S
         "error hub: frame error": "seed 7",
         "warning hub: link down": "test_processes.py::test_world",
     }
+
+
+IN_A_WORKER = """
+from tests.rare_plugin import Plugin
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Plugin(config), "rare")
+"""
+
+
+def test_what_several_processes_reached_is_judged_together(session: Session, tmp_path: Path, capsys: Any) -> None:
+    """Each that runs tests tells the one that judges; one that ran only some makes no whole run."""
+    (tmp_path / "conftest.py").write_text(IN_A_WORKER)
+    (tmp_path / "test_three.py").write_text(PROCESSES)
+    assert session.run("-n", "2", "--dist", "loadfile") == pytest.ExitCode.TESTS_FAILED
+    assert set(session.plugins[-1].reached.found) == {"error hub: frame error", "warning hub: link down"}
+    capsys.readouterr()
+    assert session.run("-n", "2", "--deselect", "test_two.py::test_one") == pytest.ExitCode.OK
+    assert "reached" not in capsys.readouterr().out
