@@ -21,6 +21,8 @@ import its stages. tests/test_layout.py reads this table and holds every module 
 
     errors clock written
     log metrics config disk listening exitcodes
+    config_rules
+    config_file
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
     steps work

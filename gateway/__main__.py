@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from gateway import config_command, decode, drain_command, hsm_command
+    from gateway import config_command, config_file, decode, drain_command, hsm_command
     from gateway.journal import command as journal_command
 
     parser = argparse.ArgumentParser(
@@ -34,10 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="run one gateway process",
         description="Run one gateway process until SIGTERM (drains) or a second one (ends at once).",
     )
-    run.add_argument(
-        "--config", required=True, action="append", metavar="FILE",
-        help="the configuration, TOML; again for what lies in another file, each table in one of them",
-    )  # fmt: skip
+    config_file.add_argument(run)
     run.set_defaults(run=_run)
     drain_command.add_parser(commands)
     config_command.add_parser(commands)
@@ -62,13 +59,12 @@ def _exit_codes() -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from gateway import config, log
+    from gateway import config_file, log
 
     try:
-        configuration = config.load(*arguments.config)
+        configuration = config_file.load(*arguments.config)
     except ConfigurationError as error:
-        sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
-        return ExitCode.CONFIGURATION
+        return config_file.say(error)
     writer = log.configure(configuration.node.log.level, configuration.node.log.format)
     try:
         return _run_daemon(configuration)

@@ -1,24 +1,17 @@
-"""The configuration: one frozen value, read from TOML, checked as a whole, every mistake reported at once.
+"""The configuration: one frozen value. `config_file` reads it from TOML, `config_rules` checks it as a whole.
 
 `pair` is what both sites must share; `node` is this process's own. Every field says its unit and its meaning here,
 where it is declared; limits are in the types. What the public protocol note calls likely or unknown is here or in the
 field table, never in code. `fps-gateway config example` prints all of it as a file to start from, or each half.
 """
 
-import difflib
 import hashlib
-import re
-import tomllib
 import typing
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-
-from gateway.errors import ConfigurationError
-from gateway.written import first_line_of, is_of, line_of, lines_of
 
 Seconds = Annotated[float, Meta(ge=0.001, le=86400 * 30)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -484,133 +477,6 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
         return digest.hexdigest()
 
 
-BEYOND_PYTHON = "it nests too deeply, or holds a number of too many digits"
-"""Why Python cannot read TOML that may be right."""
-
-Mistake = tuple[str, str]
-"""A dotted key, and what is wrong there."""
-
-
-class _File(NamedTuple):
-    """One file of a configuration, read."""
-
-    path: Path
-    raw: dict[str, Any]
-    lines: dict[str, int]
-    """Key → where it is written."""
-
-    def mistake(self, line: int, key: str, what: str) -> str:
-        return f"{self.path}:{line}: {key}: {what}"
-
-
-def load(first: str | Path, *others: str | Path) -> Configuration:
-    """Read and check the files, as one: what both sites share may lie in a file of its own, which they can compare.
-
-    A top-level table (`pair`, `node`) stands in one of them only. Raises `ConfigurationError` with every mistake, each
-    with its own file, line and key.
-    """
-    files, unread = list[_File](), list[str]()
-    for path in (first, *others):
-        try:
-            files.append(_read(Path(path)))
-        except ConfigurationError as error:
-            unread += error.mistakes
-    if unread:
-        raise ConfigurationError(unread)
-    raw: dict[str, Any] = {}
-    holder: dict[str, Path] = {}
-    twice: list[str] = []
-    for file in files:
-        for name, value in file.raw.items():
-            if name in raw:
-                what = f"stands in {holder[name]} already"
-                twice.append(file.mistake(first_line_of(file.lines, name), name, what))
-            else:
-                raw[name], holder[name] = value, file.path
-    mistakes = list(_mistakes_in(raw))
-    if twice or mistakes:
-        raise ConfigurationError([*_placed(mistakes, files), *twice])
-    return msgspec.convert(raw, Configuration)
-
-
-def _read(path: Path) -> _File:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.__class__.__name__}"]) from error
-    try:
-        return _File(path, tomllib.loads(text), lines_of(text))
-    except tomllib.TOMLDecodeError as error:
-        what, _, place = str(error).partition(" (at ")
-        number = re.search(r"line (\d+)", place)
-        line = int(number[1]) if number else text.count("\n") + 1
-        raise ConfigurationError([f"{path}:{line}: not TOML: {what}"]) from error
-    except (ValueError, RecursionError) as error:  # of Python's own, which names no place
-        raise ConfigurationError([f"{path}:1: not TOML: {BEYOND_PYTHON}"]) from error
-
-
-def _mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
-    mistakes = list(_check_struct(Configuration, raw, ""))
-    yield from mistakes
-    if not mistakes:
-        configuration = msgspec.convert(raw, Configuration)
-        yield from _check_pair(configuration.pair)
-        yield from _check_node(configuration.node)
-        yield from _check_both(configuration)
-        return
-    # the half that is right in itself still has to fit together: one mistake does not hide the next
-    wrong = {key.partition(".")[0] for key, _ in mistakes}
-    if "pair" not in wrong:
-        yield from _check_pair(msgspec.convert(raw.get("pair", {}), Pair))
-    if "node" not in wrong:
-        yield from _check_node(msgspec.convert(raw["node"], Node))
-
-
-def _placed(mistakes: list[Mistake], files: list[_File]) -> Iterator[str]:
-    """Say each mistake with its place, in the order of files and lines; what stands nowhere is the first file's."""
-    places = []
-    for key, what in mistakes:
-        owners = (number for number, file in enumerate(files) if any(is_of(key, name) for name in file.raw))
-        number = next(owners, 0)
-        places.append((number, line_of(files[number].lines, key), key, what))
-    for number, line, key, what in sorted(places):
-        yield files[number].mistake(line, key, what)
-
-
-def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
-    """Check each field on its own, so that one mistake does not hide the next."""
-    if not isinstance(raw, dict):
-        yield place, "must be a table"
-        return
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            meant = difflib.get_close_matches(key, fields, n=1)
-            yield _join(place, key), "is not known here" + (f"; {meant[0]}?" if meant else "")
-    for name, field in fields.items():
-        if name in raw:
-            yield from _check_value(field.type, raw[name], _join(place, name))
-        elif field.required:
-            yield _join(place, name), "is missing"
-
-
-def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
-    inner = struct_in(kind)
-    if inner is None:
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            yield here, str(error)
-    elif is_many(kind):
-        if not isinstance(value, list) or not value:
-            yield here, f"must be one or more [[{here}]] tables"
-            return
-        for index, item in enumerate(value):
-            yield from _check_struct(inner, item, f"{here}[{index}]")
-    else:
-        yield from _check_struct(inner, value, here)
-
-
 def struct_in(kind: Any) -> type[Struct] | None:
     """The table that a field's type stands for: `Tls` in `Tls | None`; None where it is a plain value."""
     if isinstance(kind, type) and issubclass(kind, Struct):
@@ -625,166 +491,9 @@ def is_many(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def _check_pair(pair: Pair) -> Iterator[Mistake]:
-    """What no field of the pair can know alone."""
-    times = pair.deadlines
-    yield from _ordered("pair.deadlines", times, "stand_in_after_s", "reply_within_s", strictly=True)
-    if times.decline_after_s:
-        yield from _ordered("pair.deadlines", times, "decline_after_s", "reply_within_s", strictly=True)
-        if times.decline_after_s < times.stand_in_after_s:
-            what = f"{times.decline_after_s:g} s must not be less than stand_in_after_s"
-            yield "pair.deadlines.decline_after_s", f"{what}, which is {times.stand_in_after_s:g} s"
-    yield from _check_stand_in(pair.stand_in)
-    yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
-    yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
-    yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
-    yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
-    yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
-    yield from _check_keys(pair.keys)
-    if pair.keys.overlap_s < times.reply_within_s:
-        least = f"pair.deadlines.reply_within_s, which is {times.reply_within_s:g} s"
-        what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a reply that waits would lose its key"
-        yield "pair.keys.overlap_s", what
-    wire = pair.wire
-    longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
-    if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
-        header = f"a header of {wire.header_bytes} " + ("digits" if wire.header_format == "ascii" else "bytes")
-        yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
-    if wire.field_table and not _is_file(wire.field_table):
-        yield "pair.wire.field_table", "no such file"
-    if wire.usm_table and not _is_file(wire.usm_table):
-        yield "pair.wire.usm_table", "no such file"
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a name that is too long, a directory that we may not look into
-        return False
-
-
-def _check_stand_in(rules: StandIn) -> Iterator[Mistake]:
-    """Rules that contradict each other, or that say the same twice, were meant otherwise."""
-    if 0 < rules.daily_total_max < rules.amount_max:
-        what = f"{rules.amount_max} must not exceed daily_total_max, which is {rules.daily_total_max}"
-        yield "pair.stand_in.amount_max", f"{what}: such an amount is never accepted"
-    for index, code in enumerate(rules.payment_types):
-        if code in rules.payment_types[:index]:
-            yield f"pair.stand_in.payment_types[{index}]", "is there already"
-    for index, prefix in enumerate(rules.sort_codes):
-        for number, other in enumerate(rules.sort_codes):
-            if index != number and prefix.startswith(other) and (prefix != other or index > number):
-                yield f"pair.stand_in.sort_codes[{index}]", f"is covered by sort_codes[{number}] already"
-                break
-
-
-def _check_keys(keys: Keys) -> Iterator[Mistake]:
-    """Whether DE125 can be taken apart again."""
-    widths = dict(part.split(":") for part in keys.layout)
-    if len(widths) < len(keys.layout):
-        yield "pair.keys.layout", "names a part twice"
-    if list(widths.values()).count("*") > 1:
-        yield "pair.keys.layout", "at most one part can be what the others leave"
-    if widths.get("check", "6") not in {"4", "6", "8", "10", "12", "14", "16"}:
-        yield "pair.keys.layout", "check must be 4 to 16 digits, an even number of them"
-    for name in ("hub_use", "own_use"):
-        if widths.get("use", "*") not in {"*", str(len(getattr(keys, name)))}:
-            yield f"pair.keys.{name}", f"must have {widths['use']} characters, as pair.keys.layout says"
-    if keys.hub_use == keys.own_use:
-        yield "pair.keys.own_use", "must be another one than hub_use"
-    yield from _check_carried(keys, set(widths))
-
-
-def _check_carried(keys: Keys, placed: set[str]) -> Iterator[Mistake]:
-    needed: dict[str, tuple[str, ...]] = {
-        "change_carries": ("wrapped", "check"), "verify_carries": ("check",), "request_carries": (),
-    }  # fmt: skip
-    for name, parts in needed.items():
-        carried = getattr(keys, name)
-        missing = [f"{part} cannot be missing" for part in parts if part not in carried]
-        for what in [*missing, *(f"{part} has no place in layout" for part in carried if part not in placed)]:
-            yield f"pair.keys.{name}", what
-
-
-def _check_node(node: Node) -> Iterator[Mistake]:
-    """What no field of the node can know alone."""
-    for key, names in (("hub", [site.name for site in node.hub]), ("token", [token.name for token in node.token])):
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                yield f"node.{key}[{index}].name", "names another one already"
-    for index, site in enumerate(node.hub):
-        yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
-        yield from _check_tls(f"node.hub[{index}].tls", site.tls)
-    yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
-    yield from _check_urls(node)
-    if node.volume is not None and node.volume.copies_min > node.volume.copies:
-        what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
-        yield "node.volume.copies_min", f"{what}: it would never be ready"
-    door = node.submissions
-    if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
-        yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
-
-
-def _check_urls(node: Node) -> Iterator[Mistake]:
-    """Whom we reach by a URL, and whether there is to be TLS."""
-    yield from _check_tls("node.processor.tls", node.processor.tls)
-    if node.processor.url.startswith("http://") and node.processor.tls is not None:
-        yield "node.processor.tls", "is given, but the url says http"
-    yield from _check_tls("node.peer_tls", node.peer_tls)
-    if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
-        yield "node.peer_tls", "is given, but a url of node.peers says http"
-    if node.sibling is not None:
-        yield from _check_tls("node.sibling.tls", node.sibling.tls)
-        if node.sibling.url.startswith("http://") and node.sibling.tls is not None:
-            yield "node.sibling.tls", "is given, but the url says http"
-
-
-def _check_both(configuration: Configuration) -> Iterator[Mistake]:
-    """Where a node's own must fit what the pair shares."""
-    drain_s, stand_in_after_s = configuration.node.drain_s, configuration.pair.deadlines.stand_in_after_s
-    if drain_s < stand_in_after_s:
-        large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
-        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
-    elif drain_s < (last_s := configuration.pair.deadlines.last_moment_s):
-        large = f"pair.deadlines.decline_after_s, which comes to {last_s:g} s"
-        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
-    segment_bytes, frame_bytes_max = configuration.node.journal.segment_bytes, configuration.pair.wire.frame_bytes_max
-    if segment_bytes < 4 * frame_bytes_max:
-        what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
-        yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
-    waiting_bytes_max, payments_max = configuration.node.journal.waiting_bytes_max, configuration.node.payments_max
-    if waiting_bytes_max < payments_max * PAYMENT_WAITING_BYTES:
-        what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max"
-        yield "node.journal.waiting_bytes_max", f"{what}, which is {payments_max}: a disk that hangs must not end us"
-    retention_days, business_days = configuration.node.journal.retention_days, configuration.pair.business_days
-    if retention_days < (least := days_spanned(business_days)):
-        what = f"{retention_days:g} must be at least {least} for pair.business_days, which is {business_days}"
-        yield "node.journal.retention_days", f"{what}: a restart would forget FPIDs"
-
-
-PAYMENT_WAITING_BYTES = 2048
-"""What a payment in flight may still have to write: a stand-in with request and reply, and an undelivered reply."""
-
-
 def days_spanned(business_days: int) -> int:
     """The most calendar days that so many business days and today can span: weekends do not count as business days.
 
     Bank holidays do, so around one an FPID may be remembered a day less: the configuration has the number.
     """
     return business_days + 2 * (business_days // 5 + 1) + 1
-
-
-def _check_tls(place: str, tls: Tls | None) -> Iterator[Mistake]:
-    if tls is not None and bool(tls.certificate_file) != bool(tls.key_file):
-        yield place, "certificate_file and key_file belong together: give both or neither"
-
-
-def _ordered(place: str, of: Struct, small: str, large: str, *, strictly: bool = False) -> Iterator[Mistake]:
-    a, b = getattr(of, small), getattr(of, large)
-    if a > b or (strictly and a == b):
-        rule = "must be less than" if strictly else "must not exceed"
-        yield f"{place}.{small}", f"{a:g} s {rule} {large}, which is {b:g} s"
-
-
-def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
-from gateway import config, standin
+from gateway import config, config_file, standin
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.wire import fields as field_table
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 def check(first: str | Path, *others: str | Path) -> int:
     """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
     try:
-        configuration = config.load(first, *others)
+        configuration = config_file.load(first, *others)
         standin.check(configuration.pair, field_table.load(configuration.pair.wire.field_table).types)
         meanings.load(configuration.pair.wire.usm_table)
     except ConfigurationError as error:

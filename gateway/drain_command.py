@@ -13,7 +13,7 @@ from math import inf
 import msgspec
 import trio
 
-from gateway import config
+from gateway import config, config_file
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.ops.drain import WAIT_S_MAX, Progress
 from gateway.processor.client import Client, Keys
@@ -83,11 +83,10 @@ def seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     try:
-        url = arguments.ops or ops_url(config.load(*arguments.config).node.ops)
+        url = arguments.ops or ops_url(config_file.load(*arguments.config).node.ops)
         client = client_of(url)
     except ConfigurationError as error:
-        sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
-        return Code.CONFIGURATION
+        return config_file.say(error)
     show = _on_terminal if sys.stderr.isatty() else None
     try:
         code, text = trio.run(drain, client, url, arguments.within, show)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway import config
+from gateway import config_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.signer.survey import MACS, Report, Seen, survey
@@ -48,10 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    checking.add_argument(
-        "--config", required=True, action="append", metavar="FILE",
-        help="the configuration, TOML; again for what lies in another file",
-    )  # fmt: skip
+    config_file.add_argument(checking)
     checking.add_argument(
         "--key", action="append", default=[], metavar="LABEL", help="a further key that every token should have"
     )
@@ -62,10 +59,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Do what `add_parser` offers; returns the exit code."""
     try:
-        configuration = config.load(*arguments.config)
+        configuration = config_file.load(*arguments.config)
     except ConfigurationError as error:
-        sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
-        return ExitCode.CONFIGURATION
+        return config_file.say(error)
     try:
         report = trio.run(survey, configuration.node.token, configuration.pair, arguments.key)
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from gateway import config, log
+from gateway import config, config_file, log
 from gateway.clock import system_clock
 from gateway.journal.seals import Ask, Found, Opinion, Verdict
 from gateway.signer import process
@@ -29,7 +29,7 @@ OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
 
 def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
     """See `journal.verifying.TokensOf`."""
-    configuration = config.load(*files)
+    configuration = config_file.load(*files)
 
     def run(found: Sequence[Found]) -> list[Opinion]:
         # what the signer says of tokens in trouble is for the person, and not part of the result

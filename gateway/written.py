@@ -6,6 +6,9 @@ keys mean; in text that is formatted oddly it finds the nearest table above.
 
 import re
 
+BEYOND_PYTHON = "it nests too deeply, or holds a number of too many digits"
+"""Why Python cannot read TOML that may be right."""
+
 
 def lines_of(text: str) -> dict[str, int]:
     """Return the line of each dotted key and each table; of `[[node.hub]]` tables also as `node.hub[0]` and so on."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import config
+from gateway import config, config_file
 from gateway.errors import ConfigurationError
 
 GOOD = """\
@@ -58,7 +58,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def load_text(text: str) -> config.Configuration:
         Path("fps.toml").write_text(text, encoding="utf-8")
-        return config.load("fps.toml")
+        return config_file.load("fps.toml")
 
     return load_text
 
@@ -277,7 +277,7 @@ def test_a_mistake_in_one_of_two_files(
     Path("node.toml").write_text(node, encoding="utf-8")
     Path("pair.toml").write_text(pair, encoding="utf-8")
     with pytest.raises(ConfigurationError) as raised:
-        config.load("node.toml", "pair.toml")
+        config_file.load("node.toml", "pair.toml")
     line, _, said = mistake.partition(":")
     before = node.count("\n")
     expected = f"node.toml:{line}" if int(line) <= before else f"pair.toml:{int(line) - before}"
@@ -290,8 +290,8 @@ def test_two_files_are_one_configuration(load: Load, tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text(node, encoding="utf-8")
     (tmp_path / "pair.toml").write_text(pair, encoding="utf-8")
     whole = load(GOOD)
-    assert config.load("node.toml", "pair.toml") == config.load("pair.toml", "node.toml") == whole
-    assert config.load("pair.toml", "node.toml").fingerprint() == whole.fingerprint()
+    assert config_file.load("node.toml", "pair.toml") == config_file.load("pair.toml", "node.toml") == whole
+    assert config_file.load("pair.toml", "node.toml").fingerprint() == whole.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_files_that_do_not_join(
     Path("a.toml").write_text(first, encoding="utf-8")
     Path("b.toml").write_text(second, encoding="utf-8")
     with pytest.raises(ConfigurationError) as raised:
-        config.load("a.toml", "b.toml")
+        config_file.load("a.toml", "b.toml")
     assert raised.value.mistakes == mistakes
 
 
@@ -387,10 +387,10 @@ def test_a_table_that_is_no_file(load: Load, name: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     """A file that cannot be read is refused by name."""
     with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: FileNotFoundError$"):
-        config.load(tmp_path / "none.toml")
+        config_file.load(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
     with pytest.raises(ConfigurationError, match=r"latin\.toml: cannot be read: UnicodeDecodeError$"):
-        config.load(tmp_path / "latin.toml")
+        config_file.load(tmp_path / "latin.toml")
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject)
     path.write_text("\n".join(lines), encoding="utf-8", errors="replace")
     mistakes = ["fps.toml:1: none"]
     try:
-        config.load(path)
+        config_file.load(path)
     except ConfigurationError as error:
         mistakes = error.mistakes
     assert mistakes

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import config, config_command
+from gateway import config, config_command, config_file
 from gateway.exitcodes import ExitCode
 
 
@@ -44,7 +44,7 @@ def run(*arguments: str) -> int:
 
 def test_the_example_loads(example: Path) -> None:
     """The example has no mistakes, and everything that has a default has it."""
-    loaded = config.load(example)
+    loaded = config_file.load(example)
     assert loaded.pair == config.Pair()
     assert loaded.node.ops == config.Ops()
     assert len(loaded.node.hub) == 2
@@ -52,9 +52,9 @@ def test_the_example_loads(example: Path) -> None:
 
 def test_the_example_loads_with_every_setting_taken_in(example: Path) -> None:
     """With each # taken away it is the same configuration, and TLS to each peer."""
-    commented = config.load(example)
+    commented = config_file.load(example)
     example.write_text(re.sub(r"(?m)^#(?! )(?=.)", "", example.read_text()), encoding="utf-8")
-    loaded = config.load(example)
+    loaded = config_file.load(example)
     assert loaded.pair == commented.pair
     assert loaded.node.hub[0].tls == config.Tls(ca_file="/etc/fps-gateway/hub-ca.pem")
     assert msgspec.structs.replace(loaded.node.hub[0], tls=None) == commented.node.hub[0]
@@ -100,7 +100,7 @@ def test_each_half_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         halves[-1].write_text(text, encoding="utf-8")
     whole = tmp_path / "whole.toml"
     whole.write_text(EXAMPLE, encoding="utf-8")
-    assert config.load(*halves) == config.load(whole)
+    assert config_file.load(*halves) == config_file.load(whole)
     settings = [re.findall(r"(?m)^#?[a-z_]+ = .*$", path.read_text()) for path in (*halves, whole)]
     assert sorted(settings[0] + settings[1]) == sorted(settings[2])
 
@@ -111,7 +111,7 @@ def test_check_takes_what_run_is_given(tmp_path: Path, capsys: pytest.CaptureFix
     pair.write_text(config_command.example("pair"), encoding="utf-8")
     node.write_text(config_command.example("node"), encoding="utf-8")
     assert run("check", str(pair), str(node)) == ExitCode.ENDED
-    assert config.load(pair, node).fingerprint() in capsys.readouterr().out
+    assert config_file.load(pair, node).fingerprint() in capsys.readouterr().out
     pair.write_text(pair.read_text().replace('#group = "sip"', 'group = "xyz"'), encoding="utf-8")
     assert run("check", str(pair), str(node)) == ExitCode.CONFIGURATION
     assert re.match(rf"{re.escape(str(pair))}:\d+: pair\.group: ", capsys.readouterr().err)
@@ -129,7 +129,7 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     assert "stand-in after 5 s (with 0083), no reply after 9 s, the hub gives up after 10 s" in lines[1]
     assert lines[2] == "stand-in mode timer; what it may not accept is refused after 8 s"
     assert lines[3] == "nobody submits payments here"
-    assert lines[4] == f"pair fingerprint {config.load(example).fingerprint()}: the other site must show the same"
+    assert lines[4] == f"pair fingerprint {config_file.load(example).fingerprint()}: the other site must show the same"
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +138,15 @@ def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monke
     pin = tmp_path / "hsm-1.pin"
     pin.touch(mode=0o600)
     pin.chmod(0o604)
-    notes = list(config_command.notes(config.load(example)))
+    notes = list(config_command.notes(config_file.load(example)))
     assert "node.token[0].pin_file: everyone on this machine may read it" in notes
     assert "node.token[1].pin_file: no such file here" in notes
     assert "node.journal.dir: no such directory here" in notes
     assert not [note for note in notes if note.startswith("node.volume")]
     pin.chmod(0o600)
-    assert not [note for note in config_command.notes(config.load(example)) if note.startswith("node.token[0].pin")]
+    assert not [
+        note for note in config_command.notes(config_file.load(example)) if note.startswith("node.token[0].pin")
+    ]
 
 
 @pytest.mark.parametrize("device", ["/dev/drbd/by-res/none/0", "/dev/null"])
@@ -153,7 +155,7 @@ def test_check_says_when_the_volume_is_not_up(example: Path, device: str) -> Non
     text = example.read_text(encoding="utf-8")
     example.write_text(f'{text}[node.volume]\nresource = "none"\ndevice = "{device}"\n', encoding="utf-8")
     note = f"node.volume.resource: {device} is no device here: the volume is not up"
-    assert note in config_command.notes(config.load(example))
+    assert note in config_command.notes(config_file.load(example))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.config import BEYOND_PYTHON
 from gateway.errors import ConfigurationError
 from gateway.wire.message import TYPES
+from gateway.written import BEYOND_PYTHON
 
 Charset = Literal["digits", "text", "wide", "hex"]
 Standing = Literal["certain", "likely", "unknown"]

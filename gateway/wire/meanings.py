@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.config import BEYOND_PYTHON
 from gateway.errors import ConfigurationError
+from gateway.written import BEYOND_PYTHON
 
 Two = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
 Three = Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")]

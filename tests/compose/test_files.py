@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compose import prepare
-from gateway import config
+from gateway import config, config_file
 from tests.machines import roots
 from tests.machines.engine import compose_plugin
 
@@ -107,7 +107,7 @@ def test_what_a_world_is_given_is_a_configuration_and_its_sites_are_a_pair(group
     for site in prepare.SITES:
         node = tmp_path / f"{site}.toml"
         node.write_text(prepare.node_file(group, site))
-        loaded = config.load(pair, node)
+        loaded = config_file.load(pair, node)
         prints.add(loaded.fingerprint())
         names.add(loaded.node.name)
         assert [token.local for token in loaded.node.token].count(True) == 2

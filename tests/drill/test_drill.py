@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
+from gateway import config_file
 from loadtest.banks import BANKS, Bank
 from tests.drill import cpio, images, plan, settings
 from tests.drill.world import WORLD
@@ -84,7 +84,7 @@ def test_the_configuration_in_a_guest_is_a_good_one(tmp_path: Path) -> None:
     outside = tomllib.loads(gateway.configuration.read_text())
     inside = tmp_path / "inside.toml"
     inside.write_text(settings.inside(outside, str(tokens)))
-    read = config.load(inside)
+    read = config_file.load(inside)
     assert [(hub.host, hub.port) for hub in read.node.hub] == [(plan.OUTSIDE, 9301), (plan.OUTSIDE, 9302)]
     assert read.node.processor.url == f"http://{plan.OUTSIDE}:{bank.processor_port}"
     assert read.node.journal.dir == plan.JOURNAL

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway import config
+from gateway import config, config_file
 from gateway.errors import ConfigurationError
 from tests.fuzz import toml
 from tests.fuzz.target import Target
@@ -118,7 +118,7 @@ def run(data: bytes) -> None:
     """A configuration, the same however often it is read; or mistakes, each with its line, and no value of a secret."""
     FILE.write_bytes(data)
     try:
-        loaded = config.load(FILE)
+        loaded = config_file.load(FILE)
     except ConfigurationError as error:
         assert error.mistakes
         for mistake in error.mistakes:
@@ -131,7 +131,7 @@ def run(data: bytes) -> None:
             assert said is None or 1 <= int(said[1]) <= data.count(b"\n") + data.count(b"\r") + 1, mistake
         return
     else:
-        assert config.load(FILE) == loaded
+        assert config_file.load(FILE) == loaded
         text = FILE.read_text(encoding="utf-8")
     finally:
         FILE.unlink()

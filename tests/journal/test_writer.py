@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from gateway import metrics, steps
-from gateway.config import JournalSettings, load
+from gateway.config import JournalSettings
+from gateway.config_file import load
 from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, JournalFault, JournalFull, Unavailable
 from gateway.exitcodes import ExitCode, exit_code

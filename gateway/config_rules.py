@@ -1,0 +1,222 @@
+"""What is wrong with a configuration that was read: field by field, and where fields contradict each other."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway import config
+
+Mistake = tuple[str, str]
+"""A dotted key, and what is wrong there."""
+PAYMENT_WAITING_BYTES = 2048
+"""What a payment in flight may still have to write: a stand-in with request and reply, and an undelivered reply."""
+
+
+def mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
+    """Say every mistake in what TOML made of all files; where there is none, it is a `config.Configuration`."""
+    mistakes = list(_check_struct(config.Configuration, raw, ""))
+    yield from mistakes
+    if not mistakes:
+        configuration = msgspec.convert(raw, config.Configuration)
+        yield from _check_pair(configuration.pair)
+        yield from _check_node(configuration.node)
+        yield from _check_both(configuration)
+        return
+    # the half that is right in itself still has to fit together: one mistake does not hide the next
+    wrong = {key.partition(".")[0] for key, _ in mistakes}
+    if "pair" not in wrong:
+        yield from _check_pair(msgspec.convert(raw.get("pair", {}), config.Pair))
+    if "node" not in wrong:
+        yield from _check_node(msgspec.convert(raw["node"], config.Node))
+
+
+def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
+    """Check each field on its own, so that one mistake does not hide the next."""
+    if not isinstance(raw, dict):
+        yield place, "must be a table"
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for key in raw:
+        if key not in fields:
+            meant = difflib.get_close_matches(key, fields, n=1)
+            yield _join(place, key), "is not known here" + (f"; {meant[0]}?" if meant else "")
+    for name, field in fields.items():
+        if name in raw:
+            yield from _check_value(field.type, raw[name], _join(place, name))
+        elif field.required:
+            yield _join(place, name), "is missing"
+
+
+def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
+    inner = config.struct_in(kind)
+    if inner is None:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            yield here, str(error)
+    elif config.is_many(kind):
+        if not isinstance(value, list) or not value:
+            yield here, f"must be one or more [[{here}]] tables"
+            return
+        for index, item in enumerate(value):
+            yield from _check_struct(inner, item, f"{here}[{index}]")
+    else:
+        yield from _check_struct(inner, value, here)
+
+
+def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
+    """What no field of the pair can know alone."""
+    times = pair.deadlines
+    yield from _ordered("pair.deadlines", times, "stand_in_after_s", "reply_within_s", strictly=True)
+    if times.decline_after_s:
+        yield from _ordered("pair.deadlines", times, "decline_after_s", "reply_within_s", strictly=True)
+        if times.decline_after_s < times.stand_in_after_s:
+            what = f"{times.decline_after_s:g} s must not be less than stand_in_after_s"
+            yield "pair.deadlines.decline_after_s", f"{what}, which is {times.stand_in_after_s:g} s"
+    yield from _check_stand_in(pair.stand_in)
+    yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
+    yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
+    yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
+    yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
+    yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
+    yield from _check_keys(pair.keys)
+    if pair.keys.overlap_s < times.reply_within_s:
+        least = f"pair.deadlines.reply_within_s, which is {times.reply_within_s:g} s"
+        what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a reply that waits would lose its key"
+        yield "pair.keys.overlap_s", what
+    wire = pair.wire
+    longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
+    if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
+        header = f"a header of {wire.header_bytes} " + ("digits" if wire.header_format == "ascii" else "bytes")
+        yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
+    if wire.field_table and not _is_file(wire.field_table):
+        yield "pair.wire.field_table", "no such file"
+    if wire.usm_table and not _is_file(wire.usm_table):
+        yield "pair.wire.usm_table", "no such file"
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name that is too long, a directory that we may not look into
+        return False
+
+
+def _check_stand_in(rules: config.StandIn) -> Iterator[Mistake]:
+    """Rules that contradict each other, or that say the same twice, were meant otherwise."""
+    if 0 < rules.daily_total_max < rules.amount_max:
+        what = f"{rules.amount_max} must not exceed daily_total_max, which is {rules.daily_total_max}"
+        yield "pair.stand_in.amount_max", f"{what}: such an amount is never accepted"
+    for index, code in enumerate(rules.payment_types):
+        if code in rules.payment_types[:index]:
+            yield f"pair.stand_in.payment_types[{index}]", "is there already"
+    for index, prefix in enumerate(rules.sort_codes):
+        for number, other in enumerate(rules.sort_codes):
+            if index != number and prefix.startswith(other) and (prefix != other or index > number):
+                yield f"pair.stand_in.sort_codes[{index}]", f"is covered by sort_codes[{number}] already"
+                break
+
+
+def _check_keys(keys: config.Keys) -> Iterator[Mistake]:
+    """Whether DE125 can be taken apart again."""
+    widths = dict(part.split(":") for part in keys.layout)
+    if len(widths) < len(keys.layout):
+        yield "pair.keys.layout", "names a part twice"
+    if list(widths.values()).count("*") > 1:
+        yield "pair.keys.layout", "at most one part can be what the others leave"
+    if widths.get("check", "6") not in {"4", "6", "8", "10", "12", "14", "16"}:
+        yield "pair.keys.layout", "check must be 4 to 16 digits, an even number of them"
+    for name in ("hub_use", "own_use"):
+        if widths.get("use", "*") not in {"*", str(len(getattr(keys, name)))}:
+            yield f"pair.keys.{name}", f"must have {widths['use']} characters, as pair.keys.layout says"
+    if keys.hub_use == keys.own_use:
+        yield "pair.keys.own_use", "must be another one than hub_use"
+    yield from _check_carried(keys, set(widths))
+
+
+def _check_carried(keys: config.Keys, placed: set[str]) -> Iterator[Mistake]:
+    needed: dict[str, tuple[str, ...]] = {
+        "change_carries": ("wrapped", "check"), "verify_carries": ("check",), "request_carries": (),
+    }  # fmt: skip
+    for name, parts in needed.items():
+        carried = getattr(keys, name)
+        missing = [f"{part} cannot be missing" for part in parts if part not in carried]
+        for what in [*missing, *(f"{part} has no place in layout" for part in carried if part not in placed)]:
+            yield f"pair.keys.{name}", what
+
+
+def _check_node(node: config.Node) -> Iterator[Mistake]:
+    """What no field of the node can know alone."""
+    for key, names in (("hub", [site.name for site in node.hub]), ("token", [token.name for token in node.token])):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield f"node.{key}[{index}].name", "names another one already"
+    for index, site in enumerate(node.hub):
+        yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
+        yield from _check_tls(f"node.hub[{index}].tls", site.tls)
+    yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
+    yield from _check_urls(node)
+    if node.volume is not None and node.volume.copies_min > node.volume.copies:
+        what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
+        yield "node.volume.copies_min", f"{what}: it would never be ready"
+    door = node.submissions
+    if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
+        yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
+
+
+def _check_urls(node: config.Node) -> Iterator[Mistake]:
+    """Whom we reach by a URL, and whether there is to be TLS."""
+    yield from _check_tls("node.processor.tls", node.processor.tls)
+    if node.processor.url.startswith("http://") and node.processor.tls is not None:
+        yield "node.processor.tls", "is given, but the url says http"
+    yield from _check_tls("node.peer_tls", node.peer_tls)
+    if node.peer_tls is not None and any(url.startswith("http://") for url in node.peers.values()):
+        yield "node.peer_tls", "is given, but a url of node.peers says http"
+    if node.sibling is not None:
+        yield from _check_tls("node.sibling.tls", node.sibling.tls)
+        if node.sibling.url.startswith("http://") and node.sibling.tls is not None:
+            yield "node.sibling.tls", "is given, but the url says http"
+
+
+def _check_both(configuration: config.Configuration) -> Iterator[Mistake]:
+    """Where a node's own must fit what the pair shares."""
+    drain_s, stand_in_after_s = configuration.node.drain_s, configuration.pair.deadlines.stand_in_after_s
+    if drain_s < stand_in_after_s:
+        large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
+        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
+    elif drain_s < (last_s := configuration.pair.deadlines.last_moment_s):
+        large = f"pair.deadlines.decline_after_s, which comes to {last_s:g} s"
+        yield "node.drain_s", f"{drain_s:g} s must not be less than {large}"
+    segment_bytes, frame_bytes_max = configuration.node.journal.segment_bytes, configuration.pair.wire.frame_bytes_max
+    if segment_bytes < 4 * frame_bytes_max:
+        what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
+        yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
+    waiting_bytes_max, payments_max = configuration.node.journal.waiting_bytes_max, configuration.node.payments_max
+    if waiting_bytes_max < payments_max * PAYMENT_WAITING_BYTES:
+        what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max"
+        yield "node.journal.waiting_bytes_max", f"{what}, which is {payments_max}: a disk that hangs must not end us"
+    retention_days, business_days = configuration.node.journal.retention_days, configuration.pair.business_days
+    if retention_days < (least := config.days_spanned(business_days)):
+        what = f"{retention_days:g} must be at least {least} for pair.business_days, which is {business_days}"
+        yield "node.journal.retention_days", f"{what}: a restart would forget FPIDs"
+
+
+def _check_tls(place: str, tls: config.Tls | None) -> Iterator[Mistake]:
+    if tls is not None and bool(tls.certificate_file) != bool(tls.key_file):
+        yield place, "certificate_file and key_file belong together: give both or neither"
+
+
+def _ordered(place: str, of: Struct, small: str, large: str, *, strictly: bool = False) -> Iterator[Mistake]:
+    a, b = getattr(of, small), getattr(of, large)
+    if a > b or (strictly and a == b):
+        rule = "must be less than" if strictly else "must not exceed"
+        yield f"{place}.{small}", f"{a:g} s {rule} {large}, which is {b:g} s"
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
