@@ -124,6 +124,8 @@ class Visitor:
         self._in_head = False
         self._in_body = False
         self._headers_bytes = 0
+        self._promised_bytes = 0
+        """What its Content-Length says."""
         self._length = b""
         self._chunked = b""
         self._upgrading = False
@@ -306,7 +308,7 @@ class Visitor:
             self._refuse(503, f"no more than {REQUESTS_MAX} requests at once on one connection")
         self._request = Request()
         self._length = self._chunked = b""
-        self._headers_bytes = 0
+        self._headers_bytes = self._promised_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Its target, or a part of it."""
@@ -334,9 +336,8 @@ class Visitor:
         elif length == 14:
             if name.lower() == b"content-length":
                 self._length = b"Content-Length: %b\r\n" % value
-                # a value that is no number never gets here
-                if int(value) > self._body_bytes_max:
-                    self._refuse(413, f"a body may have {self._body_bytes_max} bytes")
+                # a value that is no number never gets here; whether there is a request at all, the whole head tells
+                self._promised_bytes = int(value)
         elif length == 15:
             if name.lower() == b"idempotency-key":
                 request.keys += (value,)
@@ -355,6 +356,8 @@ class Visitor:
         request, parser = self._request, self._parser
         if self._headers_bytes + len(request.target) > HEAD_BYTES_MAX:
             self._refuse(431, _HEAD_TOO_LONG)
+        if self._promised_bytes > self._body_bytes_max:
+            self._refuse(413, f"a body may have {self._body_bytes_max} bytes")
         request.method = parser.get_method()
         self._upgrading = parser.should_upgrade()
         version = parser.get_http_version()
