@@ -115,6 +115,7 @@ def _data_centre(place: Path, data_centre: str, authority: Authority) -> None:
     config, secrets = place / "config", place / "secrets"
     config.mkdir(parents=True)
     secrets.mkdir(mode=0o700)
+    (place / "reports").mkdir()
     for group in GROUPS:
         (config / f"pair-{group}.toml").write_text(pair_file(group), encoding="utf-8")
         (config / f"{group}.toml").write_text(node_file(group, data_centre), encoding="utf-8")

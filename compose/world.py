@@ -120,6 +120,7 @@ class World:
             "FPS_SECRETS": str(place / "secrets"),
             "FPS_JOURNALS": str(place / "journals"),
             "FPS_HSM": str(self.directory / "hsm"),
+            "FPS_REPORTS": str(place / "reports"),
             "FPS_ADDRESS": {"a": "127.0.0.1", "b": "127.0.0.2"}.get(site, "127.0.0.1"),
             "FPS_CPUS": str(min(os.cpu_count() or 1, 2)),
             "FPS_IMAGE": IMAGES["development"],

@@ -322,6 +322,9 @@ class Volume(Struct, frozen=True, forbid_unknown_fields=True):
     """DRBD's name of it. The gateway refuses to start where the journal does not lie on it."""
     device: str = ""
     """Its device; empty: `/dev/drbd/by-res/RESOURCE/0`, the name that udev gives it."""
+    report: str = ""
+    """The file in which the host says what DRBD says (`fps-volume report`), for a gateway in a container, which cannot
+    ask itself: `/run/fps-volume/GROUP/status`. Empty: it asks."""
     copies: Annotated[int, Meta(ge=1, le=16)] = 3
     """Servers that should have an up-to-date copy, this one included. With fewer the volume is degraded: a warning."""
     copies_min: Annotated[int, Meta(ge=1, le=16)] = 2
@@ -330,8 +333,8 @@ class Volume(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> str:
-        """`device`, or what it stands for."""
-        return self.device or f"/dev/drbd/by-res/{self.resource}/0"
+        """What says which device it is: `device`, the report, or the name that udev gives it."""
+        return self.device or self.report or f"/dev/drbd/by-res/{self.resource}/0"
 
 
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):

@@ -164,6 +164,8 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
     if node.volume is not None and node.volume.copies_min > node.volume.copies:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
         yield "node.volume.copies_min", f"{what}: it would never be ready"
+    if node.volume is not None and node.volume.device and node.volume.report:
+        yield "node.volume.device", "is what the report says: give one of them"
     door = node.submissions
     if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
         yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"

@@ -55,6 +55,7 @@ from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
 from gateway.standin import order_of
 from gateway.steps import Kind
+from gateway.volume.report import Reported
 from gateway.volume.watch import VolumeWatch
 from gateway.volume.watch import begin as begin_volume
 from gateway.wire import fields, meanings
@@ -419,7 +420,8 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
     with outside.signals() as signals:
         volume = None
         if node.volume is not None:
-            volume = await begin_volume(node.volume, node.journal.dir, outside.drbd)
+            drbd = Reported(node.volume.report) if node.volume.report else outside.drbd
+            volume = await begin_volume(node.volume, node.journal.dir, drbd)
         # blocks: nothing else is there yet that could wait for it
         outside.supervisor.starting("opening the journal")
         journal = open_journal(

@@ -215,6 +215,11 @@ MISTAKES = [
     ),
     (
         "",
+        "[node.volume]\nresource = 'fps-sip'\nreport = '/run/fps-volume/sip/status'\ndevice = '/dev/drbd11'",
+        "35: node.volume.device: is what the report says: give one of them",
+    ),
+    (
+        "",
         "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
         "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
     ),

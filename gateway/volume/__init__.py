@@ -3,6 +3,7 @@
     status    what DRBD says of itself, read into one shape: `drbdsetup status --json` (DRBD 9), `/proc/drbd` (8.4)
     verdict   what that means for this gateway: ok, degraded, unready; pure
     drbd      asks this machine; the only file that knows paths and programs
+    report    what the host says, for a gateway in a container
     watch     at the start: refuse where the journal does not lie on the volume; then ask every few seconds
 
 A sync that DRBD acknowledged is on the disks of all servers that were connected then. How many those were is what the

@@ -41,7 +41,18 @@ class Drbd(Protocol):
         """What DRBD says now. Raises `Unavailable`, with why not. May be cancelled at any time."""
 
 
-class RealDrbd:
+class Mounts:
+    """What lies on which device, as everybody may see."""
+
+    def device_below(self, directory: str) -> int:
+        """The device number below a directory, or below the nearest one above it that is there."""
+        at = Path(directory).absolute()
+        while not at.exists() and at != at.parent:
+            at = at.parent
+        return at.stat().st_dev
+
+
+class RealDrbd(Mounts):
     """This machine's."""
 
     def __init__(self, proc: Path = PROC, program: str = DRBDSETUP) -> None:
@@ -51,13 +62,6 @@ class RealDrbd:
         self._begun: subprocess.Popen[bytes] | None = None
         """Started, and not ended yet."""
         self._reading = trio.CapacityLimiter(1)
-
-    def device_below(self, directory: str) -> int:
-        """The device number below a directory, or below the nearest one above it that is there."""
-        at = Path(directory).absolute()
-        while not at.exists() and at != at.parent:
-            at = at.parent
-        return at.stat().st_dev
 
     def number_of(self, device: str) -> int:
         """The number of a device by its path."""

@@ -116,7 +116,8 @@ async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> Volume
         number = drbd.number_of(device)
     except OSError as error:
         what = f"node.volume: {device}: {log.describe(error)}"
-        raise Refusal(f"{what}: the resource {settings.resource} is not up on this server") from error
+        unless = ", or fps-volume-report@ is not" if settings.report else ""
+        raise Refusal(f"{what}: the resource {settings.resource} is not up on this server{unless}") from error
     if os.major(number) != DRBD_MAJOR:
         raise Refusal(f"node.volume: {device} is the device {_pair(number)}: none of DRBD's, which are {DRBD_MAJOR}:*")
     try:

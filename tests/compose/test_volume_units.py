@@ -13,7 +13,13 @@ COMPOSE = Path(gateway.__file__).parent.parent / "compose"
 FILES = COMPOSE / "drbd"
 OWN_UNITS = Path("/lib/systemd/system")
 """Those of systemd, and DRBD's."""
-UNITS = ("fps-volume@sip.service", "fps-verify@sip.service", "fps-verify@sip.timer", "fps-gateway@sip.service")
+UNITS = (
+    "fps-volume@sip.service",
+    "fps-volume-report@sip.service",
+    "fps-verify@sip.service",
+    "fps-verify@sip.timer",
+    "fps-gateway@sip.service",
+)
 EXPOSURE_MAX = 13
 """Tenths, of 100, with what the gateway needs to ask DRBD."""
 

@@ -63,6 +63,10 @@ while True:
     tell(b"WATCHDOG=1")
     time.sleep(2)
 """
+DRBDSETUP = """#!/bin/sh
+[ "$*" = "status --json fps-sip" ] && echo '[
+{"name": "fps-sip"}]'
+"""
 STARTED = [
     "gateway: started, volume mounted", "gateway: sees 147:11, reads Linux", "gateway: may not open the device",
 ]  # fmt: skip
@@ -105,12 +109,17 @@ def _set_up(it: Server) -> None:
         mkdir -p /opt/stubs /opt/fps-gateway/bin /etc/systemd/system/fps-volume@.service.d
         printf '[Service]\\nEnvironment=PATH=/opt/stubs:/usr/sbin:/usr/bin:/sbin:/bin\\n' \\
             >/etc/systemd/system/fps-volume@.service.d/stubs.conf
+        mkdir -p /etc/systemd/system/fps-volume-report@.service.d
+        printf '[Service]\\nEnvironment=PATH=/opt/stubs:/usr/bin:/bin FPS_PROC=/opt/stubs/proc\\n' \\
+            >/etc/systemd/system/fps-volume-report@.service.d/stubs.conf
+        printf 'version: 9.2.12\\n' >/opt/stubs/proc
         printf '[Unit]\\nDescription=DRBD\\n' >/etc/systemd/system/drbd@.target
         mknod /dev/drbd11 b 147 11
     """)
     programs = {
         "/opt/stubs/drbdadm": DRBDADM, "/opt/stubs/mount": MOUNT, "/opt/stubs/umount": UMOUNT,
-        "/opt/stubs/e2fsck": "#!/bin/sh\n", "/opt/fps-gateway/bin/fps-gateway": GATEWAY,
+        "/opt/stubs/e2fsck": "#!/bin/sh\n", "/opt/stubs/drbdsetup": DRBDSETUP,
+        "/opt/fps-gateway/bin/fps-gateway": GATEWAY,
     }  # fmt: skip
     for path, text in programs.items():
         it.run(f"cat >{path} <<'END'\n{text}END\nchmod 755 {path}")
@@ -141,6 +150,24 @@ def story(machine: Server) -> Iterator[Story]:
     machine.run("rm -f /run/elsewhere; systemctl reset-failed")
     yield Story(machine)
     machine.run("systemctl stop fps-volume@sip fps-gateway@sip", check=False)
+
+
+def test_the_host_says_what_drbd_says_to_who_may_not_ask(machine: Server) -> None:
+    """To anybody who reads it; the directory that a container has mounted stays where it is."""
+    machine.run("mkdir -p /dev/drbd/by-res/fps-sip && ln -s /dev/drbd11 /dev/drbd/by-res/fps-sip/0")
+    machine.run("systemctl start fps-volume-report@sip")
+    report = "/run/fps-volume/sip/status"
+    said = machine.run(f"""
+        for i in $(seq 100); do [ -e {report} ] && break; sleep 0.1; done
+        setpriv --reuid 65534 --regid 65534 --clear-groups cat {report}
+    """)
+    head, *rest = said.splitlines()
+    assert re.fullmatch(r"fps-volume [0-9]+\.[0-9]{2} 93:b", head)
+    assert rest == ["version: 9.2.12", "[", '{"name": "fps-sip"}]']
+    before = machine.run("stat -c %i /run/fps-volume/sip")
+    machine.run("systemctl restart fps-volume-report@sip; systemctl stop fps-volume-report@sip")
+    assert machine.run("stat -c %i /run/fps-volume/sip") == before
+    machine.run("rm -r /dev/drbd")  # what the others mount in the volume's place is no such device
 
 
 def test_whoever_starts_the_gateway_gets_its_volume_first(machine: Server, story: Story) -> None:
