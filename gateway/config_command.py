@@ -144,8 +144,16 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             yield f"{key}: everyone on this machine may read it"
     if not Path(node.journal.dir).is_dir():
         yield "node.journal.dir: no such directory here"
-    if node.volume is not None and not Path(node.volume.path).is_block_device():
-        yield f"node.volume.resource: {node.volume.path} is no device here: the volume is not up"
+    if node.volume is not None:
+        yield from _of_volume(node.volume)
+
+
+def _of_volume(volume: config.Volume) -> Iterator[str]:
+    if volume.report:
+        if not Path(volume.report).is_file():
+            yield f"node.volume.report: {volume.report} is not there: fps-volume-report@ does not run on the host"
+    elif not Path(volume.path).is_block_device():
+        yield f"node.volume.resource: {volume.path} is no device here: the volume is not up"
 
 
 def example(half: str | None = None) -> str:

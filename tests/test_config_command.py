@@ -158,6 +158,16 @@ def test_check_says_when_the_volume_is_not_up(example: Path, device: str) -> Non
     assert note in config_command.notes(config_file.load(example))
 
 
+def test_check_says_when_nobody_reports_the_volume(example: Path, tmp_path: Path) -> None:
+    text, report = example.read_text(encoding="utf-8"), tmp_path / "status"
+    example.write_text(f'{text}[node.volume]\nresource = "none"\nreport = "{report}"\n', encoding="utf-8")
+    loaded = config_file.load(example)
+    note = f"node.volume.report: {report} is not there: fps-volume-report@ does not run on the host"
+    assert note in config_command.notes(loaded)
+    report.touch()
+    assert not [note for note in config_command.notes(loaded) if note.startswith("node.volume")]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
