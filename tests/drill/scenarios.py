@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import trio
 
@@ -55,6 +56,7 @@ async def server(it: Drill) -> None:
     await other.until("in sync again", whole)
     it.figures["server back: volume up → in sync"] = trio.current_time() - began_s
     it.say(f"{victim} is in sync again, {trio.current_time() - began_s:.1f} s after its volume was up")
+    await _seen(it, "the gateway sees both copies", lambda _, volume: (volume["state"], volume["copies"]) == ("ok", 2))
     await it.go_on(AFTER)
 
 
@@ -123,7 +125,7 @@ async def _frozen(it: Drill, cut_s: float) -> None:
         await it.primary.until("stopped writing", lambda status: status.suspended, SPLIT_S)
         it.figures["split → writing stopped"] = trio.current_time() - cut_s
         it.say(f"{it.primary} writes nothing any more, {trio.current_time() - cut_s:.1f} s after the cut")
-        await _unready(it)
+        await _seen(it, "the gateway is unready", lambda ready, _: not ready)
         it.figures["split → unready"] = trio.current_time() - cut_s
         it.say(f"the gateway says that it is not ready, {trio.current_time() - cut_s:.1f} s after the cut")
     except GuestError as error:
@@ -137,15 +139,18 @@ async def _refused(other: Server) -> None:
         raise GuestError(f"{other} became primary, too: now each server has records that the other one has not")
 
 
-async def _unready(it: Drill) -> None:
-    """Wait until the gateway says that it is. Raises `GuestError`."""
+async def _seen(it: Drill, what: str, holds: Callable[[bool, dict[str, Any]], bool]) -> None:
+    """Wait until the gateway's `/ready` says so: whether it is ready, and of its volume. Raises `GuestError`."""
+    volume: dict[str, Any] = {}
     with trio.move_on_after(plan.STEP_WITHIN_S):
         while True:
             with suppress(OSError):
-                if not (await it.ready())[0]:
+                ready, said = await it.ready()
+                volume = said["parts"]["volume"]
+                if holds(ready, volume):
                     return
             await trio.sleep(LOOK_EVERY_S)
-    raise GuestError(f"the gateway is not unready within {plan.STEP_WITHIN_S:g} s")
+    raise GuestError(f"not so within {plan.STEP_WITHIN_S:g} s: {what}: {volume}")
 
 
 SCENARIOS: dict[str, Callable[[Drill], Awaitable[None]]] = {"server": server, "disks": disks, "split": split}

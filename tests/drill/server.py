@@ -56,6 +56,16 @@ class Server:
         await self.guest.run("drbdadm", "up", plan.RESOURCE)
         await self.guest.run("mkdir", "-p", str(Path(plan.BY_RESOURCE).parent))
         await self.guest.run("ln", "-s", plan.DEVICE, plan.BY_RESOURCE)
+        if str(self) == plan.REPORTED_ON:
+            await self._report()
+
+    async def _report(self) -> None:
+        """As for a gateway in a container: the host writes what DRBD says, the gateway reads it. Until switched off."""
+        await self.guest.run("mkdir", "-p", str(Path(plan.REPORT).parent))
+        forever = f"setsid {plan.VOLUME_SCRIPT} report {plan.GROUP} </dev/null >/dev/null 2>&1 &"
+        await self.guest.run("sh", "-c", forever)
+        insert = f'/^resource = "{plan.RESOURCE}"$/a report = "{plan.REPORT}"'
+        await self.guest.run("sed", "-i", insert, f"{plan.ETC}/gateway.toml")
 
     async def first_copy(self) -> None:
         """Once in a volume's life, when both are connected: they are the same; no need to copy zeros."""
@@ -118,7 +128,7 @@ class Server:
         await self.guest.run("mdadm", "--stop", plan.ARRAY)
 
     async def start_gateway(self) -> None:
-        """With the configuration that its image holds."""
+        """With the configuration that its image holds, and where it is reported with that."""
         await self.guest.start(
             ["python3", "-m", "gateway", "run", "--config", f"{plan.ETC}/gateway.toml"],
             {"PYTHONPATH": f"{plan.CODE}:{plan.PACKAGES}", "PYTHONUNBUFFERED": "1"},
