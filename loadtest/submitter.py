@@ -127,7 +127,6 @@ class _Open:
         "intended_s",
         "name",
         "over",
-        "port",
         "tries",
         "turn",
         "unsettled",
@@ -143,8 +142,6 @@ class _Open:
         self.turn = turn
         """Which port it goes to first."""
         self.tries = 0
-        self.port = 0
-        """Where the last attempt went."""
         self.unsettled = 0
         """How often it was submitted again because it was UNKNOWN or UNSENT."""
         self.acknowledged = False
@@ -279,7 +276,7 @@ class Submitter:
         if payment.over:
             return
         ports = self._targets[payment.group]
-        port = payment.port = ports[(payment.turn + payment.tries) % len(ports)]
+        port = ports[(payment.turn + payment.tries) % len(ports)]
         payment.tries += 1
         instruction, now_s = payment.instruction, trio.current_time()
         prefer = b"Prefer: wait=%d\r\n" % math.ceil(payment.wait_s) if payment.wait_s else b""
@@ -289,7 +286,7 @@ class Submitter:
         ) % (port, instruction.key.encode(), prefer, len(instruction.body), instruction.body)
         deadline_s = now_s + payment.wait_s + RESPONSE_WITHIN_S
         self._calling.add(payment.name)
-        self._lane(port).call(calls.Call(request, deadline_s, self._responded, payment))
+        self._lane(port).call(calls.Call(request, deadline_s, self._responded, (payment, port)))
 
     def _lane(self, port: int) -> calls.Lane:
         lane = self._lanes.get(port)
@@ -300,7 +297,8 @@ class Submitter:
 
     def _responded(self, call: calls.Call) -> None:
         """An attempt is over."""
-        payment: _Open = call.context
+        payment: _Open
+        payment, port = call.context  # where this one went: another may be under way since
         status, state, code, by = call.status, "", "", ""
         if 200 <= status < 300:
             progress = _progress(call.body)
@@ -314,7 +312,7 @@ class Submitter:
             code = _declined(call.body)
             self.counts[f"declined {code}"] += bool(code)
         self._calling.discard(payment.name)
-        self._book.submitted(payment.name, status, state, code, by, payment.port)
+        self._book.submitted(payment.name, status, state, code, by, port)
         self.counts[f"status {status}"] += 1
         if 200 <= status < 300:
             if not payment.acknowledged:

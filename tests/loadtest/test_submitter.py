@@ -45,6 +45,8 @@ class Door:
         self.script: Callable[[Request], Answer] = settled
         self.away: set[int] = set()
         self.silent = False
+        self.delays: dict[int, float] = {}
+        """By port: how long a response takes."""
         self._nursery = nursery
 
     async def dial(self, port: int) -> trio.abc.Stream:
@@ -68,6 +70,7 @@ class Door:
                     self.requests.append(request)
                     if self.silent:
                         await trio.sleep_forever()
+                    await trio.sleep(self.delays.get(port, 0))
                     answer = self.script(request)
                     if answer is None:
                         return
@@ -306,6 +309,17 @@ async def test_a_notice_of_unknown_and_a_response_make_one_repeat(scene: Scene, 
     scene.door.script = settled
     await scene.until_over()
     assert len(scene.door.requests) == 2
+
+
+async def test_a_response_is_booked_as_of_where_that_attempt_went(scene: Scene, autojump_clock: object) -> None:
+    """Also when it comes behind the one of a later attempt, which went elsewhere."""
+    scene.door.delays = {1: 6.0}
+    scene.pay(targets={"sip": [1, 2]}, wait_s=5)
+    await trio.sleep(0.5)
+    scene.noticed(scene.door.requests[0], "UNKNOWN")
+    await scene.until_over()
+    await trio.sleep(10)
+    assert [event.port for event in scene.booked() if event.event == "submitted"] == [2, 1]
 
 
 async def test_a_payment_without_any_outcome_is_looked_after(scene: Scene, autojump_clock: object) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from tests.rare_places import TOP
 
-FIXED = "1000:1024"
+FIXED = "1000:1020"
 """Middling ones, and some that run for hours; those that once broke a promise are in `BROKE`."""
 BROKE = (6, 8, 24)
 """Each has found a bug (README.md, "Track record")."""
+REPLAYED = 24
+"""Twice, so it is a short one."""
 RANDOM_S = float(os.environ.get("SIMULATION_RANDOM_S", "40"))
 WITHIN_S = 1800
 
@@ -30,7 +32,7 @@ def run(tmp_path: Path, *arguments: str) -> str:
 
 def test_the_same_seeds_keep_every_promise(tmp_path: Path) -> None:
     """Two data centres, both hub sites, the processor and the tokens, with everything going wrong."""
-    assert "24 seeds" in run(tmp_path, "--seeds", FIXED)
+    assert "20 seeds" in run(tmp_path, "--seeds", FIXED)
 
 
 @pytest.mark.parametrize("seed", BROKE)
@@ -47,7 +49,7 @@ def test_a_seed_replays_to_the_letter(tmp_path: Path) -> None:
     """Everything but the wall's clock is the same."""
 
     def told() -> list[str]:
-        said = run(tmp_path, "--seed", "1003", "--narrate")
+        said = run(tmp_path, "--seed", str(REPLAYED), "--narrate")
         return [line.partition(', "time"')[0] for line in said.splitlines()[1:] if '"time"' not in line]
 
     first = told()

@@ -44,7 +44,8 @@ async def test_two_banks_pay_each_other_and_both_ends_agree(worlds: Worlds) -> N
     assert verdict.outbound["accepted"] == verdict.accounts["answered"] > 0
     assert verdict.outbound["qualified"] == verdict.accounts["stood in"] > 0
     agreed = next(invariant for invariant in verdict.invariants if invariant.name == "both-ends-agree")
-    assert agreed.checked == verdict.submitted == verdict.sent
+    # on a busy machine a site may sign off to receive for a moment: what the hub refuses then never came here
+    assert agreed.checked == verdict.sent == verdict.submitted - verdict.outbound["refused"]
     checked = {invariant.name: invariant.checked for invariant in verdict.invariants}
     assert checked["content-kept"]
     assert checked["content-sent"]
