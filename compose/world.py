@@ -34,6 +34,8 @@ PACKAGES = ("python3", "python3-venv", "ca-certificates", "softhsm2", "prometheu
 """Of the base that a private engine gets, which has no registry to pull one from."""
 IMAGES = {"development": "fps-gateway-development", "world": "fps-world", "prometheus": "fps-prometheus"}
 """Target to image. `development` is the gateway with SoftHSM."""
+MADE = "fps-containers-"
+"""What a world's directory of keys, configurations and journals is called, before the process id of who made it."""
 UP_WITHIN_S = 300.0
 SETTLED_WITHIN_S = 90.0
 HUB, PROCESSOR = "fps-world-hub-1", "fps-world-processor-1"
@@ -268,7 +270,7 @@ def _docker() -> Iterator[_Use]:
 
 def _run(options: argparse.Namespace) -> int:
     groups = tuple(group for group in GROUPS if group in options.groups.split(","))
-    directory = Path(tempfile.mkdtemp(prefix="fps-containers-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{MADE}{os.getpid()}-"))
     directory.chmod(0o755)
     say = _Clock()
     try:
@@ -337,7 +339,7 @@ class _Clock:
 
 
 def _down(_: argparse.Namespace) -> int:
-    """End what a killed run has left: containers of the running engine, and private engines."""
+    """End what a killed run has left: containers of the running engine, private engines, keys and journals."""
     from tests.machines.engine import sweep
 
     try:
@@ -348,7 +350,16 @@ def _down(_: argparse.Namespace) -> int:
         World(Running(), Path("/nonexistent")).down()
     if os.geteuid() == 0:
         sweep()
+    remove_left()
     return 0
+
+
+def remove_left() -> None:
+    """Remove what killed runs have made: keys, configurations, journals."""
+    for left in Path(tempfile.gettempdir()).glob(f"{MADE}*"):
+        maker = left.name.removeprefix(MADE).partition("-")[0]
+        if maker.isdigit() and not Path("/proc", maker).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def main() -> int:
