@@ -83,7 +83,7 @@ endure: $(READY) ## a million payments in one go, with faults, half an hour and 
 	@$(BIN)/python -m loadtest endure $(ARGS)
 
 .PHONY: drbd-drill
-drbd-drill: $(READY) guests ## lose a server, disks and the network under real DRBD, in virtual machines, a quarter of an hour
+drbd-drill: $(READY) guests ## lose a server, disks and the network under real DRBD, in virtual machines, five to fifteen minutes
 	@$(BIN)/python -m tests.drill $(ARGS)
 
 .PHONY: bench

@@ -322,7 +322,7 @@ class Volume(Struct, frozen=True, forbid_unknown_fields=True):
     """DRBD's name of it. The gateway refuses to start where the journal does not lie on it."""
     device: str = ""
     """Its device; empty: `/dev/drbd/by-res/RESOURCE/0`, the name that udev gives it."""
-    report: str = ""
+    report: Annotated[str, Meta(pattern=r"^(/[^\x00-\x1f]*)?\Z", max_length=1000)] = ""
     """The file in which the host says what DRBD says (`fps-volume report`), for a gateway in a container, which cannot
     ask itself: `/run/fps-volume/GROUP/status`. Empty: it asks."""
     copies: Annotated[int, Meta(ge=1, le=16)] = 3

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
 from gateway import config, config_file, standin
+from gateway.config_rules import is_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.wire import fields as field_table
@@ -138,7 +139,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
     for key, name in files:
         path = Path(os.path.expandvars(name))
-        if not path.is_file():
+        if not is_file(str(path)):
             yield f"{key}: no such file here"
         elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
             yield f"{key}: everyone on this machine may read it"
@@ -150,7 +151,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
 
 def _of_volume(volume: config.Volume) -> Iterator[str]:
     if volume.report:
-        if not Path(volume.report).is_file():
+        if not is_file(volume.report):
             yield f"node.volume.report: {volume.report} is not there: fps-volume-report@ does not run on the host"
     elif not Path(volume.path).is_block_device():
         yield f"node.volume.resource: {volume.path} is no device here: the volume is not up"

@@ -94,13 +94,14 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
     if longest >= (10 if wire.header_format == "ascii" else 256) ** wire.header_bytes:
         header = f"a header of {wire.header_bytes} " + ("digits" if wire.header_format == "ascii" else "bytes")
         yield "pair.wire.frame_bytes_max", f"{longest} does not fit into {header}"
-    if wire.field_table and not _is_file(wire.field_table):
+    if wire.field_table and not is_file(wire.field_table):
         yield "pair.wire.field_table", "no such file"
-    if wire.usm_table and not _is_file(wire.usm_table):
+    if wire.usm_table and not is_file(wire.usm_table):
         yield "pair.wire.usm_table", "no such file"
 
 
-def _is_file(path: str) -> bool:
+def is_file(path: str) -> bool:
+    """Whether there is one that we can see."""
     try:
         return Path(path).is_file()
     except OSError:  # a name that is too long, a directory that we may not look into

@@ -365,10 +365,13 @@ class Gateway:
             await self.links.finish()
         left = self.engine.in_flight
         _log.info("drained", in_flight=left)
-        # a journal that goes to another server, or to the archive, is sealed to its end
+        # a journal that goes to another server, or to the archive, is sealed up to here: nothing follows but what
+        # the processor is told meanwhile
         with trio.move_on_after(SEAL_WITHIN_S):
-            while self.journal.durable < self.journal.position - 1:  # noqa: ASYNC110 - as above
-                await trio.sleep(DRAIN_LOOK_S)
+            last = self.journal.position - 1
+            with trio.move_on_after(SEAL_WITHIN_S / 2):
+                while self.journal.durable < last:  # noqa: ASYNC110 - as above
+                    await trio.sleep(DRAIN_LOOK_S)
             await self._seal_once()
         return not left
 

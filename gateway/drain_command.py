@@ -15,6 +15,7 @@ import trio
 
 from gateway import config, config_file
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.exitcodes import ExitCode, exit_code
 from gateway.ops.drain import WAIT_S_MAX, Progress
 from gateway.processor.client import Client, Keys
 from gateway.processor.pipe import Connect
@@ -90,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     show = _on_terminal if sys.stderr.isatty() else None
     try:
         code, text = trio.run(drain, client, url, arguments.within, show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        if exit_code(error) is not ExitCode.INTERRUPTED:
+            raise
         code, text = Code.OVERDUE, f"{url}: not waited for any longer; if it was asked in time, it goes on draining"
     (sys.stderr if code else sys.stdout).write(f"{text}\n")
     return code

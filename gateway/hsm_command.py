@@ -15,6 +15,7 @@ import trio
 from gateway import config_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
+from gateway.exitcodes import exit_code as ended_by
 from gateway.signer.survey import MACS, Report, Seen, survey
 
 AGREED, OFF = 0, 1
@@ -64,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         return config_file.say(error)
     try:
         report = trio.run(survey, configuration.node.token, configuration.pair, arguments.key)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        if ended_by(error) is not ExitCode.INTERRUPTED:
+            raise
         return ExitCode.INTERRUPTED
     code = exit_code(report)
     if arguments.json:

@@ -220,6 +220,11 @@ MISTAKES = [
     ),
     (
         "",
+        "[node.volume]\nresource = 'fps-sip'\nreport = \"/run/\\u0000\"",
+        "34: node.volume.report: Expected `str` matching regex '^(/[^\\\\x00-\\\\x1f]*)?\\\\Z'",
+    ),
+    (
+        "",
         "[pair.wire]\nheader_bytes = 2\nheader_format = 'ascii'",
         "32: pair.wire.frame_bytes_max: 8192 does not fit into a header of 2 digits",
     ),

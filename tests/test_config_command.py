@@ -164,6 +164,8 @@ def test_check_says_when_nobody_reports_the_volume(example: Path, tmp_path: Path
     loaded = config_file.load(example)
     note = f"node.volume.report: {report} is not there: fps-volume-report@ does not run on the host"
     assert note in config_command.notes(loaded)
+    example.write_text(example.read_text(encoding="utf-8").replace(str(report), f"/{'x' * 900}"), encoding="utf-8")
+    assert "is not there" in "".join(config_command.notes(config_file.load(example)))
     report.touch()
     assert not [note for note in config_command.notes(loaded) if note.startswith("node.volume")]
 

@@ -1,6 +1,10 @@
 """`fps-gateway drain`: what it asks the ops server, how it waits, and what it says of each end."""
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -158,15 +162,19 @@ async def test_it_waits_no_longer_for_the_first_word_either(autojump_clock: Mock
     assert trio.current_time() - began_s == 2.0
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_drain(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(trio, "run", interrupted)
-    assert main(["drain", "--ops", URL]) == Code.OVERDUE
-    assert "not waited for any longer" in capsys.readouterr().err
+@pytest.mark.system
+def test_ctrl_c_ends_the_waiting_and_not_the_drain() -> None:
+    """A real one, while it waits for a gateway that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "gateway", "drain", "--ops", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=60)
+    assert process.returncode == Code.OVERDUE
+    assert said == f"{url}: not waited for any longer; if it was asked in time, it goes on draining\n"
 
 
 async def test_who_comes_later_joins_in_waiting(autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]) -> None:

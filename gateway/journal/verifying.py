@@ -85,7 +85,9 @@ def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.
     _say_unsealed(found, farthest)
     faults = sorted(found.faults + wrong)
     if not holding and found.last:
-        sys.stdout.write("no seal holds: only their own chain vouches for these records, and anybody can make one\n")
+        sys.stdout.write(
+            "no seal is known to hold: the chain alone vouches for these records, and anybody can make one\n"
+        )
         unknown["no seal"] += 1
     return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown else WHOLE)
 

@@ -17,6 +17,7 @@ that it is durable, is what the client hears when its time is over.
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -43,6 +44,8 @@ SAY_EVERY_S = 1.0
 """At most so often it is said that a client was not let in; all are counted."""
 HANDSHAKES_MAX = 64
 """TLS handshakes at once: who has not shown a certificate yet shares these."""
+ONLOOKERS_MAX = 8
+"""Connections of those who may only look: the other site's gateway, a load balancer or two."""
 BACKLOG = 128
 """Connections that the kernel may hold before we accept them."""
 
@@ -114,7 +117,7 @@ class Door:
         self._arriving = 0
         """Connections in their TLS handshake."""
         self._somebody = trio.Event()
-        self._said_s = -SAY_EVERY_S
+        self._said_s: dict[str, float] = {}
         self._counts = dict.fromkeys(REASONS, 0)
         self._turned_away = {"crowded": 0, "tls": 0}
 
@@ -182,15 +185,15 @@ class Door:
             if not let_in:
                 await raw.aclose()
         self._turned_away["tls"] += 1
-        if self._may_say():
+        if self._may_say("not let in"):
             _log.warning("a client was not let in", reason=reason, count=self._turned_away["tls"])
         return None
 
-    def _may_say(self) -> bool:
+    def _may_say(self, what: str) -> bool:
         now_s = trio.current_time()
-        if now_s - self._said_s < SAY_EVERY_S:
+        if now_s - self._said_s.get(what, -inf) < SAY_EVERY_S:
             return False
-        self._said_s = now_s
+        self._said_s[what] = now_s
         return True
 
     def _is_named(self, pipe: Pipe) -> bool:
@@ -199,14 +202,18 @@ class Door:
         return not name or (isinstance(pipe, TlsPipe) and name in pipe.names)
 
     def _has_place(self, *, named: bool) -> bool:
-        """Make place for one more: the one that has been idle for longest goes, but for nobody who may only look."""
-        if len(self._visitors) < self._settings.connections_max:
+        """Make place for one more: the one that has been idle for longest goes. Those who may only look have few places
+        of their own, and whoever may submit takes theirs, whatever they do.
+        """
+        onlookers = [visitor for visitor in self._visitors if not visitor.named]
+        if len(self._visitors) < self._settings.connections_max and (named or len(onlookers) < ONLOOKERS_MAX):
             return True
-        idle = [visitor for visitor in self._visitors if visitor.idle and not visitor.scope.cancel_called]
-        if not idle or not named:
+        idle = [visitor for visitor in (self._visitors if named else onlookers) if visitor.idle]
+        leaving = [visitor for visitor in (onlookers if named else []) or idle if not visitor.scope.cancel_called]
+        if not leaving:
             self._turned_away["crowded"] += 1
             return False
-        min(idle, key=lambda visitor: visitor.rested_s).scope.cancel()
+        min(leaving, key=lambda visitor: visitor.rested_s).scope.cancel()
         return True
 
     async def attend(self, pipe: Pipe, *, named: bool = True) -> None:
@@ -283,7 +290,7 @@ class Door:
     def _route(self, turn: Turn, request: Request, visits: list[Submission]) -> None:
         path = _path_of(request.target)
         if path.startswith(b"/payments") and not turn.visitor.named:
-            if self._may_say():
+            if self._may_say("may not submit"):
                 _log.warning("a client may not submit", reason="its certificate holds another name")
             self._refuse(turn, 403, "payments are taken from the processor alone: your certificate holds another name")
         elif path == b"/payments":

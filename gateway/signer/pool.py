@@ -390,9 +390,11 @@ class Signer:
         pause_s = now_s - min([min(first.late_s, first.due_s) for first in firsts], default=inf)
         if pause_s > PAUSE_S:
             for first in firsts:
-                first.began_s += pause_s
-                first.late_s += pause_s
-                first.due_s += pause_s
+                lost_s = min(pause_s, now_s - first.began_s)  # one that began behind the pause has lost nothing
+                first.began_s += lost_s
+                # what lies there is read before anything is judged
+                first.late_s = max(first.late_s + lost_s, now_s + PAUSE_S)
+                first.due_s = max(first.due_s + lost_s, now_s + PAUSE_S)
 
     def _set_alarm(self, due_s: float) -> None:
         """The timer must look at this time, or before."""

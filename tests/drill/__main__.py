@@ -1,6 +1,6 @@
 """Real DRBD under a real gateway, in virtual machines: a server, disks, the network are lost; the ledger judges.
 
-    make drbd-drill                                   all three, a quarter of an hour
+    make drbd-drill                                   all three, five to fifteen minutes
     python -m tests.drill --scenario split --keep
 
 Two servers are QEMU guests under software emulation with Debian's kernel and its DRBD 8.4; each has two disks, RAID-1,

@@ -66,6 +66,7 @@ class Server:
         await self.guest.run("sh", "-c", forever)
         insert = f'/^resource = "{plan.RESOURCE}"$/a report = "{plan.REPORT}"'
         await self.guest.run("sed", "-i", insert, f"{plan.ETC}/gateway.toml")
+        await self.guest.run("grep", "-qx", f'report = "{plan.REPORT}"', f"{plan.ETC}/gateway.toml")
 
     async def first_copy(self) -> None:
         """Once in a volume's life, when both are connected: they are the same; no need to copy zeros."""

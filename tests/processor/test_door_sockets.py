@@ -12,6 +12,7 @@ import trustme
 
 from gateway import config
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.processor import door as module
 from gateway.processor.door import Door
 from tests.fakes.door import BODY, READY, Client, Engine, durable, get, ignore, post, settings
 from tests.fakes.processor import CODEC, until
@@ -217,6 +218,25 @@ async def test_who_may_only_look_takes_nobodys_place(certificates: Certificates)
         again = await served.client(certificates.context(certificates.client))
         assert (await again.ask(post())).status == 202
         assert await processor.end() == b""
+
+
+async def test_those_who_may_only_look_lock_nobody_out(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have few places, whatever they do there, and who may submit takes these as well."""
+    monkeypatch.setattr(module, "ONLOOKERS_MAX", 2)
+    tls = certificates.settings(client_name="processor.bank.example")
+    async with listening(tls=tls, connections_max=3) as served:
+        onlookers = [await served.client(certificates.context(certificates.onlooker)) for _ in range(2)]
+        for onlooker in onlookers:
+            await onlooker.send(b"GET /rea")
+        await until(lambda: served.door.statistics()["connections"] == 2)
+        third = await served.client(certificates.context(certificates.onlooker))
+        assert b"503 Service Unavailable" in await third.end()
+        for _ in range(3):
+            processor = await served.client(certificates.context(certificates.client))
+            assert (await processor.ask(post())).status == 202
+        assert [await onlooker.end() for onlooker in onlookers] == [b"", b""]
 
 
 async def test_a_crowd_without_certificates_disturbs_nobody(certificates: Certificates, logged: Any) -> None:

@@ -21,12 +21,19 @@ KEYS = {"fps-hub": bytes(16), "fps-own": bytes(range(16))}
 class Rig:
     """A signer on fake tokens and what it told."""
 
-    def __init__(self, count: int = 3, remote: int = 0) -> None:
+    def __init__(self, count: int = 3, remote: int = 0, batch_within_s: float = 1.0) -> None:
         """The last ones are remote."""
         self.names = [f"t{number}" for number in range(1, count + 1)]
         self.tokens = FakeTokens(self.names, KEYS)
         settings = tuple(
-            config.Token(name=name, label=name, module="none", pin_file="none", local=number < count - remote)
+            config.Token(
+                name=name,
+                label=name,
+                module="none",
+                pin_file="none",
+                local=number < count - remote,
+                batch_within_s=batch_within_s,
+            )
             for number, name in enumerate(self.names)
         )
         self.signer = Signer(settings, config.Mac(), system_clock, open_worker=self.tokens.open, luck=lambda: 1.0)
@@ -63,8 +70,8 @@ class Rig:
 
 @pytest.fixture
 async def rig(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> Callable[..., Any]:
-    async def start(count: int = 3, *, remote: int = 0, running: bool = True) -> Rig:
-        made = Rig(count, remote)
+    async def start(count: int = 3, *, remote: int = 0, running: bool = True, batch_within_s: float = 1.0) -> Rig:
+        made = Rig(count, remote, batch_within_s)
         if running:
             await nursery.start(made.signer.run)
         return made
@@ -211,6 +218,48 @@ async def test_a_pause_of_our_own_makes_no_token_slow_or_hung(autojump_clock: An
         assert all(job.ok for job in jobs)
     assert [token.starts for token in made.tokens.tokens.values()] == [1, 1]
     assert all(health.answer_s <= pool.LATE_S for health in made.signer.health().values())
+
+
+@pytest.mark.parametrize(("within_s", "before_s"), [(1.0, 0.95), (0.25, 0.01)])
+async def test_a_pause_that_ends_past_all_limits_makes_none_hung(
+    autojump_clock: Any, rig: Any, within_s: float, before_s: float
+) -> None:
+    """Also where what ran out was not the time after which a token is late but all of its time."""
+    made = await rig(2, batch_within_s=within_s)
+    for token in made.tokens.tokens.values():
+        token.batch_s = before_s + 0.02
+    for _ in range(10):
+        jobs = made.submit(2 * pool.SHARE_MIN)
+        await trio.sleep(before_s)
+        autojump_clock.jump(5)
+        await trio.sleep(0.5)
+        assert all(job.ok for job in jobs)
+    assert [token.starts for token in made.tokens.tokens.values()] == [1, 1]
+
+
+async def test_what_begins_behind_a_pause_has_lost_nothing_by_it(
+    autojump_clock: Any, rig: Any, nursery: trio.Nursery
+) -> None:
+    """In the very moment, before the timer has run: a token that hangs then is found out like any other."""
+    for _ in range(20):
+        made = await rig(2)
+        made.tokens["t1"].batch_s = made.tokens["t2"].batch_s = 0.02
+        made.submit(1)
+        idle = next(member for member in made.signer._tokens.members if not member.under_way)
+
+        async def hang(made: Rig, name: str) -> None:
+            await trio.sleep(0.2)
+            made.tokens[name].hang()
+            made.submit(1)
+
+        nursery.start_soon(hang, made, idle.token.name)
+        await trio.sleep(0.01)
+        autojump_clock.jump(5)
+        await trio.sleep(0.001)
+        if idle.under_way:
+            assert idle.under_way[0].began_s <= trio.current_time()
+            assert idle.under_way[0].due_s <= trio.current_time() + 1
+        await trio.sleep(10)
 
 
 async def test_a_token_that_hangs_is_found_out_after_a_pause_of_our_own_too(autojump_clock: Any, rig: Any) -> None:
