@@ -205,11 +205,12 @@ class Door:
         """Make place for one more: the one that has been idle for longest goes. Those who may only look have few places
         of their own, and whoever may submit takes theirs, whatever they do.
         """
-        onlookers = [visitor for visitor in self._visitors if not visitor.named]
+        staying = [visitor for visitor in self._visitors if not visitor.scope.cancel_called]
+        onlookers = [visitor for visitor in staying if not visitor.named]
         if len(self._visitors) < self._settings.connections_max and (named or len(onlookers) < ONLOOKERS_MAX):
             return True
-        idle = [visitor for visitor in (self._visitors if named else onlookers) if visitor.idle]
-        leaving = [visitor for visitor in (onlookers if named else []) or idle if not visitor.scope.cancel_called]
+        leaving = onlookers if named else []
+        leaving = leaving or [visitor for visitor in (staying if named else onlookers) if visitor.idle]
         if not leaving:
             self._turned_away["crowded"] += 1
             return False

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
@@ -198,15 +199,15 @@ class World:
         self.door = door
         self.engine = engine
 
-    def client(self) -> Client:
-        """A connection."""
+    def client(self, *, named: bool = True) -> Client:
+        """A connection of somebody who may submit, or only look."""
         ours, theirs = trio.testing.memory_stream_pair()
-        self.attend(theirs)
+        self.attend(theirs, named=named)
         return Client(ours)
 
-    def attend(self, stream: trio.abc.Stream) -> None:
+    def attend(self, stream: trio.abc.Stream, *, named: bool = True) -> None:
         """Serve this one."""
-        self._nursery.start_soon(self.door.attend, StreamPipe(stream))
+        self._nursery.start_soon(partial(self.door.attend, StreamPipe(stream), named=named))
 
     async def ask(self, data: bytes) -> Response:
         """One request on a connection of its own."""

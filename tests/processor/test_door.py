@@ -746,6 +746,19 @@ async def test_who_gives_way(autojump_clock: MockClock) -> None:
         assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
 
 
+async def test_several_at_once_take_the_places_of_those_who_may_only_look_first(autojump_clock: MockClock) -> None:
+    """Each takes another one's: who is leaving already has given its place away."""
+    async with door(connections_max=3) as world:
+        clients = [world.client(), world.client(), world.client(named=False)]
+        for client in clients:
+            assert (await client.ask(get("/ready"))).status == 200
+            await trio.sleep(1)
+        assert [world.door._has_place(named=True) for _ in clients] == [True, True, True]
+        assert not world.door._has_place(named=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.door.statistics()["connections"] == 0
+
+
 async def test_the_metrics_count(autojump_clock: MockClock) -> None:
     """By status, and how long it took to be durable."""
     statuses: dict[str, str] = {"status": "202"}
