@@ -403,19 +403,21 @@ class Oracle:
     def _judge_taken(self, ledger: Ledger) -> None:
         """A submission is refused for want of anything only where something wants."""
         check = ledger.promise("always-taken")
-        standing: set[int] = set()
+        # by where it is from: whoever connects again has the one before no more, though its machine may have died
+        # without a word to the hub, even before the hub saw it connect
+        standing: dict[str, int] = {}
         for _, now_s, event in self._events:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
-                    standing.add(event.link)
-                elif event.event == "disconnected":
-                    standing.discard(event.link)
+                    standing[self._links[event.link][0]] = event.link
+                elif event.event == "disconnected" and standing.get(self._links[event.link][0]) == event.link:
+                    del standing[self._links[event.link][0]]
             elif event.event == "submitted" and event.port in self._doors:
                 node = self._doors[event.port]
                 sound = [
                     link
-                    for link in standing
-                    if self._links[link][0].startswith(f"{node}/")
+                    for where, link in standing.items()
+                    if where.startswith(f"{node}/")
                     and self._links[link][1] < now_s - BEFORE_S
                     and self._sound(link, now_s, now_s)
                 ]

@@ -173,6 +173,17 @@ async def test_who_must_answer_and_what_is_an_excuse(
     assert (name in broken(scene.finish())) is not excuses
 
 
+async def test_a_link_that_was_made_anew_is_the_only_one_of_its_place(scene: Scene, autojump_clock: object) -> None:
+    """The hub saw the first one connect when the machine had lost its power already: nobody tells it of its end."""
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    for number in (1, 2):
+        scene.oracle.happened(HubEvent("connected", t=number, link=number, site="x", why="a"))
+    scene.oracle.happened(HubEvent("disconnected", t=3.0, link=2, site="x"))
+    await trio.sleep(20)
+    unavailable(scene.oracle)
+    assert broken(scene.finish()) == set()
+
+
 @pytest.mark.parametrize(
     ("code", "hands", "right"),
     [

@@ -21,6 +21,8 @@ from loadtest.world import KEYS_FILE, World
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system
+PATIENT = msgspec.structs.replace(FAST, stand_in_after_s=2.0)
+"""Where nothing is to be stood in for: longer than a busy machine may pause."""
 
 
 async def all_in_the_air(it: World) -> None:
@@ -33,7 +35,7 @@ async def all_in_the_air(it: World) -> None:
 
 
 async def test_payments_are_answered_and_the_ledger_balances(worlds: Worlds) -> None:
-    async with worlds() as it:
+    async with worlds(PATIENT) as it:
         await load(it, 200, 2)
         verdict = await end(it)
         assert verdict.sent > 200
@@ -99,7 +101,7 @@ async def test_an_asynchronous_hub_gets_the_stored_outcome_of_what_it_repeats(wo
 
 async def test_sigterm_drains_under_load_and_every_payment_in_flight_gets_its_reply(worlds: Worlds) -> None:
     """The processor answers them: stand-in's time is far from its own."""
-    async with worlds(msgspec.structs.replace(FAST, stand_in_after_s=2.0)) as it:
+    async with worlds(PATIENT) as it:
         await it.processor_mode("slow:0.2")
         await load(it, 100, 30)
         await all_in_the_air(it)
@@ -195,7 +197,7 @@ OVER = ("mischief answered", "mischief missed", "mischief void")
 
 
 async def test_a_token_worker_that_is_killed_costs_no_payment(worlds: Worlds) -> None:
-    async with worlds() as it:
+    async with worlds(PATIENT) as it:
         await load(it, 200, 3)
         await all_in_the_air(it)
         it.kill_token_worker()
