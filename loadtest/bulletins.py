@@ -39,6 +39,8 @@ class Bulletins:
         self._standing = standing
         self._open: dict[tuple[int, str], _Bulletin] = {}
         """By link number and DE11."""
+        self._given_up = set[tuple[int, str]]()
+        """As `_open`: not acknowledged in time, which was a fault then. That it comes late is none."""
         self._waiting: deque[_Bulletin] = deque()
 
     @property
@@ -88,8 +90,12 @@ class Bulletins:
 
     def acknowledged(self, link: Link, fields: iso.Fields, now_s: float) -> None:
         """A 9834 came."""
-        bulletin = self._open.pop((link.number, fields[11]), None)
-        if bulletin is None:
+        place = link.number, fields[11]
+        bulletin = self._open.pop(place, None)
+        if place in self._given_up:
+            self._given_up.discard(place)
+            self._switch.counts["news acknowledged late"] += 1
+        elif bulletin is None:
             self._switch.fault(link, "9834 that acknowledges nothing", now_s)
         elif fields[24] != bulletin.function or fields.get(26) != "0000":
             self._switch.fault(link, f"9834/{fields[24]} says {fields.get(26, 'no code')}", now_s)
@@ -103,6 +109,7 @@ class Bulletins:
         for (number, message), bulletin in list(self._open.items()):
             if bulletin.until_s <= now_s:
                 del self._open[number, message]
+                self._given_up.add((number, message))
                 self._switch.fault(self._switch.links[number], f"9824/{bulletin.function} without a 9834", now_s)
 
     def signed_on(self, party: Party, now_s: float) -> None:
@@ -118,3 +125,4 @@ class Bulletins:
         """The connection is gone: what was not acknowledged on it goes over another."""
         for number, message in [place for place in self._open if place[0] == link.number]:
             self._send_again(self._open.pop((number, message)), now_s)
+        self._given_up = {place for place in self._given_up if place[0] != link.number}

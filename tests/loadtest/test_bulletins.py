@@ -32,11 +32,13 @@ def test_news_goes_to_everyone_and_is_acknowledged(bench: Any) -> None:
 
 
 def test_news_without_an_acknowledgement_is_a_fault(bench: Any) -> None:
-    """After the time for it; so is an acknowledgement of nothing, and one that says no."""
+    """After the time for it, once, also when it comes late; so is an acknowledgement of nothing, and one that says no."""
     link = bench.link()
     announce(bench, "981", {45: "00002000"})
     (news,) = bench.out(link)
     bench.wait(5.2)
+    bench.confirm(link, news)
+    assert list(bench.scheme.faults) == ["9824/981 without a 9834"]
     bench.confirm(link, news)
     announce(bench, "981", {45: "00002000"})
     bench.confirm(link, bench.out(link)[0], "1909")
