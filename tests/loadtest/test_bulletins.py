@@ -32,7 +32,7 @@ def test_news_goes_to_everyone_and_is_acknowledged(bench: Any) -> None:
 
 
 def test_news_without_an_acknowledgement_is_a_fault(bench: Any) -> None:
-    """After the time for it, once, also when it comes late; so is an acknowledgement of nothing, and one that says no."""
+    """After the time for it, once, also when it comes late; so is one of nothing, and one that says no."""
     link = bench.link()
     announce(bench, "981", {45: "00002000"})
     (news,) = bench.out(link)
