@@ -84,12 +84,12 @@ def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.
         sys.stdout.write(f"seals of records that are deleted by now, not checked: {len(found.gone)}\n")
     _say_unsealed(found, farthest)
     faults = sorted(found.faults + wrong)
-    if not holding and found.last:
+    nobody_vouches = not holding and bool(found.last)
+    if nobody_vouches:
         sys.stdout.write(
             "no seal is known to hold: the chain alone vouches for these records, and anybody can make one\n"
         )
-        unknown["no seal"] += 1
-    return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown else WHOLE)
+    return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown or nobody_vouches else WHOLE)
 
 
 def _farthest(found: list[Found]) -> Found | None:
