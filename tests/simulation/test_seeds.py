@@ -10,7 +10,7 @@ import pytest
 from tests.rare_places import TOP
 
 FIXED = {"1000:1004": "4 seeds", "1005:1020": "15 seeds"}
-"""Middling ones; those that once broke a promise are in `BROKE`. Not 1004, which lasts for two hours: time for the others."""
+"""Middling ones; those that once broke a promise are in `BROKE`. Not 1004, which lasts for two hours."""
 BROKE = (6, 8, 24)
 """Each has found a bug (README.md, "Track record")."""
 REPLAYED = 24
