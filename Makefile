@@ -171,10 +171,11 @@ endef
 filesystems: machine
 	$(call get-for-tests,mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mount:mount drbdadm:drbd-utils)
 
-# They run a Docker engine of their own, too (tests/machines), and have systemd and Prometheus judge what is theirs.
+# They run a Docker engine of their own, too (tests/machines), have systemd and Prometheus judge what is theirs, and build a
+# PKCS#11 library that fails on order.
 .PHONY: machines
 machines: machine
-	$(call get-for-tests,dockerd:docker.io docker:docker.io debootstrap:debootstrap ip:iproute2 iptables:iptables \
+	$(call get-for-tests,gcc:gcc gcc:libc6-dev dockerd:docker.io docker:docker.io debootstrap:debootstrap ip:iproute2 iptables:iptables \
 		setpriv:util-linux systemd-analyze:systemd promtool:prometheus)
 
 # Virtual machines that boot from a Debian of their own.

@@ -17,6 +17,7 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 
 from gateway.errors import Refusal
+from gateway.signer import slots
 from gateway.signer.messages import Start, held
 from gateway.signer.token import OpenToken, TokenFault
 from hsm import reference
@@ -121,9 +122,8 @@ def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
     """The token exists and has both PINs."""
     so_pin = layout.pin_file(name, "so-pin").read_text()
     if _find(library, name) is None:
-        free = next(
-            (slot for slot in library.get_slots() if not slot.get_token().flags & TokenFlag.TOKEN_INITIALIZED), None
-        )
+        seen = slots.walk(library, name).tokens
+        free = next((token.slot for token in seen if not token.flags & TokenFlag.TOKEN_INITIALIZED), None)
         if free is None:
             raise Refusal("SoftHSM offers no free slot")
         # python-pkcs11 has no C_InitToken, and softhsm2-util wants PINs on its command line, where everyone sees them
@@ -147,7 +147,7 @@ def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
 
 
 def _find(library: Any, name: str) -> Any:
-    found = list(library.get_tokens(token_label=name))
+    found = [token for token in slots.walk(library, name).tokens if token.label == name]
     if len(found) > 1:
         raise Refusal(f"{len(found)} tokens are labelled {name}: remove all but one")
     return found[0] if found else None

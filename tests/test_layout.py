@@ -28,7 +28,7 @@ READS_ITS_TABLE = {("gateway.wire.fields", "pathlib"), ("gateway.wire.meanings",
 """These tables are files; reading each once, at the start, is the one exception."""
 
 OWNERS = {
-    "pkcs11": "gateway.signer.token",
+    "pkcs11": "gateway.signer",
     "kazoo": "gateway.processor.directory_zookeeper",
     "sqlalchemy": "gateway.archive",
     "structlog": "gateway.log",

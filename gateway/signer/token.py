@@ -1,4 +1,6 @@
-"""A session in one token: its keys, their MACs, and keys that are unwrapped in it. The only module that knows pkcs11.
+"""A session in one token: its keys, their MACs, and keys that are unwrapped in it.
+
+With `slots`, which finds the token, the only module that knows pkcs11.
 
 What a MAC is computed with:
 
@@ -37,7 +39,7 @@ from typing import Any, TypeVar
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
-from gateway.signer import messages
+from gateway.signer import messages, slots
 from gateway.signer.messages import FAILED, MAC_BYTES, NO_MAC, OK, WRONG, Fault, Held, Shown, Start
 from gateway.work import Install
 
@@ -52,6 +54,9 @@ Mac = Callable[[bytes], bytes]
 
 _BAD_DATA = (pkcs11.DataInvalid, pkcs11.DataLenRange)
 """The token refuses this one message, and is well."""
+_WRONG_PINS = (
+    pkcs11.TokenFlag.USER_PIN_COUNT_LOW | pkcs11.TokenFlag.USER_PIN_FINAL_TRY | pkcs11.TokenFlag.USER_PIN_LOCKED
+)
 _KEY_TYPES = {
     "aes-cmac": (KeyType.AES,),
     "hmac-sha256": (KeyType.GENERIC_SECRET, KeyType.SHA256_HMAC),
@@ -181,7 +186,7 @@ class OpenToken:
             except _BAD_DATA:
                 results.append((FAILED, NO_MAC))
             except pkcs11.PKCS11Error as error:
-                fault = TokenFault("failing", f"the token failed in service: {type(error).__name__}")
+                fault = TokenFault("failing", f"the token failed in service: {slots.named(error)}")
                 break
             else:
                 if not expected:
@@ -340,7 +345,7 @@ class OpenToken:
                 template={**_NEW_KEY, **template},
             )
         except pkcs11.PKCS11Error as error:
-            raise TokenFault("no-key", f'"{key.label}" cannot be unwrapped: {type(error).__name__}') from error
+            raise TokenFault("no-key", f'"{key.label}" cannot be unwrapped: {slots.named(error)}') from error
 
     def _key_type(self, key: Install) -> KeyType:
         if self._start.algorithm != "des3-retail":
@@ -394,7 +399,7 @@ def _as_fault(what: str) -> Iterator[None]:
     try:
         yield
     except pkcs11.PKCS11Error as error:
-        raise TokenFault("failing", f"{what}: {type(error).__name__}") from error
+        raise TokenFault("failing", f"{what}: {slots.named(error)}") from error
 
 
 def _enciphered_zeros(key: Any) -> bytes:
@@ -422,22 +427,54 @@ def _open_session(start: Start) -> Any:
     except pkcs11.PKCS11Error as error:
         if not Path(start.module).is_file():
             raise TokenFault("no-module", f"module not found: {start.module}") from error
-        if type(error) is pkcs11.PKCS11Error:
+        if "while loading" in str(error):
             # what python-pkcs11 raises when the system's loader refuses
             raise TokenFault("no-module", f"module cannot be loaded: {start.module}") from error
-        raise TokenFault("failing", f"the library does not start: {type(error).__name__}") from error
+        raise TokenFault("failing", f"the library does not start: {slots.named(error)}") from error
+    token = find(library, start.label)
     try:
-        return library.get_token(token_label=start.label).open(user_pin=pin)
-    except pkcs11.NoSuchToken as error:
-        raise TokenFault("no-token", f'no such token: label "{start.label}"') from error
-    except pkcs11.MultipleTokensReturned as error:
-        raise TokenFault("no-token", f'more than one token has the label "{start.label}"') from error
+        return token.open(user_pin=pin)
     except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
         raise TokenFault("wrong-pin", "wrong PIN") from error
     except (pkcs11.PinLocked, pkcs11.PinExpired, pkcs11.UserPinNotInitialized) as error:
         raise TokenFault("wrong-pin", f"the PIN is not accepted: {type(error).__name__}") from error
     except pkcs11.PKCS11Error as error:
-        raise TokenFault("failing", f"the token cannot be opened: {type(error).__name__}") from error
+        if _counts_wrong_pins(token):
+            why = f"the PIN may be wrong: {slots.named(error)}, and the token counts wrong PINs"
+            raise TokenFault("wrong-pin", why) from error
+        raise TokenFault("failing", f"the token cannot be opened: {slots.named(error)}") from error
+
+
+def find(library: Any, label: str) -> Any:
+    """The token of this label, whatever is wrong with others. Raises `TokenFault` when it is not to be had, or when
+    there are two: which of them was meant only people know.
+    """
+    try:
+        seen = slots.walk(library, label)
+    except pkcs11.PKCS11Error as error:
+        raise TokenFault("failing", f"the library does not list its slots: {slots.named(error)}") from error
+    found = [token for token in seen.tokens if token.label == label]
+    # one that nobody has initialised may have kept a label
+    found = [token for token in found if token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED] or found
+    if len(found) > 1:
+        where = ", ".join(str(token.slot.slot_id) for token in found)
+        raise TokenFault("no-token", f'more than one token has the label "{label}" (slots {where}): none is used')
+    if not found:
+        # where a slot cannot be asked, its token may be the one, and is looked for again
+        others = "; ".join(f"slot {number} cannot be asked: {why}" for number, why in seen.troubles.items())
+        why = f'no such token: label "{label}"'
+        raise TokenFault("failing" if others else "no-token", f"{why}; {others}" if others else why)
+    return found[0]
+
+
+def _counts_wrong_pins(token: Any) -> bool:
+    """Whether the token says that a PIN was wrong: where a login fails by a vendor's error, that may be what it means,
+    and each further try brings the token nearer to being locked.
+    """
+    try:
+        return bool(token.slot.get_token().flags & _WRONG_PINS)
+    except pkcs11.PKCS11Error:
+        return False
 
 
 def _read_pin(name: str) -> str:
