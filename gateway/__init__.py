@@ -20,7 +20,7 @@ Who may import whom. A module imports from rows above its own, or from its own f
 import its stages. tests/test_layout.py reads this table and holds every module to it:
 
     errors clock written
-    log metrics config disk listening exitcodes
+    log metrics config disk listening exitcodes standstill
     config_rules
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log

@@ -77,10 +77,11 @@ def _run_daemon(configuration: "Configuration") -> int:
     import trio
 
     from gateway import daemon, log
+    from gateway.clock import ElapsedClock
 
     logger = log.get("main")
     try:
-        finished = trio.run(daemon.run, configuration)
+        finished = trio.run(daemon.run, configuration, clock=ElapsedClock())
     except BaseException as error:  # noqa: BLE001 - the boundary of the process: everything gets its exit code and its line
         code = exit_code(error)
         where = traceback_of(error) if code is ExitCode.BUG else ""

@@ -54,6 +54,7 @@ from gateway.ring import wanted_of
 from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
 from gateway.standin import order_of
+from gateway.standstill import RUNS_EVERY_S, Standstill
 from gateway.steps import Kind
 from gateway.volume.report import Reported
 from gateway.volume.watch import VolumeWatch
@@ -63,7 +64,7 @@ from gateway.wire.codec import Codec
 
 _log = log.get("daemon")
 
-WATCH_EVERY_S = 0.1
+WATCH_EVERY_S = RUNS_EVERY_S
 """How often readiness is judged: a disk that hangs is noticed so much later than `stall_after_s`."""
 DRAIN_LOOK_S = 0.01
 """How often a drain looks whether it is done."""
@@ -140,9 +141,11 @@ class Gateway:
         self.engine = Engine(
             pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids
         )
+        self.standstill = Standstill(outside.clock())
         self.links = Links(
-            node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck, dial=outside.dial_hub
-        )
+            node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck,
+            came_s=self.standstill.came_s, dial=outside.dial_hub,
+        )  # fmt: skip
         self.engine.join(self.links)
         self.engine.closed = self.closed
         self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)
@@ -318,7 +321,9 @@ class Gateway:
         """Keep the hub away while we could not keep our promises."""
         said: list[str] = []
         served_s = -inf
+        self.standstill.runs(self.outside.clock())  # a start takes its time, and nothing was read yet
         while True:
+            self._look_back()
             now_s = trio.current_time()
             served_s = now_s if self.signer.serving else served_s
             reasons = self.unready()
@@ -335,6 +340,18 @@ class Gateway:
             metrics.READY.set(not why)
             self.outside.supervisor.status("unready: " + "; ".join(why) if why else "ready")
             await trio.sleep(WATCH_EVERY_S)
+
+    def _look_back(self) -> None:
+        """Did this process run since the last look? If it did not, nobody can say which links still stand."""
+        gap = self.standstill.runs(self.outside.clock())
+        if gap.stood_still_s:
+            _log.warning("stood still", pause_s=round(gap.stood_still_s, 1))
+            metrics.STOOD_STILL_S.inc(gap.stood_still_s)
+        if gap.went_ahead_s:
+            why = "it was set, or this machine stood still unseen"
+            _log.warning("the wall clock went ahead", pause_s=round(gap.went_ahead_s, 1), reason=why)
+        if any(gap):
+            self.links.doubt()
 
     async def _beat(self) -> None:
         """Waits for nothing but its time: only an event loop that is stuck keeps it from that."""

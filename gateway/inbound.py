@@ -125,8 +125,10 @@ class Commands(Protocol):
     def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of the decision's reply; bring READY when that and `position` are done, else UNSENT."""
 
-    def send(self, payment: Payment, link: Link, body: bytes) -> bool:
-        """Put a reply into the link's buffer and bring SENT or UNSENT; False: the link is gone."""
+    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+        """Put a reply into the link's buffer and bring SENT, or UNSENT when it has not left by `until_s`; False: the
+        link is gone.
+        """
 
     def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
         """Make the MAC of any other reply, send it once `position` is durable; with a payment, bring SENT or UNSENT."""
@@ -259,9 +261,10 @@ class Inbound:
             return
         reason = "link-lost"
         for leg in payment.legs:
-            if now.mono_s > leg.first_byte_s + self._deadlines.reply_within_s:
+            until_s = leg.first_byte_s + self._deadlines.reply_within_s
+            if now.mono_s > until_s:
                 reason = "too-late"
-            elif self._do.send(payment, leg.link, body):
+            elif self._do.send(payment, leg.link, body, until_s):
                 payment.legs_out += 1
         if not payment.legs_out:
             self._undelivered(payment, reason, now)

@@ -210,6 +210,11 @@ SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of tho
 # --- payments
 
 READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)
+STOOD_STILL_S = Counter(
+    "fps_stood_still_seconds_total",
+    "Seconds for which this process did not run: the machine slept, or somebody had stopped it.",
+    registry=REGISTRY,
+)
 
 PAYMENT_REPLY_S = Histogram(
     "fps_payment_reply_seconds",

@@ -127,7 +127,7 @@ class Commands(Protocol):
         UNSENT.
         """
 
-    def hand(self, payment: Payment, link: Link, body: bytes) -> bool:
+    def hand(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
         """Put a request into the link's buffer; False: the link is gone. Brings `on_unsent` when it goes before the
         request was written, `on_link_down` when it goes after.
         """
@@ -312,14 +312,15 @@ class Outbound:
             self.on_unsent(payment, attempt, "too-old", now)
             return
         link = self._next_link(payment)
-        if link is None or not self._do.hand(payment, link, body):
+        until_s = now.mono_s + self._submit.answer_within_s
+        if link is None or not self._do.hand(payment, link, body, until_s):
             self.on_unsent(payment, attempt, "no-link", now)
             return
         assert self._step(payment, Event.READY) is Act.TRANSMIT
         payment.link, payment.left_before, payment.left = link, payment.left, True
         payment.links.add(link.id)
         self._standing_links.add(link.id)
-        self._set_timer(payment, now.mono_s + self._submit.answer_within_s)
+        self._set_timer(payment, until_s)
         self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
 
     def _next_link(self, payment: Payment) -> Link | None:

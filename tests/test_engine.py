@@ -262,6 +262,24 @@ def test_when_the_link_ends_before_the_reply_is_written_it_is_undelivered(world:
     assert undelivered.reason == "link-lost-writing"
 
 
+def test_a_reply_that_became_too_late_before_it_was_written_is_undelivered(world: World) -> None:
+    """A machine that sleeps between our word and the wire: the link says how long the reply was of use."""
+    world.frames(payment())
+    world.macs()
+    world.sync()
+    world.answer()
+    world.macs()
+    world.sync()
+    assert world.link.untils == [world.now_s + PAIR.deadlines.reply_within_s], "no second has passed"
+    world.engine.expired(world.link, world.link.contexts)
+    world.turn()
+    kind, body, _ = world.journal.records[-1]
+    assert kind is Kind.UNDELIVERED
+    undelivered = steps.unpack(kind, body)
+    assert isinstance(undelivered, steps.Undelivered)
+    assert undelivered.reason == "too-late"
+
+
 def test_a_reply_leaves_on_the_connection_of_its_request_or_not_at_all(world: World) -> None:
     other = FakeLink(id=2)
     world.frames(payment())

@@ -28,7 +28,7 @@ class Link:
     def manage(self, message: Message, now: Now) -> None:
         self.managed.append(message)
 
-    def send(self, body: bytes, context: object) -> bool:
+    def send(self, body: bytes, context: object, *, until_s: float) -> bool:
         return True
 
     def flush(self) -> None:

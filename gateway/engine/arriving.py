@@ -67,7 +67,7 @@ class Arriving(inbound.Commands):
             reason = "reversed"
         elif now.mono_s > outgoing.deadline_s:
             reason = "too-late"
-        elif not outgoing.link.send(body, payment):
+        elif not outgoing.link.send(body, payment, until_s=outgoing.deadline_s):
             reason = "link-lost"
         else:
             self._batch.touched.add(outgoing.link)
@@ -117,11 +117,11 @@ class Arriving(inbound.Commands):
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 
-    def send(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
+    def send(self, payment: Payment, link: StoryLink, body: bytes, until_s: float) -> bool:
         """Put a reply into the link's buffer."""
         going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
         self._batch.touched.add(going)
-        return going.send(body, payment)
+        return going.send(body, payment, until_s=until_s)
 
     def leave(self, link: StoryLink, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
         """Make the MAC of any other reply and send it."""

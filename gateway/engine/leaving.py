@@ -66,11 +66,11 @@ class Leaving(outbound.Commands):
         self._batch.wait_for_disk(position, departing)
         self._batch.jobs.append(departing)
 
-    def hand(self, payment: Payment, link: StoryLink, body: bytes) -> bool:
+    def hand(self, payment: Payment, link: StoryLink, body: bytes, until_s: float) -> bool:
         """Put a request into the link's buffer."""
         going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
         self._batch.touched.add(going)
-        return going.send(body, Carried(payment, payment.attempt))
+        return going.send(body, Carried(payment, payment.attempt), until_s=until_s)
 
     def submitters(self) -> Sequence[StoryLink]:
         """The links that are signed on to submit."""

@@ -15,8 +15,10 @@ class Link(Protocol):
     id: int
     site: str
 
-    def send(self, body: bytes, context: object) -> bool:
-        """Queue a whole message; False when the link is gone. Ends in `on_sent` or `on_unsent` with the context."""
+    def send(self, body: bytes, context: object, *, until_s: float) -> bool:
+        """Queue a whole message, of no use after `until_s`; False when the link is gone. Ends in `sent`, `unsent` or
+        `expired` with the context.
+        """
 
     def flush(self) -> None:
         """Write what is queued."""

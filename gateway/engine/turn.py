@@ -155,6 +155,11 @@ class Engine:
         self._sent.append((link, contexts, "link-lost" if surely else "link-lost-writing"))
         self._wake.set()
 
+    def expired(self, link: Link, contexts: list[object]) -> None:
+        """These were not written: it was too late for them."""
+        self._sent.append((link, contexts, "too-late"))
+        self._wake.set()
+
     def frame_error(self, link: Link, error: HubFault) -> None:
         """A link cannot read its frames any more: say so while it still can write."""
         self._batch.now = self._clock()
@@ -321,8 +326,9 @@ class Engine:
                 else:
                     self.inbound.on_sent(context, link, now)
             elif isinstance(context, Carried) and reason:
-                surely = reason == "link-lost"
-                self.outbound.on_unsent(context.payment, context.attempt, "link-lost", now, surely=surely)
+                surely = reason != "link-lost-writing"
+                why = "too-old" if reason == "too-late" else "link-lost"
+                self.outbound.on_unsent(context.payment, context.attempt, why, now, surely=surely)
 
     def _take_frames(self, link: Link, frames: list[tuple[float, bytes]]) -> None:
         if not self._journal.has_room():

@@ -17,6 +17,8 @@ came before it deserve their replies. So nothing more is understood, and `LAST_W
 
 import logging
 from collections.abc import Callable
+from itertools import compress
+from math import inf
 from typing import Any, Final, Protocol
 
 import trio
@@ -88,6 +90,9 @@ class Inbox(Protocol):
     def unsent(self, link: "Link", contexts: list[Any], *, surely: bool) -> None:
         """The link has ended before these bodies were sent. Not surely: they were being written, and may have left."""
 
+    def expired(self, link: "Link", contexts: list[Any]) -> None:
+        """These bodies were not sent: when their turn came they were of no use any more."""
+
 
 class LinkStatistics(Struct, frozen=True):
     """One link, for people."""
@@ -124,7 +129,8 @@ class Link:
     """One connection. `run` it once; it owns the stream."""
 
     def __init__(self, connection: int, site: config.HubSite, stream: trio.abc.Stream, session: Session, inbox: Inbox,
-                 *, pair: config.Pair, clock: Clock) -> None:  # fmt: skip
+                 *, pair: config.Pair, clock: Clock, came_s: Callable[[float], float]) -> None:  # fmt: skip
+        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`)."""
         self.id = connection
         """Unique in this process; never 0."""
         self.site = site.name
@@ -140,19 +146,21 @@ class Link:
         self._stream = stream
         self._inbox = inbox
         self._clock = clock
+        self._came_s = came_s
         self._log = _log.bind(link=site.name, connection=connection)
         self._counts = _Counts(site.name)
         self._framer = Framer(pair.wire)
         self._frame: Callable[[bytes], bytes] = framer_of(pair.wire)
         self._queue: list[bytes] = []
         self._contexts: list[Any] = []
+        self._untils: list[float] = []
         self._queued_s = 0.0
         self._writing: list[Any] = []
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
         self._last_words: FrameError | None = None
-        self._close_s = float("inf")
+        self._close_s = inf
         self._up_s = 0.0
         self._frames_in = self._frames_out = self._bytes_in = self._bytes_out = self._waiting_bytes = 0
 
@@ -161,10 +169,11 @@ class Link:
 
     # --- what the engine does with it
 
-    def send(self, body: bytes, context: Any = None) -> bool:
-        """Queue a whole message; it leaves at the next `flush`. False when it will not be written: the link has ended,
-        or ends now because the hub does not read. Otherwise its context, unless None, comes to `Inbox.sent` or
-        `unsent`. Raises `ValueError` for a body over the frame limit: a bug of ours.
+    def send(self, body: bytes, context: Any = None, *, until_s: float = inf) -> bool:
+        """Queue a whole message; it leaves at the next `flush`, unless `until_s` has passed when its turn comes. False
+        when it will not be written: the link has ended, or ends now because the hub does not read. Otherwise its
+        context, unless None, comes to `Inbox.sent`, `unsent` or `expired`. Raises `ValueError` for a body over the
+        frame limit: a bug of ours.
         """
         if not self.open:
             return False
@@ -176,6 +185,7 @@ class Link:
             self._queued_s = self._clock().mono_s
         self._queue.append(frame)
         self._contexts.append(context)
+        self._untils.append(until_s)
         self._waiting_bytes += len(frame)
         return True
 
@@ -200,8 +210,13 @@ class Link:
 
     # --- what the pool does with it
 
+    def doubt(self, now: Now) -> None:
+        """See `Session.doubt`; so are the next four."""
+        self.session.doubt(now)
+        self._act()
+
     def hold(self, now: Now) -> None:
-        """See `Session.hold`; so are the next three."""
+        """Sign off to receive."""
         self.session.hold(now)
         self._act()
 
@@ -268,7 +283,7 @@ class Link:
             if isinstance(action, Changed):
                 self._change(action)
         self._counts.up.set(0)
-        queued, self._contexts, self._queue = self._contexts, [], []
+        queued, self._contexts, self._untils, self._queue = self._contexts, [], [], []
         for contexts, surely in ((self._writing, False), (queued, True)):
             known = [context for context in contexts if context is not None]
             if known:
@@ -300,9 +315,10 @@ class Link:
     def _take(self, chunk: bytes, now: Now) -> None:
         self._bytes_in += len(chunk)
         self._counts.bytes_in.inc(len(chunk))
-        self.session.heard(now)
+        came = Now(self._came_s(now.mono_s), now.wall_ns)
+        self.session.heard(came)
         try:
-            frames = self._framer.feed(chunk, now.mono_s)
+            frames = self._framer.feed(chunk, came.mono_s)
         except FrameError:
             # the framer keeps it; when frames came before it, they were returned instead
             frames = []
@@ -325,7 +341,8 @@ class Link:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            frames, self._queue = self._queue, []
+            self._expire()
+            frames, self._queue, self._untils = self._queue, [], []
             self._writing, self._contexts = self._contexts, []
             if frames:
                 data = b"".join(frames)
@@ -345,6 +362,21 @@ class Link:
             if not self.open and not self._queue:
                 self._scope.cancel()
                 return
+
+    def _expire(self) -> None:
+        """Take what has become useless out of the queue: this process, or the hub's reading, stood still before it."""
+        now_s = self._clock().mono_s
+        if min(self._untils, default=inf) >= now_s:
+            return
+        kept = [until_s >= now_s for until_s in self._untils]
+        late = [context for context, keep in zip(self._contexts, kept, strict=True) if not keep]
+        size = sum(map(len, self._queue))
+        self._queue = list(compress(self._queue, kept))
+        self._contexts = list(compress(self._contexts, kept))
+        self._waiting_bytes -= size - sum(map(len, self._queue))
+        self._log.warning("too late to be sent", count=len(late))
+        if known := [context for context in late if context is not None]:
+            self._inbox.expired(self, known)
 
     def _written(self, frames: int, size: int) -> None:
         contexts = [context for context in self._writing if context is not None]
@@ -377,12 +409,12 @@ class Link:
 
     def _next_s(self) -> float:
         timer = self.session.next_timer()
-        return min(self._close_s, self._half_frame_due_s(), float("inf") if timer is None else timer)
+        return min(self._close_s, self._half_frame_due_s(), inf if timer is None else timer)
 
     def _half_frame_due_s(self) -> float:
         since = self._framer.partial_since
         if since is None or self._last_words is not None or not self.open:
-            return float("inf")
+            return inf
         return since + self._half_frame_s
 
     def _set_alarm(self, at_s: float) -> None:
@@ -393,7 +425,7 @@ class Link:
             self._scope.cancel()
         else:
             assert self._last_words is not None
-            self._close_s = float("inf")
+            self._close_s = inf
             self.close(f"frame error: {self._last_words}")
 
     def _break(self, reason: str) -> None:

@@ -13,6 +13,7 @@ A sign-off needs a MAC. Without a key there is one sign-off left that the hub un
 
 import itertools
 import random as random_module
+from collections.abc import Callable
 
 import trio
 from msgspec import Struct
@@ -71,12 +72,14 @@ class Links:
     """All links of this process. `run` it once."""
 
     def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox, message_ids: MessageIds,
-                 *, clock: Clock, random: random_module.Random, dial: Dial = dial_socket) -> None:  # fmt: skip
+                 *, clock: Clock, random: random_module.Random, came_s: Callable[[float], float],
+                 dial: Dial = dial_socket) -> None:  # fmt: skip
         self.message_ids = message_ids
         """DE11 for every management message of this process; also for those that the engine makes."""
         self._pair = pair
         self._inbox = inbox
         self._clock = clock
+        self._came_s = came_s
         self._random = random
         self._dial = dial
         self._sites = [_Site(settings) for settings in sites]
@@ -169,6 +172,11 @@ class Links:
                 if site.link is not None:
                     site.link.close(MUTE)
                 site.dialling.cancel()
+
+    def doubt(self) -> None:
+        """This process stood still: each link is asked whether it is still there."""
+        for link in self.links:
+            link.doubt(self._clock())
 
     def _speak(self) -> None:
         if self.mute:
@@ -274,8 +282,9 @@ class Links:
         # no wait between `_dials`, `mute` and here: hold, drain and finish find either no link, or this one
         session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
         link = Link(
-            next(self._connections), site.settings, stream, session, self._inbox, pair=self._pair, clock=self._clock
-        )
+            next(self._connections), site.settings, stream, session, self._inbox, pair=self._pair, clock=self._clock,
+            came_s=self._came_s,
+        )  # fmt: skip
         site.link = link
         try:
             await link.run()

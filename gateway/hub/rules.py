@@ -14,7 +14,8 @@ off, and a sign-off that was refused or unanswered is repeated, while the gatewa
 
 **Echo.** After `echo_after_s` without a byte from the hub we send an echo (831); a sign-on that meets silence asks for
 one at once. Anything that comes shows that the link lives. `echo_misses_max` echoes in a row that met nothing but
-silence: `Lost`. This is the table `ECHOES`. The hub's own echo is always responded to, also while draining and
+silence: `Lost`. When this process stood still, the hub may have gone without a word: an echo asks at once, and one
+silence is enough. This is the table `ECHOES`. The hub's own echo is always responded to, also while draining and
 finishing.
 
 **The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for
@@ -219,6 +220,8 @@ class EchoEvent(Enum):
     OVERDUE = "overdue"
     LAST_OVERDUE = "last overdue"
     """Overdue, and `echo_misses_max` reached."""
+    DOUBT = "doubt"
+    """This process stood still: what was heard or asked before says nothing."""
 
 
 class EchoDo(Enum):
@@ -241,6 +244,9 @@ ECHOES: Final[dict[tuple[EchoState, EchoEvent], tuple[EchoState, EchoDo]]] = {
     (EchoState.HEARD, EchoEvent.FRAME): (EchoState.HEARD, EchoDo.NOTHING),
     (EchoState.HEARD, EchoEvent.RESPONSE): (EchoState.LISTENING, EchoDo.NOTHING),
     (EchoState.HEARD, EchoEvent.OVERDUE): (EchoState.LISTENING, EchoDo.REPORT),
+    (EchoState.LISTENING, EchoEvent.DOUBT): (EchoState.ASKED, EchoDo.ECHO),
+    (EchoState.ASKED, EchoEvent.DOUBT): (EchoState.ASKED, EchoDo.ECHO),
+    (EchoState.HEARD, EchoEvent.DOUBT): (EchoState.ASKED, EchoDo.ECHO),
 }
 
 ECHO: Final = "831"

@@ -213,12 +213,23 @@ class Session:
     # --- what the hub says
 
     def heard(self, now: Now) -> None:
-        """Bytes came. Called for each chunk, before anything in it is understood or verified."""
+        """Bytes came, at this time at the earliest. Called for each chunk, before anything in it is understood or
+        verified.
+        """
         if self._ended:
             return
-        self._heard_s = now.mono_s
+        self._heard_s = max(self._heard_s, now.mono_s)
+        if self._echo is not None and now.mono_s < self._echo.sent_s:
+            return  # it may have come before we asked
         self._misses = 0
         self._step_echo(EchoEvent.FRAME, now)
+
+    def doubt(self, now: Now) -> None:
+        """This process stood still: the hub may have gone meanwhile. Ask, and take one silence for its answer."""
+        if not self._started or self._ended or self._finishing:
+            return
+        self._misses = self._settings.echo_misses_max - 1
+        self._step_echo(EchoEvent.DOUBT, now)
 
     def manage(self, message: Message, now: Now) -> None:
         """A verified message that is no payment. A `Usm` only after it is durable."""

@@ -62,6 +62,7 @@ CASES = {
         {_series("process_start_time_seconds", "sop", ""): "1x20 2x60"},
         320, 295,
     ),
+    "StoodStill": count("fps_stood_still_seconds_total"),
     "LinkDown": gauge("fps_link_up", "0", "1", 65, 55, 'site="a"'),
     "BothLinksDown": Case(
         _all("fps_link_up", "sip", {'site="a"': "0", 'site="b"': "0"}),

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from gateway import config, steps
@@ -102,6 +103,8 @@ class FakeLink:
     open: bool = True
     sent: list[Message] = field(default_factory=list)
     contexts: list[object] = field(default_factory=list)
+    untils: list[float] = field(default_factory=list)
+    """Until when each message is of use."""
     managed: list[Message] = field(default_factory=list)
     flushes: int = 0
     keys: list[str] = field(default_factory=lambda: [PAIR.mac.own_key])
@@ -109,7 +112,7 @@ class FakeLink:
     signed_by: list[str] = field(default_factory=list)
     """By which each message was."""
 
-    def send(self, body: bytes, context: object = None) -> bool:
+    def send(self, body: bytes, context: object = None, *, until_s: float = inf) -> bool:
         covered, mac = split_mac(body)
         signed_by = next((key for key in self.keys if mac == mac_of(key, covered)), "")
         assert signed_by, "what leaves is authentic"
@@ -117,6 +120,7 @@ class FakeLink:
             self.signed_by.append(signed_by)
             self.sent.append(CODEC.decode(body))
             self.contexts.append(context)
+            self.untils.append(until_s)
         return self.open
 
     def flush(self) -> None:

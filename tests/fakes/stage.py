@@ -114,7 +114,7 @@ class Stage:
         self.decided.append((payment, covered))
         self.said.append(f"mac {code_of(covered)}")
 
-    def send(self, payment: Payment, link: Link, body: bytes) -> bool:
+    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
         assert isinstance(link, Wire)
         if link.open:
             self.said.append(f"send {code_of(body[:-16])} on {link.id}")

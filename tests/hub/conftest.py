@@ -33,6 +33,11 @@ def at(mono_s: float) -> Now:
     return Now(mono_s, NOON_NS + int(mono_s * 1e9))
 
 
+def fresh(now_s: float) -> float:
+    """What is read just came: this process has run all the time."""
+    return now_s
+
+
 def told(mti: str, function_code: str, message_id: str, code: str = "", *, fault: int = 0) -> Message:
     """A management message from the hub."""
     texts: dict[str, Any] = {
@@ -195,6 +200,12 @@ class Engine:
         assert None not in contexts
         self._note("unsent", link, contexts, surely)
 
+    def expired(self, link: Link, contexts: list[Any]) -> None:
+        """See Inbox."""
+        assert contexts
+        assert None not in contexts
+        self._note("expired", link, contexts)
+
 
 @pytest.fixture
 def engine() -> Engine:
@@ -292,7 +303,9 @@ class World:
         self._nursery = nursery
         self._pair = pair
         seeded = random.Random(1)  # noqa: S311 - jitter
-        self.links = Links(sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, dial=self.dial)
+        self.links = Links(
+            sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, came_s=fresh, dial=self.dial
+        )
 
     async def dial(self, site: config.HubSite) -> trio.abc.Stream:
         """What `Links` dials with."""
@@ -345,6 +358,7 @@ def wired(engine: Engine) -> Callable[..., Wired]:
         streams: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
         wire: config.Wire | None = None,
         write_bytes_max: int = 8192,
+        came_s: Callable[[float], float] = fresh,
         **session: Any,
     ) -> Wired:
         ours, theirs = streams or trio.testing.memory_stream_pair()
@@ -359,6 +373,7 @@ def wired(engine: Engine) -> Callable[..., Wired]:
             engine,
             pair=pair,
             clock=system_clock,
+            came_s=came_s,
         )
         return Wired(link, theirs, engine, pair.wire)
 

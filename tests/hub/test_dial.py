@@ -118,7 +118,7 @@ async def test_a_host_that_cannot_be_a_name_is_no_end_of_the_process(engine: Any
     """It is tried for ever like any other that is away, and said."""
     seeded = random.Random(1)  # noqa: S311 - jitter
     bad = config.HubSite(name="a", host="hub..example", port=1, reconnect_s=100.0, reconnect_max_s=100.0)
-    links = Links((bad,), config.Pair(), engine, MessageIds(), clock=system_clock, random=seeded)
+    links = Links((bad,), config.Pair(), engine, MessageIds(), clock=system_clock, random=seeded, came_s=float)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run)
         while "Error" not in links.ready():
@@ -194,7 +194,15 @@ class Signing:
 def world(engine: Any, port: int, tls: config.Tls | None, **settings: Any) -> Links:
     """Links over sockets."""
     seeded = random.Random(1)  # noqa: S311 - jitter
-    return Links((site(port, tls, **settings),), config.Pair(), engine, MessageIds(), clock=system_clock, random=seeded)
+    return Links(
+        (site(port, tls, **settings),),
+        config.Pair(),
+        engine,
+        MessageIds(),
+        clock=system_clock,
+        random=seeded,
+        came_s=float,
+    )
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
@@ -236,6 +237,42 @@ async def test_nothing_leaves_before_the_flush(wired: Make, nursery: trio.Nurser
     assert (await w.engine.until("sent"))[2] == ["a"]
 
 
+async def test_what_has_become_useless_is_not_written(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """It waited for a slow write, or this process stood still before its turn; what is of use leaves, in its order."""
+    stream = Recording(write_s=1.0)
+    w = wired((stream, stream))
+    nursery.start_soon(w.link.run)
+    await trio.testing.wait_all_tasks_blocked()
+    now_s = trio.current_time()
+    put(w, "first")
+    await trio.sleep(0.5)
+    for body, until_s in (("in time", 1.5), ("too late", 0.9), ("also in time", 1.0)):
+        assert w.link.send(body.encode(), body, until_s=now_s + until_s)
+    assert w.link.send(b"nobody waits", until_s=now_s + 0.9)
+    w.link.flush()
+    await trio.sleep(2)
+    assert stream.writes == [together(w.wire, [b"first"]), together(w.wire, [b"in time", b"also in time"])]
+    assert w.engine.of("expired") == [("expired", w.link, ["too late"])]
+    assert [event[2] for event in w.engine.of("sent")] == [["first"], ["in time", "also in time"]]
+    assert w.link.statistics().waiting_bytes == 0
+    assert w.link.send(b"nobody waits", until_s=now_s)
+    w.link.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(w.engine.of("expired")) == 1, "what nobody waits for is only not sent"
+    assert w.link.statistics().waiting_bytes == 0
+
+
+async def test_what_lay_in_the_socket_counts_from_when_it_may_have_come(wired: Make, nursery: trio.Nursery) -> None:
+    """A payment's deadlines begin there, not when this process runs again."""
+    w = wired(came_s=lambda now_s: now_s - 3600)
+    nursery.start_soon(w.link.run)
+    await w.stream.send_all(together(w.wire, BODIES[:2]))
+    await w.engine.until("frames")
+    assert all(first_s <= trio.current_time() - 3600 for first_s in w.engine.read_s)
+
+
 async def test_bodies_without_a_context_are_not_reported(wired: Make, nursery: trio.Nursery) -> None:
     """Management messages: nobody waits for their fate."""
     w = wired()
@@ -420,6 +457,11 @@ class Fates:
         assert not self.down
         self.fates.extend(contexts)
 
+    def expired(self, link: Link, contexts: list[str]) -> None:
+        """See Inbox."""
+        assert not self.down
+        self.fates.extend(contexts)
+
 
 async def peer_does(step: str, stream: Any) -> None:
     """What the hub does to the stream."""
@@ -435,25 +477,29 @@ async def peer_does(step: str, stream: Any) -> None:
                 await stream.send_all(b"\xff\xff\xff\xff")
 
 
-STEPS = ["send", "send", "flush", "turn", "read", "eof", "break", "garbage", "close"]
+STEPS = ["send", "send", "late", "flush", "turn", "read", "eof", "break", "garbage", "close"]
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=40))
 def test_every_body_has_one_fate(steps: list[str]) -> None:
-    """Whenever the hub closes, breaks, or stops reading: each body that was taken is sent or unsent, once, in order,
-    and the end of the link is the last that is heard of it.
+    """Whenever the hub closes, breaks, or stops reading: each body that was taken is sent, unsent or expired, once,
+    what is still of use in order, and the end of the link is the last that is heard of it.
     """
-    inbox, taken, pair = Fates(), list[str](), config.Pair()
+    inbox, taken, late, pair = Fates(), list[str](), set[str](), config.Pair()
 
     async def live() -> None:
         ours, theirs = trio.testing.lockstep_stream_pair()
         site = config.HubSite(name="a", host="h", port=1, write_bytes_max=60)
-        link = Link(1, site, ours, Session(pair.session, MessageIds()), inbox, pair=pair, clock=system_clock)
+        link = Link(
+            1, site, ours, Session(pair.session, MessageIds()), inbox, pair=pair, clock=system_clock, came_s=float
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             for number, step in enumerate(steps):
-                if step == "send" and link.send(b"body", f"body {number}"):
-                    taken.append(f"body {number}")
+                body, until_s = f"body {number}", inf if step == "send" else trio.current_time() - 0.001
+                if step in {"send", "late"} and link.send(b"body", body, until_s=until_s):
+                    taken.append(body)
+                    late.update([body] if step == "late" else [])
                 elif step == "flush":
                     link.flush()
                 elif step == "close":
@@ -466,7 +512,8 @@ def test_every_body_has_one_fate(steps: list[str]) -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(live, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert inbox.fates == taken
+    assert sorted(inbox.fates) == sorted(taken)
+    assert [body for body in inbox.fates if body not in late] == [body for body in taken if body not in late]
     assert len(inbox.down) == 1
 
 

@@ -48,10 +48,10 @@ LINGERING    SIGNING_ON+   x              x              x             x        
 
 # e: sends an echo, r: reports, R: reports and sends another, L: reports and gives up
 ECHO_GRID = """
-             SILENCE       FRAME          RESPONSE       OVERDUE       LAST_OVERDUE
-LISTENING    ASKEDe        LISTENING.     x              x             x
-ASKED        x             HEARD.         LISTENING.     ASKEDR        LISTENINGL
-HEARD        x             HEARD.         LISTENING.     LISTENINGr    x
+             SILENCE       FRAME          RESPONSE       OVERDUE       LAST_OVERDUE  DOUBT
+LISTENING    ASKEDe        LISTENING.     x              x             x             ASKEDe
+ASKED        x             HEARD.         LISTENING.     ASKEDR        LISTENINGL    ASKEDe
+HEARD        x             HEARD.         LISTENING.     LISTENINGr    x             ASKEDe
 """
 
 

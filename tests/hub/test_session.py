@@ -192,6 +192,53 @@ def test_an_unanswered_echo_on_a_link_that_lives_is_only_reported(player: Make) 
     """)
 
 
+def test_a_process_that_stood_still_asks_at_once_whether_the_hub_is_there(player: Make) -> None:
+    """One silence is enough then."""
+    player().play(f"""
+        {SIGNED_ON}
+        20    doubt                    -> 9804 831 000003
+        25    timer                    -> (echo unanswered), LOST, -receive, -submit
+        99    doubt
+    """)
+
+
+def test_a_hub_that_is_still_there_has_its_link_back(player: Make) -> None:
+    """Also when an echo was outstanding, whose time is over; a later silence is judged as ever."""
+    player().play(f"""
+        {SIGNED_ON}
+        30.1  timer                    -> 9804 831 000003
+        3600  doubt                    -> 9804 831 000004
+        3600.1 < 9814 831 000004 0000
+        3630.1 timer                   -> 9804 831 000005
+        3635.1 timer                   -> (echo unanswered), 9804 831 000006
+        3640.1 timer                   -> (echo unanswered), LOST, -receive, -submit
+    """)
+
+
+def test_what_may_have_come_before_we_asked_does_not_show_that_the_hub_is_there(player: Make, moment: Make) -> None:
+    """It lay in the socket while this process stood still."""
+    play = player()
+    play.play(f"""
+        {SIGNED_ON}
+        20    doubt                    -> 9804 831 000003
+    """)
+    play.session.heard(moment(10))
+    play.play("""
+        25    timer                    -> (echo unanswered), LOST, -receive, -submit
+    """)
+
+
+def test_a_doubt_changes_nothing_before_the_start_and_at_the_end(player: Make) -> None:
+    play = player(submit=False)
+    play.play("""
+        0     doubt
+        0     start                    -> 9804 891 000001
+        0.1   < 9814 891 000001 0000   -> +receive
+        1     finish                   -> -receive, 9804 892 000002
+        2     doubt
+    """)
+
+
 def test_a_refused_echo_is_an_answer(player: Make) -> None:
     """Whatever its code: somebody is there."""
     player().play(f"""

@@ -682,7 +682,9 @@ async def test_a_hub_link(autojump_clock: Clock, lines: Lines) -> None:
     ours, theirs = await lines.connected()
     pair = config.Pair()
     engine, hub = Engine(), Hub(theirs, pair.wire)
-    link = Link(1, site("a"), ours, Session(pair.session, MessageIds()), engine, pair=pair, clock=system_clock)
+    link = Link(
+        1, site("a"), ours, Session(pair.session, MessageIds()), engine, pair=pair, clock=system_clock, came_s=float
+    )
     bodies = [b"9200" + bytes([65 + number]) * number * 7 for number in range(30)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
