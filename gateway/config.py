@@ -351,6 +351,10 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """How long after a payment's stand-in its late answer is still listened for."""
     connect_within_s: Seconds = 2.0
     """How long connecting may take, TLS included."""
+    connection_age_max_s: Seconds = 300.0
+    """A connection that is older is closed once it has its answer, so that a processor that moved (its name leads
+    elsewhere now) is found though its old host still answers. Each gets up to a quarter less, by chance, so that
+    they do not all go at once."""
     answer_bytes_max: Count = 65536
     """A longer answer is no answer: the connection is given up."""
     tell_within_s: Seconds = 10.0

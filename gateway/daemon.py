@@ -144,14 +144,14 @@ class Gateway:
         self.standstill = Standstill(outside.clock())
         self.links = Links(
             node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck,
-            came_s=self.standstill.came_s, dial=outside.dial_hub,
+            came_s=self.standstill.came_s, network=outside.network, dial=outside.dial_hub,
         )  # fmt: skip
         self.engine.join(self.links)
         self.engine.closed = self.closed
         self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)
         self.sibling = None
         if node.sibling:
-            self.sibling = Sibling(node.sibling, self.identity, connect=outside.connect, luck=outside.luck.random)
+            self.sibling = Sibling(node.sibling, self.identity, network=outside.network, luck=outside.luck.random)
         self.door = None
         if node.submissions:
             self.door = Door(node.submissions, self.engine, codec, pair.group, self.presented, listen=outside.listen)
@@ -419,11 +419,11 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
     codec = Codec(fields.load(pair.wire.field_table))
     words = meanings.load(pair.wire.usm_table)
     check_rules(pair, codec.table.types)
-    client = Client(node.processor, connect=outside.connect, luck=luck.random)
+    client = Client(node.processor, network=outside.network, luck=luck.random)
     forwarder = Forwarder(
         node.processor, node.name, client, the_processor(node.name, codec, words), clock=clock, luck=luck.random
     )
-    peers = Peers(node, clock=clock, connect=outside.connect, luck=luck.random)
+    peers = Peers(node, clock=clock, network=outside.network, luck=luck.random)
     past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:

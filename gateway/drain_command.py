@@ -14,11 +14,11 @@ import msgspec
 import trio
 
 from gateway import config, config_file
+from gateway.addresses.network import MACHINE, Network
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.ops.drain import WAIT_S_MAX, Progress
 from gateway.processor.client import Client, Keys
-from gateway.processor.pipe import Connect
 
 SHOW_EVERY_S = 0.5
 """How often a terminal is shown what is left."""
@@ -107,13 +107,13 @@ def ops_url(ops: config.Ops) -> str:
     return f"http://[{host}]:{ops.port}" if ":" in host else f"http://{host}:{ops.port}"
 
 
-def client_of(url: str, connect: Connect = trio.open_tcp_stream) -> Client:
+def client_of(url: str, network: Network = MACHINE) -> Client:
     """What asks. Raises `ConfigurationError`."""
     try:
         settings = msgspec.convert({"url": url, "tell_within_s": PATIENCE_S}, config.Processor)
     except msgspec.ValidationError as error:
         raise ConfigurationError(["--ops: must be http(s)://host[:port][/path] and nothing else"]) from error
-    return Client(settings, connect=connect, keys=Keys("--ops", "--ops"))
+    return Client(settings, network=network, keys=Keys("--ops", "--ops", "ops"))
 
 
 def _on_terminal(progress: Progress | None) -> None:

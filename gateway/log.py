@@ -42,7 +42,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     # a message, without its content
     "fpid": str, "mti": str, "function_code": str, "code": str, "field": int, "position": int, "wall_position": int,
     "state": str, "event_name": str, "step": str, "message_id": str, "outcome": str, "notice": str, "direction": str,
-    "institution": str, "source": str,
+    "institution": str, "source": str, "party": str,
     # how much, how long
     "count": int, "bytes": int, "records": int, "segments": int, "limit": int, "status": int, "attempt": int,
     "elapsed_ms": (int, float), "pause_s": (int, float), "elapsed_s": (int, float), "age_s": (int, float),

@@ -48,6 +48,22 @@ def shown(*collectors: Collector) -> Iterator[None]:
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
+# --- addresses
+
+LOOKUP_OUTCOMES = ("found", "failed", "overdue")
+NAME_LOOKUPS = Counter(
+    "fps_name_lookups",
+    "Lookups of the name of somebody whom we dial, by what came of it; overdue: one that hung, whatever came later.",
+    ["party", "outcome"],
+    registry=REGISTRY,
+)
+NAME_LOOKUP_TROUBLE = Gauge(
+    "fps_name_lookup_trouble",
+    "1 while this party's name cannot be looked up: the addresses that were known last are used.",
+    ["party"],
+    registry=REGISTRY,
+)
+
 # --- journal
 
 JOURNAL_RECORDS = Counter("fps_journal_records_total", "Records made durable.", registry=REGISTRY)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import trio
 
 from gateway import config
+from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
 from gateway.disk import Disk, RealDisk
 from gateway.hub.dial import Dial
@@ -24,7 +25,6 @@ from gateway.hub.dial import dial as dial_hub
 from gateway.journal.thread import DiskThread, Driver
 from gateway.listening import Listen, listen_tcp
 from gateway.notify import Supervisor, supervisor_of
-from gateway.processor.pipe import Connect
 from gateway.signer import process
 from gateway.volume.drbd import Drbd, RealDrbd
 
@@ -46,8 +46,8 @@ class Outside(NamedTuple):
     """Jitter, and the id of a new journal: nothing that must be secret."""
     open_worker: Callable[[config.Token], Awaitable[process.Worker]]
     dial_hub: Dial
-    connect: Connect
-    """To the processor and to the peers."""
+    network: Network
+    """Names, and connections to the processor, the peers and the sibling."""
     listen: Listen
     """For those who submit, and for the operator."""
     drbd: Drbd
@@ -70,7 +70,7 @@ def machine() -> Outside:
         random.Random(),  # noqa: S311 - jitter
         process.start,
         dial_hub,
-        trio.open_tcp_stream,
+        MACHINE,
         listen_tcp,
         RealDrbd(),
         lambda: trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT),

@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 from gateway import config, config_command, drain_command
 from gateway.__main__ import main
+from gateway.addresses.network import nameless
 from gateway.drain_command import Code, client_of, drain
 from gateway.ops import server
 from gateway.ops.drain import DrainControl, Progress
@@ -45,7 +46,7 @@ async def drained(
                 await peer.respond(said.pop("status", 202), said.pop("raw", b"") or json.dumps(said).encode())
 
         gateway = Processor(nursery, serve)
-        code, text = await drain(client_of(URL, gateway.connect), URL, within_s, show)
+        code, text = await drain(client_of(URL, nameless(gateway.connect)), URL, within_s, show)
         nursery.cancel_scope.cancel()
     return code, text
 

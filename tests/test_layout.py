@@ -15,7 +15,10 @@ TOP = Path(gateway.__file__).parent.parent
 
 PURE_ROWS = range(4, 8)
 """Rows of the table, from 0, whose modules are functions of their arguments."""
-PURE_ELSEWHERE = {f"gateway.sdk.{name}" for name in ("prepared", "answers", "submission", "readiness")}
+PURE_ELSEWHERE = {
+    "gateway.addresses.law",
+    *(f"gateway.sdk.{name}" for name in ("prepared", "answers", "submission", "readiness")),
+}
 """So are these: another shell may be put around them."""
 STORIES = 7
 """The row of the stories and their stages."""

@@ -5,13 +5,26 @@ sockets.
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from gateway import config
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.law import Proof
 
-Dial = Callable[[config.HubSite], Awaitable[trio.abc.Stream]]
-"""Connect to a hub site. Raises `OSError`, `ValueError` or `trio.BrokenResourceError`; the caller limits the time."""
+
+class Dialled(NamedTuple):
+    """A connection, and the address that it leads to: say by `Dialler.heard` what it proves."""
+
+    stream: trio.abc.Stream
+    address: str
+
+
+Dial = Callable[[config.HubSite, Dialler], Awaitable[Dialled]]
+"""Connect to a hub site, where its dialler says; the caller limits the time. Raises `OSError`, `ValueError` or
+`trio.BrokenResourceError`."""
 
 KEEPALIVE_IDLE_S = 10
 """Echoes find a dead hub; keepalive finds what lies between (a firewall that forgot us) while echoes are far apart."""
@@ -19,24 +32,26 @@ KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
 
 
-async def dial(site: config.HubSite) -> trio.abc.Stream:
+async def dial(site: config.HubSite, dialler: Dialler) -> Dialled:
     """Connect over TCP, and hand over a `trio.SSLStream` when the site has `tls`."""
     # the files are read for each connection, so that a renewed certificate is used without a restart; in a thread, so
     # that a slow disk does not keep payments waiting
-    context = await trio.to_thread.run_sync(tls_context, site.tls) if site.tls is not None else None
-    tcp = await trio.open_tcp_stream(site.host, site.port)
+    context = await dialler.aside(partial(tls_context, site.tls)) if site.tls is not None else None
+    tcp, address = await dialler.connect()
+    assert isinstance(tcp, trio.SocketStream)
     set_options(tcp.socket)
     if context is None:
-        return tcp
+        return Dialled(tcp, address)
     assert site.tls is not None
     # https_compatible: lengths tell us where a message ends, so a hub that closes without a close_notify is no error
     tls = trio.SSLStream(tcp, context, server_hostname=site.tls.server_name or site.host, https_compatible=True)
     try:
         await tls.do_handshake()
     except BaseException:
+        dialler.heard(address, Proof.NOTHING)
         await trio.aclose_forcefully(tls)
         raise
-    return tls
+    return Dialled(tls, address)
 
 
 def set_options(sock: trio.socket.SocketType) -> None:

@@ -19,8 +19,11 @@ import trio
 from msgspec import Struct
 
 from gateway import config, log, metrics
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.law import Proof
+from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock
-from gateway.hub.dial import Dial
+from gateway.hub.dial import Dial, Dialled
 from gateway.hub.dial import dial as dial_socket
 from gateway.hub.link import Inbox, Link, LinkStatistics
 from gateway.hub.rules import Direction
@@ -53,8 +56,9 @@ class SiteStatistics(Struct, frozen=True):
 class _Site:
     """One hub site, and its link while there is one."""
 
-    def __init__(self, settings: config.HubSite) -> None:
+    def __init__(self, settings: config.HubSite, network: Network) -> None:
         self.settings = settings
+        self.dialler = Dialler(f"hub {settings.name}", settings.host, settings.port, network)
         self.link: Link | None = None
         self.attempts = 0
         self.connects = 0
@@ -73,6 +77,7 @@ class Links:
 
     def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox, message_ids: MessageIds,
                  *, clock: Clock, random: random_module.Random, came_s: Callable[[float], float],
+                 network: Network = MACHINE,
                  dial: Dial = dial_socket) -> None:  # fmt: skip
         self.message_ids = message_ids
         """DE11 for every management message of this process; also for those that the engine makes."""
@@ -82,7 +87,7 @@ class Links:
         self._came_s = came_s
         self._random = random
         self._dial = dial
-        self._sites = [_Site(settings) for settings in sites]
+        self._sites = [_Site(settings, network) for settings in sites]
         self._connections = itertools.count(1)
         self._held = False
         self._voice = trio.Event()
@@ -241,13 +246,13 @@ class Links:
                 with trio.CancelScope() as site.dialling:
                     await self._voice.wait()
                 continue
-            mutes, stream = self._mutes, None
+            mutes, dialled = self._mutes, None
             with trio.CancelScope() as site.dialling:
-                stream = await self._connect(site)
-            if stream is not None and self._dials() and not self.mute:
-                await self._live(site, stream)
-            elif stream is not None:
-                await trio.aclose_forcefully(stream)
+                dialled = await self._connect(site)
+            if dialled is not None and self._dials() and not self.mute:
+                await self._live(site, dialled)
+            elif dialled is not None:
+                await trio.aclose_forcefully(dialled.stream)
             if self._mutes != mutes:
                 # our doing, not the hub's: no pause once there is a voice again, which there may be already
                 continue
@@ -260,11 +265,11 @@ class Links:
             with trio.CancelScope() as site.dialling:
                 await trio.sleep(pause_s)
 
-    async def _connect(self, site: _Site) -> trio.abc.Stream | None:
+    async def _connect(self, site: _Site) -> Dialled | None:
         within_s = site.settings.connect_within_s
         try:
             with trio.fail_after(within_s):
-                stream = await self._dial(site.settings)
+                dialled = await self._dial(site.settings, site.dialler)
         except trio.TooSlowError:
             site.last_end = f"no connection within {within_s:g} s"
         except (OSError, ValueError, trio.BrokenResourceError) as error:
@@ -273,17 +278,17 @@ class Links:
         else:
             site.connected.inc()
             site.connects += 1
-            return stream
+            return dialled
         site.failed.inc()
         _log.warning("cannot connect", link=site.settings.name, error=site.last_end, attempt=site.attempts + 1)
         return None
 
-    async def _live(self, site: _Site, stream: trio.abc.Stream) -> None:
+    async def _live(self, site: _Site, dialled: Dialled) -> None:
         # no wait between `_dials`, `mute` and here: hold, drain and finish find either no link, or this one
         session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
         link = Link(
-            next(self._connections), site.settings, stream, session, self._inbox, pair=self._pair, clock=self._clock,
-            came_s=self._came_s,
+            next(self._connections), site.settings, dialled.stream, session, self._inbox,
+            pair=self._pair, clock=self._clock, came_s=self._came_s,
         )  # fmt: skip
         site.link = link
         try:
@@ -291,5 +296,7 @@ class Links:
         finally:
             site.link = None
             site.last_end = link.reason
+            # an address that connects has proved nothing: a hub answers a sign-on
+            site.dialler.heard(dialled.address, Proof.PROVED if session.answered else Proof.NOTHING)
             if session.settled_s(self._clock()) >= SETTLED_S:
                 site.attempts = 0

@@ -111,6 +111,8 @@ class Session:
         self._echo: _Exchange | None = None
         self._misses = 0
         self._heard_s = 0.0
+        self.answered = False
+        """Whether the hub has responded to a sign-on or sign-off of ours: then it is one."""
         self._settled_s: float | None = None
         self._settled_longest_s = 0.0
         self._actions: list[Action] = []
@@ -311,6 +313,7 @@ class Session:
             # whatever its code says: the hub is there
             self._step_echo(EchoEvent.RESPONSE, now)
             return
+        self.answered = True
         side = next(side for side in self._sides.values() if side.exchange is exchange)
         accepted = code == "0000"
         if not accepted:

@@ -14,6 +14,8 @@ import trio
 from gateway.disk import PIECES_MAX
 from gateway.journal.committer import Chunk, Committer, Synced
 
+READS_MAX = 8
+"""Followers that read at once: all of them read the same disk, and each waits for its own read alone."""
 BATCH_CHUNKS_MAX = PIECES_MAX - 3
 """Besides its chunks a batch writes a mark, the last chain value and, in a new segment, the header."""
 
@@ -74,13 +76,15 @@ class DiskThread:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._reads = trio.CapacityLimiter(READS_MAX)
+        """Of our own: whatever else waits in trio's threads, the journal is read."""
 
     async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
         """Read in one of trio's threads, so that a follower far behind never delays a commit.
 
         A read that hangs is given up when it is cancelled: it must not keep the process from ending.
         """
-        return await trio.to_thread.run_sync(read, offset, size, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(read, offset, size, abandon_on_cancel=True, limiter=self._reads)
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
         """Start the thread. Inside `trio.run`. It does not keep the process from ending: a hung sync must not."""

@@ -24,12 +24,15 @@ from typing import Any, NamedTuple
 import trio
 
 from gateway import config, log, metrics
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
-from gateway.processor.link import End, Link, Response
+from gateway.processor.link import End, Link, Responded, Response
 from gateway.processor.messages import Decided, NotAnAnswer, decided, encode, key_of, payment_of
-from gateway.processor.pipe import Connect, Papers, dial
+from gateway.processor.pipe import Papers
+from gateway.processor.reach import Reach
 from gateway.work import Answer, Ask
 
 CONNECTING_MAX = 8
@@ -78,10 +81,12 @@ class Told(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """Where the configuration has what a client is made of, for mistakes."""
+    """Where the configuration has what a client is made of, for mistakes; and whom it asks."""
 
     url: str = "node.processor.url"
     tls: str = "node.processor.tls"
+    party: str = "processor"
+    """Names whom it asks, in logs and metrics."""
 
 
 PROCESSOR = Keys()
@@ -92,7 +97,7 @@ class _Waiter:
     """Who waits for a response on a connection of `tell`, `look` or `inquire`."""
 
     event: trio.Event
-    place: Endpoint
+    reach: Reach
     response: Response | None = None
     keep: bool = False
     end: str = ""
@@ -108,22 +113,24 @@ class Client:
         settings: config.Processor,
         *,
         directory: Directory | None = None,
-        connect: Connect = trio.open_tcp_stream,
+        network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
         keys: Keys = PROCESSOR,
     ) -> None:
-        """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._settings = settings
         self._directory = directory or FixedDirectory(endpoint(settings, keys.url))
         self._papers = Papers(settings.tls, keys.tls) if settings.tls is not None or self._any_tls() else None
-        self._connect = connect
+        self._network = network
+        self._party = keys.party
+        self._reaches: dict[Endpoint, Reach] = {}
         self._luck = luck
         self.on_answers: Callable[[list[Answer]], None] = lambda _: None
         self._nursery: trio.Nursery | None = None
         self._waiting: deque[Ask] = deque()
         self._later: list[tuple[float, int, Ask]] = []
         self._turn = count()
-        self._links: dict[Link, Endpoint] = {}
+        self._links: dict[Link, Reach] = {}
         self._idle: list[tuple[Link, float]] = []
         """A stack: what is used least stays at the bottom and times out."""
         self._limits: dict[Link, float] = {}
@@ -135,7 +142,7 @@ class Client:
         self._asks = Breaker(AWAY_PAUSE_S, AWAY_PAUSE_MAX_S, AWAY_AFTER)
         self._timer = trio.CancelScope()
         self._heads: dict[Endpoint, bytes] = {}
-        self._spare: list[tuple[Link, Endpoint]] = []
+        self._spare: list[tuple[Link, Reach]] = []
         """Idle connections of `tell`, `look` and `inquire`."""
         self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
         self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
@@ -185,7 +192,8 @@ class Client:
                 self._grow(now_s)
                 return
             link, _ = idle.pop()
-            if self._links[link] is not self._directory.primary():
+            reach = self._links[link]
+            if reach.place is not self._directory.primary() or not reach.fit(link, now_s):
                 link.scope.cancel()
                 continue
             self._send(link, waiting.popleft(), now_s)
@@ -200,7 +208,7 @@ class Client:
         link.send(
             b"%bIdempotency-Key: %b\r\nTime-Left-Ms: %d\r\nContent-Length: %d\r\n\r\n%b"
             % (
-                self._head(self._links[link]),
+                self._head(self._links[link].place),
                 key_of(ask.fpid).encode(),
                 (ask.deadline_s - now_s) * 1000,
                 len(body),
@@ -215,8 +223,11 @@ class Client:
         del self._limits[link]
         self._late.pop(link, None)
         now_s = trio.current_time()
-        if keep:
+        fit = self._links[link].responded(link, response, now_s)
+        if keep and fit:
             self._idle.append((link, now_s))
+        elif keep:
+            link.scope.cancel()
         answer: Decided | None = None
         if response.status in _AGAIN:
             self._failed(ask, now_s, f"status {response.status}")
@@ -240,13 +251,14 @@ class Client:
     def _ended(self, link: Link, end: End | None) -> None:
         """A connection is over; what was asked on it is asked again where that can help."""
         now_s = trio.current_time()
-        del self._links[link]
+        reach = self._links.pop(link)
         self._idle = [item for item in self._idle if item[0] is not link]
         self._limits.pop(link, None)
         self._late.pop(link, None)
         ask: Ask | None = link.context
         link.context = None
         if ask is not None:
+            reach.ended(link, end)
             if end is None:
                 self._not_answered(ask, "silent", "no answer in time")
             elif end is End.CLOSED and link.served:
@@ -328,9 +340,10 @@ class Client:
     async def _keep_link(self) -> None:
         """Connect, and live as long as the connection does."""
         place = self._directory.primary()
+        reach = self._reach(place)
         started_s = trio.current_time()
         try:
-            link = await self._open(place, self._responded)
+            link = await self._open(reach, self._responded)
         except Unavailable as error:
             now_s = trio.current_time()
             if not self._connects.open:
@@ -347,7 +360,7 @@ class Client:
             _log.info("processor can be reached again", host=place.host, port=place.port)
         self._connects.succeeded()
         self._connecting -= 1
-        self._links[link] = place
+        self._links[link] = reach
         metrics.PROCESSOR_CONNECTIONS.set(len(self._links))
         now_s = trio.current_time()
         self._idle.append((link, now_s))
@@ -356,19 +369,29 @@ class Client:
         end = await link.run()
         self._ended(link, end)
 
-    async def _open(self, place: Endpoint, responded: Callable[[Link, Response, bool], None]) -> Link:
+    def _reach(self, place: Endpoint) -> Reach:
+        reach = self._reaches.get(place)
+        if reach is None:
+            settings = self._settings
+            reach = self._reaches[place] = Reach(
+                place,
+                Dialler(self._party, place.host, place.port, self._network),
+                self._papers,
+                settings.tls.server_name if settings.tls is not None else "",
+                age_max_s=settings.connection_age_max_s,
+                body_bytes_max=settings.answer_bytes_max,
+                luck=self._luck,
+            )
+        return reach
+
+    async def _open(self, reach: Reach, responded: Responded) -> Link:
         """Connect and shake hands. Raises `Unavailable`."""
         within_s = self._settings.connect_within_s
-        tls = self._settings.tls
-        name = tls.server_name if tls is not None and tls.server_name else place.host
         with trio.move_on_after(within_s):
             try:
-                assert self._papers is not None or not place.tls
-                context = self._papers.context() if self._papers is not None and place.tls else None
-                pipe = await dial(place.host, place.port, context, name, self._connect)
+                return await reach.open(responded)
             except (OSError, trio.BrokenResourceError) as error:
                 raise Unavailable(log.describe(error)) from error
-            return Link(pipe, self._settings.answer_bytes_max, responded)
         raise Unavailable(f"no connection within {within_s:g} s")
 
     # --- time
@@ -393,7 +416,9 @@ class Client:
             if limit_s <= now_s:
                 link.scope.cancel()
             elif limit_s - late_s <= now_s:
-                self._late.setdefault(link)
+                if link not in self._late:
+                    self._late[link] = None
+                    self._links[link].missed(link)
                 next_s = min(next_s, limit_s)
             else:
                 next_s = min(next_s, limit_s - late_s)
@@ -459,10 +484,11 @@ class Client:
         if key:
             request += b"Idempotency-Key: %b\r\n" % key.encode()
         request += b"\r\n" + body
+        reach = self._reach(place)
         with trio.move_on_after(self._settings.tell_within_s):
             while True:
-                link = await self._spare_link(place)
-                waiter = _Waiter(trio.Event(), place)
+                link = await self._spare_link(reach)
+                waiter = _Waiter(trio.Event(), reach)
                 link.context = waiter
                 link.send(request)
                 try:
@@ -476,13 +502,13 @@ class Client:
                     raise Unavailable(waiter.end)
         raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
 
-    async def _spare_link(self, place: Endpoint) -> Link:
+    async def _spare_link(self, reach: Reach) -> Link:
         while self._spare:
-            link, at = self._spare.pop()
-            if at is place:
+            link, of = self._spare.pop()
+            if of is reach and reach.fit(link, trio.current_time()):
                 return link
             link.scope.cancel()
-        link = await self._open(place, self._replied)
+        link = await self._open(reach, self._replied)
         if self._nursery is None:
             link.scope.cancel()
             await link.run()  # closes it
@@ -495,6 +521,7 @@ class Client:
         self._spare = [item for item in self._spare if item[0] is not link]
         waiter: _Waiter | None = link.context
         if waiter is not None:
+            waiter.reach.ended(link, end)
             waiter.end = f"connection {end.value if end is not None else 'given up'}: {link.end}"
             waiter.untouched = end is End.CLOSED and link.served > 0
             waiter.event.set()
@@ -504,8 +531,11 @@ class Client:
         link.context = None
         waiter.response = response
         waiter.event.set()
-        if keep:
-            self._spare.append((link, waiter.place))
+        fit = waiter.reach.responded(link, response, trio.current_time())
+        if keep and fit:
+            self._spare.append((link, waiter.reach))
+        elif keep:
+            link.scope.cancel()
 
     def _head(self, place: Endpoint) -> bytes:
         head = self._heads.get(place)

@@ -11,6 +11,7 @@ middle of a response; MALFORMED, not HTTP; HUGE, over the limit; UNASKED, bytes 
 
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from typing import Any, NamedTuple
 
 import httptools
@@ -67,6 +68,9 @@ class Link:
         """What is being asked: the asker's."""
         self.scope = trio.CancelScope()
         """Cancel it to close the connection."""
+        self.address = ""
+        """Where it leads to: whoever dialled says so, and when it is old."""
+        self.until_s = inf
 
     def send(self, request: bytes) -> None:
         """Ask. Only when not `busy`."""

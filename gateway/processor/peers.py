@@ -13,11 +13,11 @@ import msgspec
 import trio
 
 from gateway import config
+from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
 from gateway.processor.client import Client, Keys, Told
 from gateway.processor.forwarder import Forwarder, Journal, peer
 from gateway.processor.notices import Record
-from gateway.processor.pipe import Connect
 
 PATH = b"/news"
 """Below the base URL of a process's ops server."""
@@ -31,17 +31,17 @@ class Peers:
         node: config.Node,
         *,
         clock: Clock = system_clock,
-        connect: Connect = trio.open_tcp_stream,
+        network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._clients: dict[str, Client] = {}
         self._forwarders: dict[str, Forwarder] = {}
         for name, url in node.peers.items():
             # told as patiently as the processor is; news is one line, so one connection does
             settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
-            keys = Keys(f"node.peers.{name}", "node.peer_tls")
-            client = Client(settings, connect=connect, luck=luck, keys=keys)
+            keys = Keys(f"node.peers.{name}", "node.peer_tls", f"peer {name}")
+            client = Client(settings, network=network, luck=luck, keys=keys)
             self._clients[name] = client
             self._forwarders[name] = Forwarder(
                 settings, node.name, _Teller(client), peer(node.name, name), clock=clock, luck=luck

@@ -9,13 +9,14 @@ one before the answer came.
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
 from gateway import config, log
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.law import Proof
 from gateway.errors import ConfigurationError
 from gateway.log import describe
 
@@ -27,10 +28,6 @@ leaves holes between what lives long.
 """
 UNACKNOWLEDGED_MS = 10_000
 """TCP gives a connection up when the other machine acknowledged nothing for so long: it is gone, not slow."""
-
-Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
-"""How a TCP connection is made: host and port in, a stream out. Raises OSError."""
-
 
 _log = log.get("processor")
 
@@ -288,23 +285,31 @@ class StreamPipe:
         await trio.aclose_forcefully(self._stream)
 
 
-async def dial(host: str, port: int, context: ssl.SSLContext | None, server_name: str, connect: Connect) -> Pipe:
+class Dialled(NamedTuple):
+    """A connection, and the address that it leads to: say by `Dialler.heard` what it proves."""
+
+    pipe: Pipe
+    address: str
+
+
+async def dial(dialler: Dialler, context: ssl.SSLContext | None, server_name: str) -> Dialled:
     """Connect, shake hands where there is TLS, hand back a pipe. Raises OSError. Cancelled, it leaves nothing open."""
-    stream = await connect(host, port)
+    stream, address = await dialler.connect()
     if not isinstance(stream, trio.SocketStream):
         if context is not None:
             stream = trio.SSLStream(stream, context, server_hostname=server_name)
-        return StreamPipe(stream)
+        return Dialled(StreamPipe(stream), address)
     raw = socket_pipe(stream)
     if context is None:
-        return raw
+        return Dialled(raw, address)
     pipe = TlsPipe(raw, context, server_name)
     try:
         await pipe.handshake()
     except BaseException:  # whatever ends the handshake, the socket must not outlive it
+        dialler.heard(address, Proof.NOTHING)
         await raw.aclose()
         raise
-    return pipe
+    return Dialled(pipe, address)
 
 
 def socket_pipe(stream: trio.SocketStream) -> SocketPipe:

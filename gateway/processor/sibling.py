@@ -14,9 +14,9 @@ import trio
 from msgspec import Meta, Struct
 
 from gateway import config, log, metrics
+from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
 from gateway.processor.client import Client, Keys
-from gateway.processor.pipe import Connect
 
 PATH = b"/ready"
 """Below the base URL of its ops server."""
@@ -55,15 +55,15 @@ class Sibling:
         settings: config.Sibling,
         own: Identity,
         *,
-        connect: Connect = trio.open_tcp_stream,
+        network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        """`connect` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._own = own
         self._every_s = settings.look_every_s
         self._client = Client(
             config.Processor(settings.url, settings.tls, tell_within_s=LOOK_WITHIN_S),
-            connect=connect, luck=luck, keys=Keys("node.sibling.url", "node.sibling.tls"),
+            network=network, luck=luck, keys=Keys("node.sibling.url", "node.sibling.tls", "sibling"),
         )  # fmt: skip
         self._away = "not looked at yet"
         self._difference = ""

@@ -13,10 +13,13 @@ import trio
 from msgspec import Struct
 
 from gateway import config
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.network import MACHINE, Network
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.processor.directory import Endpoint, endpoint_at
 from gateway.processor.link import Link, Response
-from gateway.processor.pipe import Connect, Papers, dial
+from gateway.processor.pipe import Papers
+from gateway.processor.reach import Reach
 from gateway.sdk import answers
 from gateway.sdk.answers import Met, Word
 from gateway.sdk.prepared import Prepared
@@ -27,6 +30,8 @@ CONNECT_WITHIN_S = 2.0
 """How long connecting may take, TLS included. A site that takes longer is tried after the other."""
 IDLE_S = 30.0
 """A connection that was idle for so long is not used any more: the gateway closes it after 75 s, others sooner."""
+AGE_MAX_S = 300.0
+"""A connection that is older is not used any more: a site whose name leads elsewhere now is found."""
 RESPONSE_BYTES_MAX = 65_536
 READY_EVERY_S = 1.0
 """How often `/ready` is looked at."""
@@ -55,10 +60,10 @@ class Gateways:
         sites: Sequence[Site],
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
-        connect: Connect = trio.open_tcp_stream,
+        network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        """Of sites that are ready the first is preferred. `connect` and `luck` are what a simulation replaces.
+        """Of sites that are ready the first is preferred. `network` and `luck` are what a simulation replaces.
 
         Raises `ConfigurationError`.
         """
@@ -67,8 +72,12 @@ class Gateways:
         self._limits = limits
         self._luck = luck
         self._names = [site.name for site in sites]
-        self._lanes = [_Lane(site, site.url, connect) for site in sites]
-        self._watched = [(n, _Lane(site, site.ready_url, connect)) for n, site in enumerate(sites) if site.ready_url]
+        self._lanes = [_Lane(site, site.url, f"site {site.name}", network, luck) for site in sites]
+        self._watched = [
+            (number, _Lane(site, site.ready_url, f"site {site.name} ready", network, luck))
+            for number, site in enumerate(sites)
+            if site.ready_url
+        ]
         self._readiness = [Readiness() for _ in sites]
         self._under_way = 0
 
@@ -152,13 +161,19 @@ class _Call:
 class _Lane:
     """Connections to one place: one for each call that is under way, kept for the next."""
 
-    def __init__(self, site: Site, url: str, connect: Connect) -> None:
-        """Raises `ConfigurationError`."""
+    def __init__(self, site: Site, url: str, party: str, network: Network, luck: Callable[[], float]) -> None:
+        """`party` names it in logs and metrics. Raises `ConfigurationError`."""
         self.place = endpoint_at(url, f"site {site.name}")
         self.nursery: trio.Nursery | None = None
-        self._server_name = site.tls.server_name if site.tls is not None and site.tls.server_name else self.place.host
-        self._papers = Papers(site.tls, f"site {site.name}: tls") if self.place.tls else None
-        self._connect = connect
+        self._reach = Reach(
+            self.place,
+            Dialler(party, self.place.host, self.place.port, network),
+            Papers(site.tls, f"site {site.name}: tls") if self.place.tls else None,
+            site.tls.server_name if site.tls is not None else "",
+            age_max_s=AGE_MAX_S,
+            body_bytes_max=RESPONSE_BYTES_MAX,
+            luck=luck,
+        )
         self._idle: list[tuple[Link, float]] = []
         """A stack, and since when: what is used least stays at the bottom."""
 
@@ -184,19 +199,18 @@ class _Lane:
         now_s = trio.current_time()
         while self._idle:
             link, since_s = self._idle.pop()
-            if now_s - since_s < IDLE_S:
+            if now_s - since_s < IDLE_S and self._reach.fit(link, now_s):
                 return link
             link.scope.cancel()
         with trio.move_on_at(min(until_s, now_s + CONNECT_WITHIN_S)):
-            context = self._papers.context() if self._papers is not None else None
             try:
-                pipe = await dial(self.place.host, self.place.port, context, self._server_name, self._connect)
+                link = await self._reach.open(self._responded)
             except (OSError, trio.BrokenResourceError):
                 return None
             if self.nursery is None:
-                await pipe.aclose()
+                link.scope.cancel()
+                await link.run()  # closes it
                 return None
-            link = Link(pipe, RESPONSE_BYTES_MAX, self._responded)
             self.nursery.start_soon(self._keep, link)
             return link
         return None
@@ -204,7 +218,9 @@ class _Lane:
     async def _keep(self, link: Link) -> None:
         """Live as long as the connection does."""
         try:
-            await link.run()
+            end = await link.run()
+            if link.context is not None:
+                self._reach.ended(link, end)
         finally:
             self._idle = [item for item in self._idle if item[0] is not link]
             call: _Call | None = link.context
@@ -218,8 +234,11 @@ class _Lane:
         call.response = response
         call.over.set()
         now_s = trio.current_time()
-        if keep:
+        fit = self._reach.responded(link, response, now_s)
+        if keep and fit:
             self._idle.append((link, now_s))
+        elif keep:
+            link.scope.cancel()
         while self._idle and now_s - self._idle[0][1] >= IDLE_S:
             self._idle.pop(0)[0].scope.cancel()
 

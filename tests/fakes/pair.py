@@ -9,6 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from gateway.addresses.network import nameless
 from gateway.sdk import Gateways, Limits, Site
 from gateway.work import Submission
 from tests.fakes.door import World, door, durable
@@ -71,7 +72,7 @@ async def pair(
             Site(name, f"http://{name}:9300", f"http://{name}-ops/ready" if name in (ready or {}) else "")
             for name in doors
         ]
-        it.gateways = Gateways(sites, limits, connect=it.connect, luck=lambda: 1.0)
+        it.gateways = Gateways(sites, limits, network=nameless(it.connect), luck=lambda: 1.0)
         await nursery.start(it.gateways.run)
         yield it
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from gateway import config, steps
+from gateway.addresses.network import nameless
 from gateway.processor.client import Client
 from gateway.steps import TOLD_KINDS, Kind
 from gateway.wire.codec import Codec
@@ -185,7 +186,7 @@ async def asking(script: Script = answering, **changes: object) -> AsyncIterator
     """A running client over memory streams to a processor that plays this script."""
     async with trio.open_nursery() as nursery:
         processor = Processor(nursery, script)
-        client = Client(settings(**changes), connect=processor.connect, luck=lambda: 1.0)  # type: ignore[arg-type]
+        client = Client(settings(**changes), network=nameless(processor.connect), luck=lambda: 1.0)  # type: ignore[arg-type]
         found = Asking(client, processor)
         await nursery.start(client.run)
         with trio.fail_after(PATIENCE_S):

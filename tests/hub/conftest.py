@@ -12,7 +12,9 @@ import trio
 import trio.testing
 
 from gateway import config
+from gateway.addresses.dialler import Dialler
 from gateway.clock import Now, system_clock
+from gateway.hub.dial import Dialled
 from gateway.hub.link import Link
 from gateway.hub.pool import Links
 from gateway.hub.rules import Action, Changed, Finished, Lost, Report, Send
@@ -307,7 +309,7 @@ class World:
             sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, came_s=fresh, dial=self.dial
         )
 
-    async def dial(self, site: config.HubSite) -> trio.abc.Stream:
+    async def dial(self, site: config.HubSite, _dialler: Dialler) -> Dialled:
         """What `Links` dials with."""
         self.dials.append((site.name, trio.current_time()))
         await trio.lowlevel.checkpoint()
@@ -320,7 +322,7 @@ class World:
         self.prepare(site.name, hub)
         self.hubs.append(hub)
         self._nursery.start_soon(hub.run)
-        return ours
+        return Dialled(ours, site.host)
 
 
 def site(name: str, **settings: Any) -> config.HubSite:

@@ -15,8 +15,10 @@ import trustme
 
 import gateway.hub.link as link_module
 from gateway import config
+from gateway.addresses.dialler import Dialler
 from gateway.clock import system_clock
-from gateway.hub.dial import dial, tls_context
+from gateway.hub.dial import dial as dial_at
+from gateway.hub.dial import tls_context
 from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds
@@ -88,6 +90,11 @@ async def listening(serve: Serve, context: ssl.SSLContext | None = None) -> Asyn
 def site(port: int, tls: config.Tls | None = None, **settings: Any) -> config.HubSite:
     """A hub site on loopback."""
     return config.HubSite(name="a", host="127.0.0.1", port=port, tls=tls, **settings)
+
+
+async def dial(site: config.HubSite) -> trio.abc.Stream:
+    """As the pool dials."""
+    return (await dial_at(site, Dialler("hub", site.host, site.port))).stream
 
 
 async def test_socket_options() -> None:

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from gateway import metrics
+from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client, Told
 from gateway.processor.directory import Endpoint
@@ -92,7 +93,7 @@ async def test_the_pool_grows_a_few_connections_at_a_time(autojump_clock: Clock)
             under_way -= 1
             return await plain(host, port)
 
-        world.client._connect = slow_connect
+        world.client._network = nameless(slow_connect)
         world.ask(*range(50))
         await world.answered(50)
     assert peak == CONNECTING_MAX
@@ -591,7 +592,7 @@ async def test_connecting_takes_too_long(autojump_clock: Clock) -> None:
             await trio.sleep_forever()
             raise AssertionError
 
-        world.client._connect = never
+        world.client._network = nameless(never)
         world.ask()
         await trio.sleep(1.9)
         assert world.client.health() == ""
@@ -728,7 +729,7 @@ async def test_an_inquiry_goes_to_the_next_host(autojump_clock: Clock) -> None:
                 raise ConnectionRefusedError(111, "Connection refused")
             return await plain(host, port)
 
-        world.client._connect = connect
+        world.client._network = nameless(connect)
         answer = await world.client.inquire("F" * 42)
         assert answer is not None
         assert answer.code == "0000"

@@ -5,6 +5,7 @@ from functools import partial
 import trio
 import trio.testing
 
+from gateway.addresses.network import nameless
 from gateway.processor.client import Client, Told
 from tests.conftest import Logged
 from tests.fakes.processor import Peer, Processor, answering, asking, settings
@@ -49,7 +50,7 @@ async def test_a_client_that_ends_while_somebody_dials_keeps_no_connection(
             await trio.sleep(1)
         return stream
 
-    client = Client(settings(), connect=connect, luck=lambda: 1.0)
+    client = Client(settings(), network=nameless(connect), luck=lambda: 1.0)
     heard: list[Told] = []
 
     async def tell() -> None:

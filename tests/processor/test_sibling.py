@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from gateway import config, metrics
+from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError
 from gateway.ops import server
 from gateway.processor.client import Client, Keys
@@ -59,7 +60,7 @@ async def looking(there: There) -> AsyncIterator[tuple[Sibling, Processor]]:
     """One that looks every ten seconds, on a mock clock: half a second after it has."""
     async with trio.open_nursery() as nursery:
         peer = Processor(nursery, there.play)
-        sibling = Sibling(SETTINGS, OWN, connect=peer.connect, luck=lambda: 1.0)
+        sibling = Sibling(SETTINGS, OWN, network=nameless(peer.connect), luck=lambda: 1.0)
         assert sibling.health() == "not looked at yet"
         nursery.start_soon(sibling.run)
         await trio.sleep(0.5)
@@ -179,7 +180,7 @@ async def test_at_the_door_where_the_processor_submits(autojump_clock: MockClock
             return ours
 
         own = Identity(**{**msgspec.structs.asdict(doors.READY.parts), "node": "sip-b"})
-        sibling = Sibling(config.Sibling("http://sip-a:9300"), own, connect=connect)
+        sibling = Sibling(config.Sibling("http://sip-a:9300"), own, network=nameless(connect))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sibling.run)
             await trio.testing.wait_all_tasks_blocked()

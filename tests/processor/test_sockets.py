@@ -14,6 +14,8 @@ import trio.testing
 import trustme
 
 from gateway import config
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError
 from gateway.processor.client import Client
 from gateway.processor.pipe import SocketPipe, dial, tls_context
@@ -113,7 +115,7 @@ async def test_a_request_that_the_socket_does_not_take_at_once() -> None:
 async def test_a_reset() -> None:
     """A connection that is reset ends, with the reason for the log."""
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    pipe = await dial("127.0.0.1", listener.socket.getsockname()[1], None, "", trio.open_tcp_stream)
+    pipe, _ = await dial(Dialler("test", "127.0.0.1", listener.socket.getsockname()[1]), None, "")
     accepted = await listener.accept()
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     accepted.socket.close()
@@ -315,7 +317,7 @@ async def test_tls_over_a_stream_that_is_no_socket(papers: Files) -> None:
         return theirs
 
     tls = config.Tls(papers.ca, papers.client, server_name="processor.bank")
-    client = Client(settings("https://processor.bank", tls=tls), connect=connect)
+    client = Client(settings("https://processor.bank", tls=tls), network=nameless(connect))
     async with trio.open_nursery() as nursery:
         mock = MockProcessor("fast")
         nursery.start_soon(mock.serve, trio.SSLStream(ours, papers.server, server_side=True))

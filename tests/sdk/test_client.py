@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from gateway import sdk
+from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.lifecycle import State
 from gateway.processor.messages import Account
@@ -99,7 +100,7 @@ async def test_a_host_that_does_not_answer_the_phone(autojump_clock: MockClock) 
     async def nobody(_host: str, _port: int) -> trio.abc.Stream:
         return await trio.sleep_forever()
 
-    gateways = Gateways([Site("a", "http://a"), Site("b", "http://b")], connect=nobody)
+    gateways = Gateways([Site("a", "http://a"), Site("b", "http://b")], network=nameless(nobody))
     async with trio.open_nursery() as nursery:
         await nursery.start(gateways.run)
         assert isinstance(await gateways.submit(PREPARED, first=True), Unsent)
@@ -250,7 +251,7 @@ async def test_too_many_at_once_are_refused(autojump_clock: MockClock) -> None:
 async def test_without_its_tasks_it_reaches_nobody(autojump_clock: MockClock) -> None:
     """Neither before `run` nor after; what is dialled then is closed again."""
     async with pair(accept) as it:
-        gateways = Gateways([Site("a", "http://a")], connect=it.connect)
+        gateways = Gateways([Site("a", "http://a")], network=nameless(it.connect))
         assert isinstance(await gateways.submit(PREPARED, first=True), Unsent)
         await trio.testing.wait_all_tasks_blocked()
         assert it.doors["a"].door.statistics()["connections"] == 0
@@ -305,7 +306,7 @@ async def test_the_example_of_the_package_does_what_it_says(autojump_clock: Mock
             assert [note[:2] for note in store.said] == [(expected, "key-1")]
             assert isinstance(PAYMENT, Submitted)
     async with pair(accept) as it, trio.open_nursery() as nursery:
-        example["Gateways"] = lambda _sites: Gateways([Site("a", "http://a")], connect=it.connect)
+        example["Gateways"] = lambda _sites: Gateways([Site("a", "http://a")], network=nameless(it.connect))
         nursery.start_soon(example["main"], store)
         await it.doors["a"].engine.submitted()
         await trio.testing.wait_all_tasks_blocked()

@@ -17,9 +17,12 @@ import trio
 
 from gateway import config, daemon
 from gateway.__main__ import traceback_of
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.network import nameless
 from gateway.clock import Now
 from gateway.disk import Directory, File
 from gateway.exitcodes import ExitCode, exit_code
+from gateway.hub.dial import Dialled
 from gateway.journal.thread import Driver
 from gateway.log import describe
 from gateway.notify import Supervisor
@@ -212,8 +215,8 @@ class Node:
     def _outside(self, nursery: trio.Nursery) -> Outside:
         place = self._network.place(self.name)
 
-        async def dial(site: config.HubSite) -> trio.abc.Stream:
-            return await place.dial(self._ports[site.name])
+        async def dial(site: config.HubSite, _dialler: Dialler) -> Dialled:
+            return Dialled(await place.dial(self._ports[site.name]), site.host)
 
         async def connect(_host: str, port: int) -> trio.abc.Stream:
             return await place.dial(port)
@@ -227,7 +230,7 @@ class Node:
 
         luck = random.Random(self.luck.random())  # noqa: S311 - a seed that replays
         return Outside(
-            self._mount, driver, self.clock, luck, self.tokens.open, dial, connect,
+            self._mount, driver, self.clock, luck, self.tokens.open, dial, nameless(connect),
             place.listen, self.drbd, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S),
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from gateway import config
+from gateway.addresses.network import nameless
 from gateway.clock import system_clock
 from gateway.hub.link import Link
 from gateway.hub.session import MessageIds, Session
@@ -712,7 +713,7 @@ async def asking(lines: Lines) -> AsyncIterator[tuple[Client, list[Answer]]]:
         return await lines.a.dial(port)
 
     async with trio.open_nursery() as nursery:
-        client = Client(processors.settings(f"http://processor:{PORT}"), connect=connect, luck=lambda: 1.0)
+        client = Client(processors.settings(f"http://processor:{PORT}"), network=nameless(connect), luck=lambda: 1.0)
         client.on_answers = answers.extend
         play = processors.Processor(nursery, processors.answering).play
         nursery.start_soon(trio.serve_listeners, play, [lines.listener])

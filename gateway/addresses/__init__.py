@@ -1,0 +1,26 @@
+"""Where whoever we dial is: a name's addresses, looked up again and again, and which of them has its turn.
+
+Everybody whom this process dials (a hub site, the processor, the sibling, each peer, whoever drains it) has a `Dialler`
+of its own, with one place for looking its name up. Nothing here is shared: whose name hangs delays only itself.
+
+A lookup
+  none under way → due                    on a dial, when nothing is known; when the last answer is old (`OLD_S`); or
+                                          after a failure of any kind, at most every `AGAIN_S`
+  due            → under way              in a thread of its own, one at most. It cannot be cancelled. Whoever dials
+                                          waits for `PATIENCE_S`, and then goes by what was known last; where nothing
+                                          is, it waits on within its own limit
+  under way      → overdue                said once, and counted. Nobody waits for it who knows an address
+                 → found                  these are the addresses now, however late it came
+                 → failed                 what was known last stays good; said once. Nothing known: the dial fails
+  failed, overdue → found                 said: the episode is over
+
+The resolver's time to live does not show through getaddrinfo: hence `OLD_S`.
+
+An address: `law.LAW` says what becomes of it by what a connection to it proved. Accepting a connection proves nothing.
+A hub proves itself by answering a sign-on, a processor by a whole response other than 502, 503 and 504. Until then, and
+whenever it proves nothing, the next address has its turn. One that proved itself is kept to: there is no way back to
+the first of the list as long as it does.
+
+A connection to an address that the name does not have any more is used while it answers; it ends when it does not, or
+by its age.
+"""

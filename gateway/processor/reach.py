@@ -1,0 +1,70 @@
+"""One host that is asked over HTTP: connections to it are made here, and what they prove of its addresses is noted.
+
+An address proves itself by a whole response that is not of those behind which nobody is (`NOBODY`). A connection that
+brought one of these is not used again: it may lead to a host that the name has left. Nor is one that is old, or whose
+address has lost its turn. All of that is looked at between two exchanges, never in the middle of one.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from gateway.addresses.dialler import Dialler
+from gateway.addresses.law import Proof
+from gateway.processor.directory import Endpoint
+from gateway.processor.link import End, Link, Responded, Response
+from gateway.processor.pipe import Papers, dial
+
+NOBODY = frozenset({502, 503, 504})
+"""What a load balancer says that has nobody behind it, or a host that is not (or no more) the one to ask."""
+
+
+class Reach:
+    """How a host is reached. Whoever asks says what became of each exchange."""
+
+    def __init__(
+        self, place: Endpoint, dialler: Dialler, papers: Papers | None, server_name: str,
+        *, age_max_s: float, body_bytes_max: int, luck: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`papers`: TLS is spoken where the place has it. `server_name`: of its certificate; empty: the host."""
+        assert papers is not None or not place.tls
+        self.place = place
+        self._dialler = dialler
+        self._papers = papers if place.tls else None
+        self._server_name = server_name or place.host
+        self._age_max_s = age_max_s
+        self._body_bytes_max = body_bytes_max
+        self._luck = luck
+
+    async def open(self, responded: Responded) -> Link:
+        """Connect and shake hands; the caller limits the time. Raises `OSError`, `trio.BrokenResourceError`."""
+        context = self._papers.context() if self._papers is not None else None
+        pipe, address = await dial(self._dialler, context, self._server_name)
+        link = Link(pipe, self._body_bytes_max, responded)
+        link.address = address
+        # those that were made together do not get old together
+        link.until_s = trio.current_time() + self._age_max_s * (1.0 - self._luck() / 4)
+        return link
+
+    def fit(self, link: Link, now_s: float) -> bool:
+        """Whether it may be asked once more."""
+        return now_s < link.until_s and self._dialler.keeps(link.address)
+
+    def responded(self, link: Link, response: Response, now_s: float) -> bool:
+        """A whole response came. Says whether the link may be asked once more, as far as we are concerned."""
+        if response.status in NOBODY:
+            self._dialler.missed(link.address)
+            return False
+        self._dialler.heard(link.address, Proof.PROVED)
+        return self.fit(link, now_s)
+
+    def missed(self, link: Link) -> None:
+        """No response came in time; it may still come."""
+        self._dialler.missed(link.address)
+
+    def ended(self, link: Link, end: End | None) -> None:
+        """It is over, and what was asked on it had no response."""
+        if not link.served:
+            self._dialler.heard(link.address, Proof.NOTHING)
+        elif end is not End.CLOSED:  # else the question crossed with its closing, which says nothing
+            self._dialler.missed(link.address)
