@@ -95,7 +95,7 @@ def main(top: Path) -> int:
     if (top / "world").exists():
         print(f"prepare: {top} holds a world already", file=sys.stderr)
         return 2
-    provision = [sys.executable, "-m", "hsm", "provision", "--dir", str(HSM), "--tokens", str(TOKENS)]
+    provision = [sys.executable, "-P", "-m", "hsm", "provision", "--dir", str(HSM), "--tokens", str(TOKENS)]
     made = subprocess.run(provision, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if made.returncode:
         print(made.stderr, file=sys.stderr, end="")

@@ -276,11 +276,13 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     module: Text
     """Path of the PKCS#11 library."""
     pin_file: Text
-    """A file that holds the PIN and nothing else; `$CREDENTIALS_DIRECTORY` is expanded."""
+    """A file that holds the PIN and nothing else; `$CREDENTIALS_DIRECTORY` is expanded. A byte order mark before it and
+    line ends after it are no part of the PIN; blanks inside are, and one at either end is refused."""
     local: bool = True
     """In our own data centre: preferred."""
     environment: dict[str, str] = {}
-    """Set for this token's worker process only (SOFTHSM2_CONF and the like)."""
+    """Set for this token's worker process only (SOFTHSM2_CONF and the like). Variables of Python's own have no effect:
+    the worker takes its code from where the gateway is installed."""
     batch_within_s: Seconds = 1.0
     """A batch that takes longer means a hung token: its worker is killed and its work goes to another."""
     start_within_s: Seconds = 10.0

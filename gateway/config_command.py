@@ -23,6 +23,7 @@ from gateway import config, config_file, standin
 from gateway.config_rules import is_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
+from gateway.signer.pin import NoPin, read_pin
 from gateway.wire import fields as field_table
 from gateway.wire import meanings
 
@@ -143,10 +144,19 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             yield f"{key}: no such file here"
         elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
             yield f"{key}: everyone on this machine may read it"
+        if key.endswith("pin_file") and os.access(path, os.R_OK):
+            yield from _of_pin(key, path)
     if not Path(node.journal.dir).is_dir():
         yield "node.journal.dir: no such directory here"
     if node.volume is not None:
         yield from _of_volume(node.volume)
+
+
+def _of_pin(key: str, path: Path) -> Iterator[str]:
+    try:
+        read_pin(path)
+    except NoPin as error:
+        yield f"{key}: {error}"
 
 
 def _of_volume(volume: config.Volume) -> Iterator[str]:

@@ -61,8 +61,10 @@ def load(first: str | Path, *others: str | Path) -> config.Configuration:
 
 def _read(path: Path) -> _File:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")  # editors put a byte order mark before it
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{path}: cannot be read: it is no UTF-8"]) from error
+    except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.__class__.__name__}"]) from error
     try:
         return _File(path, tomllib.loads(text), lines_of(text))

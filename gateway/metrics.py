@@ -126,6 +126,12 @@ SIGNER_REMOTE_ONLY = Gauge(
 )
 SIGNER_SERVING = Gauge("fps_signer_tokens_serving", "Tokens that serve.", registry=REGISTRY)
 SIGNER_TOKEN_UP = Gauge("fps_signer_token_up", "1 when this token serves.", ["token"], registry=REGISTRY)
+SIGNER_SAID_BYTES = Counter(
+    "fps_signer_library_output_bytes_total",
+    "What this token's PKCS#11 library wrote to standard error.",
+    ["token"],
+    registry=REGISTRY,
+)
 SIGNER_KEYS_DIFFER = Gauge(
     "fps_signer_token_keys_differ", "1 when this token is kept out because of its keys.", ["token"], registry=REGISTRY
 )

@@ -19,6 +19,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 from gateway.errors import Refusal
 from gateway.signer import slots
 from gateway.signer.messages import Start, held
+from gateway.signer.pin import NoPin, read_pin
 from gateway.signer.token import OpenToken, TokenFault
 from hsm import reference
 from hsm.layout import Layout
@@ -93,7 +94,9 @@ def _key_values(layout: Layout, keys_from: Path | None, did: Say) -> dict[str, b
 
 def _read_values(path: Path) -> dict[str, bytes]:
     try:
-        return {label: bytes.fromhex(value) for label, value in json.loads(path.read_text()).items()}
+        return {
+            label: bytes.fromhex(value) for label, value in json.loads(path.read_text(encoding="utf-8-sig")).items()
+        }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise Refusal(f"{path}: not a key file: {type(error).__name__}") from error
 
@@ -120,7 +123,7 @@ def _library(layout: Layout) -> Any:
 
 def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
     """The token exists and has both PINs."""
-    so_pin = layout.pin_file(name, "so-pin").read_text()
+    so_pin = _pin(layout, name, "so-pin")
     if _find(library, name) is None:
         seen = slots.walk(library, name).tokens
         free = next((token.slot for token in seen if not token.flags & TokenFlag.TOKEN_INITIALIZED), None)
@@ -140,10 +143,18 @@ def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
     if not token.flags & TokenFlag.USER_PIN_INITIALIZED:
         try:
             with token.open(rw=True, so_pin=so_pin) as session:
-                session.init_pin(layout.pin_file(name).read_text())
+                session.init_pin(_pin(layout, name))
         except pkcs11.PKCS11Error as error:
             raise Refusal(f"{name}: the PIN cannot be set: {type(error).__name__}") from error
         did(f"{name}: set the PIN")
+
+
+def _pin(layout: Layout, name: str, role: str = "pin") -> str:
+    path = layout.pin_file(name, role)
+    try:
+        return read_pin(path)
+    except NoPin as error:
+        raise Refusal(f"{path}: {error}") from error
 
 
 def _find(library: Any, name: str) -> Any:
@@ -179,7 +190,7 @@ def _wanted(layout: Layout, values: dict[str, bytes]) -> list[Wanted]:
 def _keys(layout: Layout, library: Any, name: str, wanted: list[Wanted], did: Say) -> None:
     """The token holds each key, of the right type and usage."""
     try:
-        with _find(library, name).open(rw=True, user_pin=layout.pin_file(name).read_text()) as session:
+        with _find(library, name).open(rw=True, user_pin=_pin(layout, name)) as session:
             for each in wanted:
                 label = each.label
                 found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label}))
@@ -244,13 +255,13 @@ def transport_check(layout: Layout, name: str) -> str:
         token = _find(_library(layout), name)
         if token is None:
             return "no such token"
-        with token.open(user_pin=layout.pin_file(name).read_text()) as session:
+        with token.open(user_pin=_pin(layout, name)) as session:
             wanted = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: layout.transport_key}
             found = list(session.get_objects(wanted))
             if len(found) != 1:
                 return "more than one" if found else "missing"
             value: bytes = found[0][Attribute.CHECK_VALUE]
-    except (pkcs11.PKCS11Error, OSError) as error:
+    except (pkcs11.PKCS11Error, Refusal) as error:
         return f"unknown ({type(error).__name__})"
     return value.hex().upper() or "there, and shows no check value"
 

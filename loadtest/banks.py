@@ -111,7 +111,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Start its process."""
-        command = [PYTHON, "-m", "gateway", "run", "--config", str(self.configuration)]
+        command = [PYTHON, "-P", "-m", "gateway", "run", "--config", str(self.configuration)]
         cpu = self.bank.plan.gateway_cpu
         self.child = await Child.start(self.output, command, self.bank.directory, cpu=cpu, code=self.code)
 
@@ -158,7 +158,7 @@ class Bank:
 
     async def provision(self) -> None:
         """Make its tokens. Raises `WorldError`."""
-        command = [PYTHON, "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
+        command = [PYTHON, "-P", "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
         made = await trio.run_process(
             [*command, str(self.plan.tokens)],
             capture_stdout=True,
@@ -185,9 +185,9 @@ class Bank:
         self.processor = await Child.start(
             "processor",
             [
-                PYTHON, "-m", "loadtest", "processor", "--host", self.plan.listen, "--port", str(self.processor_port),
-                "--control-port", str(self.control_port), "--mode", self.plan.processor_mode,
-                "--ledger", str(self.book), *(["--contents"] if self.plan.contents else []),
+                PYTHON, "-P", "-m", "loadtest", "processor", "--host", self.plan.listen,
+                "--port", str(self.processor_port), "--control-port", str(self.control_port),
+                "--mode", self.plan.processor_mode, "--ledger", str(self.book), *(["--contents"] if self.plan.contents else []),
             ],
             self.directory, cpu=self.plan.others_cpu, piped=True,
         )  # fmt: skip

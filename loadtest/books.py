@@ -22,7 +22,7 @@ from loadtest.ledger import HubEvent, JournalEvent, Ledger, ProcessorEvent, Verd
 
 _Line = TypeVar("_Line", bound=Struct)
 
-SHOW = (sys.executable, "-m", "gateway", "journal", "show")
+SHOW = (sys.executable, "-P", "-m", "gateway", "journal", "show")
 """The gateway's command, with this interpreter."""
 PROCESSOR = "processor"
 """Who acknowledges notices, as the journal names the processor."""

@@ -89,7 +89,7 @@ class Cast(Struct, frozen=True, forbid_unknown_fields=True, rename={"participant
 def read(path: Path) -> Cast:
     """Read a file of participants. Raises OSError or ValueError with the place."""
     try:
-        cast = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Cast)
+        cast = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), Cast)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ValueError(f"{path}: {error}") from error
     names = [entry.name for entry in cast.participants] + [bank.name for bank in cast.banks]

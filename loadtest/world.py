@@ -123,7 +123,7 @@ class World:
         cast = self.directory / "participants.toml"
         cast.write_text(participants(self.banks, plan.simulated), encoding="utf-8")
         command = [
-            PYTHON, "-m", "loadtest", "hub", "--host", plan.listen, "--participants", str(cast),
+            PYTHON, "-P", "-m", "loadtest", "hub", "--host", plan.listen, "--participants", str(cast),
             "--ledger", str(self.hub_book), "--patience", str(plan.patience_s),
             "--asynchronous-answer", plan.asynchronous_answer,
             *(["--asynchronous"] if not plan.synchronous else []), "--mischief", plan.mischief,

@@ -399,8 +399,22 @@ def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: FileNotFoundError$"):
         config_file.load(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
-    with pytest.raises(ConfigurationError, match=r"latin\.toml: cannot be read: UnicodeDecodeError$"):
+    with pytest.raises(ConfigurationError, match=r"latin\.toml: cannot be read: it is no UTF-8$"):
         config_file.load(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_file_is_read_however_it_was_saved(tmp_path: Path, before: bytes, end: str, last: bool) -> None:  # noqa: FBT001
+    """With a byte order mark, with CR LF, without a last line end; a mistake is on the same line."""
+    path, wrong = tmp_path / "saved.toml", tmp_path / "wrong.toml"
+    text = GOOD.rstrip("\n") + "\n" * last
+    path.write_bytes(before + text.replace("\n", end).encode())
+    assert config_file.load(path).node.name
+    wrong.write_bytes(before + ("stray = 1\n" + text).replace("\n", end).encode())
+    with pytest.raises(ConfigurationError, match=r"wrong\.toml:1: stray: is not known here"):
+        config_file.load(wrong)
 
 
 @pytest.mark.parametrize(

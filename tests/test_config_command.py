@@ -140,6 +140,9 @@ def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monke
     pin.chmod(0o604)
     notes = list(config_command.notes(config_file.load(example)))
     assert "node.token[0].pin_file: everyone on this machine may read it" in notes
+    assert "node.token[0].pin_file: the PIN file holds no PIN" in notes
+    pin.write_text("271828\n", encoding="utf-8")
+    assert not any("holds no PIN" in note for note in config_command.notes(config_file.load(example)))
     assert "node.token[1].pin_file: no such file here" in notes
     assert "node.journal.dir: no such directory here" in notes
     assert not [note for note in notes if note.startswith("node.volume")]

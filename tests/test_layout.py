@@ -315,3 +315,20 @@ def test_no_test_sleeps() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep"
     ]
     assert sleepers == []
+
+
+def test_no_python_that_we_start_takes_modules_from_the_working_directory() -> None:
+    """Whoever can write there could put a module of their own in the place of ours: each is started with -P or -I."""
+    unsafe = []
+    for folder in ("gateway", "hsm", "compose", "loadtest"):
+        for path in sorted((TOP / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.List | ast.Tuple) and node.elts and _is_python(node.elts[0]):
+                    options = [each.value for each in node.elts[1:2] if isinstance(each, ast.Constant)]
+                    if not {"-P", "-I"} & set(options):
+                        unsafe.append(f"{path.relative_to(TOP)}:{node.lineno}")
+    assert unsafe == []
+
+
+def _is_python(node: ast.expr) -> bool:
+    return ast.unparse(node) in {"sys.executable", "PYTHON"}

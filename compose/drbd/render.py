@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 3:
         sys.stderr.write(f"usage: {Path(__file__).name} SERVERS.toml SECRET_FILE DIRECTORY\n")
         return 2
-    settings = tomllib.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    secret = Path(arguments[1]).read_text(encoding="ascii").strip()
+    settings = tomllib.loads(Path(arguments[0]).read_text(encoding="utf-8-sig"))
+    secret = Path(arguments[1]).read_text(encoding="utf-8-sig", errors="replace").strip()
     wrong = checked(settings)
     if not SECRET.fullmatch(secret):
         wrong.append("the secret must be 16 to 64 letters, digits or + / = _ -")

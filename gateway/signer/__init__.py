@@ -8,9 +8,11 @@ and results out over a socket pair. The parts, each importing only those above i
 * `breaker`: how long a sick token is kept out. Pure.
 * `choice`: which of those that serve get work: quick ones, and those of our own site first. Pure.
 * `wanted`: which keys the tokens shall have, and what they say of a new one. Pure.
+* `pin`: a PIN out of its file, or why not.
 * `slots`: the tokens behind a library, each slot asked by itself.
 * `token`: a session in one token: keys, MACs, unwrapping. With `slots` the only module that imports pkcs11.
 * `worker`: the process around it. Knows one token and nothing of payments.
+* `said`: what a worker writes to standard error. Bounded, and without the PIN.
 * `process`: starts, feeds and ends a worker process, on trio.
 * `member`: a token as the pool sees it. Data.
 * `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.

@@ -37,6 +37,8 @@ OK, WRONG, FAILED = 0, 1, 2
 """Status of one operation: done (or the MAC is right), the MAC is wrong, the token could not say."""
 
 HEAD = struct.Struct(">IB")
+KIND_AT = 4
+"""Where its kind stands in a frame."""
 NUMBER = struct.Struct(">I")
 OPERATION = struct.Struct(">BBI8s")
 RESULT_ITEM = struct.Struct(">B8s")

@@ -1,10 +1,16 @@
-"""A worker process from the gateway's side: start it, feed it, hear it, end it. Knows frames, not jobs."""
+"""A worker process from the gateway's side: start it, feed it, hear it, end it. Knows frames, not jobs.
+
+The code that holds the PIN comes from where this very gateway is installed, and from the interpreter's own packages:
+Python is started in isolated mode, in which neither the working directory nor a variable of the environment says where
+modules are. Of our environment the worker has what a vendor's library may need, and of our open files its socket alone.
+"""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +19,8 @@ import trio
 import gateway
 from gateway import config
 from gateway.signer import messages
+from gateway.signer.pin import NoPin, read_pin
+from gateway.signer.said import CHUNK_BYTES, Said
 
 END_WITHIN_S = 1.0
 """How long a worker may take to log out of its token once its socket is closed; then it is killed."""
@@ -22,6 +30,8 @@ RECEIVE_BYTES = 256 * 1024
 """Read at once: more than the results of all batches under way."""
 _BUFFER = memoryview(bytearray(RECEIVE_BYTES))
 """Where all workers are heard: see `gateway.processor.pipe`."""
+LAST_WORDS_WITHIN_S = 0.1
+"""How long is listened to a process that has ended: whatever it started may hold its standard error open."""
 BUFFER_BYTES = 1024 * 1024
 """Asked for the socket's buffers, so that a batch is written in one go; the system gives what it allows."""
 
@@ -51,16 +61,19 @@ class Worker(Protocol):
 class Process:
     """A real one. See `start`."""
 
-    def __init__(self, process: trio.Process, channel: socket.socket) -> None:
+    def __init__(self, process: trio.Process, channel: socket.socket, said: Said) -> None:
         self.pid = process.pid
         self._process = process
         self._channel = channel
+        self._said = said
         self._splitter = messages.Splitter()
         self._backlog = bytearray()
         self._backlogged = trio.Event()
 
     def send(self, frame: bytes) -> None:
         """See `Worker`. What waits here is bounded by what the pool has under way at once."""
+        if frame[messages.KIND_AT] == messages.BATCH:
+            self._said.hush()
         sent = 0
         if not self._backlog:
             try:
@@ -90,7 +103,19 @@ class Process:
                 return frames
 
     async def pump(self) -> None:
-        """See `Worker`."""
+        """See `Worker`. What it says beside its frames is listened to as long."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            await self._write()
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self) -> None:
+        """Until nobody holds the other end any more."""
+        assert self._process.stderr is not None
+        while chunk := await self._process.stderr.receive_some(CHUNK_BYTES):
+            self._said.feed(bytes(chunk))
+
+    async def _write(self) -> None:
         while True:
             await self._backlogged.wait()
             while self._backlog:
@@ -105,8 +130,18 @@ class Process:
 
     async def end(self, *, kill: bool) -> str:
         """See `Worker`. Closing the socket is what ends a worker that is well."""
+        assert self._process.stderr is not None
         trio.lowlevel.notify_closing(self._channel)
         self._channel.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            await self._wait(kill=kill)
+            nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_WITHIN_S
+        self._said.over()
+        await self._process.stderr.aclose()
+        return _ended(self._process.returncode)
+
+    async def _wait(self, *, kill: bool) -> None:
         if kill:
             self._process.kill()
         else:
@@ -116,7 +151,6 @@ class Process:
                 self._process.kill()
         with trio.move_on_after(REAP_WITHIN_S):
             await self._process.wait()
-        return _ended(self._process.returncode)
 
 
 async def start(token: config.Token) -> Process:
@@ -129,11 +163,12 @@ async def start(token: config.Token) -> Process:
         # shielded: a process that was started must not be lost between its start and our hearing of it
         with trio.CancelScope(shield=True):
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "gateway.signer.worker", str(theirs.fileno())],
+                command(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
-                env=_environment(token),
+                env={**os.environ, **token.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # our own output is the log; libraries talk where they like
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # no Ctrl-C either before it has begun to ignore it
             )
     except BaseException:
@@ -141,14 +176,29 @@ async def start(token: config.Token) -> Process:
         raise
     finally:
         theirs.close()
-    return Process(process, ours)
+    return Process(process, ours, Said(token.name, partial(_pin_of, token)))
 
 
-def _environment(token: config.Token) -> dict[str, str]:
-    """Ours, what the token needs, and where this very gateway's code is, wherever it was started from."""
-    root = str(Path(gateway.__file__).parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **token.environment, "PYTHONPATH": os.pathsep.join(paths)}
+def command(descriptor: int) -> list[str]:
+    """The command line of a worker whose end of the socket pair is this descriptor."""
+    return [sys.executable, "-I", "-c", _BEGIN, str(Path(gateway.__file__).parent.parent), str(descriptor)]
+
+
+_BEGIN = """\
+import sys
+packages = [number for number, path in enumerate(sys.path) if path.endswith("-packages")]
+sys.path.insert(packages[0] if packages else len(sys.path), sys.argv.pop(1))
+from gateway.signer.worker import main
+main()"""
+"""Isolated mode knows no directory but the interpreter's own. Ours comes behind the standard library, so that nothing
+beside our code stands for a part of that, and before the packages, among which another version of us may be."""
+
+
+def _pin_of(token: config.Token) -> bytes | None:
+    try:
+        return read_pin(token.pin_file).encode()
+    except NoPin:
+        return None  # it was there when the worker began, or the worker has none either
 
 
 def _ended(code: int | None) -> str:

@@ -29,7 +29,6 @@ there. Nothing is ever removed from a token here: another gateway may need it st
 
 import contextlib
 import hmac
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,10 +40,9 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 from gateway.signer import messages, slots
 from gateway.signer.messages import FAILED, MAC_BYTES, NO_MAC, OK, WRONG, Fault, Held, Shown, Start
+from gateway.signer.pin import NoPin, read_pin
 from gateway.work import Install
 
-PIN_BYTES_MAX = 256
-"""PKCS#11 knows no limit; HSMs stop far below this. A longer file is no PIN file."""
 LEFT = "-left"
 """What follows the label of a retail MAC key to name the key of its left half."""
 ZEROS = bytes(16)
@@ -421,7 +419,10 @@ def _by_number(number: int) -> Mechanism:
 
 
 def _open_session(start: Start) -> Any:
-    pin = _read_pin(start.pin_file)
+    try:
+        pin = read_pin(start.pin_file)
+    except NoPin as error:
+        raise TokenFault("no-pin", str(error)) from error
     try:
         library = pkcs11.lib(start.module)
     except pkcs11.PKCS11Error as error:
@@ -475,19 +476,6 @@ def _counts_wrong_pins(token: Any) -> bool:
         return bool(token.slot.get_token().flags & _WRONG_PINS)
     except pkcs11.PKCS11Error:
         return False
-
-
-def _read_pin(name: str) -> str:
-    path = Path(os.path.expandvars(name))
-    try:
-        with path.open("rb") as file:
-            raw = file.read(PIN_BYTES_MAX + 1)
-        pin = raw.decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenFault("no-pin", f"the PIN file cannot be read: {type(error).__name__}") from error
-    if not pin or len(raw) > PIN_BYTES_MAX:
-        raise TokenFault("no-pin", "the PIN file holds no PIN")
-    return pin
 
 
 def _signer(key: Any, mechanism: Mechanism, parameter: bytes | None = None) -> Mac:

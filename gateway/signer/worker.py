@@ -1,7 +1,7 @@
 """The process that serves one token: one thread, one session, batches in, results out. Knows nothing of payments.
 
-Started by `process` as `python -m gateway.signer.worker FD`, FD being its end of a socket pair. What it needs to know
-comes over that socket; the PIN it reads itself, from the token's PIN file. It ends when the socket closes, so that no
+Started by `process` (`command`), with its end of a socket pair. What it needs to know comes over that socket; the PIN
+it reads itself, from the token's PIN file. It ends when the socket closes, so that no
 worker outlives its gateway, and it ends itself when a call into the token hangs for much longer than the pool would
 wait. It ignores SIGINT and SIGTERM, which a terminal or a supervisor sends to the whole process group: the gateway
 still needs its MACs while it drains.
@@ -90,7 +90,3 @@ def main() -> None:
     # the pool is gone: nobody is left to tell
     with channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         serve(channel)
-
-
-if __name__ == "__main__":
-    main()

@@ -161,7 +161,7 @@ def load(path: str | Path = "") -> FieldTable:
     """Read a table; without a path the built-in one. Raises `ConfigurationError` with every mistake in it."""
     where = str(path) or "fps.toml"
     try:
-        text = (Path(path) if path else resources.files("gateway.wire") / "fps.toml").read_text(encoding="utf-8")
+        text = (Path(path) if path else resources.files("gateway.wire") / "fps.toml").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
     try:

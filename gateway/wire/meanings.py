@@ -62,7 +62,7 @@ def load(path: str | Path = "") -> Meanings:
     """Read a table; without a path the built-in one. Raises `ConfigurationError`."""
     where = str(path) or "usm.toml"
     try:
-        text = (Path(path) if path else resources.files("gateway.wire") / "usm.toml").read_text(encoding="utf-8")
+        text = (Path(path) if path else resources.files("gateway.wire") / "usm.toml").read_text(encoding="utf-8-sig")
         meanings = msgspec.convert(tomllib.loads(text), Meanings)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error

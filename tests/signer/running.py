@@ -3,11 +3,10 @@
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from gateway.signer import messages
+from gateway.signer import messages, process
 from hsm.layout import find_module
 
 
@@ -29,7 +28,7 @@ class Running:
         self.channel = ours
         self.channel.settimeout(20)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.signer.worker", str(theirs.fileno())],
+            process.command(theirs.fileno()),
             pass_fds=(theirs.fileno(),),
             env={**os.environ, "SOFTHSM2_CONF": str(folder / "softhsm2.conf")},
         )

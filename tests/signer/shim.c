@@ -23,7 +23,7 @@ typedef struct {
     unsigned char hardware[2], firmware[2], time[16];
 } Token;
 
-enum { INITIALIZE = 0, GET_INFO = 2, FUNCTION_LIST = 3, SLOT_LIST = 4, SLOT_INFO = 5, TOKEN_INFO = 6, OPEN = 12, LOGIN = 18 };
+enum { INITIALIZE = 0, GET_INFO = 2, FUNCTION_LIST = 3, SLOT_LIST = 4, SLOT_INFO = 5, TOKEN_INFO = 6, OPEN = 12, LOGIN = 18, SIGN_INIT = 42 };
 enum { MORE = 9000, DONE_MAX = 64 };
 
 static List real, ours;
@@ -133,6 +133,11 @@ static Number login(Number session, Number user, unsigned char *pin, Number leng
     return ((Number (*)(Number, Number, unsigned char *, Number))real.call[LOGIN])(session, user, pin, length);
 }
 
+static Number sign_init(Number session, void *mechanism, Number key) {
+    FAIL_ON_ORDER("C_SignInit", 0);
+    return ((Number (*)(Number, void *, Number))real.call[SIGN_INIT])(session, mechanism, key);
+}
+
 Number C_GetFunctionList(List **list) {
     FAIL_ON_ORDER("C_GetFunctionList", 0);
     if (!ours.call[0]) {
@@ -149,6 +154,7 @@ Number C_GetFunctionList(List **list) {
         ours.call[TOKEN_INFO] = token_info;
         ours.call[OPEN] = open_session;
         ours.call[LOGIN] = login;
+        ours.call[SIGN_INIT] = sign_init;
     }
     *list = &ours;
     return 0;
