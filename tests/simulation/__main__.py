@@ -4,23 +4,27 @@
                                                         payment that broke a promise, from everybody's books
     python -m tests.simulation --seeds 1:200 --jobs 2   many, with progress and a summary
     python -m tests.simulation --random --for 60 --jobs 2   seeds that nobody tried before, for so many seconds
+    python -m tests.simulation --count 1000             so many seeds that nobody tried before
 
-A seed is the whole world: its load, its weather, its schedule. The same seed replays the same simulation.
+A seed is the whole world: its load, its weather, its schedule. The same seed replays the same simulation. A seed whose
+world crashes, or whose process dies, is broken like any other, and the others go on. Ctrl-C ends with the summary.
 """
 
 import argparse
+import math
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from itertools import count
-from multiprocessing import get_context
+from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 
 from tests import rare
+from tests.simulation import campaign
 from tests.simulation.seeds import Result, run_seed
 
 STORY_LINES_MAX = 400
@@ -28,7 +32,7 @@ STORY_LINES_MAX = 400
 
 def main() -> int:
     """The command."""
-    options = _options()
+    options = options_of(sys.argv[1:])
     if os.environ.get("PYTHONHASHSEED") != "0":
         # the order of a set of strings is part of what a seed must replay
         os.environ["PYTHONHASHSEED"] = "0"
@@ -43,55 +47,90 @@ def main() -> int:
     return _run_many(options)
 
 
-def _options() -> argparse.Namespace:
+def options_of(arguments: list[str]) -> argparse.Namespace:
+    """What the command was told."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit code 0: every promise was kept. 1: one was not; the seeds are said, and one's story told.",
+        epilog="Exit code 0: every promise was kept. 1: one was not; the seeds are said, and one's story told. "
+        "130: interrupted, and none was broken by then.",
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, metavar="N", help="replay this one")
-    which.add_argument("--seeds", metavar="A:B", help="from A up to, not including, B")
+    which.add_argument("--seeds", type=_range, metavar="A:B", help="from A up to, not including, B")
     which.add_argument("--random", action="store_true", help="new ones, until --for is over")
+    which.add_argument("--count", type=int, metavar="N", help="so many new ones")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes (default: cores)")
     parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="begin no more after so many seconds")
     parser.add_argument("--canary", default="", metavar="NAME", help="break this promise on purpose (canaries.py)")
     parser.add_argument("--payment", default="", metavar="HASH", help="with --seed: tell this payment's story")
     parser.add_argument("--narrate", action="store_true", help="with --seed: tell everything that happened")
     parser.add_argument("--reached", type=Path, metavar="FILE", help="note what rare places were reached (tests.rare)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.random and options.for_s is None:
         parser.error("--random needs --for")
     return options
 
 
-def _seeds(options: argparse.Namespace) -> Iterator[int]:
-    if options.random:
-        draw = random.SystemRandom()
-        return (draw.randrange(1_000_000, 1 << 40) for _ in count())
-    first, _, end = options.seeds.partition(":")
-    return iter(range(int(first), int(end)))
+def _range(text: str) -> range:
+    first, _, end = text.partition(":")
+    return range(int(first), int(end))
+
+
+def seeds_of(options: argparse.Namespace) -> Iterator[int]:
+    """Those to run, for as long as there is time."""
+    draw = random.SystemRandom()
+    if options.seeds is not None:
+        seeds = iter(options.seeds)
+    else:
+        seeds = (draw.randrange(1_000_000, 1 << 40) for _ in (count() if options.random else range(options.count)))
+    end_s = time.monotonic() + options.for_s if options.for_s is not None else math.inf
+    return takewhile(lambda _: time.monotonic() < end_s, seeds)
+
+
+class Progress:
+    """How far a campaign is: one line for each seed; on a terminal one line in all, but for what is broken."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.results: list[Result] = []
+        self.broken = 0
+        self._began_s = time.monotonic()
+        self._for_s: float | None = options.for_s
+        self._seeds: int | None = options.count or (len(options.seeds) if options.seeds is not None else None)
+        self._rewrites = sys.stdout.isatty()
+
+    def tell(self, result: Result) -> None:
+        """A seed is over."""
+        self.results.append(result)
+        self.broken += not result.ok
+        line = f"[{self._so_far()}] {_told(result, whole=False)}"
+        if self._rewrites:
+            print(f"\r\x1b[K{line}", end="" if result.ok else "\n", flush=True)
+        else:
+            print(line, flush=True)
+
+    def _so_far(self) -> str:
+        """Seeds, of how many, how many of them are broken, and how long the rest may take."""
+        took_s, seeds = time.monotonic() - self._began_s, len(self.results)
+        left_s = [took_s / seeds * (self._seeds - seeds)] if self._seeds is not None else []
+        left_s += [max(self._for_s - took_s, 0.0)] if self._for_s is not None else []
+        of = f" of {self._seeds}" if self._seeds is not None else ""
+        return f"{seeds}{of}, {self.broken} broken, {min(left_s) / 60:.0f} min left"
 
 
 def _run_many(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    results: list[Result] = []
-    seeds = _seeds(options)
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=8) as pool:
-        running: set[Future[Result]] = set()
-        more = True
-        while more or running:
-            while more and len(running) < options.jobs:
-                late = options.for_s is not None and time.perf_counter() - began >= options.for_s
-                seed = None if late else next(seeds, None)
-                more = seed is not None
-                if seed is not None:
-                    running.add(pool.submit(run_seed, seed, options.canary, watch=bool(options.reached)))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                results.append(future.result())
-                print(_told(results[-1], whole=False), flush=True)
-    _save_reached(options.reached, results)
-    return _summary(results, time.perf_counter() - began)
+    progress = Progress(options)
+    run_one = partial(run_seed, canary=options.canary, watch=bool(options.reached))
+    interrupted = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        campaign.run(seeds_of(options), run_one, options.jobs, progress.tell)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("\ninterrupted")
+    _save_reached(options.reached, progress.results)
+    code = _summary(progress.results, time.perf_counter() - began)
+    return 130 if interrupted and not code else code
 
 
 def _told(result: Result, *, whole: bool) -> str:
@@ -125,10 +164,9 @@ def _summary(results: list[Result], took_s: float) -> int:
         print("no seed was run", file=sys.stderr)
         return 1
     if broken:
-        first = broken[0]
         print(f"\n{len(broken)} broken: {' '.join(str(result.seed) for result in broken)}")
-        print("\n".join(first.story[:STORY_LINES_MAX]))
-        print(f"replay: python -m tests.simulation --seed {first.seed}")
+        print("\n".join(broken[0].story[:STORY_LINES_MAX]))
+        print("\n".join(f"replay: python -m tests.simulation --seed {result.seed}" for result in broken))
     return 1 if broken else 0
 
 

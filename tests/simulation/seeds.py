@@ -1,8 +1,12 @@
-"""One seed, from its number to what came of it: what `python -m tests.simulation` runs, in this process or another."""
+"""One seed, from its number to what came of it: what `python -m tests.simulation` runs, in this process or another.
+
+Whatever the seed does, it comes to something that can be told: also a world that crashes, or that has no end.
+"""
 
 import re
 import signal
 import time
+import traceback
 from contextlib import nullcontext
 from types import FrameType
 
@@ -32,27 +36,36 @@ class Result(Struct):
     reached: dict[str, str] = {}
     """Rare places that it came to (`tests.rare.Reached.found`)."""
 
+    @classmethod
+    def failed(cls, seed: int, why: str, took_s: float, story: list[str] | None = None) -> "Result":
+        """Of a simulation that could not be carried through."""
+        return cls(seed, {}, why, story or [], 0.0, took_s, 0, {})
+
     @property
     def ok(self) -> bool:
         """Whether every promise was kept."""
         return not self.broken and not self.failure
 
 
-class _TooLongError(Exception):
-    pass
+class _TooLongError(BaseException):
+    """None of those that a world takes for the end of one of its processes."""
 
 
 def run_seed(seed: int, canary: str = "", *, only: str = "", watch: bool = False, narrate: bool = False) -> Result:
-    """Run one, in this process. `only`: the story is that of this payment (hash); `narrate`: of everything."""
+    """Run one, in this process. `only`: the story is that of this payment (hash); `narrate`: of everything.
+
+    A crash of the world, or of its judge, is a result like any other.
+    """
     began = time.perf_counter()
     previous = signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(SEED_WITHIN_S)
     try:
         with rare.watch(f"seed {seed}") if watch else nullcontext() as reached, canaries.canary(canary):
             outcome = world.simulate(draw(seed))
-    except _TooLongError as error:
-        broken = {"the simulation": [str(error)]}
-        return Result(seed, broken, str(error), [], 0.0, time.perf_counter() - began, 0, {})
+    except (Exception, _TooLongError) as crash:  # noqa: BLE001 - whatever it is: told, with where it was
+        why = f"crashed\n{''.join(traceback.format_exception(crash.__cause__ or crash)).rstrip()}"
+        story = crash.story("") if isinstance(crash, world.Crashed) else []
+        return Result.failed(seed, why, time.perf_counter() - began, story if narrate else [])
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)

@@ -71,6 +71,15 @@ class Outcome(NamedTuple):
     """Why the simulation itself could not be carried through; empty when it could."""
 
 
+class Crashed(Exception):
+    """A simulation that could not go on; its cause says why."""
+
+    def __init__(self, story: Callable[[str], list[str]]) -> None:
+        super().__init__()
+        self.story = story
+        """As `Outcome.story`, up to there."""
+
+
 class World:
     """Everything, and what can be done to it."""
 
@@ -286,9 +295,16 @@ async def _lose_patience(scope: trio.CancelScope) -> None:
 
 
 async def _run(settings: Settings) -> Outcome:
+    world = World(settings)
+    try:
+        return await _live_through(world)
+    except (Exception, BaseExceptionGroup) as crash:
+        raise Crashed(world.oracle.story) from crash
+
+
+async def _live_through(world: World) -> Outcome:
     failure = ""
     async with trio.open_nursery() as nursery:
-        world = World(settings)
         log.configure("info", "json", _Lines(world.oracle))
         trio.lowlevel.add_instrument(_Steps(world))
         nursery.start_soon(world.serve)
@@ -317,11 +333,14 @@ async def _run(settings: Settings) -> Outcome:
         simulated_s = trio.current_time()
         nursery.cancel_scope.cancel()
     verdict = world.oracle.finish({name: node.disk for name, node in world.nodes.items()})
-    return Outcome(settings, verdict, simulated_s, world.oracle.story, failure)
+    return Outcome(world.settings, verdict, simulated_s, world.oracle.story, failure)
 
 
 def simulate(settings: Settings) -> Outcome:
-    """Run one simulation. The same settings give the same simulation in a process with the same hash seed."""
+    """Run one simulation. The same settings give the same simulation in a process with the same hash seed.
+
+    Raises `Crashed` when a part of the world, or the judge, does what it must not.
+    """
     with ExitStack() as stack:
         stack.enter_context(patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True))
         stack.enter_context(patch.object(daemon, "Gateway", Watched))
