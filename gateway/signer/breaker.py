@@ -4,6 +4,9 @@ PAUSE_S = 0.2
 """The first pause; each further failure doubles it, up to:"""
 PAUSE_MAX_S = 30.0
 """So long at most does a token that works again wait to be found."""
+PAUSE_ALONE_MAX_S = 1.0
+"""The longest pause while no token serves. That a token failed a while ago is no reason to leave it alone then: there
+is nothing else to try. It is a pause all the same: a module that is gone is not started without end."""
 STEADY_S = 30.0
 """A token that served for so long is well again: its failures are forgotten."""
 
@@ -14,6 +17,8 @@ class Breaker:
     def __init__(self) -> None:
         self.failures = 0
         """Failures in a row, without `STEADY_S` of service in between."""
+        self.alone_s = 0.0
+        """How much of the last pause is to be sat out while no other token serves, either."""
 
     def failed(self, served_s: float | None, luck: float) -> float:
         """The pause in seconds after a failure.
@@ -25,7 +30,7 @@ class Breaker:
         if served_s is not None and served_s >= STEADY_S:
             self.failures = 0
         self.failures += 1
-        if served_s is not None and self.failures == 1:
-            return 0.0
-        doubled = PAUSE_S * 2.0 ** min(self.failures - 1, 30)
-        return min(doubled, PAUSE_MAX_S) * (0.5 + luck / 2)
+        doubled = PAUSE_S * 2.0 ** min(self.failures - 1, 30) if served_s is None or self.failures > 1 else 0.0
+        spread = 0.5 + luck / 2
+        self.alone_s = min(doubled, PAUSE_ALONE_MAX_S) * spread
+        return min(doubled, PAUSE_MAX_S) * spread

@@ -45,7 +45,7 @@ class TokenHealth(NamedTuple):
 class Batch:
     """What a token was asked. `jobs` is empty when it was asked to show or take keys."""
 
-    __slots__ = ("began_s", "due_s", "handed_on", "jobs", "late_s", "number", "sent_s", "told", "within_s")
+    __slots__ = ("began_s", "doubled", "due_s", "jobs", "late_s", "number", "sent_s", "told", "within_s")
 
     def __init__(self, number: int, jobs: list[Job], sent_s: float, within_s: float, told: tuple[Held, ...]) -> None:
         self.number = number
@@ -61,8 +61,12 @@ class Batch:
         """When another token is to be given the jobs as well; set when the batch's turn comes."""
         self.due_s = inf
         """When the token is taken for hung; set when the batch's turn comes."""
-        self.handed_on = False
-        """Another token has been given the jobs as well: they are its business now. What this one still says counts."""
+        self.doubled: frozenset[Job] = frozenset()
+        """Those that another token was given as well: they are its business now. What this one still says counts."""
+
+    def owed(self) -> list[Job]:
+        """Those that are still this token's business."""
+        return [job for job in self.jobs if job not in self.doubled] if self.doubled else self.jobs
 
 
 class Member:

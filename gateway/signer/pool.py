@@ -10,10 +10,10 @@ that nobody has promised anything about, and which may fill only a part of the r
 it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Which of
 them gets work is said in `choice`: those of our own site before remote ones, and none that is slower by far.
 
-A batch that takes longer than `LATE_S` is given to another token as well, if one is quicker by far, and the first
+A batch that takes longer than `LATE_S` is given to another token as well, if one is quick or idles, and the first
 answer counts. A MAC is the same whoever makes it, so that this costs nothing but a token's time, and only of one that
-has some: when all are slow, nothing is done twice. So it costs a payment less than a second that a token hangs, or
-three at once.
+has some: when all are slow and have work, nothing is done twice. So it costs a payment less than a second that a token
+hangs, or three at once. How quick a token was is a reason to ask it first, never to let it idle while another is late.
 
 A batch that its worker does not answer within `Token.batch_within_s` (counted from when its turn came) means a hung
 token. Its worker is killed, what it left undone goes to the head of its queue at once, and the token is tried again
@@ -30,7 +30,7 @@ import trio
 
 from gateway import config, metrics
 from gateway.clock import Clock
-from gateway.signer import messages, process
+from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Member, TokenHealth
 from gateway.signer.tokens import Tokens
 from gateway.work import Install
@@ -189,7 +189,7 @@ class Signer:
         if waiting and self._tokens.count:
             now_s = self._clock().mono_s
             late: list[Job] = []
-            if used := self._tokens.choose(now_s):
+            if used := self._takers(now_s):
                 share = min(max(SHARE_MIN, -(-waiting // len(used))), BATCH_JOBS_MAX)
                 while (self._urgent or self._others) and (member := self._next_of(used)) is not None:
                     if jobs := self._take(share, now_s, late):
@@ -198,6 +198,11 @@ class Signer:
                 self._give_up(late)
         metrics.SIGNER_WAITING.set(self.waiting)
         self._set_alarm(self._expiry_s)
+
+    def _takers(self, now_s: float) -> list[Member]:
+        """Those that get what waits: the chosen ones; when each of these is late, whoever idles."""
+        used = self._tokens.choose(now_s)
+        return (self._idle(now_s) or used) if all(_is_late(each, now_s) for each in used) else used
 
     def _next_of(self, used: list[Member]) -> Member | None:
         """The token with the least under way; taking turns among equals. None when all are busy."""
@@ -296,8 +301,8 @@ class Signer:
         metrics.SIGNER_DONE.inc(right)
         if wrong:
             metrics.SIGNER_WRONG_MAC.inc(wrong)
-        if undone and not batch.handed_on:
-            self.hand_on(undone)
+        if undone:
+            self.hand_on([job for job in undone if job not in batch.doubled])
 
     def answered(self, member: Member) -> Batch:
         """See `tokens.Flow`: the batch whose turn it was is answered; the next one's begins."""
@@ -318,38 +323,60 @@ class Signer:
         self.on_installed(label, ok, why)
 
     def hand_on(self, jobs: list[Job]) -> None:
-        """Back to the head of their queues, in their order, what a token left undone. It had room before: no limit."""
-        given_up = []
-        for job in reversed(jobs):
-            if job.done:
-                continue
-            job.attempts += 1
-            if job.attempts >= ATTEMPTS_MAX:
-                given_up.append(job)
-            else:
-                (self._urgent if job.urgent else self._others).appendleft(job)
-                metrics.SIGNER_HANDED_ON.inc()
+        """Back to the head of their queues, in their order, what a token left undone."""
+        left, given_up = list[Job](), list[Job]()
+        for job in jobs:
+            if not job.done:
+                job.attempts += 1
+                (left if job.attempts < ATTEMPTS_MAX else given_up).append(job)
+        metrics.SIGNER_HANDED_ON.inc(len(left))
+        self._return(left)
         if given_up:
             self._give_up(given_up)
 
+    def _return(self, jobs: list[Job]) -> None:
+        """To the head of their queues. There was room for them before: no limit."""
+        for job in reversed(jobs):
+            (self._urgent if job.urgent else self._others).appendleft(job)
+
     def _late(self, member: Member, now_s: float) -> None:
-        """A token takes long: what it has is given to another one as well, if it would get nothing itself now."""
+        """A token takes long: what it has is given to another one as well, if there is one that has time for it.
+
+        That is one that is quick, or one that idles, however slow it was when it last did something: what it was then
+        is worth less than that this one is late now. It costs nobody else's time; and when all are slow and have work,
+        none idles. With neither, those that get work instead of this one.
+        """
         member.under_way[0].late_s = now_s + LATE_S
         used = self._tokens.choose(now_s)
-        if used and member not in used:
-            self._double(member)
+        quick = any(each.expected_s(now_s) <= choice.ALIKE_S for each in used)
+        idle = [] if quick else self._idle(now_s)
+        if idle:
+            for at, batch in enumerate([*member.under_way]):
+                if jobs := self._double(batch):
+                    self._send(idle[at % len(idle)], jobs, now_s)
+        elif used and member not in used:
+            for batch in reversed(member.under_way):
+                self._return(self._double(batch))
         self.dispatch()
 
-    def _double(self, member: Member) -> None:
-        """Never so often that a job would be given up for it: whether it is to blame is not known yet."""
-        doubled: list[Job] = []
-        for batch in member.under_way:
-            jobs = [job for job in batch.jobs if not job.done]
-            if jobs and not batch.handed_on and all(job.attempts + 1 < ATTEMPTS_MAX for job in jobs):
-                batch.handed_on = True
-                doubled += jobs
-        metrics.SIGNER_DOUBLED.inc(len(doubled))
-        self.hand_on(doubled)
+    def _idle(self, now_s: float) -> list[Member]:
+        """Tokens that serve and have nothing to do, but perhaps to show that they are there; the quickest first."""
+        idle = [each for each in self._tokens.free if not each.jobs and not _is_late(each, now_s)]
+        return sorted(idle, key=lambda each: (each.expected_s(now_s), not each.token.local))
+
+    @staticmethod
+    def _double(batch: Batch) -> list[Job]:
+        """What another token is to be given as well, which then has it to answer for.
+
+        No job so often that it would be given up for it: whether it is to blame is not known yet.
+        """
+        jobs = [job for job in batch.owed() if not job.done and job.attempts + 1 < ATTEMPTS_MAX]
+        batch.doubled |= {*jobs}
+        for job in jobs:
+            job.attempts += 1
+        metrics.SIGNER_DOUBLED.inc(len(jobs))
+        metrics.SIGNER_HANDED_ON.inc(len(jobs))
+        return jobs
 
     def _give_up(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -405,8 +432,8 @@ class Signer:
 
     def _expire(self, now_s: float) -> None:
         """Give up every job past its deadline, wherever it is. An answer that still comes for it is ignored."""
-        batches = [batch for m in self._tokens.members for batch in m.under_way if not batch.handed_on]
-        everything = [*self._urgent, *self._others, *[job for batch in batches for job in batch.jobs]]
+        batches = [batch for m in self._tokens.members for batch in m.under_way]
+        everything = [*self._urgent, *self._others, *[job for batch in batches for job in batch.owed()]]
         everything = [job for job in everything if not job.done]
         late = [job for job in everything if job.deadline_s <= now_s]
         self._urgent = deque(job for job in self._urgent if job.deadline_s > now_s)
@@ -415,3 +442,8 @@ class Signer:
         self._expiry_s = min(left, default=inf)
         if late:
             self._give_up(late)
+
+
+def _is_late(member: Member, now_s: float) -> bool:
+    """It has been at work on the present batch, or at showing its keys, for so long that it may hang."""
+    return bool(member.under_way) and now_s - member.under_way[0].began_s >= LATE_S

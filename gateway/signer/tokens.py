@@ -96,7 +96,7 @@ class Tokens:
         """Those that get work, as it was when last looked at (`choose`)."""
         self.remote_only = False
         """The last ones that got work are remote."""
-        self._free: list[Member] = []
+        self.free: list[Member] = []
         """Those that serve, but none that unwraps a key, which may take long."""
         self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
         self._mac = mac
@@ -193,13 +193,24 @@ class Tokens:
             now_s = self._clock().mono_s
             served_s = now_s - member.serving_since_s if member.serving_since_s < inf else None
             pause_s = member.breaker.failed(served_s, self._luck())
-            self._say_lost(member, fault, served_s, pause_s)
+            self._say_lost(member, fault, served_s, pause_s if self.count else member.breaker.alone_s)
             if fault.state == "wrong-pin":
                 while _seen(member.token.pin_file) == pin_file:  # noqa: ASYNC110 (a file tells nobody that it changed)
                     await trio.sleep(PIN_FILE_EVERY_S)
                 _logger.info("PIN file changed, trying again", token=member.token.name)
             else:
-                await trio.sleep(pause_s)
+                await self._pause(member, now_s, pause_s)
+
+    async def _pause(self, member: Member, from_s: float, pause_s: float) -> None:
+        """Leave a sick token alone; but not for long while no other one serves, or from when the last one goes.
+
+        What it costs then is the start of a worker, each second. A refused PIN is never tried so: see `_tend`.
+        """
+        while (until_s := from_s + (pause_s if self.count else member.breaker.alone_s)) > (
+            now_s := self._clock().mono_s
+        ):
+            with trio.move_on_after(until_s - now_s):
+                await self._changed.wait()
 
     def _say_lost(self, member: Member, fault: Fault, served_s: float | None, pause_s: float) -> None:
         """Log and count; the same trouble again is said once, and then only to those who look closely."""
@@ -358,7 +369,7 @@ class Tokens:
             return
         member.fault = Fault(state, why)
         member.worker = None
-        undone = [job for batch in member.under_way if not batch.handed_on for job in batch.jobs]
+        undone = [job for batch in member.under_way for job in batch.owed()]
         member.under_way.clear()
         member.jobs = 0
         self._set_state(member, state, why)
@@ -386,12 +397,12 @@ class Tokens:
     # --- who gets work
 
     def _list_free(self) -> None:
-        self._free = [m for m in self.members if m.state == "serving" and not m.learning]
+        self.free = [m for m in self.members if m.state == "serving" and not m.learning]
         self.choose(self._clock().mono_s)
 
     def choose(self, now_s: float) -> list[Member]:
         """Those that get work now (`choice`), each with or without room for more."""
-        free = self._free
+        free = self.free
         chosen = choice.choose([choice.Candidate(m.token.local, m.expected_s(now_s)) for m in free])
         used = [free[at] for at in chosen]
         if used != self.used:

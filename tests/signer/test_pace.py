@@ -256,3 +256,76 @@ async def test_no_job_is_given_up_for_being_late(autojump_clock: Any, rig: Any) 
     assert sum(len(token.batches) for token in made.tokens.tokens.values()) == 1
     assert not made.tokens["t6"].batches, "it would have been the fifth"
     assert jobs[0].attempts == pool.ATTEMPTS_MAX - 1
+
+
+@pytest.mark.parametrize("remembered_s", [0.06, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("remote", [0, 1, 3])
+async def test_what_is_remembered_of_tokens_that_idle_keeps_no_job_with_one_that_hangs(
+    autojump_clock: Any, rig: Any, remembered_s: float, remote: int
+) -> None:
+    """They were slow once, and are well. A job goes to one of them as soon as it is late, also to a remote one."""
+    made = await rig(4, remote=remote)
+    for member in made.signer._tokens.members[1:]:
+        member.pace.took(remembered_s)
+    made.tokens["t1"].hang()
+    took = await steady(made, 0.1)
+    assert pool.LATE_S <= max(took) <= pool.LATE_S + QUICK_S
+
+
+@pytest.mark.parametrize("remembered_s", [0.06, 0.3, 1.0, 5.0])
+async def test_what_comes_while_the_chosen_token_is_late_goes_to_those_that_idle(
+    autojump_clock: Any, rig: Any, remembered_s: float
+) -> None:
+    """Also what it has no room for."""
+    made = await rig(4, remote=3)
+    for member in made.signer._tokens.members[1:]:
+        member.pace.took(remembered_s)
+    made.tokens["t1"].hang()
+    took = await steady(made, 2)
+    assert len(took) > pool.BATCHES_MAX + pool.LATE_S / STEADY_S
+    assert max(took) <= pool.LATE_S + QUICK_S
+    assert max(took[5:]) <= QUICK_S
+
+
+async def test_three_that_hang_cost_less_than_a_second_whatever_is_remembered(autojump_clock: Any, rig: Any) -> None:
+    """The one that is well was the worst of all when it last answered, so it is asked last."""
+    made = await rig(4)
+    for member, remembered_s in zip(made.signer._tokens.members, (0.0, 0.5, 0.6, 0.9), strict=True):
+        member.pace.took(remembered_s)
+    for name in made.names[:3]:
+        made.tokens[name].hang()
+    took = await steady(made, 10)
+    assert max(took) <= 3 * pool.LATE_S + QUICK_S
+
+
+async def test_a_late_batch_is_given_on_though_a_job_in_it_has_no_try_left(autojump_clock: Any, rig: Any) -> None:
+    """That one waits where it is, and goes on when the token is lost; the others do not wait with it."""
+    made = await rig(2)
+    made.signer._turn = -1
+    made.tokens["t1"].hang()
+    jobs = made.jobs(4)
+    jobs[1].attempts = pool.ATTEMPTS_MAX - 1
+    made.signer.submit(jobs)
+    await trio.sleep(pool.LATE_S + QUICK_S)
+    assert [job.ok for job in jobs] == [True, False, True, True]
+    await trio.sleep(1)
+    assert jobs[1].error == "unavailable", "four tokens were lost by it"
+    assert len(made.done) == len(jobs)
+
+
+async def test_a_token_that_fails_at_a_batch_leaves_only_what_no_other_one_has(autojump_clock: Any, rig: Any) -> None:
+    """What was doubled is not handed on once more."""
+    made = await rig(2)
+    made.signer._turn = -1
+    slow = made.tokens["t1"]
+    slow.batch_s = pool.LATE_S + 0.1
+    made.tokens["t2"].batch_s = 0.2
+    jobs = made.jobs(3)
+    jobs[0].attempts = pool.ATTEMPTS_MAX - 2
+    jobs[1].attempts = pool.ATTEMPTS_MAX - 1
+    made.signer.submit(jobs)
+    await trio.sleep(pool.LATE_S + 0.05)
+    slow.fail("failing", "the token says DEVICE_ERROR")
+    await trio.sleep(2)
+    assert [job.error for job in jobs] == ["", "unavailable", ""]
+    assert [job.attempts for job in jobs] == [pool.ATTEMPTS_MAX - 1, pool.ATTEMPTS_MAX, 1]

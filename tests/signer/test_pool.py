@@ -365,6 +365,66 @@ async def test_a_token_that_stays_away_is_tried_ever_more_rarely(autojump_clock:
     assert len([line for line in logged("token lost") if line["level"] == "error"]) == 1
 
 
+@pytest.mark.parametrize("how", ["crash", "fail", "hang"])
+async def test_when_the_last_token_goes_the_pauses_of_the_others_are_cut_short(
+    autojump_clock: Any, rig: Any, how: str
+) -> None:
+    """They are well again, and would have found that out half a minute later; what waits is made at once."""
+    made = await rig(4)
+    last, others = made.tokens["t1"], [made.tokens[name] for name in made.names[1:]]
+    for token in others:
+        token.crash()
+        token.disappear()
+    await trio.sleep(10 * breaker.PAUSE_MAX_S)
+    for token in others:
+        token.come_back()
+    if how == "hang":
+        last.hang()
+    else:
+        last.fail("failing", "the token says DEVICE_ERROR")
+    if how == "crash":
+        last.crash()
+    jobs = made.submit(1)
+    assert made.states()[1:] == ["no-token"] * 3
+    await trio.sleep(1.0 + 0.001)  # what a batch may take, where it hangs
+    assert made.states() == ["hung" if how == "hang" else "failing", *["serving"] * 3]
+    assert jobs[0].ok
+
+
+async def test_while_no_token_serves_each_is_tried_every_second(autojump_clock: Any, rig: Any) -> None:
+    """However long that lasts; and no more often, and rarely again as soon as one of them serves."""
+    made = await rig(3)
+    for token in made.tokens.tokens.values():
+        token.crash()
+        token.disappear()
+    await trio.sleep(60)
+    before = [token.starts for token in made.tokens.tokens.values()]
+    lasts_s = 300
+    await trio.sleep(lasts_s)
+    starts = [token.starts - then for token, then in zip(made.tokens.tokens.values(), before, strict=True)]
+    assert starts == pytest.approx([lasts_s / breaker.PAUSE_ALONE_MAX_S] * 3, rel=0.02)
+    made.tokens["t1"].come_back()
+    await trio.sleep(breaker.PAUSE_ALONE_MAX_S)
+    assert made.states() == ["serving", "no-token", "no-token"]
+    starts = [made.tokens["t2"].starts]
+    await trio.sleep(lasts_s)
+    assert made.tokens["t2"].starts - starts[0] <= lasts_s / breaker.PAUSE_MAX_S + 1
+
+
+async def test_a_refused_pin_is_not_tried_again_though_no_token_serves(autojump_clock: Any, rig: Any) -> None:
+    """Its tries are few, and a token that is locked stays so: better no payments than no token."""
+    made = await rig(2)
+    made.tokens["t1"].fail("wrong-pin", "wrong PIN")
+    made.tokens["t1"].crash()
+    await trio.sleep(60)
+    starts = made.tokens["t1"].starts
+    made.tokens["t2"].crash()
+    made.tokens["t2"].disappear()
+    await trio.sleep(600)
+    assert made.states() == ["wrong-pin", "no-token"]
+    assert made.tokens["t1"].starts == starts
+
+
 async def test_a_refused_pin_is_never_tried_again_while_its_file_is_the_same(autojump_clock: Any, rig: Any) -> None:
     """Not after an hour either."""
     made = await rig(2)
@@ -418,6 +478,18 @@ def test_pauses_double_up_to_a_limit_and_are_spread() -> None:
     assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
     assert pauses[-1] == breaker.PAUSE_MAX_S
     assert sick.failed(None, 0.0) == breaker.PAUSE_MAX_S / 2
+
+
+def test_what_is_left_of_a_pause_while_no_token_serves_is_short_and_spread() -> None:
+    """The first ones are shorter than that."""
+    sick = breaker.Breaker()
+    alone = []
+    for _ in range(5):
+        sick.failed(None, 1.0)
+        alone.append(sick.alone_s)
+    assert alone == [0.2, 0.4, 0.8, breaker.PAUSE_ALONE_MAX_S, breaker.PAUSE_ALONE_MAX_S]
+    sick.failed(None, 0.0)
+    assert sick.alone_s == breaker.PAUSE_ALONE_MAX_S / 2
 
 
 def test_a_well_token_is_started_again_at_once_and_a_flapping_one_is_not() -> None:

@@ -56,9 +56,9 @@ class _Worker:
 
     def end(self) -> None:
         """Also in the middle of a seed."""
-        self.channel.close()
         self.process.kill()
         self.process.join(JOIN_WITHIN_S)
+        self.channel.close()
 
 
 def _work(channel: Connection, run_one: RunOne) -> None:
