@@ -185,7 +185,11 @@ class Deliveries:
     def pay_oddly(
         self, link: Link, made: payments.Made, ends: Ends, expected: tuple[str, str], now_s: float
     ) -> Payment:
-        """Register a payment of mischief, which the caller sends: it must get this DE26 and DE44 and nothing else."""
+        """Register a payment of mischief, which the caller sends: it must get this DE26 and DE44 and nothing else.
+
+        Its FPID may be that of a true payment, but of none that is under way: a response would mean either.
+        """
+        assert not self.under_way(made.fpid), "an FPID is that of one payment at a time"
         payment = Payment(made, ends, now_s, link.party, link.group, synchronous=self.settings.synchronous)
         payment.expected = expected
         payment.link = link
@@ -423,6 +427,10 @@ class Deliveries:
         self.counts["mischief missed" if why else "mischief answered"] += 1
         event: HubWhat = "mischief-missed" if why else "mischief-answered"
         self._switch.event(event, "", now_s, link, why=f"{what}: {why}" if why else what)
+
+    def under_way(self, fpid: str) -> bool:
+        """Whether a payment with this FPID has no end yet, mischief's too."""
+        return fpid.encode() in self._open
 
     def odd(self) -> int:
         """Payments of mischief that are under way."""

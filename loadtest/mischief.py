@@ -85,7 +85,10 @@ def bad_value(scene: Scene) -> None:
 
 
 def duplicate(scene: Scene) -> None:
-    """The FPID of a payment that this node answered (another site cannot know it), with another amount: 1181."""
+    """The FPID of a payment that this node answered (another site cannot know it), with another amount: 1181.
+
+    Not while the same mischief is under way with that FPID, on whichever link.
+    """
     sample = scene.scheme.deliveries.samples.get((scene.link.party.name, scene.link.node))
     if sample is None:
         return
@@ -94,7 +97,8 @@ def duplicate(scene: Scene) -> None:
     fields[6] = f"{int(fields[6]) + 1:014d}"
     covered = iso.write(scene.scheme.table, "9200", fields)
     fpid = f"{fields[31]:<18}{fields[3][:2]}{fields[12]}{fields[51]}{fields[98]:<11}"
-    scene.payment("duplicate", Made(trn, fpid, covered), covered, "1181", own=False)
+    if not scene.scheme.deliveries.under_way(fpid):
+        scene.payment("duplicate", Made(trn, fpid, covered), covered, "1181", own=False)
 
 
 def stray_response(scene: Scene) -> None:
