@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway.errors import GatewayError
+from gateway.signer.breaker import PAUSE_ALONE_MAX_S
+from gateway.signer.tokens import PROBE_EVERY_S
 from gateway.volume.status import Status
 from gateway.volume.watch import EVERY_S, WITHIN_S
 from loadtest import mischief
@@ -48,6 +50,9 @@ VOLUMES: tuple[tuple[Status | str, bool, str], ...] = (
     ("drbdsetup is not there", False, "volume unknown"),
 )
 """What DRBD says, whether it hangs, and which trouble that is: `volume` alone excuses a site that takes no payments."""
+FOUND_S = PROBE_EVERY_S + 1.0 + PAUSE_ALONE_MAX_S
+"""By then a gateway that lost the last token that serves knows (`config.Token.batch_within_s` is a second), and has
+tried the others again."""
 SWITCHED_BACK_S = 600.0
 """An operator tries for so long."""
 AFTER_FAILED_SYNC_S = 5.0
@@ -337,9 +342,17 @@ async def clock(world: "World", luck: random.Random) -> None:
 
 
 async def token(world: "World", luck: random.Random) -> None:
-    """One token hangs, is lost, refuses, or is gone, for both data centres."""
+    """One token hangs, is lost, refuses, or is gone, for both data centres.
+
+    Also the only one that serves, while others are well and a gateway has not found that out. Then it has none for a
+    while, and must have found it out by `FOUND_S`.
+    """
     name = luck.choice(TOKENS)
     if name != world.spared:
+        for node in world.nodes.values():
+            if not any(_serves(node, other) for other in TOKENS if other != name and other not in world.sick):
+                world.say(f"{node.name}: loses the only token that serves")
+                world.oracle.trouble("tokens", node.name, trio.current_time(), trio.current_time() + FOUND_S)
         with world.trouble("token", name), _sick(world, {name}):
             await _spoil([node.tokens[name] for node in world.nodes.values()], luck)
 

@@ -1,13 +1,20 @@
 """Three of four tokens sick at once, again and again, in the simulation: nobody may notice; and a pool that waits for a
-token that hangs, as it did once, is seen.
+token that hangs, as it did once, is seen. Then the fourth is lost when the others are well again, which may be noticed,
+but not for long.
 """
 
-import pytest
+import random
+from typing import Any
 
-from gateway.signer import choice, pool
+import msgspec
+import pytest
+import trio
+
+from gateway.signer import breaker, choice, pool
 from loadtest.ledger import Verdict
-from tests.simulation import canaries, world
+from tests.simulation import canaries, faults, world
 from tests.simulation.canaries import PAIR, Scenario
+from tests.simulation.world import World
 
 DEADLINES = {"stand_in_after_s": 2.0, "reply_within_s": 9.0, "hub_patience_s": 10.0}
 WEATHER = Scenario(
@@ -41,6 +48,59 @@ def test_a_pool_that_waits_for_tokens_that_hang_is_seen(monkeypatch: pytest.Monk
     monkeypatch.setattr(choice, "ALIKE_S", 1e9)
     monkeypatch.setattr(choice, "FAR_S", 1e9)
     assert any("asked-first" in broken(simulated(seed)) for seed in SEEDS)
+
+
+class Bad(random.Random):
+    """The luck by which a-1 is gone for a minute."""
+
+    def choice(self, given: Any) -> Any:
+        return "a-1" if "a-1" in given else "disappear" if "disappear" in given else super().choice(given)
+
+    def expovariate(self, _lambd: float = 1.0) -> float:
+        return 60.0
+
+
+def without_the_last(monkeypatch: pytest.MonkeyPatch, seed: int) -> tuple[Verdict, list[bool]]:
+    """Three tokens are away for long, and well again, and the gateways do not know that when the fourth goes, too: what
+    comes of it, and whether each of them serves soon.
+    """
+    serve: list[bool] = []
+
+    async def scene(world: World, _luck: random.Random) -> None:
+        others = [node.tokens[name] for node in world.nodes.values() for name in faults.TOKENS if name != "a-1"]
+        for token in others:
+            token.crash()
+            token.disappear()
+        await trio.sleep(5 * breaker.PAUSE_MAX_S)
+        for token in others:
+            token.come_back()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(faults.token, world, Bad())
+            await trio.sleep(faults.FOUND_S)
+            serve.extend(node.serving for node in world.nodes.values())
+        await trio.sleep_forever()
+
+    monkeypatch.setitem(faults.FAULTS, "scene", scene)
+    given = canaries.settings(WEATHER, seed)
+    outcome = world.simulate(
+        msgspec.structs.replace(given, lasts_s=8 * breaker.PAUSE_MAX_S, mean_s={"scene": 0.001}, rate=1.0, outbound=3.0)
+    )
+    assert not outcome.failure
+    return outcome.verdict, serve
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_last_token_may_be_lost_when_others_are_well(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """They are found by then, and nothing but that moment is excused."""
+    verdict, serve = without_the_last(monkeypatch, seed)
+    assert not broken(verdict)
+    assert serve == [True, True]
+
+
+def test_a_pool_that_sits_out_its_pauses_without_any_token_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it did once: well tokens are left alone for half a minute while both sites serve nobody."""
+    monkeypatch.setattr(breaker, "PAUSE_ALONE_MAX_S", breaker.PAUSE_MAX_S)
+    assert not all(all(without_the_last(monkeypatch, seed)[1]) for seed in SEEDS)
 
 
 def broken(verdict: Verdict) -> dict[str, list[str]]:
