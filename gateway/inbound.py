@@ -24,7 +24,7 @@ from gateway.lifecycle import FINAL, Act, Event, Row, State, step
 from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.standin import MALFUNCTION, StandIn
 from gateway.steps import Kind
-from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, Fault, judge, needs_of
+from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, Fault, fault_of
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.work import Ask
@@ -159,7 +159,6 @@ class Inbound:
         self._last_moment_s = pair.deadlines.last_moment_s
         self._stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
         self._types = codec.table.types
-        self._needs = needs_of(codec.table)
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
@@ -169,11 +168,9 @@ class Inbound:
 
     def on_request(self, request: PaymentRequest, link: Link, first_byte_s: float, now: Now) -> None:
         """A 9200 or 9201 came, authentic."""
-        if request.fault or request.processing_code[:2] in self._needs:
-            fault = judge(request, self._needs)
-            if fault is not None:
-                self._refuse_fault(request, fault, link, first_byte_s)
-                return
+        if request.fault:
+            self._refuse_fault(request, fault_of(request), link, first_byte_s)
+            return
         fpid, content = fpid_of(request), self._codec.content_digest(request)
         payment = self._find(fpid)
         known = payment.content

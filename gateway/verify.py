@@ -1,12 +1,11 @@
-"""Is this payment fit to be decided at all? Pure judgement of a decoded, authentic request (fps-protocol section 6).
+"""How a payment that is not fit to be decided is answered. Pure judgement of a decoded, authentic request (fps-protocol
+section 6). Whether a field is at fault, and which is the first, the field table says and the codec has found.
 
-Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate (after this).
+Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate, date window (after this).
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.wire.fields import FieldTable
 from gateway.wire.message import PaymentRequest, ReversalRequest
 
 SYNTAX_ERROR = "1930"
@@ -33,26 +32,9 @@ class Fault(NamedTuple):
     """Whether all that a 9210 copies is there; otherwise a 9624 answers."""
 
 
-Needs = Mapping[str, tuple[tuple[int, str], ...]]
-"""What a payment of a type must have beyond what every payment must: number and attribute, by payment type."""
-
-
-def needs_of(table: FieldTable) -> Needs:
-    """The payment types that need more than others: a return needs 126 and 127."""
-    return {
-        code: tuple((number, table.fields[number].name) for number in kind.mandatory)
-        for code, kind in table.types.items()
-        if kind.mandatory
-    }
-
-
-def judge(request: PaymentRequest, needs: Needs) -> Fault | None:
-    """Find the first fault of a request, if it has one: what the decoder found, or what its payment type lacks."""
-    found = request.fault
-    for number, name in needs.get(request.processing_code[:2], ()):
-        if not getattr(request, name) and (not found or number < found):
-            found = number
-    return Fault(found, answerable=names_a_payment(request)) if found else None
+def fault_of(request: PaymentRequest) -> Fault:
+    """What the codec found wrong with a request, and how to answer it."""
+    return Fault(request.fault, answerable=names_a_payment(request))
 
 
 def names_a_payment(request: PaymentRequest | ReversalRequest) -> bool:

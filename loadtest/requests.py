@@ -6,6 +6,9 @@ What the hub adds on the way (DE15, 29, 99) and what it answers are patched from
 """
 
 import hashlib
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.wire.fields import CHARSETS, TEXT, WIDE, FieldTable
@@ -24,6 +27,25 @@ _ANSWER_BITS = 1 << 127 | 1
 for _number in (3, 12, 15, 26, 27, 29, 31, 51, 98):
     _ANSWER_BITS |= 1 << (128 - _number)
 _ANSWER = b"9210%032X" % _ANSWER_BITS
+
+
+@lru_cache(maxsize=64)
+def _no_day(value: bytes) -> bool:
+    try:
+        date(int(value[:4]), int(value[4:6]), int(value[6:]))
+    except ValueError:
+        return True
+    return False
+
+
+def _no_money(value: bytes) -> bool:
+    return not value.strip(b"0")
+
+
+WRONG: dict[int, Callable[[bytes], bool]] = {
+    4: _no_money, 5: _no_money, 6: _no_money, 12: _no_day, 49: _no_money, 51: lambda value: value != b"826",
+}  # fmt: skip
+"""When a value of digits is wrong all the same (fps-protocol, rulings): by other code than the gateway's."""
 
 
 class Request(NamedTuple):
@@ -111,7 +133,7 @@ class Requests:
             # letters of windows-1252 are for names, addresses and references
             strict = b"".join([body[spans[step][0] : spans[step][1]] for step in shape.strict])
             doubtful = bool(strict.translate(None, TEXT) or body.translate(None, WIDE))
-        if doubtful:
+        if doubtful or any(wrong(said) for number, wrong in WRONG.items() if (said := value(number))):
             fault = self._first_fault(body, fault)
         return Request(
             trn.ljust(18) + code[:2] + sent + currency + sender,
@@ -189,6 +211,8 @@ class Requests:
             value = body[at : at + width]
             at += width
             if value.translate(None, CHARSETS[field.charset]) or (number in mandatory and not value.strip()):
+                return number
+            if number in WRONG and WRONG[number](value):
                 return number
         return fault
 

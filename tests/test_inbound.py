@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
 from gateway import steps
 from gateway.inbound import Note
 from gateway.lifecycle import State
 from gateway.steps import Kind
-from gateway.verify import judge, needs_of
 from gateway.wire.codec import fpid_of
-from gateway.wire.message import PaymentRequest
 from tests.fakes.stage import CODEC, REPLY_S, Stage, Wire, request, restarted, reversal, scheme_return
 
 
@@ -382,12 +379,13 @@ def test_a_return_that_does_not_say_what_it_returns_is_refused(kind: str, lacks:
 
 
 def test_the_first_field_in_error_is_named_whoever_found_it() -> None:
-    """The decoder found a bad 127; that 126 is missing comes before it."""
-    needs = needs_of(CODEC.table)
-    bad = PaymentRequest(mti="9200", fault=127, processing_code="200000", returned_fpid="F")
-    assert judge(bad, needs) == (126, False)
-    assert judge(msgspec.structs.replace(bad, fault=35), needs) == (35, False)
-    assert judge(msgspec.structs.replace(bad, fault=0, return_code="00000001"), needs) is None
+    """A bad 127, and 126 that is missing: the missing one comes first, and one that every payment has before both."""
+    stage = Stage()
+    stage.came(scheme_return(kind="20", return_code="", returned_fpid="F"))
+    stage.came(scheme_return(kind="20", return_code="", returned_fpid="F", creditor_account=" "))
+    assert [line for line in stage.heard() if line.startswith("leave")] == [
+        "leave 9210/1930126 on 1 after REFUSED", "leave 9210/1930035 on 1 after REFUSED",
+    ]  # fmt: skip
 
 
 def test_a_return_that_cannot_be_named_is_advised() -> None:

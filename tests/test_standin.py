@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,13 @@ def refused(stage: Stage) -> dict[str, int]:
     counts = stage.story.stand_in_statistics(stage.now)["refused"]
     assert isinstance(counts, dict)
     return {reason: count for reason, count in counts.items() if count}
+
+
+def test_another_currency_is_not_accepted_where_amounts_are_limited() -> None:
+    """A bank whose table lets others in than sterling: the limits are in sterling."""
+    euros = msgspec.structs.replace(request(), currency="978")
+    for rules, reason in ((config.StandIn(amount_max=5000), "currency"), (config.StandIn(), "")):
+        assert StandIn(rules, DailyTotal(), lambda _request: True).refusal(euros, 0) == reason
 
 
 def test_what_stand_in_may_not_accept_waits_for_the_processor_and_is_refused_in_the_end() -> None:
@@ -112,7 +120,6 @@ def test_what_was_left_unanswered_can_be_reversed_and_is_not_revived_by_other_co
         ("sort-code", {"sort_codes": ("0499", "06")}, {}),
         ("amount", {"amount_max": 999}, {}),
         ("daily-total", {"daily_total_max": 999}, {}),
-        ("currency", {"amount_max": 5000}, {"currency": "978"}),
         ("news", {}, {}),
     ],
 )

@@ -18,6 +18,7 @@ from gateway.lifecycle import State
 from gateway.verify import QUALIFIED
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
+from gateway.wire.values import is_day
 from gateway.work import Standing
 
 Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of the scheme (DE26).")]
@@ -38,10 +39,26 @@ class Sensitive(Struct, frozen=True, gc=False):
         return []
 
 
+def _described(description: str, **schema: Any) -> Any:
+    """What the document says of a member beyond what reading it looks at: the field table is the judge."""
+    return Meta(description=description, extra_json_schema=schema)
+
+
+_FPID = _described("Names the payment for ever: 42 characters, padding included.", minLength=42, maxLength=42)
+_REFERENCE = _described(
+    "Settlement date YYYYMMDD and cycle (DE15, DE29), or what there is of them.", pattern="^([0-9]{8})?([0-9]{3})?$"
+)
+
+
 class Amount(Sensitive, frozen=True, gc=False):
     """An amount of money."""
 
-    Ccy: Annotated[str, Meta(description="ISO 4217: letters where we know them (GBP), else the three digits.")]
+    Ccy: Annotated[
+        str,
+        _described(
+            "ISO 4217: letters where we know them (GBP), else the three digits.", pattern="^([A-Z]{3}|[0-9]{3})$"
+        ),
+    ]
     Amt: Annotated[str, Meta(pattern=r"^[0-9]{1,12}\.[0-9]{2}$", description="In units of the currency.")]
 
 
@@ -115,15 +132,19 @@ class Payment(Sensitive, frozen=True, gc=False, omit_defaults=True):
     """A payment request of the hub (9200, 9201). What the message does not hold is not there."""
 
     # Not `kw_only`: msgspec takes 3 microseconds to place so many keywords; `payment_of` writes them in this order.
-    FPID: Annotated[str, Meta(description="Names the payment for ever: 42 characters, padding included.")]
+    FPID: Annotated[str, _FPID]
     MsgTp: Annotated[
         Literal["pacs.008", "pacs.004"], Meta(description="pacs.004 is a return: it has OrgnlFPID and RtrRsnInf.")
     ]
-    LclInstrm: Annotated[str, Meta(description="Type: 10 SIP, 20 return, 25 scheme return, 30 SOP, 40 FDP, 50 bulk.")]
-    PrcgCd: Annotated[str, Meta(description="DE3 whole: payment type, sender code, receiver code.")]
+    LclInstrm: Annotated[
+        str,
+        _described("Type: 10 SIP, 20 return, 25 scheme return, 30 SOP, 40 FDP, 50 bulk.", pattern="^[0-9]{2}$"),
+    ]
+    PrcgCd: Annotated[str, _described("DE3 whole: payment type, sender code, receiver code.", pattern="^[0-9]{6}$")]
     TxId: Annotated[str, Meta(description="The sender's reference number (DE31).")]
-    IntrBkSttlmAmt: Amount
-    IntrBkSttlmDt: Annotated[str, Meta(description="Date sent, YYYY-MM-DD (DE12).")]
+    # not there in what a reversal says of its payment, where that does not say it (`openapi`, Reversed)
+    IntrBkSttlmAmt: Amount | UnsetType
+    IntrBkSttlmDt: Annotated[str, _described("Date sent, YYYY-MM-DD (DE12).", format="date")] | UnsetType
     Dbtr: Party
     DbtrAcct: Account
     DbtrAgt: Agent
@@ -133,7 +154,7 @@ class Payment(Sensitive, frozen=True, gc=False, omit_defaults=True):
     Cdtr: Party | UnsetType = UNSET
     RmtInf: Remittance | UnsetType = UNSET
     EndToEndId: str = ""
-    ClrSysRef: Annotated[str, Meta(description="Settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    ClrSysRef: Annotated[str, _REFERENCE] = ""
     SubmgMmb: Annotated[str, Meta(description="The submitting member (DE32).")] = ""
     InstdAgt: Annotated[Agent, Meta(description="The receiving member (DE99).")] | UnsetType = UNSET
     ChrgsInf: Annotated[str, Meta(description="DE46 as it came.")] = ""
@@ -170,6 +191,7 @@ class Submitted(Sensitive, frozen=True, gc=False, omit_defaults=True):
         str,
         Meta(
             pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            extra_json_schema={"format": "date"},
             description="Date sent, YYYY-MM-DD (DE12). Part of the FPID: a submission that is repeated keeps it.",
         ),
     ]
@@ -212,13 +234,17 @@ class Submitted(Sensitive, frozen=True, gc=False, omit_defaults=True):
 class Reversal(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A reversal request of the hub (9420, 9421): the payment is over, whether the processor saw it or not."""
 
-    FPID: str
+    FPID: Annotated[str, _FPID]
     MsgTp: Annotated[Literal["pacs.007"], Meta(description="Always pacs.007.")]
     OrgnlTxId: Annotated[str, Meta(description="The sender's reference number (DE31).")]
     RvslRsnInf: Annotated[ReturnReason, Meta(description="Why: 4021 timed out.")] | UnsetType = UNSET
     found: Annotated[str, Meta(description="The payment's state here when the reversal came; NEW: never seen.")]
     OrgnlTxRef: Annotated[
-        Payment, Meta(description="What the reversal says of the payment; what it leaves out is empty.")
+        Payment,
+        Meta(
+            description="What the reversal says of the payment. What it leaves out, or says in no valid value, is "
+            "empty or not there."
+        ),
     ]
 
 
@@ -308,8 +334,10 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
             "USM: news of the scheme."
         ),
     ]
-    recorded: Annotated[str, Meta(description="When the gateway recorded it, RFC 3339, UTC.")]
-    FPID: Annotated[str, Meta(description="Which payment. Not there in a USM, which is about none.")] = ""
+    recorded: Annotated[str, _described("When the gateway recorded it, RFC 3339, UTC.", format="date-time")]
+    FPID: Annotated[
+        str, _described("Which payment. Not there in a USM, which is about none.", minLength=42, maxLength=42)
+    ] = ""
     key: Annotated[str, Meta(description="Of a payment that was submitted: its Idempotency-Key.")] = ""
     decided: Annotated[Status, Meta(description="What was decided, and stands.")] | UnsetType = UNSET
     by: Annotated[Decider, Meta(description="Of a payment that was submitted: who decided.")] | UnsetType = UNSET
@@ -335,7 +363,7 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
         Annotated[Code, Meta(description="UNKNOWN: the hub's last code, which settled nothing.")] | UnsetType
     ) = UNSET
     attempts: Annotated[int, Meta(description="UNKNOWN and UNSENT: requests that were made of it.")] | UnsetType = UNSET
-    ClrSysRef: Annotated[str, Meta(description="SETTLED: settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    ClrSysRef: Annotated[str, _REFERENCE] = ""
     RdrctdAgt: (
         Annotated[Agent, Meta(description="SETTLED: the account was redirected, to here (DE57).")] | UnsetType
     ) = UNSET
@@ -349,7 +377,7 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
 class Progress(Sensitive, frozen=True, gc=False, omit_defaults=True):
     """Where a payment stands that was submitted."""
 
-    FPID: Annotated[str, Meta(description="Names the payment for ever: 42 characters, padding included.")]
+    FPID: Annotated[str, _FPID]
     TxId: Annotated[str, Meta(description="Its reference number (DE31), yours or derived.")]
     state: Annotated[
         Literal["PENDING", "SETTLED", "UNKNOWN", "UNSENT"],
@@ -364,7 +392,7 @@ class Progress(Sensitive, frozen=True, gc=False, omit_defaults=True):
     inconclusive: (
         Annotated[Code, Meta(description="UNKNOWN: the hub's last code, which settled nothing.")] | UnsetType
     ) = UNSET
-    ClrSysRef: Annotated[str, Meta(description="SETTLED: settlement date YYYYMMDD and cycle (DE15, DE29).")] = ""
+    ClrSysRef: Annotated[str, _REFERENCE] = ""
     RdrctdAgt: (
         Annotated[Agent, Meta(description="SETTLED: the account was redirected, to here (DE57).")] | UnsetType
     ) = UNSET
@@ -422,7 +450,7 @@ encode = msgspec.json.Encoder().encode
 
 def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
     """A payment request in the processor's names; also what a reversal says of its payment."""
-    r = request
+    r = _readable(request) if isinstance(request, ReversalRequest) else request
     name, address, reference, remittance = r.creditor_name, r.creditor_address, r.reference, r.remittance
     reason = r.return_code
     rejected, items = (r.rejected_amount, r.credit_items) if isinstance(r, PaymentRequest) else ("", "")
@@ -432,8 +460,8 @@ def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
         r.processing_code[:2],
         r.processing_code,
         r.trn,
-        _amount(r.amount, r.currency),
-        _date(r.date_sent),
+        _amount(r.amount, r.currency) if r.amount else UNSET,
+        _date(r.date_sent) if r.date_sent else UNSET,
         Party(r.debtor_name, r.debtor_address),
         Account(r.debtor_account),
         Agent(r.debtor_agent),
@@ -453,7 +481,7 @@ def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
         r.numeric_reference,
         r.regulatory,
         r.file_id,
-        _amount(r.original_amount, r.original_currency) if r.original_amount else UNSET,
+        _amount(r.original_amount, r.original_currency) if r.original_amount and r.original_currency else UNSET,
         r.exchange_rate,
         Agent(r.agency_agent) if r.agency_agent else UNSET,
         Account(r.agency_account) if r.agency_account else UNSET,
@@ -463,6 +491,18 @@ def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
         ReturnReason(Reason(reason)) if reason else UNSET,
         r.returned_fpid,
     )
+
+
+def _readable(reversal: ReversalRequest) -> ReversalRequest:
+    """Without the digits that are none: a reversal is taken whatever is in it, and a strict reader must take it."""
+    values = {name: getattr(reversal, name) for name in _DIGITS_SAID}
+    bad = {name: "" for name, value in values.items() if value and not (value.isascii() and value.isdigit())}
+    if not is_day(reversal.date_sent):
+        bad["date_sent"] = ""
+    return msgspec.structs.replace(reversal, **bad) if bad else reversal
+
+
+_DIGITS_SAID = ("amount", "original_amount", "original_currency", "settlement_date", "settlement_cycle")
 
 
 def reversal_of(request: ReversalRequest, fpid: str, found: str) -> Reversal:
@@ -569,7 +609,7 @@ def _amount(pence: str, currency: str) -> Amount:
 
 
 def _date(day: str) -> str:
-    return day and f"{day[:4]}-{day[4:6]}-{day[6:]}"
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
 
 
 # --- what we read

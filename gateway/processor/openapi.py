@@ -223,8 +223,20 @@ class _Schemas(NamedTuple):
 def _schemas() -> _Schemas:
     types = [Payment, Status, Notice, Submitted, Progress, Problem, Readiness]
     references, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    _add_reversed(components)
     payment, status, notice, submitted, progress, problem, readiness = references
     return _Schemas(payment, status, notice, submitted, progress, problem, readiness, components)
+
+
+def _add_reversed(components: dict[str, Any]) -> None:
+    """What a reversal says of its payment is a payment that may lack what the hub need not say again."""
+    whole = components["Payment"]
+    said = [name for name in whole["required"] if name not in {"IntrBkSttlmAmt", "IntrBkSttlmDt"}]
+    description = (
+        "What a reversal says of its payment. What it leaves out, or says in no valid value, is empty or not there."
+    )
+    components["Reversed"] = {**whole, "title": "Reversed", "description": description, "required": said}
+    components["Reversal"]["properties"]["OrgnlTxRef"] = {"$ref": "#/components/schemas/Reversed"}
 
 
 SCHEMAS = _schemas()

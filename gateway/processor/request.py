@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,15 +21,15 @@ from msgspec import UNSET, Struct
 
 from gateway import config
 from gateway.processor.messages import CURRENCIES, Amount, Fault, Submitted, encode
+from gateway.wire import walk
 from gateway.wire.codec import Codec
-from gateway.wire.fields import CHARSETS, Charset
+from gateway.wire.fields import Charset, Field
 from gateway.wire.message import PaymentRequest
-from gateway.wire.walk import nests
+from gateway.wire.values import is_blank, is_day
 
 KEY_MAX = 100
 """Characters of an Idempotency-Key."""
 CONTENT_BYTES = 8
-FPID_WIDTH = 42
 FAULTS_MAX = 32
 """Faults that are said at once."""
 UNKNOWN_MEMBER = "is not known here"
@@ -137,6 +136,7 @@ class Reader:
     def __init__(self, codec: Codec, group: config.Group) -> None:
         """`group`: whose payment types may leave here."""
         self._encode = codec.encode
+        self._holds = codec.fits
         table = self._table = codec.table
         usual = table.layouts["9200"].mandatory
         self._usual = self._ours(usual)
@@ -145,11 +145,8 @@ class Reader:
         }
         """What each of them needs."""
         self._needed = {kind: _bits(numbers) for kind, numbers in self._kinds.items()}
-        widths = {field.name: field.width for field in table.fields.values()}
-        self._reference_width = widths.get("numeric_reference", 0)
-        self._rate_width = widths.get("exchange_rate", 0)
-        self._items_width = widths.get("credit_items", 0)
-        self._homeless = [name for name in MEMBERS if name not in widths]
+        known = {field.name for field in table.fields.values()}
+        self._homeless = [name for name in MEMBERS if name not in known]
         """What this table has no field for."""
 
     def _ours(self, numbers: Sequence[int]) -> tuple[int, ...]:
@@ -176,10 +173,11 @@ class Reader:
         ):
             _examine(body)
         request = request_of(submitted, key)
-        kind = request.processing_code[:2]
-        needed = self._needed.get(kind, 0)
-        if not needed or not self._fits(submitted, request):
-            raise self._invalid(submitted, request)
+        needed = self._needed.get(request.processing_code[:2], 0)
+        if not (needed and self._fits(submitted, request) and self._holds(request)) and (
+            faults := self._faults(submitted, request)  # what is quick doubts more than is wrong
+        ):
+            raise Invalid(faults)
         try:
             covered = self._encode(request)
         except ValueError:
@@ -190,45 +188,39 @@ class Reader:
         return Outgoing(request, covered, digest.digest())
 
     def _fits(self, submitted: Submitted, r: PaymentRequest) -> bool:
-        """What encoding does not look at: it pads, and what leaves must be what was submitted."""
-        returned, a_return = r.returned_fpid, submitted.MsgTp == "pacs.004"
+        """What members say together, which no rule of a field knows."""
+        a_return = submitted.MsgTp == "pacs.004"
         return not (
-            r.debtor_agent.endswith(" ")
-            or r.sender.endswith(" ")
-            or r.trn.startswith(" ")
-            or r.trn.endswith(" ")
-            or (r.numeric_reference and len(r.numeric_reference) != self._reference_width)
-            or (r.exchange_rate and len(r.exchange_rate) != self._rate_width)
-            or (r.credit_items and len(r.credit_items) != self._items_width)
-            or (submitted.LclInstrm and submitted.LclInstrm != r.processing_code[:2])
-            or bool(returned) is not a_return
+            (submitted.LclInstrm and submitted.LclInstrm != r.processing_code[:2])
+            or bool(r.returned_fpid) is not a_return
             or bool(r.return_code) is not a_return
-            or (returned and len(returned) != FPID_WIDTH)
+            or (a_return and (is_blank(r.return_code) or is_blank(r.returned_fpid)))
             or (submitted.RjctdAmt is not UNSET and _number_of(submitted.RjctdAmt.Ccy) != r.currency)
             or any(getattr(r, name) for name in self._homeless)
         )
 
     def _invalid(self, submitted: Submitted, request: PaymentRequest) -> Invalid:
-        faults = [*self._misplaced(submitted, request), *self._unfit(request)]
+        faults = self._faults(submitted, request)
         assert faults, "what does not leave has a fault"
         return Invalid(faults)
+
+    def _faults(self, submitted: Submitted, request: PaymentRequest) -> list[Fault]:
+        return [*self._misplaced(submitted, request), *self._unfit(request)]
 
     def _misplaced(self, s: Submitted, r: PaymentRequest) -> Iterator[Fault]:
         """What the members say together."""
         kind = r.processing_code[:2]
-        if kind not in self._kinds:
+        if kind not in self._kinds and kind.isascii():
             yield _fault("PrcgCd", "begins with a payment type that does not leave by this gateway")
         if s.LclInstrm and s.LclInstrm != kind:
             yield _fault("LclInstrm", "must be the first two digits of PrcgCd")
         if s.MsgTp == "pacs.004":
-            if not r.return_code:
+            if is_blank(r.return_code):
                 yield _fault("RtrRsnInf", "is missing: a pacs.004 has it")
-            if not r.returned_fpid:
+            if is_blank(r.returned_fpid):
                 yield _fault("OrgnlFPID", "is missing: a pacs.004 has it")
         elif r.return_code or r.returned_fpid:
             yield _fault("MsgTp", "must be pacs.004 where there is RtrRsnInf or OrgnlFPID")
-        if r.returned_fpid and len(r.returned_fpid) != FPID_WIDTH:
-            yield _fault("OrgnlFPID", f"must be {FPID_WIDTH} characters, padding included")
         if s.RjctdAmt is not UNSET and _number_of(s.RjctdAmt.Ccy) != r.currency:
             yield _fault("RjctdAmt/Ccy", "must be the currency of IntrBkSttlmAmt")
         yield from self._missing(r, kind)
@@ -236,7 +228,7 @@ class Reader:
     def _missing(self, r: PaymentRequest, kind: str) -> Iterator[Fault]:
         for number in self._kinds.get(kind, self._usual):
             name = self._table.fields[number].name
-            if not getattr(r, name):
+            if is_blank(getattr(r, name)):
                 yield _fault(MEMBERS[name], "is missing or empty")
         for name in self._homeless:
             if getattr(r, name):
@@ -251,21 +243,17 @@ class Reader:
                 continue
             field = self._table.fields[number]
             try:
-                data = value.encode("cp1252")
-            except UnicodeEncodeError:
+                data = walk.bytes_of(value)
+            except ValueError:
                 yield _fault(member, "holds a character that the scheme does not allow")
                 continue
-            if field.charset == "digits" and not field.prefix:
-                if len(data) != field.width or not data.isdigit():
-                    yield _fault(member, f"must be {field.width} digits")
-            elif len(data) > field.width:
-                yield _fault(member, f"must be at most {field.width} characters")
-            elif _strange(data, field.charset):
-                yield _fault(member, f"holds a character that the scheme does not allow ({_ALLOWED[field.charset]})")
-            elif number in self._table.nested and not nests(value):
-                yield _fault(member, "must be tag (3 digits), length (3 digits), value, repeated")
-            elif (not field.prefix or name == "trn") and value != value.strip(" "):
-                yield _fault(member, "must not begin or end with a space")
+            bad = walk.misfit(self._table, field, data, judged=True)
+            if bad is not None and not (bad.kind == "rule" and is_blank(value)):
+                yield _fault(member, _said(field)[bad.kind])
+            elif field.charset == "digits" and not field.prefix and len(data) != field.width:
+                yield _fault(member, _said(field)["width"])
+            elif not field.prefix and value.endswith(" ") and not is_blank(value):
+                yield _fault(member, "must not end with a space: it is padded with them")
 
 
 # --- pieces
@@ -304,11 +292,10 @@ def _number_of(currency: str) -> str:
 
 @lru_cache(maxsize=64)  # a day's payments have one or two
 def _day(text: str) -> str:
-    """YYYYMMDD of YYYY-MM-DD. Raises ValueError."""
+    """YYYYMMDD of YYYY-MM-DD. Raises ValueError: no table lets DE12 be anything but a day."""
     digits = text[:4] + text[5:7] + text[8:]
-    if len(text) != 10 or text[4] != "-" or text[7] != "-" or not (digits.isascii() and digits.isdigit()):
+    if len(text) != 10 or text[4] != "-" or text[7] != "-" or not is_day(digits):
         raise ValueError
-    date.fromisoformat(text)
     return digits
 
 
@@ -348,8 +335,17 @@ _ALLOWED: dict[Charset, str] = {
 }
 
 
-def _strange(data: bytes, charset: Charset) -> bytes:
-    return data.translate(None, CHARSETS[charset])
+def _said(field: Field) -> dict[str, str]:
+    """What a value must be that does not fit this field, by the kind of misfit."""
+    digits = field.charset == "digits" and not field.prefix
+    return {
+        "width": f"must be {field.width} digits" if digits else f"must be at most {field.width} characters",
+        "characters": f"must be {field.width} digits"
+        if digits
+        else f"holds a character that the scheme does not allow ({_ALLOWED[field.charset]})",
+        "nested": "must be tag (3 digits), length (3 digits), value, repeated",
+        "rule": field.rule.words if field.rule is not None else "",
+    }
 
 
 # --- saying what is wrong with its shape

@@ -4,8 +4,9 @@
 
 What it accepts. A field of the table that is not usual for an MTI is read and its characters are checked like any
 other; it has no attribute and stays in `body` (the archive may want it, and a field more is no reason to refuse a
-payment). A field that is there and empty (length 00, or only padding) counts as absent: a fault where it is mandatory.
-An absent field and an empty one differ in `content_digest`, which goes by the bytes.
+payment). A field that is there and empty (length 00, or only spaces) counts as absent: a fault where it is mandatory.
+The requests of payments are held to the rules for values besides (`values`): the same that a submission is held to, by
+`fits`. An absent field and an empty one differ in `content_digest`, which goes by the bytes.
 """
 
 import hashlib
@@ -48,6 +49,8 @@ class Codec:
         self._cuts: dict[bytes, _Cut] = {}
         self._sights: dict[bytes, int] = {}
         self._writers: dict[str, plan.Writer] = {}
+        self.fits = plan.fitting(self.table, "9200")
+        """Whether a 9200 that was built surely says what it means and breaks no rule; what it doubts may be right."""
         self._respond_payment = plan.responder(self.table, "9210", self._cannot_respond)
         self._respond_reversal = plan.responder(self.table, "9430", self._cannot_respond)
 
@@ -128,7 +131,7 @@ class Codec:
     def _read_slowly(self, body: bytes) -> Message:
         layout = walk.layout_of(self.table, body)
         found = list(walk.spans(self.table, body))
-        fault = walk.first_fault(self.table, layout, body, found)
+        fault = next(walk.faults_of(self.table, layout, body, found), None)
         kind = TYPES[layout.mti]
         places = kind.__struct_fields__
         values: dict[str, Any] = {
@@ -138,7 +141,7 @@ class Codec:
 
     def _fault(self, body: bytes) -> int:
         layout = walk.layout_of(self.table, body)
-        fault = walk.first_fault(self.table, layout, body, list(walk.spans(self.table, body)))
+        fault = next(walk.faults_of(self.table, layout, body, list(walk.spans(self.table, body))), None)
         return 0 if fault is None else fault.field
 
     def _write_slowly(self, message: Message) -> bytes:

@@ -6,7 +6,7 @@ What is sensitive is in here in clear, marked as such: whoever prints it masks i
 from msgspec import Struct
 
 from gateway.wire import walk
-from gateway.wire.fields import FieldTable
+from gateway.wire.fields import JUDGED, FieldTable
 from gateway.wire.walk import HEADER_END, MTI_END, Unparseable
 
 
@@ -57,25 +57,25 @@ def explain(table: FieldTable, body: bytes) -> list[Part]:
         parts.append(Part(1, "bitmaps", "primary and secondary bitmap", MTI_END, 32, bitmaps, sensitive=False))
         for span in walk.spans(table, body):
             found.append(span)
-            parts.append(_explained(table, body, span))
+            parts.append(_explained(table, body, span, judged=layout is not None and layout.mti in JUDGED))
     except Unparseable as error:
         number, at = error.field, error.position
         field = table.fields.get(number)
         name, title = (field.name, field.title) if field else ("bitmaps", "") if number == 1 else ("", "")
         parts.append(Part(number, name, title, at, 0, "", True, error.what, at, fatal=True))
         return parts
-    present = {span.field.number: walk.value_in(body, span) for span in found}
-    for number in layout.mandatory if layout else ():
-        if not present.get(number):
-            field = table.fields[number]
-            what = "is mandatory and missing"
-            parts.append(Part(number, field.name, field.title, HEADER_END, 0, "", True, what, HEADER_END))
+    if layout is not None:
+        for fault in walk.faults_of(table, layout, body, found):
+            if fault.missing:
+                field = table.fields[fault.field]
+                at = fault.position
+                parts.append(Part(fault.field, field.name, field.title, at, 0, "", True, fault.what, at))
     return parts
 
 
-def _explained(table: FieldTable, body: bytes, span: walk.Span) -> Part:
+def _explained(table: FieldTable, body: bytes, span: walk.Span, *, judged: bool) -> Part:
     field, position, start, end = span
-    fault = walk.fault_of(table, body, span)
+    fault = walk.fault_of(table, body, span, judged=judged)
     value = walk.value_in(body, span)
     inner: tuple[Part, ...] = ()
     if field.number in table.nested:

@@ -1,7 +1,7 @@
 """The field table: what `fps.toml` (or a bank's own file) says, checked as a whole and frozen.
 
-Knows formats, character classes, who carries what, and what the payment types are. Does not know bytes: reading them is
-`walk` and `plan`.
+Knows formats, character classes, who carries what, and what the payment types are. What a value must be besides is
+`values`. Does not know bytes: reading them is `walk` and `plan`.
 """
 
 import re
@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
 from gateway.wire.message import TYPES
+from gateway.wire.values import ANY, Rule, rule_of
 from gateway.written import BEYOND_PYTHON
 
 Charset = Literal["digits", "text", "wide", "hex"]
@@ -32,6 +33,10 @@ UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 WIDE = TEXT + bytes(byte for byte in range(0x80, 0x100) if byte not in UNDEFINED)
 """`TEXT` and everything that windows-1252 adds to ASCII: for names, addresses and references."""
 CHARSETS: dict[Charset, bytes] = {"digits": DIGITS, "text": TEXT, "wide": WIDE, "hex": HEX}
+
+JUDGED = frozenset({"9200", "9201"})
+"""The messages whose values are held to the rules: the requests of payments, which alone are refused for one (1930 and
+DE44). An answer says what became of a payment whatever else is in it, and a reversal is answered positively."""
 
 MAC_FIELD = 128
 MAC_WIDTH = 16
@@ -71,6 +76,8 @@ class Field(Struct, frozen=True, gc=False):
     standing: Standing
     sensitive: bool
     """Not to be shown unless asked for by name."""
+    rule: Rule | None = None
+    """What a value must be besides, in the messages of `JUDGED`."""
 
     @property
     def format(self) -> str:
@@ -123,6 +130,8 @@ class FieldTable(Struct, frozen=True):
     nested: MappingProxyType[int, MappingProxyType[str, Tag]]
     types: MappingProxyType[str, PaymentType]
     """By code."""
+    together: tuple[tuple[int, ...], ...] = ()
+    """Fields that a message of `JUDGED` has together or not at all."""
 
     def attributes(self, mti: str) -> list[tuple[int, str]]:
         """Number and attribute name of every field that the type of this MTI has a place for, ascending."""
@@ -137,6 +146,7 @@ class _FieldEntry(Struct, frozen=True, forbid_unknown_fields=True):
     charset: Charset
     standing: Standing
     sensitive: bool
+    value: str | list[str] | None = None
 
 
 class _TypeEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,26 +170,58 @@ class _MessageEntry(Struct, frozen=True, forbid_unknown_fields=True):
 def load(path: str | Path = "") -> FieldTable:
     """Read a table; without a path the built-in one. Raises `ConfigurationError` with every mistake in it."""
     where = str(path) or "fps.toml"
+    raw = _parsed(path, where)
+    mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - _KEYS)]
+    if path:
+        _take_rules_from(load(), raw)
+    fields = _fields(raw.get("fields", {}), mistakes)
+    layouts = _layouts(raw.get("messages", []), fields, mistakes)
+    nested = _nested(raw.get("nested", {}), fields, mistakes)
+    types = _types(raw.get("types", []), fields, mistakes)
+    together = _together(raw.get("together", []), fields, mistakes)
+    if mistakes:
+        raise ConfigurationError([f"{where}: {mistake}" for mistake in mistakes])
+    return FieldTable(
+        MappingProxyType(fields),
+        MappingProxyType(layouts),
+        MappingProxyType(nested),
+        MappingProxyType(types),
+        together,
+    )
+
+
+_KEYS = {"fields", "nested", "messages", "types", "together"}
+
+
+def _parsed(path: str | Path, where: str) -> dict[str, Any]:
     try:
         text = (Path(path) if path else resources.files("gateway.wire") / "fps.toml").read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
     except (ValueError, RecursionError) as error:
         raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
-    mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - {"fields", "nested", "messages", "types"})]
-    fields = _fields(raw.get("fields", {}), mistakes)
-    layouts = _layouts(raw.get("messages", []), fields, mistakes)
-    nested = _nested(raw.get("nested", {}), fields, mistakes)
-    types = _types(raw.get("types", []), fields, mistakes)
-    if mistakes:
-        raise ConfigurationError([f"{where}: {mistake}" for mistake in mistakes])
-    return FieldTable(
-        MappingProxyType(fields), MappingProxyType(layouts), MappingProxyType(nested), MappingProxyType(types)
-    )
+
+
+def _take_rules_from(built_in: FieldTable, raw: dict[str, Any]) -> None:
+    """A table of before there were rules has those of the built-in one, where its fields are the same.
+
+    Otherwise a bank with a table of its own would go on accepting what nobody can book.
+    """
+    entries = raw.get("fields")
+    if not isinstance(entries, dict):
+        return
+    same = set[int]()
+    for number, field in built_in.fields.items():
+        entry = entries.get(str(number))
+        if isinstance(entry, dict) and entry.get("name") == field.name:
+            same.add(number)
+            if entry.get("format") == field.format and "value" not in entry and field.rule is not None:
+                entry["value"] = field.rule.written
+    raw.setdefault("together", [list(numbers) for numbers in built_in.together if same.issuperset(numbers)])
 
 
 def _fields(raw: Any, mistakes: list[str]) -> dict[int, Field]:
@@ -208,16 +250,22 @@ def _fields(raw: Any, mistakes: list[str]) -> dict[int, Field]:
         elif not entry.name.isidentifier():
             mistakes.append(f"{here}: name must be an identifier")
         else:
-            number = int(key)
+            number, width = int(key), int(form[2])
+            try:
+                rule = rule_of(ANY if entry.value is None else entry.value, number, width, digits=form[1] == "n")
+            except ValueError as error:
+                mistakes.append(f"{here}: value: {error}")
+                rule = None
             fields[number] = Field(
                 number=number,
                 name=entry.name,
                 title=entry.title,
                 prefix=_PREFIX[form[1]],
-                width=int(form[2]),
+                width=width,
                 charset=entry.charset,
                 standing=entry.standing,
                 sensitive=entry.sensitive,
+                rule=rule,
             )
     _check_fields(fields, mistakes)
     return dict(sorted(fields.items()))
@@ -237,6 +285,9 @@ def _check_fields(fields: dict[int, Field], mistakes: list[str]) -> None:
             mistakes.append(
                 f"fields.{number}: must be {width} characters wide: the FPID and the replies are made of it"
             )
+    date_sent = fields.get(12)
+    if date_sent is not None and (date_sent.rule is None or date_sent.rule.written != "date"):
+        mistakes.append('fields.12: must have value = "date": the code takes it for a day')
     mac = fields.get(MAC_FIELD)
     if mac is not None and (mac.prefix or mac.width != MAC_WIDTH or mac.charset != "hex"):
         mistakes.append(f"fields.{MAC_FIELD}: must be hex{MAC_WIDTH}")
@@ -307,6 +358,20 @@ def _types(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[str,
     if not types:
         mistakes.append("types: there are none: nobody could tell a return from another payment")
     return types
+
+
+def _together(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> tuple[tuple[int, ...], ...]:
+    try:
+        groups = msgspec.convert(raw, tuple[tuple[int, ...], ...])
+    except msgspec.ValidationError as error:
+        mistakes.append(f"together: {error}")
+        return ()
+    places = TYPES["9200"].__struct_fields__
+    if any(len(set(group)) < 2 for group in groups) or any(
+        number not in fields or fields[number].name not in places for group in groups for number in group
+    ):
+        mistakes.append("together: each is two fields or more, of those that a 9200 has")
+    return groups
 
 
 def _nested(raw: Any, fields: dict[int, Field], mistakes: list[str]) -> dict[int, MappingProxyType[str, Tag]]:

@@ -9,13 +9,13 @@ checked (names are identifiers), and never of anything that came over the wire b
 A plan is an optimist: when anything at all is unusual it calls back into the slow way, which finds the words.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, TEXT, WIDE, Field, FieldTable
+from gateway.wire.fields import HEX, JUDGED, MAC_FIELD, MAC_WIDTH, TEXT, WIDE, Field, FieldTable
 from gateway.wire.message import TYPES, Message
-from gateway.wire.walk import HEADER_END, SECONDARY, bytes_of, nests, text_of
+from gateway.wire.walk import HEADER_END, PROCESSING_CODE, SECONDARY, bytes_of, nests, text_of
 
 Reader = Callable[[bytes], Message]
 Writer = Callable[[Any], bytes]
@@ -50,8 +50,9 @@ def _compile(source: str, name: str, namespace: dict[str, Any]) -> Any:
 class _Reading:
     """The source of one reader, field by field."""
 
-    def __init__(self, table: FieldTable, kind: type[Message]) -> None:
+    def __init__(self, table: FieldTable, kind: type[Message], *, judged: bool) -> None:
         self._table = table
+        self._judged = judged
         self._places = set(kind.__struct_fields__)
         self.namespace: dict[str, Any] = {}
         self.steps: list[str] = []
@@ -93,6 +94,9 @@ class _Reading:
             self.checks.append(f"({value} and not NESTS({value}))")
         elif field.charset == "hex" or (field.prefix and field.charset == "digits"):
             self.checks.append(f"({value} and FAULT(body))")  # the built-in table has none of these
+        if self._judged and field.rule is not None:
+            self.namespace |= field.rule.names
+            self.checks.append(field.rule.doubt.format(v=value if value.isidentifier() else f"({value})"))
 
     def _add_digits(self, width: int) -> None:
         """Fixed digits that touch are one run: one slice for all."""
@@ -114,15 +118,14 @@ def reader(
 
     `slowly` decodes, or raises for, a body that the plan cannot follow; `fault` finds the first field in error.
     """
-    kind, mandatory = TYPES[mti], table.layouts[mti].mandatory
-    reading = _Reading(table, kind)
+    kind = TYPES[mti]
+    reading = _Reading(table, kind, judged=mti in JUDGED)
     for number in numbers:
         if number != MAC_FIELD:
             reading.add(table.fields[number])
-    may_be_empty = [f"v{n}" for n in mandatory if n in numbers and not _is_digits(table.fields[n])]
     doubts = ["odd", f"not ({reading.digits}).isdigit()", *reading.checks]
-    doubts += [f"not ({' and '.join(may_be_empty)})"] if may_be_empty else []
-    doubt = " or ".join(doubts) if set(mandatory) <= set(numbers) else "True"
+    doubts += _missing(table, mti, numbers, reading.namespace)
+    doubt = " or ".join(doubts)
     ascii_only = " + ".join([reading.digits, *reading.ascii_only])
     values = reading.values | {"mti": repr(mti), "body": "body", "fault": "fault", "mac": "mac"}
     arguments = ", ".join(values.get(name, '""') for name in kind.__struct_fields__)
@@ -149,6 +152,29 @@ def reader(
     namespace = {"KIND": kind, "SLOWLY": slowly, "FAULT": fault, "NESTS": nests, "TEXT_OF": text_of}
     compiled: Reader = _compile(source, "read", namespace | _CLASSES | reading.namespace)
     return compiled
+
+
+def _missing(table: FieldTable, mti: str, numbers: list[int], namespace: dict[str, Any]) -> Iterator[str]:
+    """Expressions that are true when a field may be missing that must be there."""
+    needed, present = set(table.layouts[mti].mandatory), set(numbers)
+    if mti in JUDGED:
+        for group in table.together:
+            needed |= set(group) if present & set(group) else set()
+        needy = {kind.code for kind in table.types.values() if not set(kind.mandatory) <= present}
+        if needy and PROCESSING_CODE in present:
+            namespace["NEEDY"] = frozenset(needy)
+            yield f"v{PROCESSING_CODE}[:2] in NEEDY"
+        needed |= present & {number for kind in table.types.values() for number in kind.mandatory}
+    if not needed <= present:
+        yield "True"
+    if texts := [number for number in sorted(needed & present) if not _is_digits(table.fields[number])]:
+        there = [_says_something(f"v{number}") if mti in JUDGED else f"v{number}" for number in texts]
+        yield f"not ({' and '.join(there)})"
+
+
+def _says_something(value: str) -> str:
+    """No character that is allowed comes before "!" but a space and line breaks; "!" alone is doubted, and no more."""
+    return f'{value} > "!"'
 
 
 _CLASSES = {"TEXT": TEXT, "WIDE": WIDE, "HEX": HEX}
@@ -224,6 +250,29 @@ def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writ
         ]
     )
     compiled: Writer = _compile(source, "write", namespace)
+    return compiled
+
+
+def fitting(table: FieldTable, mti: str) -> Callable[[Message], bool]:
+    """Compile the question whether a message that was built, of this MTI, surely breaks no rule, lacks no mandatory
+    field, and loses nothing by being padded (what leaves must be what was submitted).
+    """
+    mandatory, doubts, namespace = table.layouts[mti].mandatory, list[str](), dict[str, Any]()
+    for number, name in table.attributes(mti):
+        field, value = table.fields[number], f"m.{name}"
+        own = [field.rule.doubt.format(v=value)] if field.rule is not None else []
+        if field.rule is not None:
+            namespace |= field.rule.names
+        if _is_digits(field):
+            own.append(f"len({value}) != {field.width}")
+        elif not field.prefix:
+            own.append(f'{value}[-1] == " "')
+        if own:
+            doubts.append(f"({value} and ({' or '.join(own)}))")
+        if number in mandatory:
+            doubts.append(f"not {_says_something(value)}")
+    source = f"def fits(m): return not ({' or '.join(doubts) or 'False'})"
+    compiled: Callable[[Message], bool] = _compile(source, "fits", namespace)
     return compiled
 
 

@@ -6,17 +6,19 @@ when a message is out of step, what is read as a length may be part of an accoun
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.errors import HubFault
-from gateway.wire.fields import CHARSETS, DIGITS, HEX, MAC_FIELD, UNDEFINED, Field, FieldTable, Layout
+from gateway.wire.fields import CHARSETS, DIGITS, HEX, JUDGED, MAC_FIELD, UNDEFINED, Field, FieldTable, Layout
 from gateway.wire.message import TYPES, Message
+from gateway.wire.values import is_blank
 
 MTI_END = 4
 HEADER_END = 36
 """MTI and both bitmaps: the fields begin here."""
+PROCESSING_CODE = 3
 SECONDARY = 1 << 127
 """Bit 1 of the bitmap: the secondary bitmap is there (always)."""
 
@@ -135,49 +137,103 @@ def _check_hex(body: bytes, field: int, start: int, stop: int) -> None:
             raise Unparseable(field, position, "must be an upper-case hex digit")
 
 
+class Misfit(NamedTuple):
+    """Why a value does not fit its field."""
+
+    kind: Literal["width", "characters", "nested", "rule"]
+    at: int
+    """Of the first bad byte, from the start of the value."""
+
+
+def misfit(table: FieldTable, field: Field, value: bytes, *, judged: bool) -> Misfit | None:
+    """The law of one value, in either direction; `judged`: of a message of `JUDGED`, and so held to its rule."""
+    if len(value) > field.width:
+        return Misfit("width", field.width)
+    allowed = CHARSETS[field.charset]
+    if value.translate(None, allowed):
+        return Misfit("characters", next(at for at, byte in enumerate(value) if byte not in allowed))
+    text = unpadded(field, text_of(value))
+    if not text:
+        return None  # which is a fault only where the field must be there
+    if field.number in table.nested and (bad := _first_misnested(text)) is not None:
+        return Misfit("nested", bad)
+    if judged and field.rule is not None and not field.rule.holds(text):
+        return Misfit("rule", 0)
+    return None
+
+
 class Fault(NamedTuple):
-    """A value that is bad, or a mandatory field that is missing."""
+    """A value that is bad, or a field that is missing."""
 
     field: int
     position: int
     """Of the first bad byte; of the end of the header when the field is missing."""
     what: str
+    missing: bool = False
 
 
-def fault_of(table: FieldTable, body: bytes, span: Span) -> Fault | None:
+def faults_of(table: FieldTable, layout: Layout, body: bytes, found: list[Span]) -> Iterator[Fault]:
+    """Every fault, by field number: the first is the one that DE44 names."""
+    spans_by_number = {span.field.number: span for span in found}
+    values = {number: value_in(body, span) for number, span in spans_by_number.items()}
+    lacking = dict(missing(table, layout, values))
+    for number in sorted({*spans_by_number, *lacking}):
+        span = spans_by_number.get(number)
+        fault = fault_of(table, body, span, judged=layout.mti in JUDGED) if span is not None else None
+        if fault is not None:
+            yield fault
+        elif number in lacking:
+            yield Fault(number, HEADER_END if span is None else span.position, lacking[number], missing=True)
+
+
+def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> Fault | None:
     """What is wrong with the value of one field."""
-    field, start, end = span.field, span.start, span.end
-    allowed = CHARSETS[field.charset]
-    for at in range(start, end):
-        if body[at] not in allowed:
-            return Fault(field.number, at, f"is not allowed in a field of {_WORDS[field.charset]}")
-    if field.number in table.nested and start < end:
-        value = text_of(body[start:end])
-        bad = _first_misnested(value)
-        if bad is not None:
-            return Fault(field.number, start + bad, "the nested fields do not add up")
-    return None
+    field, start = span.field, span.start
+    bad = misfit(table, field, body[start : span.end], judged=judged)
+    if bad is None:
+        return None
+    if bad.kind == "rule":
+        assert field.rule is not None
+        what = field.rule.words
+    elif bad.kind == "nested":
+        what = "the nested fields do not add up"
+    else:  # the width of what was read is never too great
+        what = f"is not allowed in a field of {_WORDS[field.charset]}"
+    return Fault(field.number, start + bad.at, what)
 
 
 _WORDS = {"digits": "digits", "text": "text", "wide": "text", "hex": "upper-case hex digits"}
 
 
-def first_fault(table: FieldTable, layout: Layout, body: bytes, found: list[Span]) -> Fault | None:
-    """Find the first fault by field number. A mandatory field that is empty, or only spaces, is missing."""
-    present = {span.field.number: span for span in found}
-    for number in sorted({*present, *layout.mandatory}):
-        span = present.get(number)
-        if span is not None and (fault := fault_of(table, body, span)) is not None:
-            return fault
-        if number in layout.mandatory and (span is None or not value_in(body, span)):
-            return Fault(number, HEADER_END if span is None else span.position, "is mandatory and missing")
-    return None
+def missing(table: FieldTable, layout: Layout, values: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    """Which fields are not there and must be, and why.
+
+    In the request of a payment, one that holds nothing but spaces is not there: nobody can pay to a blank account.
+    """
+    there = {number for number, value in values.items() if value}
+    if layout.mti in JUDGED:
+        there = {number for number in there if not is_blank(values[number])}
+        for group in table.together:
+            if not there.isdisjoint(group):
+                yield from ((n, f"is missing: {_others(n, group)} is there") for n in group if n not in there)
+        kind = table.types.get(values.get(PROCESSING_CODE, "")[:2])
+        if kind is not None:
+            yield from ((n, "is missing: this payment type has it") for n in kind.mandatory if n not in there)
+    yield from ((number, "is mandatory and missing") for number in layout.mandatory if number not in there)
+
+
+def _others(number: int, group: tuple[int, ...]) -> str:
+    return " or ".join(f"DE{other}" for other in group if other != number)
 
 
 def value_in(body: bytes, span: Span) -> str:
     """Read the value of a field, without the padding of a fixed one."""
-    value = text_of(body[span.start : span.end])
-    return value if span.field.prefix or span.field.charset == "digits" else value.rstrip(" ")
+    return unpadded(span.field, text_of(body[span.start : span.end]))
+
+
+def unpadded(field: Field, value: str) -> str:
+    """Without the padding that a fixed text has."""
+    return value if field.prefix or field.charset == "digits" else value.rstrip(" ")
 
 
 def written(table: FieldTable, message: Message) -> bytes:
@@ -200,17 +256,22 @@ def _written_field(table: FieldTable, mti: str, field: Field, value: str) -> byt
         data = bytes_of(value)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    if len(data) > field.width:
-        raise ValueError(f"{where}: {len(data)} characters are over the maximum of {field.width}")
-    if left := data.translate(None, CHARSETS[field.charset]):
-        raise ValueError(
-            f"{where}: {len(left)} of {len(data)} characters are not allowed in a field of {field.charset}"
-        )
-    if field.number in table.nested and not nests(value):
-        raise ValueError(f"{where}: the nested fields do not add up")
+    # a rule may be broken: a test must be able to make a bad message
+    bad = misfit(table, field, data, judged=False)
+    if bad is not None:
+        raise ValueError(f"{where}: {_unfit(field, data)[bad.kind]}")
     if field.prefix:
         return b"%0*d%b" % (field.prefix, len(data), data)
     return data.zfill(field.width) if field.charset == "digits" else data.ljust(field.width)
+
+
+def _unfit(field: Field, data: bytes) -> dict[str, str]:
+    left = len(data.translate(None, CHARSETS[field.charset]))
+    return {
+        "width": f"{len(data)} characters are over the maximum of {field.width}",
+        "characters": f"{left} of {len(data)} characters are not allowed in a field of {field.charset}",
+        "nested": "the nested fields do not add up",
+    }
 
 
 class Piece(NamedTuple):

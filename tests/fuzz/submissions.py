@@ -16,7 +16,8 @@ _POINTER = re.compile(r"#(?:/[A-Za-z_][A-Za-z0-9_]{0,39}){0,6}")
 _DETAIL = re.compile(
     r"is missing(?: or empty|: a pacs\.004 has it)?|is not known here|is added by the hub|comes twice|"
     r"holds a member that is not known here|has no field in the field table that is configured|"
-    r"must (?:be an object|be a string|not begin or end with a space|be pacs\.008 or pacs\.004|"
+    r"must (?:be an object|be a string|not begin or end with a space or a line break|not be zero|be 826|"
+    r"not end with a space: it is padded with them|be a day of the calendar|be pacs\.008 or pacs\.004|"
     r"be pacs\.004 where there is RtrRsnInf or OrgnlFPID|be six digits|"
     r"be GBDSC|be a string like 12\.34: up to 12 digits, a point, two digits|be a day, YYYY-MM-DD|be [0-9]+ digits|"
     r"be at most [0-9]+ characters|be [0-9]+ characters, padding included|be the first two digits of PrcgCd|"

@@ -35,6 +35,9 @@ def test_a_payment_for_the_simulated_bank_is_answered_at_once(bench: Any) -> Non
 
 REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     "a field missing": ({"amount": ""}, "9930", "006"),
+    "a day that there is not": ({"date_sent": "20270229"}, "9930", "012"),
+    "an amount of nothing": ({"amount": "0" * 14}, "9930", "006"),
+    "another currency": ({"currency": "978"}, "9930", "051"),
     "what only the hub adds": ({"settlement_date": "20250301"}, "9930", "015"),
     "a return that says not of what": ({"processing_code": "200000"}, "9930", "126"),
     "a sort code that is another's": ({"debtor_agent": "700003"}, "9950", ""),

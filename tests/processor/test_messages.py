@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.processor.messages import (
+    Amount,
     Decided,
     NotAnAnswer,
     Payment,
@@ -83,7 +84,7 @@ def test_amounts(pence: str, amount: str) -> None:
     """Fourteen digits of pence become pounds, exactly."""
     _, request = payment()
     built = payment_of(msgspec.structs.replace(request, amount=pence), "F" * 42)
-    assert built.IntrBkSttlmAmt.Amt == amount
+    assert built.IntrBkSttlmAmt == Amount("GBP", amount)
 
 
 def test_nothing_of_a_payment_is_printed() -> None:

@@ -59,6 +59,28 @@ def oracle_spec() -> dict[str, dict[str, Any]]:
 
 
 SPEC = oracle_spec()
+PAYMENTS = {"9200", "9201"}
+DAYS = st.dates().map(lambda day: f"{day.year:04}{day.month:02}{day.day:02}")
+
+
+def _trimmed(value: str) -> bool:
+    return value == value.strip(" \r\n")
+
+
+def value_of_a_payment(number: int) -> st.SearchStrategy[str]:
+    """Any value that is valid in the request of a payment: the rulings, typed again."""
+    value = value_of(number)
+    if number in {12, 15}:
+        return DAYS
+    if number in {4, 5, 6, 49}:
+        return value.filter(lambda digits: int(digits) > 0)
+    if number == 51:
+        return st.just("826")
+    if number in {31, 42, 98}:
+        return value.filter(_trimmed)
+    if number == 127:
+        return st.text(ALLOWED, min_size=42, max_size=42).filter(lambda text: bool(text.strip()))
+    return value.filter(lambda text: bool(text.strip())) if number in {*MANDATORY["9200"], 126} else value
 
 
 def value_of(number: int) -> st.SearchStrategy[str]:
@@ -82,8 +104,15 @@ def messages(draw: st.DrawFn, mtis: tuple[str, ...] = tuple(TYPES)) -> Message:
     """Any valid message, as it would be built here."""
     mti = draw(st.sampled_from(mtis))
     attributes = CODEC.table.attributes(mti)
-    optional = draw(st.sets(st.sampled_from([number for number, _ in attributes])))
-    values = {name: draw(value_of(n)) for n, name in attributes if n in optional or n in MANDATORY[mti]}
+    chosen = draw(st.sets(st.sampled_from([number for number, _ in attributes]))) | set(MANDATORY[mti])
+    value = value_of_a_payment if mti in PAYMENTS else value_of
+    if mti in PAYMENTS:
+        kind = draw(st.sampled_from(["00", "10", "20", "25", "30", "40", "50", "77"]))
+        for pair in ({4, 49}, {126, 127}):
+            chosen |= pair if chosen & pair or (126 in pair and kind in {"20", "25"}) else set()
+    values = {name: draw(value(n)) for n, name in attributes if n in chosen}
+    if mti in PAYMENTS:
+        values["processing_code"] = kind + values["processing_code"][2:]
     message: Message = build(mti, **values)
     return message
 
@@ -149,6 +178,8 @@ def test_all_fields_of_a_type_at_once(mti: str) -> None:
     for number, name in CODEC.table.attributes(mti):
         width = int(re.sub(r"\D", "", FORMATS[number]))
         values[name] = "1" * width if number not in {46, 61} else f"001{width - 6:03}".ljust(width, "X")
+        if mti in PAYMENTS:
+            values |= {"currency": "826", "date_sent": "20250131", "settlement_date": "20250131"}
     message = build(mti, **values)
     body = join_mac(CODEC.encode(message), MAC)
     assert len(body) < 4096

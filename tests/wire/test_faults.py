@@ -113,7 +113,19 @@ VALUES = [
     ("missing processing code", {3: None}, 3),
     ("empty account", {35: ""}, 35),
     ("fixed field of spaces only", {42: " " * 11}, 42),
-    ("account of spaces only is text", {35: "  "}, 0),
+    ("account of spaces only", {35: "  "}, 35),
+    ("a name of a line break", {116: "\r\n"}, 116),
+    ("a name that begins with a space", {116: " A"}, 0),
+    ("a name of an exclamation mark", {116: "!"}, 0),
+    ("an original amount of no currency", {4: "00000000000001"}, 49),
+    ("an original currency of no amount", {49: "978"}, 4),
+    ("both", {4: "00000000000001", 49: "978"}, 0),
+    ("a return of what, in any payment type", {126: "00000001"}, 127),
+    ("a return without why", {127: "F" * 42}, 126),
+    ("a return", {3: "200000", 126: "00000001", 127: "F" * 42}, 0),
+    ("a return without either", {3: "200000"}, 126),
+    ("a scheme return whose reason is blank", {3: "250000", 126: "  ", 127: "F" * 42}, 126),
+    ("a missing partner is the second fault", {4: "00000000000001", 35: None}, 35),
     ("nested", {46: "001003SHA"}, 0),
     ("nested twice", {46: "001003SHA002000"}, 0),
     ("nested too long", {46: "001004SHA"}, 46),
@@ -126,7 +138,7 @@ VALUES = [
     ("a bad field unusual for a 9200", {107: "0A"}, 107),
     ("text unusual for a 9200, bad", {124: "}"}, 124),
 ]
-_WIDTHS = {31: 2, 35: 2, 43: 2, 95: 2, 116: 2, 46: 3, 61: 3, 117: 3, 120: 3, 121: 3, 124: 3}
+_WIDTHS = {126: 3, 127: 3, 31: 2, 35: 2, 43: 2, 95: 2, 116: 2, 46: 3, 61: 3, 117: 3, 120: 3, 121: 3, 124: 3}
 _GOOD = {3: "100000", 6: "00000000012345", 12: "20250131", 31: "TRN1", 35: "12345678", 42: "200000", 43: "87654321"} | {
     51: "826",
     95: "400000",

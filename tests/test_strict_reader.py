@@ -1,0 +1,135 @@
+"""What a strict reader of the OpenAPI document says of what the gateway sends: jsonschema, with every format checked.
+
+A payment that passes here and is refused there was accepted in the bank's name and can never be booked.
+"""
+
+import json
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+
+from gateway import steps
+from gateway.processor.messages import encode, payment_of
+from gateway.processor.notices import notice_of
+from gateway.processor.openapi import document
+from gateway.steps import Kind
+from gateway.verify import names_a_payment
+from gateway.wire.codec import Unparseable, fpid_of
+from gateway.wire.fields import CHARSETS
+from gateway.wire.message import PaymentRequest, ReversalRequest
+from tests.fakes.processor import Record
+from tests.wire.value_table import BASE, CODEC, boundaries, message
+
+DOCUMENT = document()
+FORMATS = FormatChecker(["date"])
+
+
+@FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]  # jsonschema says no types
+def _is_moment(value: object) -> bool:
+    return datetime.fromisoformat(str(value)).tzinfo is not None
+
+
+@cache
+def validator(name: str) -> Any:
+    """A strict reader of one schema: a member that the document does not know is a fault, too."""
+    components = {"schemas": {known: closed(schema) for known, schema in DOCUMENT["components"]["schemas"].items()}}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": components}
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema, format_checker=FORMATS)
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Nothing that is not described."""
+    return schema | ({"additionalProperties": False} if schema.get("type") == "object" else {})
+
+
+def faults(name: str, body: bytes) -> list[str]:
+    """Where a body is not what the document says: places and rules."""
+    return [f"{fault.json_path} {fault.validator}" for fault in validator(name).iter_errors(json.loads(body))]
+
+
+def values_of(number: int) -> st.SearchStrategy[str]:
+    """A value of a field: at a boundary, or any that its width and characters allow."""
+    field = CODEC.table.fields[number]
+    known = [value for _, value in boundaries(field) if not value.startswith("\0")]
+    alphabet = CHARSETS[field.charset].decode("latin-1")
+    least = 0 if field.prefix else field.width if field.charset == "digits" else 1
+    return st.sampled_from(known) | st.text(alphabet, min_size=least, max_size=field.width)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """A 9200 of any fields, a few of them spoiled."""
+    absent = draw(st.sets(st.sampled_from(sorted(BASE)), max_size=6))
+    spoiled = draw(st.dictionaries(st.sampled_from(sorted(BASE)), st.none(), max_size=4))
+    changes = {number: draw(values_of(number)) for number in spoiled}
+    kind = draw(st.sampled_from(["200000", "100000", "770000"]))
+    return message({n: v for n, v in (BASE | {3: kind} | changes).items() if n not in absent})
+
+
+def read(body: bytes) -> Any:
+    try:
+        return CODEC.decode(body)
+    except Unparseable:
+        return None
+
+
+@given(bodies())
+@example(message(BASE | {12: "20270229"}))
+@example(message({n: v for n, v in BASE.items() if n != 49}))
+@example(message({n: v for n, v in BASE.items() if n not in {15, 126, 127}}))
+def test_whatever_payment_passes_inbound_a_strict_reader_takes(body: bytes) -> None:
+    """As a question, and as each kind of notice that tells of one."""
+    request = read(body)
+    if not isinstance(request, PaymentRequest) or request.fault:
+        return
+    fpid = fpid_of(request)
+    assert faults("Payment", encode(payment_of(request, fpid))) == []
+    told: dict[Kind, Any] = {
+        Kind.STOOD_IN: steps.Decision("0080", "", bytes(8), b"", body),
+        Kind.UNDELIVERED: steps.Undelivered("link-lost", "1114", body),
+        Kind.LATE_REFUSAL: steps.Late("1114", "0080", body),
+        Kind.ORPHANED: steps.Orphan(body, bytes(8)),
+    }
+    for position, (kind, step) in enumerate(told.items(), 1):
+        record = Record(position, 1_763_844_901_123_456_000, kind, fpid, steps.pack(step))
+        assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
+
+
+@given(bodies())
+@example(message({n: v for n, v in BASE.items() if n in {3, 12, 31, 51, 98}}))
+@example(message(BASE | {12: "20270229"}))
+@example(message(BASE | {15: "ABCDEFGH"}))
+@example(message(BASE | {6: "0000000000012A"}))
+def test_whatever_reversal_is_taken_a_strict_reader_takes(body: bytes) -> None:
+    """A reversal is answered positively whatever is in it: what it says in no valid value is not in what is told."""
+    reversal = read(b"9420" + body[4:])
+    if not isinstance(reversal, ReversalRequest) or not names_a_payment(reversal):
+        return
+    step = steps.Reversal(reversal.body, "NEW", "", bytes(8))
+    record = Record(7, 1_763_844_901_123_456_000, Kind.REVERSED, fpid_of(reversal), steps.pack(step))
+    assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"IntrBkSttlmDt": "2027-02-29"}, "$.IntrBkSttlmDt format"),
+        ({"IntrBkSttlmAmt": {"Ccy": "GBP", "Amt": "0."}}, "$.IntrBkSttlmAmt.Amt pattern"),
+        ({"IntrBkSttlmAmt": {"Ccy": "", "Amt": "1.00"}}, "$.IntrBkSttlmAmt.Ccy pattern"),
+        ({"FPID": "short"}, "$.FPID minLength"),
+        ({"ClrSysRef": "20251122ABC"}, "$.ClrSysRef pattern"),
+        ({"Stranger": "1"}, "$ additionalProperties"),
+    ],
+)
+def test_a_strict_reader_is_strict(changes: dict[str, Any], fault: str) -> None:
+    """What was sent before there were rules is found."""
+    request = CODEC.decode(message(BASE))
+    assert isinstance(request, PaymentRequest)
+    body = json.loads(encode(payment_of(request, fpid_of(request)))) | changes
+    assert faults("Payment", json.dumps(body).encode()) == [fault]
