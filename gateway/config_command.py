@@ -123,6 +123,22 @@ def summary(configuration: config.Configuration) -> Iterator[str]:
 def notes(configuration: config.Configuration) -> Iterator[str]:
     """Say what would keep it from starting on this machine, as far as looking at files can tell."""
     node = configuration.node
+    for key, name in _files_of(node):
+        path = Path(os.path.expandvars(name))
+        if not is_file(str(path)):
+            yield f"{key}: no such file here"
+        elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
+            yield f"{key}: everyone on this machine may read it"
+        if key.endswith("pin_file") and os.access(path, os.R_OK):
+            yield from _of_pin(key, path)
+    if not Path(node.journal.dir).is_dir():
+        yield "node.journal.dir: no such directory here"
+    if node.volume is not None:
+        yield from _of_volume(node.volume)
+
+
+def _files_of(node: config.Node) -> list[tuple[str, str]]:
+    """Key and path of every file that it reads, but the journal."""
     files = [
         *((f"node.token[{n}].module", token.module) for n, token in enumerate(node.token)),
         *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
@@ -138,18 +154,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
         if tls is not None:
             names = ("ca_file", "certificate_file", "key_file")
             files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
-    for key, name in files:
-        path = Path(os.path.expandvars(name))
-        if not is_file(str(path)):
-            yield f"{key}: no such file here"
-        elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
-            yield f"{key}: everyone on this machine may read it"
-        if key.endswith("pin_file") and os.access(path, os.R_OK):
-            yield from _of_pin(key, path)
-    if not Path(node.journal.dir).is_dir():
-        yield "node.journal.dir: no such directory here"
-    if node.volume is not None:
-        yield from _of_volume(node.volume)
+    return files
 
 
 def _of_pin(key: str, path: Path) -> Iterator[str]:

@@ -187,7 +187,8 @@ class Bank:
             [
                 PYTHON, "-P", "-m", "loadtest", "processor", "--host", self.plan.listen,
                 "--port", str(self.processor_port), "--control-port", str(self.control_port),
-                "--mode", self.plan.processor_mode, "--ledger", str(self.book), *(["--contents"] if self.plan.contents else []),
+                "--mode", self.plan.processor_mode, "--ledger", str(self.book),
+                *(["--contents"] if self.plan.contents else []),
             ],
             self.directory, cpu=self.plan.others_cpu, piped=True,
         )  # fmt: skip
