@@ -426,6 +426,21 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """auto: console rendering on a terminal, JSON lines elsewhere."""
 
 
+class Ejection(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a link to the hub gets no new submissions because it brings fewer or slower answers than the other ones
+    (`gateway/ejection.py`). It stays signed on, and is tried again.
+    """
+
+    slow_after_s: Seconds = 1.0
+    """An answer that takes longer is slow; so is one that takes longer than 2, 4, 8 … times this. A link is judged by
+    whether it has more of those than its siblings. So long a payment waits for a link on trial before it is repeated by
+    another one. At most half of `pair.submit.answer_within_s`, whatever is said here."""
+    pause_s: Seconds = 5.0
+    """The first pause before a link that was ejected is tried with one payment; it doubles, with jitter, up to:"""
+    pause_max_s: Seconds = 60.0
+    """The longest pause before the next trial."""
+
+
 class Sibling(Struct, frozen=True, forbid_unknown_fields=True):
     """The gateway of the same group at the other site. It is looked at to see that both share what a pair must share;
     without this table nobody looks. Nothing is decided by it.
@@ -457,6 +472,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     link of ours brings is handed on to each. A name is for ever: the journal is kept until this one has it all."""
     peer_tls: Tls | None = None
     sibling: Sibling | None = None
+    ejection: Ejection = Ejection()
     payments_max: Count = 50000
     """Payments being decided at once; beyond it a payment is not asked about and stand-in answers at once. Of ours: so
     many may be under way; beyond it submitting is refused as unavailable."""

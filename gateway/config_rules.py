@@ -161,6 +161,7 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
         yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
         yield from _check_tls(f"node.hub[{index}].tls", site.tls)
     yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
+    yield from _ordered("node.ejection", node.ejection, "pause_s", "pause_max_s")
     yield from _check_urls(node)
     if node.volume is not None and node.volume.copies_min > node.volume.copies:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"

@@ -33,6 +33,7 @@ import trio
 
 import gateway
 from gateway import config, log, metrics, steps
+from gateway.ejection import Ejection
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
 from gateway.errors import JournalFault
@@ -138,9 +139,11 @@ class Gateway:
             open_worker=outside.open_worker, luck=outside.luck.random,
         )  # fmt: skip
         message_ids = MessageIds()
+        self.ejection = Ejection(node.ejection, pair.submit.answer_within_s, outside.luck.random)
         self.engine = Engine(
-            pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids
-        )
+            pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids,
+            self.ejection,
+        )  # fmt: skip
         self.standstill = Standstill(outside.clock())
         self.links = Links(
             node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck,
@@ -191,7 +194,7 @@ class Gateway:
             "journal": self.journal.health(trio.current_time()) or "ok",
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
             "tokens": self.signer.trouble() or "ok",
-            "links": self.links.ready() or "ok",
+            "links": self.links.ready() or self._ejected() or "ok",
             "processor": self.client.health() or "ok",
             "peers": self.peers.health() or "ok",
             "volume": self.volume.health() if self.volume is not None else "not watched",
@@ -199,6 +202,10 @@ class Gateway:
             **self.identity._asdict(),
         }
         return not reasons, {"reasons": reasons, "parts": parts}
+
+    def _ejected(self) -> str:
+        """Which links get no new payments of ours, and why."""
+        return "; ".join(f"{site} gets no new payments: {why}" for site, why in self.ejection.ejected().items())
 
     def presented(self) -> Readiness:
         """For `/ready` at the door: not more than those have to know who submit."""

@@ -151,6 +151,13 @@ LINK_DIALS = Counter(
 LINK_REPORTS = Counter(
     "fps_link_reports", "What the session reported (gateway/hub/session.py).", ["site", "report"], registry=REGISTRY
 )
+LINK_EJECTED = Gauge(
+    "fps_link_ejected",
+    "1 while this hub site's link gets no new submissions: it brings fewer or slower answers than the others.",
+    ["site"],
+    registry=REGISTRY,
+)
+LINK_EJECTIONS = Counter("fps_link_ejections", "Times that it was ejected so.", ["site"], registry=REGISTRY)
 LINK_FRAMES_IN = Counter("fps_link_frames_in", "Frames read.", ["site"], registry=REGISTRY)
 LINK_FRAMES_OUT = Counter("fps_link_frames_out", "Frames written.", ["site"], registry=REGISTRY)
 LINK_IN_BYTES = Counter("fps_link_in_bytes", "Bytes read.", ["site"], registry=REGISTRY)

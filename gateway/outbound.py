@@ -5,22 +5,23 @@
 Around that line: the same key again waits for the same payment or hears its outcome; other content under the key, or
 under its FPID, is a CLASH; what the scheme has told us that it would refuse is not taken. No answer, a lost link or
 an answer that settles nothing PAUSE the payment; then it leaves again (9201, and 9200 only where surely nothing left
-before), on another link where there is one, a bounded number of times. After that it is UNKNOWN when it may have left:
-never failed. Whatever comes later settles it: an answer on a connection that still stands, or another round of repeats
-when the processor submits it again. `lifecycle` is the law.
+before), on another link where there is one, a bounded number of times. Which link that is, and how long it is waited
+for, `ejection` says: one that brings fewer or slower answers than the others gets no new payments. After that it is
+UNKNOWN when it may have left: never failed. Whatever comes later settles it: an answer on a connection that still
+stands, or another round of repeats when the processor submits it again. `lifecycle` is the law.
 
 Like `inbound` it knows no socket, disk, HSM, clock, log or task. Whatever leaves is commanded together with the
 position of the record that must be durable first.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from math import inf
 from typing import Protocol
 
 from gateway import config, steps
 from gateway.clock import Now
+from gateway.departure import Link, Note, Payment
+from gateway.ejection import Change, Ejection
 from gateway.lifecycle import OUTBOUND, Act, Event, State, step
 from gateway.steps import Kind
 from gateway.submissions import Known, Submissions, Unfinished, standing_of
@@ -28,6 +29,8 @@ from gateway.verify import QUALIFIED
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
 from gateway.work import Standing, Submission
+
+__all__ = ["Commands", "Link", "Note", "Outbound", "Payment"]
 
 REPEAT = b"9201"
 REQUEST = b"9200"
@@ -42,75 +45,6 @@ CLOCK_STEP_S = 1.0
 """A record that is further in the future than this was written by another clock."""
 VOID_LOOK = 16
 """With so many who wait, those who wait no longer are looked for."""
-
-
-class Link(Protocol):
-    """What the story knows of a link: who it is."""
-
-    id: int
-    """Unique for each connection: an answer is valid only on a connection that carried a request of its payment."""
-
-
-class Note(Enum):
-    """What people may want to hear of; `engine` makes log lines and counts of it."""
-
-    SUBMITTED = auto()
-    UNAVAILABLE = auto()
-    CLASH = auto()
-    SUBMITTED_AGAIN = auto()
-    DECLINED = auto()
-    TRANSMITTED = auto()
-    RETRIED = auto()
-    PAUSED = auto()
-    INCONCLUSIVE = auto()
-    SETTLED = auto()
-    CONTRADICTED = auto()
-    ANSWERED_AGAIN = auto()
-    UNKNOWN = auto()
-    UNSENT = auto()
-    RESUMED = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Payment:
-    """An outbound payment under way, or UNKNOWN."""
-
-    key: str
-    fpid: str
-    content: bytes
-    covered: bytes
-    """The request, up to and without DE128, as it was first to leave."""
-    state: State
-    submitted_s: float
-    """When this round of attempts began, on the monotonic clock; before the start of this process after a restart."""
-    repeats: int = 0
-    """Requests made in this round, but for the first of all."""
-    attempt: int = 0
-    """Numbers the requests: what an earlier one is told of is out of date."""
-    left: bool = False
-    """A request may have left."""
-    left_before: bool = False
-    """The same, before the present attempt."""
-    pauses: int = 0
-    """In a row: each is twice the one before."""
-    due_s: float = inf
-    """When DEADLINE comes, or, once UNKNOWN, when it leaves memory; inf: no timer runs."""
-    recording: int = 0
-    """The position of the record that says how it stands, while that is on its way to the disk."""
-    link: Link | None = None
-    """By which the present attempt left."""
-    links: set[int] = field(default_factory=set)
-    """Connections that carried a request: an answer counts on these."""
-    reason: str = ""
-    """What the last attempt met."""
-    inconclusive: str = ""
-    """The hub's last inconclusive code."""
-    durable: bool = False
-    """Its submission is on disk: before that nobody is told that there is one."""
-    standing: Standing | None = None
-    """Once there is an outcome."""
-    waiting: list[Submission] = field(default_factory=list)
-    """Who waits for the outcome, or, before it is durable, for that."""
 
 
 class Commands(Protocol):
@@ -141,6 +75,9 @@ class Commands(Protocol):
     def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
         """Something worth a log line or a count."""
 
+    def tell_share(self, change: Change) -> None:
+        """A link gets no new payments any more, or gets them again."""
+
 
 class Outbound:
     """The payments under way, and what happens to them."""
@@ -153,6 +90,7 @@ class Outbound:
         codec: Codec,
         commands: Commands,
         recorder: Link,
+        ejection: Ejection,
         forbids: Callable[[PaymentRequest], str] = lambda _request: "",
     ) -> None:
         """`forbids` says with which code the scheme would refuse a payment, or nothing. `recorder` stands for the link
@@ -168,6 +106,8 @@ class Outbound:
         self._do = commands
         self._recorder = recorder
         self._forbids = forbids
+        self.ejection = ejection
+        ejection.changed = self._on_change
         self.in_flight: dict[str, Payment] = {}
         """By FPID. What a drain waits for."""
         self.unknown: dict[str, Payment] = {}
@@ -176,7 +116,6 @@ class Outbound:
         """Connections that carried a request and have not gone."""
         self._keys: dict[str, Payment] = {}
         """Both of them, by key."""
-        self._turn = 0
 
     # --- what the processor wants
 
@@ -311,28 +250,28 @@ class Outbound:
         if self._is_old(payment, now):  # the disk took its time
             self.on_unsent(payment, attempt, "too-old", now)
             return
-        link = self._next_link(payment)
+        link = self._next_link(payment, now)
         until_s = now.mono_s + self._submit.answer_within_s
         if link is None or not self._do.hand(payment, link, body, until_s):
             self.on_unsent(payment, attempt, "no-link", now)
             return
         assert self._step(payment, Event.READY) is Act.TRANSMIT
+        self.ejection.sent(link, payment.fpid, now.mono_s, new=payment.attempt == 1)
         payment.link, payment.left_before, payment.left = link, payment.left, True
         payment.links.add(link.id)
         self._standing_links.add(link.id)
-        self._set_timer(payment, until_s)
+        payment.sent_s = now.mono_s
+        self._set_timer(payment, now.mono_s + self.ejection.patience_s(link))
         self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
 
-    def _next_link(self, payment: Payment) -> Link | None:
-        """In turn, and another one than last time where there is one."""
+    def _next_link(self, payment: Payment, now: Now) -> Link | None:
         links = self._do.submitters()
         if not links:
             return None
-        self._turn += 1
-        link = links[self._turn % len(links)]
-        if link is payment.link and len(links) > 1:
-            link = links[(self._turn + 1) % len(links)]
-        return link
+        if payment.attempt == 1:
+            return self.ejection.deal(links, now.mono_s)
+        last = payment.link.id if payment.link is not None else 0
+        return self.ejection.deal_again(links, last, silent=payment.reason != "inconclusive")
 
     def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
         """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
@@ -351,6 +290,7 @@ class Outbound:
 
     def on_link_down(self, link: Link, now: Now) -> None:
         """A connection is gone, and with it every answer that it could have brought."""
+        self.ejection.link_down(link, now.mono_s)
         for payment in [p for p in self.in_flight.values() if p.link is link]:
             if payment.state is State.WAITING:
                 self._interrupt(payment, Event.LOST, "link-lost", now)
@@ -370,7 +310,8 @@ class Outbound:
         if payment.state is State.UNKNOWN:
             del self.unknown[payment.fpid], self._keys[payment.key]
         elif payment.state is State.WAITING:
-            self._interrupt(payment, Event.DEADLINE, "no-answer", now)
+            if not self._waits_on(payment, now):
+                self._interrupt(payment, Event.DEADLINE, "no-answer", now)
         elif payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
             self._give_up(payment)
         elif not self._do.submitters():
@@ -378,6 +319,34 @@ class Outbound:
         else:
             assert self._step(payment, Event.DEADLINE) is Act.SEND_AGAIN
             self._send_again(payment, now)
+
+    def _waits_on(self, payment: Payment, now: Now) -> bool:
+        """A repeat was due early, as its link is in doubt; and now there is no better one: it waits in full."""
+        until_s = payment.sent_s + self._submit.answer_within_s
+        waits = now.mono_s < until_s and not self._is_doubted(payment)
+        if waits:
+            self._set_timer(payment, until_s)
+        return waits
+
+    def _is_doubted(self, payment: Payment) -> bool:
+        """Whether its link is in doubt, and another one is not."""
+        link = payment.link
+        assert link is not None
+        doubted = self.ejection.patience_s(link) < self._submit.answer_within_s
+        return doubted and self.ejection.another(self._do.submitters(), link)
+
+    def judge_links(self, now: Now) -> None:
+        """See which link brings fewer or slower answers than the others."""
+        self.ejection.judge(self._do.submitters(), now.mono_s)
+
+    def _on_change(self, change: Change) -> None:
+        """What waits for a link that was ejected is repeated by another one, once it has waited as if on trial."""
+        self._do.tell_share(change)
+        if change.ejected:
+            for payment in self.in_flight.values():
+                link = payment.link
+                if payment.state is State.WAITING and link is not None and link.site == change.site:
+                    self._set_timer(payment, payment.sent_s + self.ejection.patience_s(link))
 
     def _is_old(self, payment: Payment, now: Now) -> bool:
         return now.mono_s - payment.submitted_s >= self._submit.repeat_for_s
@@ -429,6 +398,7 @@ class Outbound:
     def on_response(self, response: PaymentResponse, link: Link, now: Now) -> bool:
         """A 9210 came. False when it belongs to nothing that this connection carried."""
         fpid = fpid_of(response)
+        self.ejection.answered(link, fpid, now.mono_s, useful=response.action_code not in self._inconclusive)
         payment = self.in_flight.get(fpid) or self.unknown.get(fpid)
         if payment is None:
             return self._on_settled(fpid, response, link)
@@ -464,6 +434,7 @@ class Outbound:
         waits = payment is not None and payment.state in {State.WAITING, State.PAUSING, State.REPEATING}
         if payment is None or not waits or link.id not in payment.links:
             return False
+        self.ejection.answered(link, fpid, now.mono_s, useful=False)
         self._on_inconclusive(payment, advice.function_code, advice.body, link, now)
         return True
 

@@ -83,6 +83,7 @@ class _Recorder:
     """The link of what no link brought: records of the process itself."""
 
     id = 0
+    site = ""
 
 
 RECORDER = _Recorder()

@@ -3,8 +3,9 @@
 import heapq
 from collections.abc import Callable, Sequence
 
-from gateway import config, metrics, outbound
+from gateway import config, log, metrics, outbound
 from gateway.clock import Now
+from gateway.ejection import Change, Ejection
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER, Carried, Departing
@@ -15,6 +16,8 @@ from gateway.steps import Kind
 from gateway.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.message import PaymentRequest
+
+_log = log.get("engine")
 
 
 class Leaving(outbound.Commands):
@@ -28,8 +31,9 @@ class Leaving(outbound.Commands):
         submissions: Submissions,
         batch: Batch,
         forbids: Callable[[PaymentRequest], str],
+        ejection: Ejection,
     ) -> None:
-        self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, forbids)
+        self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, ejection, forbids)
         self.links: Links = NoLinks()
         self.alarms: list[tuple[float, str]] = []
         self._batch = batch
@@ -38,6 +42,8 @@ class Leaving(outbound.Commands):
 
     def take_alarms(self, now: Now) -> None:
         """Bring the deadlines that have passed and still hold."""
+        if self.story.ejection.due_s <= now.mono_s:
+            self.story.judge_links(now)
         alarms, in_flight, unknown = self.alarms, self.story.in_flight, self.story.unknown
         while alarms and alarms[0][0] <= now.mono_s:
             at_s, fpid = heapq.heappop(alarms)
@@ -87,3 +93,12 @@ class Leaving(outbound.Commands):
         if note is Note.SETTLED and since_s:
             metrics.OUTBOUND_SETTLE_S.observe(elapsed_s)
         notes.say(note, fpid, detail, round(elapsed_s * 1000, 3))
+
+    def tell_share(self, change: Change) -> None:
+        """Say it: a link that stands and brings no answers is somebody's to look at."""
+        metrics.LINK_EJECTED.labels(change.site).set(change.ejected)
+        if change.ejected:
+            metrics.LINK_EJECTIONS.labels(change.site).inc()
+            _log.warning("link ejected: it gets no new payments", link=change.site, reason=change.why)
+        else:
+            _log.info("link is well again: it gets its share", link=change.site, elapsed_s=round(change.after_s, 3))

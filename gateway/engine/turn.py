@@ -16,6 +16,7 @@ import trio
 
 from gateway import config, inbound, log, outbound, steps
 from gateway.clock import Clock, Now
+from gateway.ejection import Ejection
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import Hearing
@@ -62,7 +63,7 @@ class Engine:
 
     def __init__(
         self, pair: config.Pair, payments_max: int, codec: Codec, past: Past, journal: Journal, signer: Signer,
-        processor: Processor, clock: Clock, message_ids: MessageIds,
+        processor: Processor, clock: Clock, message_ids: MessageIds, ejection: Ejection,
     ) -> None:  # fmt: skip
         batch = self._batch = Batch(journal, signer, processor)
         outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
@@ -70,7 +71,7 @@ class Engine:
         self.news = self.hearing.story
         self.keying = Keying(pair, past.ring, batch, signer, message_ids, self._transmit)
         self.arriving = Arriving(pair, payments_max, codec, outcomes, batch, message_ids, self.news.may_stand_in)
-        self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal)
+        self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal, ejection)
         self.inbound = self.arriving.story
         self.outbound = self.leaving.story
         self.outcomes = outcomes
@@ -201,6 +202,7 @@ class Engine:
         return min(
             timers[0][0] if timers else inf,
             alarms[0][0] if alarms else inf,
+            self.outbound.ejection.due_s,
             self._batch.commit_by_s,
             self.keying.due_s,
             self.news.next_timer(),
@@ -491,6 +493,7 @@ class Engine:
                 "in_flight": len(self.outbound.in_flight),
                 "unknown": len(self.outbound.unknown),
                 "remembered": len(self.submissions),
+                "links": self.outbound.ejection.statistics(),
             },
         }
 

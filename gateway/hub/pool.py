@@ -68,6 +68,8 @@ class _Site:
         self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
         # the series are there before the first connection, so that an alert sees a site that never came up
         metrics.LINK_UP.labels(settings.name).set(0)
+        metrics.LINK_EJECTED.labels(settings.name).set(0)
+        metrics.LINK_EJECTIONS.labels(settings.name)
         for direction in Direction:
             metrics.LINK_SIGNED_ON.labels(settings.name, direction.value).set(0)
 

@@ -77,6 +77,12 @@ CASES = {
         | _all("fps_link_signed_on", "sop", {'site="a",direction="receive"': "0"}),
         125, 115,
     ),
+    "LinkEjected": gauge("fps_link_ejected", "1", "0", 65, 55, 'site="a"'),
+    "LinkEjectedAgainAndAgain": Case(
+        {_series("fps_link_ejections_total", "sip", 'site="a"'): "0x20 1x20 2x20 3x20 5x40"},
+        {_series("fps_link_ejections_total", "sop", 'site="a"'): "7x40 8x80"},
+        430, 350,
+    ),
     "WrongMacs": count("fps_signer_jobs_total", 'outcome="wrong-mac"'),
     "TokenDown": gauge("fps_signer_token_up", "0", "1", 65, 55, 'token="fps-1"'),
     "RemoteTokensOnly": gauge("fps_signer_remote_only", "1", "0", 65, 55),

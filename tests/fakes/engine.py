@@ -1,12 +1,14 @@
 """An engine between fakes, turned by hand: journal, tokens, processor and links do what the test says, when it says."""
 
 import hashlib
+import random
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from gateway import config, steps
 from gateway.clock import Now
+from gateway.ejection import Ejection
 from gateway.engine import Engine
 from gateway.engine.past import Past
 from gateway.hub.session import MessageIds
@@ -145,7 +147,11 @@ class World:
     def made(self) -> Engine:
         """The engine, with `past` as it is now; it has not begun."""
         past, ids = self.past, MessageIds()
-        engine = Engine(self.pair, 1000, CODEC, past, self.journal, self.signer, self.processor, lambda: self.now, ids)
+        self.ejection = Ejection(config.Ejection(), self.pair.submit.answer_within_s, random.Random(1).random)  # noqa: S311
+        engine = Engine(
+            self.pair, 1000, CODEC, past, self.journal, self.signer, self.processor, lambda: self.now, ids,
+            self.ejection,
+        )  # fmt: skip
         engine.join(self)
         return engine
 
