@@ -45,6 +45,8 @@ class Wire(Struct, frozen=True, forbid_unknown_fields=True):
     """A field table to use in place of the built-in `gateway/wire/fps.toml` (a path)."""
     usm_table: str = ""
     """What the values in unsolicited messages mean, in place of the built-in `gateway/wire/usm.toml` (a path)."""
+    code_table: str = ""
+    """The action codes, who says each and what it says, in place of the built-in `gateway/wire/codes.toml` (a path)."""
 
 
 class Mac(Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,6 +225,9 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """How long an FPID is remembered for duplicates and repeats, in days without Saturdays and Sundays."""
     reversed_code: RefusalCode = "1100"
     """What a payment is refused with that turns up after its reversal (1xxx: the receiver refuses)."""
+    refused_code: RefusalCode = "1100"
+    """What a payment is refused with when the processor refuses it (RJCT) in a way that names no code of use: none, or
+    one that no receiver may say."""
     wire: Wire = Wire()
     mac: Mac = Mac()
     keys: Keys = Keys()
@@ -489,16 +494,18 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     def fingerprint(self) -> str:
         """Sixteen hex digits over what the pair shares: equal on both sites, or something is wrong.
 
-        A field table counts by what it holds, not by where it lies. Raises `OSError` when it cannot be read any more.
+        A table counts by what it holds, not by where it lies. Raises `OSError` when it cannot be read any more.
         """
         wire = self.pair.wire
-        wire_alone = msgspec.structs.replace(wire, field_table="", usm_table="")
+        wire_alone = msgspec.structs.replace(wire, field_table="", usm_table="", code_table="")
         shared = msgspec.structs.replace(self.pair, wire=wire_alone)
         digest = hashlib.blake2b(msgspec.json.encode(shared, order="deterministic"), digest_size=8)
         if wire.field_table:
             digest.update(Path(wire.field_table).read_bytes())
         if wire.usm_table:
             digest.update(b"\0usm\0" + Path(wire.usm_table).read_bytes())
+        if wire.code_table:
+            digest.update(b"\0codes\0" + Path(wire.code_table).read_bytes())
         return digest.hexdigest()
 
 

@@ -98,6 +98,8 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
         yield "pair.wire.field_table", "no such file"
     if wire.usm_table and not is_file(wire.usm_table):
         yield "pair.wire.usm_table", "no such file"
+    if wire.code_table and not is_file(wire.code_table):
+        yield "pair.wire.code_table", "no such file"
 
 
 def is_file(path: str) -> bool:

@@ -45,6 +45,7 @@ from gateway.ops import server
 from gateway.ops.drain import DrainControl
 from gateway.ops.news import NewsControl
 from gateway.outside import Outside, machine
+from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
@@ -60,7 +61,7 @@ from gateway.steps import Kind
 from gateway.volume.report import Reported
 from gateway.volume.watch import VolumeWatch
 from gateway.volume.watch import begin as begin_volume
-from gateway.wire import fields, meanings
+from gateway.wire import codes, fields, meanings
 from gateway.wire.codec import Codec
 
 _log = log.get("daemon")
@@ -425,8 +426,10 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
     node, pair = configuration.node, configuration.pair
     codec = Codec(fields.load(pair.wire.field_table))
     words = meanings.load(pair.wire.usm_table)
+    action_codes = codes.load(pair.wire.code_table)
     check_rules(pair, codec.table.types)
-    client = Client(node.processor, network=outside.network, luck=luck.random)
+    answers = Answers(action_codes, pair.refused_code)
+    client = Client(node.processor, network=outside.network, luck=luck.random, answers=answers)
     forwarder = Forwarder(
         node.processor, node.name, client, the_processor(node.name, codec, words), clock=clock, luck=luck.random
     )

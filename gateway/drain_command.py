@@ -19,6 +19,7 @@ from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.ops.drain import WAIT_S_MAX, Progress
 from gateway.processor.client import Client, Keys
+from gateway.strict_json import Reader
 
 SHOW_EVERY_S = 0.5
 """How often a terminal is shown what is left."""
@@ -30,6 +31,9 @@ PATIENCE_S = WAIT_S_MAX + RESPOND_WITHIN_S
 """How long any response may take."""
 LOOK_S = 0.05
 """How often it is looked whether the port is closed."""
+
+
+_progress = Reader(Progress)
 
 
 class Code(IntEnum):
@@ -201,8 +205,8 @@ class _Drain:
         """None: no gateway says that. Raises `Unavailable`."""
         response = await self._client.post(b"/drain", msgspec.json.encode({"wait_s": wait_s}))
         try:
-            return msgspec.json.decode(response.body, type=Progress)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _progress(response.body)
+        except msgspec.DecodeError:
             return None
 
     async def _closed(self) -> None:

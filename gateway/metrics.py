@@ -176,6 +176,19 @@ _processor_asks = Counter(
     "fps_processor_asks", "Payments asked about, by what came of it.", ["outcome"], registry=REGISTRY
 )
 PROCESSOR_ASKS = {outcome: _processor_asks.labels(outcome) for outcome in PROCESSOR_ASK_OUTCOMES}
+_processor_undecided = Counter(
+    "fps_processor_undecided_responses",
+    "Whole responses to questions that decide nothing and are not asked for again, by status class.",
+    ["status_class"],
+    registry=REGISTRY,
+)
+PROCESSOR_UNDECIDED = {number: _processor_undecided.labels(f"{number}xx") for number in range(2, 10)}
+"""By the first digit of the status: HTTP has five, and a parser takes whatever has three digits."""
+PROCESSOR_BAD_REFUSALS = Counter(
+    "fps_processor_bad_refusals",
+    "Refusals that were not as agreed, and count all the same: repeated members, a reason of no use, a strange status.",
+    registry=REGISTRY,
+)
 PROCESSOR_ANSWER_S = Histogram(
     "fps_processor_answer_seconds", "From sending a question to its answer.", registry=REGISTRY, buckets=LATENCY_S
 )

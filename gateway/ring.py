@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from gateway.strict_json import Reader
 from gateway.work import Install
 
 
@@ -61,12 +62,12 @@ class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     use: Literal["hub", "own"]
 
 
-_decode_wanted = msgspec.json.Decoder(_Wanted).decode
+_wanted = Reader(_Wanted)
 
 
 def wanted_of(body: bytes) -> Use:
     """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
     try:
-        return Use(_decode_wanted(body).use)
+        return Use(_wanted(body).use)
     except msgspec.DecodeError as error:  # a validation error is one, too
         raise ValueError(str(error)) from error

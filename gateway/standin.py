@@ -23,6 +23,7 @@ from msgspec import Struct
 from gateway import config, steps
 from gateway.config import StandInMode
 from gateway.errors import ConfigurationError
+from gateway.strict_json import Reader
 from gateway.wire.fields import PaymentType
 from gateway.wire.message import PaymentRequest
 
@@ -72,17 +73,15 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     mode: StandInMode
 
 
-_orders = msgspec.json.Decoder(Order)
+_order = Reader(Order)
 
 
 def order_of(body: bytes) -> StandInMode:
     """Read `{"mode": ...}`. Raises `ValueError`, saying what is wrong."""
     try:
-        return _orders.decode(body).mode
+        return _order(body).mode
     except msgspec.DecodeError as error:  # a validation error is one, too
         raise ValueError(str(error)) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("JSON is malformed") from error
 
 
 def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:

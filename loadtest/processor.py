@@ -8,9 +8,10 @@ on the same port and on a control port that stays when it is away:
     GET  /ledger                         the book so far: lines of `entries.ProcessorEvent`, JSON
     POST /submissions, GET /submissions  submit payments to the gateway: see `submitter`
 
-Modes: `fast`; `slow:SECONDS`; `twice` (each answer); `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (0080 to
-0085); `status:HTTP`; `malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens);
-and `mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged
+Modes: `fast`; `slow:SECONDS`; `twice` (each answer); `silent`; `refusing:CODE` (1xxx); `qualified:CODE` (a qualified
+accept's); `garbled` (refused, in one of several ways that are not agreed: it counts as 1100, the gateway's default);
+`status:HTTP`; `malformed` (one of several ways); `half` (a response cut short); `huge`; `away` (nobody listens); and
+`mix:MODE=WEIGHT,MODE=WEIGHT…`, where seed and FPID choose, so that a run can be repeated. Notices are acknowledged
 in the modes that answer at all. An FPID that was decided on gets that decision for ever, whenever it is answered; one
 that is told to be reversed, before it was asked about, is refused.
 
@@ -51,12 +52,16 @@ DECISIONS_MAX = 2_000_000
 """FPIDs whose decision is kept (about 200 bytes each); beyond it the oldest are decided anew when they come again."""
 REVERSED = "1100"
 """What a payment is refused with that was told to be reversed before it was asked about: the other site has it."""
+GARBLED = "1100"
+"""What a refusal counts as that was not said as agreed: `pair.refused_code`, as it is when nobody sets it."""
 BOOK_EVERY_S = 0.2
 """And at least so often, while it runs."""
 HUGE_BYTES = 8 << 20
 CONNECTIONS_MAX = 4096
 
-KINDS = ("fast", "slow", "twice", "silent", "refusing", "qualified", "status", "malformed", "half", "huge", "away")
+DECIDING = frozenset({"fast", "slow", "twice", "refusing", "qualified", "garbled"})
+USELESS = frozenset({"silent", "malformed", "half", "huge", "status"})
+KINDS = (*sorted(DECIDING), *sorted(USELESS), "away")
 COUNTS = (
     "asked", "asked_again", "answered", "unanswered", "noticed", "noticed_again", "unacknowledged", "inquired", "bad",
     "connections",
@@ -127,7 +132,7 @@ def _behaviour(text: str) -> Behaviour:
         return Behaviour(kind, code=value)
     if value:
         raise ValueError(f"{kind} takes no value")
-    return Behaviour(kind)
+    return Behaviour(kind, code=GARBLED if kind == "garbled" else "0000")
 
 
 class _Asked(Struct, gc=False):
@@ -182,12 +187,25 @@ _BOOK_HEAD = b"HTTP/1.1 200 -\r\nContent-Type: application/x-ndjson\r\nTransfer-
 _MALFORMED = (
     _http(200, b'{"TxSts":"ACSP"'),
     _http(200, b'{"TxSts":"ACTC","StsRsnInf":{"Rsn":{"Prtry":"0000"}}}'),
-    _http(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"9909"}}}'),
+    _http(200, b'{"TxSts":"ACSP","TxSts":"ACSP"}'),
     _http(200, b'{"TxSts":"MAYBE"}'),
     _http(200, b"[]"),
     _http(200, b"\xff\xfe\x00"),
 )
 """What no gateway may take for an answer."""
+_GARBLED = (
+    _http(200, b'{"TxSts":"RJCT"}'),
+    _http(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1999"}}}'),
+    _http(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"9909"}}}'),
+    _http(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":1114}}}'),
+    _http(200, b'{"TxSts":"ACSP","TxSts":"RJCT"}'),
+    _http(200, b'{"TxSts":"RJCT","TxSts":"ACSP"}'),
+    _http(200, b'[{"\\u0054xSts":"\\u0052JCT"}]'),
+    _http(200, b'{"TxSts":"RJCT"'),
+    _http(422, b'{"TxSts":"RJCT"}'),
+    _http(503, b'{"TxSts":"RJCT"}'),
+)
+"""What every gateway has to take for a refusal all the same."""
 _NO_HTTP = Reply(b"ICY 200 OK\r\n\r\n", close=True)
 
 
@@ -357,11 +375,11 @@ class MockProcessor:
         decided = self._decided.get(name)
         if decided is not None:
             counts["asked_again"] += 1
-        elif behaviour.kind in {"fast", "slow", "twice", "refusing", "qualified"}:
+        elif behaviour.kind in DECIDING:
             decided = self._decided[name] = behaviour.code
             if len(self._decided) > DECISIONS_MAX:
                 del self._decided[next(iter(self._decided))]
-        if decided is None or behaviour.kind in {"silent", "malformed", "half", "huge", "status"}:
+        if decided is None or behaviour.kind in USELESS:
             counts["unanswered"] += 1
             return self._useless(behaviour, fpid)
         code = decided
@@ -370,8 +388,10 @@ class MockProcessor:
             counts["answered"] += 1
             self.book.answered(name, code)
 
-        times = 2 if behaviour.kind == "twice" else 1
-        return Reply(self._answer(code) * times, behaviour.seconds, then=leaves)
+        answer = self._answer(code) * (2 if behaviour.kind == "twice" else 1)
+        if behaviour.kind == "garbled" and code == GARBLED:
+            answer = _GARBLED[self._luck(fpid) % len(_GARBLED)]
+        return Reply(answer, behaviour.seconds, then=leaves)
 
     def _told(self, key: bytes, body: bytes) -> Reply:
         try:
@@ -387,8 +407,8 @@ class MockProcessor:
         contents = self.book.contents
         content = contents.of_notice(notice.FPID, body) if contents and notice.FPID else ""
         behaviour = self._behaviour(notice.id)
-        useless = behaviour.kind in {"silent", "malformed", "half", "huge"}
-        if useless or (behaviour.kind == "status" and not behaviour.code.startswith("2")):
+        taken = behaviour.kind == "status" and behaviour.code.startswith("2")
+        if behaviour.kind in USELESS and not taken:
             self.counts["unacknowledged"] += 1
             self.book.noticed(name, node, position, acknowledged=False, kind=kind, content=content)
             # any 2xx acknowledges a notice: only what is not even HTTP is malformed here

@@ -18,7 +18,9 @@ STAND_IN_AFTER_S, PATIENCE_S, ANSWER_WITHIN_S = 1.0, 4.0, 5.0
 """Short, so that what outlasts them fits into a minute or two; a bank would configure more."""
 SEGMENT_BYTES, REPEATS_MAX = 1 << 20, 1
 """Little, so that journals go from segment to segment while they are killed, and payments are UNKNOWN at times."""
-PROCESSOR_MODE = "mix:fast=60,slow:0.2=20,slow:1.5=4,refusing:1114=5,qualified:0081=3,status:500=4,half=2,malformed=2"
+PROCESSOR_MODE = (
+    "mix:fast=60,slow:0.2=20,slow:1.5=4,refusing:1114=4,garbled=1,qualified:0081=3,status:500=4,half=2,malformed=2"
+)
 OVERLAP_S = 15.0
 """A gateway may be away for so long while its key changes."""
 BANK_RULE = "accept*60,slow=0.3*20,1114*5,slow=3*3,silent"

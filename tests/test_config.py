@@ -241,6 +241,7 @@ MISTAKES = [
     ),
     ("", "[node.processor.tls]\nca_file = 'a'", "32: node.processor.tls: is given, but the url says http"),
     ("", "[pair.wire]\nusm_table = 'none.toml'", "33: pair.wire.usm_table: no such file"),
+    ("", "[pair.wire]\ncode_table = 'none.toml'", "33: pair.wire.code_table: no such file"),
     (
         "",
         "[node.peers]\nsip-b = 'http://127.0.0.1:1'\n[node.peer_tls]\nca_file = 'a'",
@@ -473,7 +474,7 @@ def variants(shared: msgspec.Struct) -> list[tuple[str, msgspec.Struct]]:
         if isinstance(value, msgspec.Struct):
             inner = [(f"{field.name}.{name}", {field.name: changed}) for name, changed in variants(value)]
             found += [(name, msgspec.structs.replace(shared, **changed)) for name, changed in inner]
-        elif field.name not in {"field_table", "usm_table"}:
+        elif field.name not in {"field_table", "usm_table", "code_table"}:
             found.append((field.name, msgspec.structs.replace(shared, **{field.name: other(value)})))
     return found
 
@@ -492,7 +493,7 @@ def test_the_fingerprint_is_the_pairs(load: Load) -> None:
     assert re.fullmatch("[0-9a-f]{16}", here.fingerprint())
 
 
-@pytest.mark.parametrize("key", ["field_table", "usm_table"])
+@pytest.mark.parametrize("key", ["field_table", "usm_table", "code_table"])
 def test_a_table_counts_by_what_it_holds(load: Load, key: str) -> None:
     """The same table in two places is the same; another in the same place is not."""
     Path("a.toml").write_text("x = 1", encoding="utf-8")

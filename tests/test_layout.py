@@ -27,8 +27,14 @@ IMPURE = {
     "threading", "logging", "structlog", "prometheus_client", "gateway.log",
     "gateway.metrics", "gateway.clock.system_clock",
 }  # fmt: skip
-READS_ITS_TABLE = {("gateway.wire.fields", "pathlib"), ("gateway.wire.meanings", "pathlib")}
+READS_ITS_TABLE = {(f"gateway.wire.{name}", "pathlib") for name in ("codes", "fields", "meanings", "tables")}
 """These tables are files; reading each once, at the start, is the one exception."""
+
+READS_JSON = {
+    "gateway.processor.request": "counts for itself: it looks for unknown members by the same count, at no cost more",
+    "gateway.processor.openapi": "its own, just written",
+}
+"""Modules that read JSON otherwise than by `strict_json`, each with the reason why it may."""
 
 OWNERS = {
     "pkcs11": "gateway.signer",
@@ -225,6 +231,19 @@ def test_one_owner_for_each_library() -> None:
         if owner and is_in(found.name, library) and not is_in(found.module, owner)
     ]
     assert strangers == []
+
+
+def test_json_is_read_in_one_place() -> None:
+    """A member that comes twice is seen by `strict_json` and by nobody else: whoever reads JSON reads it by that."""
+    readers = {
+        module
+        for module, tree in trees("gateway").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"decode", "Decoder", "loads", "load"}
+        and ast.unparse(node.value).split(".")[-1] in {"json", "orjson"}
+    }
+    assert readers == {"gateway.strict_json", *READS_JSON}
 
 
 def test_the_gateway_stands_alone() -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from gateway.disk import SECTOR_BYTES, Directory
 from gateway.journal.record import VERSION, VERSION_MAX
 from gateway.journal.recovery import Corrupt, Newer
+from gateway.strict_json import Reader
 
 MANIFEST = "manifest"
 SLOT_BYTES = 4096
@@ -58,6 +59,10 @@ class _Newer(Struct):
 
     format: int
     writer: Any = ""
+
+
+_newer = Reader(_Newer)
+_written = Reader(_Written)
 
 
 def _sum(text: bytes) -> bytes:
@@ -138,9 +143,9 @@ def _read_slot(slot: bytes) -> _Written | _Newer | None:
     if check != _sum(text):
         return None
     try:
-        newer = msgspec.json.decode(text, type=_Newer)
-        return newer if newer.format > VERSION_MAX else msgspec.json.decode(text, type=_Written)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        newer = _newer(text)
+        return newer if newer.format > VERSION_MAX else _written(text)
+    except msgspec.DecodeError:
         return None  # whole, and no manifest all the same
 
 

@@ -12,6 +12,7 @@ import trio
 from msgspec import Meta, Struct
 
 from gateway import log
+from gateway.strict_json import Reader
 
 WAIT_S_MAX = 5.0
 """How long one request may wait: well within `server.CONTROL_S_MAX`."""
@@ -26,6 +27,9 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
     wait_s: Annotated[float, Meta(ge=0, le=WAIT_S_MAX)] = 0.0
     """How long to wait for the end of the drain before responding."""
+
+
+_read = Reader(Order)
 
 
 class Progress(Struct, frozen=True):
@@ -59,8 +63,8 @@ class DrainControl:
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """200: it is over; 202: it is under way. Cancelled, it goes on."""
         try:
-            order = msgspec.json.decode(body, type=Order)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            order = _read(body)
+        except msgspec.DecodeError as error:
             return 400, {"error": f'the body must be JSON, {{}} or {{"wait_s": seconds}}: {error}'}
         self._expected = max(0, self._expected - 1)
         self._came.set()

@@ -11,11 +11,12 @@ import msgspec
 import trio
 
 from gateway.news import HandedOn, Taken
+from gateway.strict_json import Reader
 
 HandIn = Callable[[bytes, str, Taken], None]
 """Takes a raw message, the source's id for it, and whom to tell once it is durable or refused. Never waits."""
 
-_decode = msgspec.json.Decoder(HandedOn).decode
+_read = Reader(HandedOn)
 
 
 class NewsControl:
@@ -27,8 +28,8 @@ class NewsControl:
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """200: it is on disk and counts. 400, 422: it will never be. Cancelled, it may be or not: hand it in again."""
         try:
-            handed_on = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            handed_on = _read(body)
+        except msgspec.DecodeError:
             return 400, {"error": "the body must be JSON: a source, and a message in base64"}
         taken = trio.Event()
         refused: list[str] = []

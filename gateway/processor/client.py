@@ -27,10 +27,11 @@ from gateway import config, log, metrics
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
+from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
 from gateway.processor.link import End, Link, Responded, Response
-from gateway.processor.messages import Decided, NotAnAnswer, decided, encode, key_of, payment_of
+from gateway.processor.messages import encode, key_of, payment_of
 from gateway.processor.pipe import Papers
 from gateway.processor.reach import Reach
 from gateway.work import Answer, Ask
@@ -47,6 +48,8 @@ IDLE_S = 30.0
 """A connection that was not used for so long is closed: middle boxes forget idle ones without a word."""
 SWEEP_S = 0.01
 """Deadlines are looked at so finely: being late is a matter of seconds."""
+UNDECIDED_EVERY_S = 60.0
+"""How often it is said that responses decide nothing."""
 INQUIRIES_MAX = 8
 """Inquiries under way at once."""
 
@@ -116,9 +119,14 @@ class Client:
         network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
         keys: Keys = PROCESSOR,
+        answers: Answers | None = None,
     ) -> None:
-        """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        """`network` and `luck` are what a simulation replaces; `answers` reads them, None: by the built-in codes.
+
+        Raises `ConfigurationError`.
+        """
         self._settings = settings
+        self._answers = answers or Answers()
         self._directory = directory or FixedDirectory(endpoint(settings, keys.url))
         self._papers = Papers(settings.tls, keys.tls) if settings.tls is not None or self._any_tls() else None
         self._network = network
@@ -146,6 +154,9 @@ class Client:
         """Idle connections of `tell`, `look` and `inquire`."""
         self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
         self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
+        self._undecided = 0
+        """Responses that decide nothing since that was said last."""
+        self._say_undecided_s = -math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connections, until cancelled. Then everything is dropped: asks are idempotent, notices are kept."""
@@ -229,24 +240,43 @@ class Client:
         elif keep:
             link.scope.cancel()
         answer: Decided | None = None
-        if response.status in _AGAIN:
-            self._failed(ask, now_s, f"status {response.status}")
+        try:
+            answer = self._answers.read(response.status, response.body)
+        except NotAnAnswer as error:
+            self._decides_nothing(ask, response.status, str(error), now_s)
         else:
             self._met_somebody()
-            if response.status == 200:
-                try:
-                    answer = decided(response.body)
-                except NotAnAnswer as error:
-                    self._not_answered(ask, "malformed", str(error))
-            else:
-                self._not_answered(ask, "status", f"status {response.status}")
         if self._waiting:
             self._dispatch(now_s)
         if answer is not None:
-            late = now_s > ask.deadline_s
-            self._counted("late" if late else "answered")
-            metrics.PROCESSOR_ANSWER_S.observe(now_s - ask.asked_s)
-            self.on_answers([Answer(ask.fpid, answer.code, answer.field, ask.context)])
+            self._answered(ask, answer, now_s)
+
+    def _answered(self, ask: Ask, answer: Decided, now_s: float) -> None:
+        late = now_s > ask.deadline_s
+        self._counted("late" if late else "answered")
+        metrics.PROCESSOR_ANSWER_S.observe(now_s - ask.asked_s)
+        if answer.fault:
+            metrics.PROCESSOR_BAD_REFUSALS.inc()
+            _log.error("refusal is not as agreed", fpid=log.fpid_hash(ask.fpid), reason=answer.fault, code=answer.code)
+        self.on_answers([Answer(ask.fpid, answer.code, answer.field, ask.context)])
+
+    def _decides_nothing(self, ask: Ask, status: int, reason: str, now_s: float) -> None:
+        """A whole response came, and it is no answer."""
+        if status in _AGAIN:
+            self._failed(ask, now_s, reason)
+            return
+        self._met_somebody()
+        self._broken_interface(status, now_s)
+        self._not_answered(ask, "malformed" if status == 200 else "status", reason)
+
+    def _broken_interface(self, status: int, now_s: float) -> None:
+        """A question got no decision and would get none again. Said once a minute: each payment has its own line."""
+        metrics.PROCESSOR_UNDECIDED[status // 100].inc()
+        self._undecided += 1
+        if now_s >= self._say_undecided_s:
+            _log.error("processor responds to questions without deciding", status=status, count=self._undecided)
+            self._say_undecided_s = now_s + UNDECIDED_EVERY_S
+            self._undecided = 0
 
     def _ended(self, link: Link, end: End | None) -> None:
         """A connection is over; what was asked on it is asked again where that can help."""
@@ -466,10 +496,8 @@ class Client:
                     response = await self._call(place, b"GET", path, "", b"")
                     if response.status == 404:
                         return None
-                    if response.status == 200:
-                        answer = decided(response.body)
-                        return Answer(fpid, answer.code, answer.field, None)
-                    reason = f"status {response.status}"
+                    answer = self._answers.read(response.status, response.body)
+                    return Answer(fpid, answer.code, answer.field, None)
                 except (Unavailable, NotAnAnswer) as error:
                     reason = str(error)
             raise Unavailable(reason)

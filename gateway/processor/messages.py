@@ -8,14 +8,13 @@ Bodies hold what is sensitive, and nothing else does: no header but the FPID, no
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.lifecycle import State
-from gateway.verify import QUALIFIED
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
 from gateway.wire.values import is_day
@@ -610,71 +609,3 @@ def _amount(pence: str, currency: str) -> Amount:
 
 def _date(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"
-
-
-# --- what we read
-
-
-class Decided(NamedTuple):
-    """What the processor decided, in the scheme's codes."""
-
-    code: str
-    """DE26."""
-    field: str
-    """DE44, three digits, or empty."""
-
-
-class NotAnAnswer(ValueError):
-    """What came with a 200 decides nothing; says in our words why, never with its content."""
-
-
-FIELD_MAX = 128
-"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning to the hub."""
-_ACCEPTED = Decided("0000", "")
-
-
-class _Reason(Struct, gc=False):
-    Prtry: str = ""
-
-
-class _ReasonInformation(Struct, gc=False):
-    Rsn: _Reason | None = None
-    FldInErr: str | None = None
-
-
-class _Answer(Struct, gc=False):
-    """`Status` without its patterns: what is wrong is said in our words, and reading is ten times faster."""
-
-    TxSts: str
-    StsRsnInf: _ReasonInformation | None = None
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-
-
-def decided(body: bytes) -> Decided:
-    """Read an answer. Raises `NotAnAnswer` for whatever is not one of the three statuses with a code of its own."""
-    try:
-        answer = _decode_answer(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise NotAnAnswer("not the JSON of an answer") from None
-    status, why = answer.TxSts, answer.StsRsnInf
-    code = why.Rsn.Prtry if why is not None and why.Rsn is not None else ""
-    field = why.FldInErr or "" if why is not None else ""
-    if status == "RJCT":
-        if len(code) != 4 or code[0] != "1" or not (code.isascii() and code.isdigit()):
-            raise NotAnAnswer("RJCT without a code of 1xxx")
-        if field and not (len(field) <= 3 and field.isascii() and field.isdigit() and 1 <= int(field) <= FIELD_MAX):
-            raise NotAnAnswer("FldInErr is no field number")
-        return Decided(code, field.zfill(3) if field else "")
-    if field:
-        raise NotAnAnswer("FldInErr without RJCT")
-    if status == "ACSP":
-        if code not in {"", "0000"}:
-            raise NotAnAnswer("ACSP with another code than 0000")
-        return _ACCEPTED
-    if status == "ACTC":
-        if code not in QUALIFIED:
-            raise NotAnAnswer("ACTC without a code of 0080 to 0085")
-        return Decided(code, "")
-    raise NotAnAnswer("TxSts is none of ACSP, ACTC, RJCT")

@@ -17,6 +17,7 @@ from gateway import config, log, metrics
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
 from gateway.processor.client import Client, Keys
+from gateway.strict_json import Reader
 
 PATH = b"/ready"
 """Below the base URL of its ops server."""
@@ -45,6 +46,9 @@ class _Parts(Struct):
 
 class _Ready(Struct):
     parts: _Parts
+
+
+_ready = Reader(_Ready)
 
 
 class Sibling:
@@ -84,10 +88,10 @@ class Sibling:
     async def _look(self) -> None:
         try:
             response = await self._client.look(PATH)
-            parts = msgspec.json.decode(response.body, type=_Ready).parts
+            parts = _ready(response.body).parts
         except Unavailable as error:
             self._is_away(f"away: {error}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.DecodeError:
             self._is_away(f"away: status {response.status}, and not what a gateway says there")
         else:
             self._is_away("")

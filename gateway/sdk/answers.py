@@ -6,12 +6,15 @@ proxy's on the way: it may have handed the request on before it gave up, so it s
 """
 
 from enum import Enum, auto
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.processor.messages import Problem, Progress, Status
+from gateway.strict_json import Reader
+
+T = TypeVar("T")
 
 
 class Met(Enum):
@@ -64,8 +67,8 @@ PROBLEMS = {
 here: it may have been recorded."""
 RETRY_AFTER_MAX_S = 60.0
 
-_progress = msgspec.json.Decoder(Progress).decode
-_problem = msgspec.json.Decoder(Problem).decode
+_progress = Reader(Progress)
+_problem = Reader(Problem)
 
 
 def submitted(fpid: str, status: int, body: bytes, retry_after: bytes = b"") -> Word:
@@ -107,8 +110,8 @@ def _decides(decided: Status | UnsetType) -> bool:
     return isinstance(decided, Status) and (decided.TxSts == "RJCT") == (code_of(decided)[:1] != "0")
 
 
-def _read(decode: Any, body: bytes) -> Any:
+def _read(read: Reader[T], body: bytes) -> T | None:
     try:
-        return decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read(body)
+    except msgspec.DecodeError:
         return None

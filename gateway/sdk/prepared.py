@@ -11,6 +11,7 @@ from msgspec import structs
 
 from gateway.processor.messages import Sensitive, Submitted, encode
 from gateway.processor.request import KEY_MAX, Invalid, misfit, request_of, trn_of
+from gateway.strict_json import Reader
 from gateway.wire.codec import fpid_of
 
 
@@ -56,14 +57,14 @@ def prepare(payment: Submitted, key: str) -> Prepared:
     return Prepared(key, fpid, body)
 
 
-_decode = msgspec.json.Decoder(Submitted).decode
+_submitted = Reader(Submitted)
 
 
 def _read(body: str) -> Submitted:
     """Raises ValueError."""
     try:
-        return _decode(body)
+        return _submitted(body.encode())
     except msgspec.ValidationError as error:
         raise Invalid([misfit(str(error))]) from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError):
         raise ValueError("the body is not JSON") from None

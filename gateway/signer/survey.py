@@ -8,14 +8,13 @@ import statistics
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
 import trio
 
 from gateway import config, log
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Fault, State
 from gateway.signer.messages import Held, Shown
-from gateway.signer.tokens import SaidFault, start_of
+from gateway.signer.tokens import read_fault, read_shown, start_of
 from gateway.signer.wanted import Wanted
 from gateway.work import Install
 
@@ -181,7 +180,7 @@ async def _ask(worker: process.Worker, token: config.Token, pair: config.Pair, l
     told = tuple(Held(Install(label), needed=False) for label in labels)
     start = start_of(token, pair.mac, pair.keys, told, transport_shown=True)
     worker.send(messages.json_frame(messages.START, start))
-    shown = msgspec.json.decode(await _hear(worker, messages.HELLO, token.start_within_s, "not up"), type=Shown)
+    shown = read_shown(await _hear(worker, messages.HELLO, token.start_within_s, "not up"))
     took: list[float] = []
     if pair.mac.own_key in shown.values:
         index = labels.index(pair.mac.own_key)
@@ -203,7 +202,7 @@ async def _hear(worker: process.Worker, wanted: int, within_s: float, otherwise:
         except process.WorkerLost:
             raise _Lost("crashed") from None
         if kind == messages.FAULT:
-            said = msgspec.json.decode(body, type=SaidFault)
+            said = read_fault(body)
             raise _Lost(said.state, said.why)
         assert kind == wanted, "a worker of another version"
         return body

@@ -26,6 +26,7 @@ from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Fault, Member, State
 from gateway.signer.messages import Held, Shown
 from gateway.signer.wanted import Wanted
+from gateway.strict_json import Reader
 from gateway.work import Install
 from gateway.work import MacJob as Job
 
@@ -74,6 +75,10 @@ class SaidFault(msgspec.Struct):
 
     state: State
     why: str
+
+
+read_fault = Reader(SaidFault)
+read_shown = Reader(Shown)
 
 
 class Tokens:
@@ -289,9 +294,9 @@ class Tokens:
                 if kind == messages.RESULT:
                     self._flow.settle(member, body, finished)
                 elif kind == messages.HELLO:
-                    self._shown(member, msgspec.json.decode(body, type=Shown))
+                    self._shown(member, read_shown(body))
                 elif kind == messages.FAULT:
-                    fault = msgspec.json.decode(body, type=SaidFault)
+                    fault = read_fault(body)
                     self._lose(member, fault.state, fault.why)
                 else:
                     self._lose(member, "crashed", NONSENSE)

@@ -14,11 +14,13 @@ import socket
 import sys
 from typing import BinaryIO
 
-import msgspec
-
 from gateway.signer import messages
 from gateway.signer.messages import Held, Start
 from gateway.signer.token import OpenToken, TokenFault
+from gateway.strict_json import Reader
+
+_start = Reader(Start)
+_held = Reader(tuple[Held, ...])
 
 
 def serve(channel: socket.socket) -> None:
@@ -28,7 +30,7 @@ def serve(channel: socket.socket) -> None:
         if not kind:
             return
         assert kind == messages.START, "the first frame is not START"
-        start = msgspec.json.decode(body, type=Start)
+        start = _start(body)
         try:
             # a call that hangs in C hears no signal handler of ours: the default action of SIGALRM ends the process
             signal.setitimer(signal.ITIMER_REAL, start.start_within_s + 1.0)
@@ -64,7 +66,7 @@ def _answer(channel: socket.socket, stream: BinaryIO, token: OpenToken, start: S
         elif kind == messages.PROBE:
             channel.sendall(messages.json_frame(messages.HELLO, token.show()))
         elif kind == messages.KEYS:
-            token.hold(msgspec.json.decode(body, type=tuple[Held, ...]))
+            token.hold(_held(body))
             channel.sendall(messages.json_frame(messages.HELLO, token.show_with_checks()))
         else:
             assert not kind, "a frame that no pool sends"

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, field
 
+from gateway.strict_json import Reader
+
 UP_TO_DATE = "UpToDate"
 PRIMARY = "Primary"
 STANDALONE = "StandAlone"
@@ -97,7 +99,7 @@ class _Resource(Struct):
     connections: list[_Connection] = field(default_factory=list)
 
 
-_decode = msgspec.json.Decoder(list[_Resource]).decode
+_read = Reader(list[_Resource])
 _NO_NUMBER = re.compile(rb":\s*-?(?:nan|inf)\b")
 """How older versions print shares of nothing: no JSON, and nothing that is looked at here."""
 
@@ -105,8 +107,8 @@ _NO_NUMBER = re.compile(rb":\s*-?(?:nan|inf)\b")
 def of_json(report: bytes, resource: str, minor: int) -> Status:
     """Read `drbdsetup status --json`. Raises `UnreadableError`; what it says quotes no more than names and numbers."""
     try:
-        found = [one for one in _decode(_NO_NUMBER.sub(b": 0", report)) if one.name == resource]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = [one for one in _read(_NO_NUMBER.sub(b": 0", report)) if one.name == resource]
+    except msgspec.DecodeError as error:
         raise UnreadableError("the status is no JSON of DRBD's") from error
     if not found:
         raise UnreadableError(f"the status has no resource {resource}")

@@ -5,8 +5,6 @@ Knows formats, character classes, who carries what, and what the payment types a
 """
 
 import re
-import tomllib
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -16,8 +14,8 @@ from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
 from gateway.wire.message import TYPES
+from gateway.wire.tables import read
 from gateway.wire.values import ANY, Rule, rule_of
-from gateway.written import BEYOND_PYTHON
 
 Charset = Literal["digits", "text", "wide", "hex"]
 Standing = Literal["certain", "likely", "unknown"]
@@ -169,8 +167,7 @@ class _MessageEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(path: str | Path = "") -> FieldTable:
     """Read a table; without a path the built-in one. Raises `ConfigurationError` with every mistake in it."""
-    where = str(path) or "fps.toml"
-    raw = _parsed(path, where)
+    where, _, raw = read(path, "fps.toml")
     mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - _KEYS)]
     if path:
         _take_rules_from(load(), raw)
@@ -191,19 +188,6 @@ def load(path: str | Path = "") -> FieldTable:
 
 
 _KEYS = {"fields", "nested", "messages", "types", "together"}
-
-
-def _parsed(path: str | Path, where: str) -> dict[str, Any]:
-    try:
-        text = (Path(path) if path else resources.files("gateway.wire") / "fps.toml").read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
 
 
 def _take_rules_from(built_in: FieldTable, raw: dict[str, Any]) -> None:

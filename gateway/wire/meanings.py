@@ -3,9 +3,7 @@
 Knows which words there are for a status, and nothing of what follows from them: that is `permits`.
 """
 
-import tomllib
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.errors import ConfigurationError
-from gateway.written import BEYOND_PYTHON
+from gateway.wire.tables import read
 
 Two = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
 Three = Annotated[str, Meta(pattern=r"^[0-9]{3}\Z")]
@@ -60,18 +58,11 @@ def built_in() -> Meanings:
 
 def load(path: str | Path = "") -> Meanings:
     """Read a table; without a path the built-in one. Raises `ConfigurationError`."""
-    where = str(path) or "usm.toml"
+    where, _, raw = read(path, "usm.toml")
     try:
-        text = (Path(path) if path else resources.files("gateway.wire") / "usm.toml").read_text(encoding="utf-8-sig")
-        meanings = msgspec.convert(tomllib.loads(text), Meanings)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{where}: cannot be read: {error.__class__.__name__}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
+        meanings = msgspec.convert(raw, Meanings)
     except msgspec.ValidationError as error:
         raise ConfigurationError([f"{where}: {error}"]) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error
     strangers = [
         f"{where}: priority_groups.{value}: there is no group {name} in [groups]"
         for value, names in meanings.priority_groups.items()

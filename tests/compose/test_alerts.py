@@ -40,9 +40,9 @@ def gauge(name: str, bad: str, good: str, at_s: int, not_yet_s: int, labels: str
     )
 
 
-def count(name: str, labels: str = "", steps: str = "0x20 1x80") -> Case:
+def count(name: str, labels: str = "", steps: str = "0x20 1x80", at_s: int = 200) -> Case:
     """A counter that grows after 100 s, and one that does not grow."""
-    return Case({_series(name, "sip", labels): steps}, {_series(name, "sop", labels): "7x100"}, 200, 95)
+    return Case({_series(name, "sip", labels): steps}, {_series(name, "sop", labels): "7x100"}, at_s, 95)
 
 
 def _series(name: str, group: str, labels: str) -> str:
@@ -53,6 +53,7 @@ def _all(name: str, group: str, values: dict[str, str]) -> dict[str, str]:
     return {_series(name, group, labels): f"{value}x100" for labels, value in values.items()}
 
 
+UNDECIDED = "fps_processor_undecided_responses_total"
 SYNCS = "fps_journal_sync_seconds_bucket"
 CASES = {
     "GatewayAway": gauge("up", "0", "1", 35, 25),
@@ -112,6 +113,8 @@ CASES = {
     "VolumeStandsAlone": gauge("fps_volume_standalone", "1", "0", 65, 55, 'peer="server2"'),
     "StandIn": count("fps_steps_total", 'step="stood_in"'),
     "LateRefusal": count("fps_steps_total", 'step="late_refusal"'),
+    "ProcessorRefusesQuestions": count(UNDECIDED, 'status_class="4xx"', at_s=105),
+    "RefusalNotAsAgreed": count("fps_processor_bad_refusals_total"),
     "NoticesOld": gauge("fps_notice_oldest_age_seconds", "301", "10", 65, 55),
     "NoticeParked": count("fps_notices_total", 'outcome="parked"'),
     "NewsWaiting": gauge("fps_peer_news_oldest_age_seconds", "61", "0", 65, 55, 'peer="sip"'),

@@ -10,6 +10,7 @@ import trio.testing
 
 from gateway import config, steps
 from gateway.addresses.network import nameless
+from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.steps import TOLD_KINDS, Kind
 from gateway.wire.codec import Codec
@@ -182,11 +183,13 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(script: Script = answering, **changes: object) -> AsyncIterator[Asking]:
+async def asking(
+    script: Script = answering, *, answers: Answers | None = None, **changes: object
+) -> AsyncIterator[Asking]:
     """A running client over memory streams to a processor that plays this script."""
     async with trio.open_nursery() as nursery:
         processor = Processor(nursery, script)
-        client = Client(settings(**changes), network=nameless(processor.connect), luck=lambda: 1.0)  # type: ignore[arg-type]
+        client = Client(settings(**changes), network=nameless(processor.connect), luck=lambda: 1.0, answers=answers)  # type: ignore[arg-type]
         found = Asking(client, processor)
         await nursery.start(client.run)
         with trio.fail_after(PATIENCE_S):

@@ -137,7 +137,8 @@ def run(data: bytes) -> None:
         FILE.unlink()
     assert all(math.isfinite(number) for number in numbers_in(msgspec.to_builtins(loaded)))
     assert loaded == msgspec.convert(tomllib.loads(text), config.Configuration)
-    if not (loaded.pair.wire.field_table or loaded.pair.wire.usm_table):
+    wire = loaded.pair.wire
+    if not (wire.field_table or wire.usm_table or wire.code_table):
         assert len(loaded.fingerprint()) == 16
 
 

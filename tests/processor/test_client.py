@@ -11,6 +11,7 @@ import trio.testing
 from gateway import metrics
 from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.processor.answers import NO_REASON, Answers
 from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client, Told
 from gateway.processor.directory import Endpoint
 from gateway.processor.messages import encode, payment_of
@@ -288,6 +289,72 @@ async def test_what_is_no_answer(
     assert [line["reason"] for line in lines] == [reason]
     assert "SECRET" not in str(logged())
     assert "TEST0000" not in str(logged())
+
+
+@pytest.mark.parametrize(("first", "again"), [(400, 404), (500, 302), (200, 200), (999, 302)])
+async def test_responses_that_decide_nothing_are_said_once_a_minute(
+    first: int, again: int, autojump_clock: Clock, logged: Logged
+) -> None:
+    """Each is counted by its class, for an alert; the log says the status at once, and how many in a minute."""
+    statuses = iter([first, again, again, again])
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.respond(next(statuses), b"{}")
+
+    counter = metrics.PROCESSOR_UNDECIDED[first // 100]
+    before = counter._value.get()
+    async with asking(script) as world:
+        for wait_s in (30, 25, 10, 10):
+            world.ask()
+            await trio.sleep(wait_s)
+        assert world.answers == []
+    assert counter._value.get() == before + (4 if first // 100 == again // 100 else 1)
+    lines = logged("processor responds to questions without deciding")
+    assert [(line["level"], line["status"], line["count"]) for line in lines] == [
+        ("error", first, 1),
+        ("error", again, 3),
+    ]
+
+
+@pytest.mark.parametrize("status", [200, 202, 404, 429, 503])
+async def test_a_refusal_that_is_not_as_agreed_counts(status: int, autojump_clock: Clock, logged: Logged) -> None:
+    """Whatever its status, in time or late: it has the configured code, is counted and said, and is not asked again."""
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        while True:
+            question = await peer.request()
+            asked += 1
+            await trio.sleep(7 if "TEST00000000000002" in question.headers["idempotency-key"] else 0)
+            await peer.respond(status, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"SECRET"}}}')
+
+    before = metrics.PROCESSOR_BAD_REFUSALS._value.get()
+    async with asking(script, answers=Answers(refused_code="1168")) as world:
+        world.ask(1)
+        world.ask(2, within_s=5)
+        assert await world.answered(2) == [(1, "1168"), (2, "1168")]
+        assert world.counts == {"answered": 1, "late": 1}
+    assert asked == 2
+    assert metrics.PROCESSOR_BAD_REFUSALS._value.get() == before + 2
+    lines = logged("refusal is not as agreed")
+    assert [(line["level"], line["code"], line["reason"]) for line in lines] == [("error", "1168", NO_REASON)] * 2
+    assert "SECRET" not in str(logged())
+
+
+async def test_an_inquiry_that_was_refused_in_no_agreed_way(autojump_clock: Clock) -> None:
+    """An inquiry's answer is read as any answer."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.respond(200, b'{"TxSts":"RJCT"}')
+
+    async with asking(script) as world:
+        answer = await world.client.inquire("F" * 42)
+        assert answer is not None
+        assert answer.code == "1100"
 
 
 # --- asking again

@@ -33,7 +33,7 @@ TOKENS = ("a-1", "a-2", "b-1", "b-2")
 INJECTIONS = ("swallow", "late", "twice", "drop", "lose", "9909", "9909-after", "650", "690")
 MODES = (
     "slow:1", "slow:6", "slow:12", "silent", "refusing:1114", "qualified:0081", "status:503", "status:500", "malformed",
-    "half", "huge", "twice", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,status:503=1",
+    "half", "huge", "twice", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,garbled=1,status:503=1",
 )  # fmt: skip
 RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5,slow=8*3,silent,1114")
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)

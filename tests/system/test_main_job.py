@@ -60,11 +60,14 @@ async def test_while_the_processor_is_away_stand_in_answers_and_it_is_told_when_
 
 @pytest.mark.parametrize(
     "mode",
-    ["silent", "mix:fast=4,slow:0.6=2,malformed=1,huge=1,half=1,status:500=1,refusing:1114=2,qualified:0081=1"],
+    [
+        "silent",
+        "mix:fast=4,slow:0.6=2,malformed=1,huge=1,half=1,status:500=1,refusing:1114=2,garbled=1,qualified:0081=1",
+    ],
     ids=["silent", "mixed"],
 )
 async def test_whatever_the_processor_does_every_payment_is_answered_once(worlds: Worlds, mode: str) -> None:
-    """Silent, late, malformed, huge, cut short, failing, refusing: the deadline decides, late words are recorded."""
+    """Silent, late, malformed, huge, cut short, failing, refusing anyhow: the deadline decides, late words count."""
     async with worlds() as it:
         await it.processor_mode(mode)
         await load(it, 100, 2)

@@ -1,0 +1,194 @@
+"""What the processor decided, read out of whatever it sent. Pure.
+
+**A refusal never becomes an acceptance.** What is no answer is stood in for, and stand-in accepts. So an answer has to
+be exactly right to be taken for an acceptance, and need not be to be taken for a refusal:
+
+* An acceptance is a 200 with JSON in which no member comes twice, whose TxSts is ACSP or ACTC, with a code of its own.
+* A refusal is any whole response, of any status, in which a TxSts says RJCT: beside another one, within other members,
+  in text that is no JSON or is cut off, in another encoding, compressed. One that is not as agreed is a refusal with a
+  *fault*: which rule it breaks, for people to hear. Where its reason is of no use it goes with `pair.refused_code`.
+* Everything else decides nothing: `NotAnAnswer`.
+
+tests/processor/answer_shapes.py lists the shapes. The document for the processor's team describes what is exactly
+right (`messages.Status`), and nothing else here is promised to anybody.
+"""
+
+import json
+import re
+import zlib
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from gateway.strict_json import REPEATED, Pairs, Reader, objects_in, pairs_of
+from gateway.wire.codes import ACCEPTED, SYNTAX_ERROR, Codes, built_in
+
+FIELD_MAX = 128
+"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning to the hub."""
+REFUSED_CODE = "1100"
+"""DE26 of a refusal that names no code of use, where nothing else is configured."""
+PLAIN_MAX = 1024
+"""Bodies that are remembered with what they say: those without a fault, which are few."""
+PLAIN_BYTES_MAX = 256
+UNPACKED_BYTES_MAX = 1 << 20
+"""What a compressed body may come to; what is beyond is cut off."""
+
+NO_JSON = "not the JSON of an answer"
+NO_STATUS = "TxSts is none of ACSP, ACTC, RJCT"
+NO_REASON = "RJCT without a code that a receiver may refuse with"
+NO_FIELD = "FldInErr is no field number"
+NOWHERE = f"{SYNTAX_ERROR} without FldInErr"
+NOT_ONCE = f"RJCT, and {REPEATED}"
+UNREAD = "RJCT in what is not the JSON of an answer"
+FAULTS = (NO_REASON, NO_FIELD, NOWHERE, NOT_ONCE, UNREAD)
+"""Which rule a refusal may break; or its status is not 200."""
+
+
+class Decided(NamedTuple):
+    """What the processor decided, in the scheme's codes."""
+
+    code: str
+    """DE26."""
+    field: str
+    """DE44, three digits, or empty."""
+    fault: str = ""
+    """Of a refusal that is not as agreed: the rule that it breaks."""
+
+
+class NotAnAnswer(ValueError):
+    """What came decides nothing; says in our words why, never with its content."""
+
+
+class _Reason(Struct, gc=False, omit_defaults=True):
+    Prtry: str = ""
+
+
+class _ReasonInformation(Struct, gc=False, omit_defaults=True):
+    Rsn: _Reason | None = None
+    FldInErr: str | None = None
+    AddtlInf: str | None = None
+
+
+class _Answer(Struct, gc=False, omit_defaults=True):
+    """`Status` without its patterns: what is wrong is said in our words, and reading is ten times faster."""
+
+    TxSts: str
+    StsRsnInf: _ReasonInformation | None = None
+
+
+class Answers:
+    """Reads answers by one table of codes."""
+
+    def __init__(self, codes: Codes | None = None, refused_code: str = REFUSED_CODE) -> None:
+        """`codes`: None: the built-in table. `refused_code`: for a refusal whose own code is of no use."""
+        self._codes = codes or built_in()
+        self._refused_code = refused_code
+        self._plain: dict[bytes, Decided] = {}
+
+    def read(self, status: int, body: bytes) -> Decided:
+        """Read the whole response to a question. Raises `NotAnAnswer`."""
+        if status == 200:
+            plain = self._plain.get(body)
+            return plain if plain is not None else self._read(body)
+        refusal = self._refusal(body)
+        if refusal is None:
+            raise NotAnAnswer(f"status {status}")
+        return refusal._replace(fault=refusal.fault or f"RJCT with status {status}")
+
+    def _read(self, body: bytes) -> Decided:
+        answer, why = None, NO_JSON
+        try:
+            answer = _answer(body)
+        except msgspec.DecodeError as error:
+            why = REPEATED if str(error) == REPEATED else NO_JSON
+        # an acceptance is found so in a microsecond: in JSON without a backslash this word can be spelt in no other way
+        innocent = answer is not None and b"\\" not in body and b"rjct" not in body.lower()
+        decided = None if innocent else self._refusal(body)
+        if decided is None:
+            if answer is None:
+                raise NotAnAnswer(why)
+            decided = self._accepted(answer)
+        if not decided.fault and len(body) <= PLAIN_BYTES_MAX and len(self._plain) < PLAIN_MAX:
+            self._plain[body] = decided
+        return decided
+
+    # --- a refusal
+
+    def _refusal(self, body: bytes) -> Decided | None:
+        """What is refused there; None: nothing is."""
+        text = _text_of(body)
+        try:
+            value = pairs_of(text)
+            if isinstance(value, str):
+                value = pairs_of(value)  # JSON within JSON
+        except msgspec.DecodeError:
+            said = _SAID.search(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)) is not None
+        else:
+            said = any(_is_refusal(name, inner) for pairs in objects_in(value) for name, inner in pairs)
+        return self._refused(body, text) if said else None
+
+    def _refused(self, body: bytes, text: str) -> Decided:
+        """With its own code where that is said once, in the place for it, and is a receiver's to say."""
+        try:
+            answer = _answer(text.encode("utf-8", "replace"))
+        except msgspec.DecodeError as error:
+            return Decided(self._refused_code, "", NOT_ONCE if str(error) == REPEATED else UNREAD)
+        if not _is_refusal("TxSts", answer.TxSts):
+            return Decided(self._refused_code, "", NOT_ONCE)
+        why = answer.StsRsnInf
+        code = why.Rsn.Prtry if why is not None and why.Rsn is not None else ""
+        field = why.FldInErr or "" if why is not None else ""
+        fault = UNREAD if answer.TxSts != "RJCT" or text.encode("utf-8", "replace") != body else ""
+        if field and not _is_field(field):
+            field, fault = "", NO_FIELD
+        if code not in self._codes.receiver:
+            return Decided(self._refused_code, "", NO_REASON)
+        if code == SYNTAX_ERROR and not field:
+            return Decided(self._refused_code, "", fault or NOWHERE)
+        return Decided(code, field.zfill(3) if field else "", fault)
+
+    # --- an acceptance
+
+    def _accepted(self, answer: _Answer) -> Decided:
+        status, why = answer.TxSts, answer.StsRsnInf
+        code = why.Rsn.Prtry if why is not None and why.Rsn is not None else ""
+        if status not in {"ACSP", "ACTC"}:
+            raise NotAnAnswer(NO_STATUS)
+        if why is not None and why.FldInErr:
+            raise NotAnAnswer("FldInErr without RJCT")
+        if status == "ACSP":
+            if code not in {"", ACCEPTED}:
+                raise NotAnAnswer("ACSP with another code than 0000")
+            return Decided(ACCEPTED, "")
+        if code not in self._codes.qualified:
+            raise NotAnAnswer("ACTC without a code of a qualified accept")
+        return Decided(code, "")
+
+
+_answer = Reader(_Answer)
+_SAID = re.compile(r"txsts\W{1,40}rjct(?!\w)", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_GZIP, _ZLIB = 31, 15
+"""What zlib calls them (`wbits`)."""
+
+
+def _is_refusal(name: str, value: Any) -> bool:
+    """Whether a member is a TxSts that says RJCT, in whatever case and however many brackets it is wrapped in."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0][1] if isinstance(value, Pairs) else value[0]
+    return name.casefold() == "txsts" and isinstance(value, str) and value.strip().upper() == "RJCT"
+
+
+def _is_field(text: str) -> bool:
+    return len(text) <= 3 and text.isascii() and text.isdigit() and 1 <= int(text) <= FIELD_MAX
+
+
+def _text_of(body: bytes) -> str:
+    """Whatever text it may be; bytes that are none of it are replaced."""
+    kind = _GZIP if body[:2] == b"\x1f\x8b" else _ZLIB if body[:1] == b"x" else 0
+    if kind:
+        with suppress(zlib.error):  # it only looked like it
+            body = zlib.decompressobj(kind).decompress(body, UNPACKED_BYTES_MAX)
+    return body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")

@@ -1,0 +1,121 @@
+"""What the processor's answers are taken for: every shape of the table, and that no refusal is ever an acceptance."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.processor import answers
+from gateway.processor.answers import FAULTS, Answers, Decided, NotAnAnswer
+from gateway.processor.messages import encode, status_of
+from gateway.strict_json import REPEATED
+from gateway.wire.codes import built_in
+from tests.fuzz import jsons
+from tests.processor.answer_shapes import ACSP, R1114, SHAPES, Shape
+
+READER = Answers()
+RULES = {
+    answers.NO_JSON, answers.NO_STATUS, REPEATED, "FldInErr without RJCT", "ACSP with another code than 0000",
+    "ACTC without a code of a qualified accept",
+}  # fmt: skip
+"""What is said of what decides nothing with a 200."""
+
+
+def outcome_of(status: int, body: bytes, reader: Answers = READER) -> str:
+    """As the table says it."""
+    try:
+        decided = reader.read(status, body)
+    except NotAnAnswer as error:
+        return "nothing" if str(error) in RULES | {f"status {status}"} else str(error)
+    code, field, fault = decided
+    assert not fault or fault in FAULTS or fault == f"RJCT with status {status}"
+    if code == "0000":
+        assert not fault
+        return "accepted"
+    if code in built_in().qualified:
+        assert not fault
+        return f"qualified {code}"
+    return f"refused {code}{field and '/' + field}{fault and ' !'}"
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.what.replace(" ", "-"))
+def test_every_shape_of_an_answer(shape: Shape) -> None:
+    """What each is taken for, and the same the second time, when it may be remembered."""
+    assert [outcome_of(shape.status, shape.body) for _ in range(2)] == [shape.outcome] * 2
+
+
+def test_what_is_not_as_agreed_is_said_by_its_rule() -> None:
+    """Every rule that a refusal may break is broken by a row of the table."""
+    broken = set()
+    for shape in SHAPES:
+        if shape.outcome.endswith("!"):
+            broken.add(READER.read(shape.status, shape.body).fault)
+    assert broken >= set(FAULTS)
+
+
+def test_a_refusal_of_no_use_goes_with_the_configured_code() -> None:
+    """Whatever is configured stands for a reason of no use, and never for one of use."""
+    reader = Answers(refused_code="1168")
+    assert outcome_of(200, b'{"TxSts":"RJCT"}', reader) == "refused 1168 !"
+    assert outcome_of(200, R1114, reader) == "refused 1114"
+
+
+def test_wherever_a_refusal_is_cut_off_behind_its_status_it_stays_one() -> None:
+    """Of a refusal in any encoding that is cut short, what has the status refuses; what has not decides nothing."""
+    for encoding in ("utf-8", "utf-16", "utf-32-be"):
+        whole = R1114.decode().encode(encoding)
+        outcomes = [outcome_of(200, whole[:length]) for length in range(len(whole))]
+        first = next(n for n, outcome in enumerate(outcomes) if outcome != "nothing")
+        assert first <= len(R1114[:14].decode().encode(encoding))
+        assert all(outcome.startswith("refused 11") for outcome in outcomes[first:])
+
+
+@given(st.integers(0, 2**32))
+def test_a_spoilt_refusal_is_never_accepted(seed: int) -> None:
+    """Members more, less, twice, of other types, in other spellings: while a TxSts says RJCT it is refused."""
+    luck = random.Random(seed)  # noqa: S311 - a test's luck
+    body = R1114
+    for _ in range(luck.randrange(1, 4)):
+        body = jsons.spoil(body, luck)
+    said = _said(body)
+    outcome = outcome_of(200, body)
+    if "RJCT" in said:
+        assert outcome.startswith("refused")
+    elif said not in (["ACSP"], ["ACTC"]):
+        assert outcome == "nothing"
+
+
+def _said(body: bytes) -> list[object]:
+    """The values of every TxSts, by a reader of its own."""
+    found: list[object] = []
+
+    def hook(pairs: list[tuple[str, object]]) -> None:
+        found.extend(value for name, value in pairs if name == "TxSts")
+
+    json.loads(body, object_pairs_hook=hook)
+    return found
+
+
+@given(st.binary(max_size=200), st.sampled_from([200, 202, 404, 503]))
+def test_any_bytes(body: bytes, status: int) -> None:
+    """Any bytes with any status are an answer or `NotAnAnswer`, and what is said of them quotes nothing."""
+    outcome_of(status, body)
+
+
+def test_bodies_are_remembered_within_a_limit() -> None:
+    """What was read once is remembered when it has no fault and is short, up to a number; the rest is read again."""
+    reader = Answers()
+    for number in range(2 * answers.PLAIN_MAX):
+        assert (
+            reader.read(200, ACSP + b" " * (number % answers.PLAIN_BYTES_MAX) + b"\n" * (number // 256)).code == "0000"
+        )
+    assert len(reader._plain) == answers.PLAIN_MAX
+    assert max(map(len, reader._plain)) <= answers.PLAIN_BYTES_MAX
+
+
+@pytest.mark.parametrize("code", ["0000", *built_in().qualified, *(set(built_in().receiver) - {"1930"})])
+def test_a_status_says_what_it_was_made_of(code: str) -> None:
+    """Every code that a payment can be decided with can be told, and is read back as itself."""
+    assert READER.read(200, encode(status_of(code))) == Decided(code, "")
