@@ -3,6 +3,7 @@
 Whatever the seed does, it comes to something that can be told: also a world that crashes, or that has no end.
 """
 
+import gc
 import re
 import signal
 import time
@@ -17,6 +18,9 @@ from tests.simulation import canaries, world
 from tests.simulation.settings import draw
 
 HASH = re.compile(r"\b[0-9a-f]{16}\b")
+GARBAGE = (100_000, 20, 100)
+"""When to look for cycles: a world makes many objects, keeps them to its end, and is a fifth of its time looked through
+in vain by default. What that costs is some MiB."""
 SEED_WITHIN_S = 900
 """A simulation in which time stands still has no end by itself (see `world.WALL_S`)."""
 
@@ -57,7 +61,8 @@ def run_seed(seed: int, canary: str = "", *, only: str = "", watch: bool = False
     A crash of the world, or of its judge, is a result like any other.
     """
     began = time.perf_counter()
-    previous = signal.signal(signal.SIGALRM, _too_long)
+    previous, collected = signal.signal(signal.SIGALRM, _too_long), gc.get_threshold()
+    gc.set_threshold(*GARBAGE)
     signal.alarm(SEED_WITHIN_S)
     try:
         with rare.watch(f"seed {seed}") if watch else nullcontext() as reached, canaries.canary(canary):
@@ -69,6 +74,7 @@ def run_seed(seed: int, canary: str = "", *, only: str = "", watch: bool = False
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)
+        gc.set_threshold(*collected)
     verdict = outcome.verdict
     broken = {one.name: one.first for one in verdict.invariants if one.violations}
     return Result(
