@@ -2,7 +2,8 @@
 
 Between attempts lies a pause out of [0, limit], uniformly random so that gateways do not dial in step, with a limit
 that doubles from `reconnect_s` up to `reconnect_max_s`. It starts anew only after a link that did well for
-`SETTLED_S`: a hub that accepts connections and drops them is not hammered.
+`SETTLED_S`: a hub that accepts connections and drops them is not hammered. When such a link goes and was the last one,
+what is left of the other pauses is dropped: that a site was away a while ago is no reason to do without any.
 
 `hold`, `resume` and `drain` hold for the links of now and of later. `drain` first, then, when what is in flight is
 done, `finish`.
@@ -94,6 +95,8 @@ class Links:
         self._held = False
         self._voice = trio.Event()
         self._voice.set()
+        self._alone = trio.Event()
+        """The last link that did well has gone."""
         self._mutes = 0
         self._draining = False
         self._finishing = False
@@ -264,8 +267,8 @@ class Links:
             pause_s = self._random.uniform(0, limit_s)
             site.attempts += 1
             _log.info("dialling again", link=site.settings.name, pause_s=round(pause_s, 3), attempt=site.attempts)
-            with trio.CancelScope() as site.dialling:
-                await trio.sleep(pause_s)
+            with trio.move_on_after(pause_s) as site.dialling:
+                await self._alone.wait()
 
     async def _connect(self, site: _Site) -> Dialled | None:
         within_s = site.settings.connect_within_s
@@ -302,3 +305,6 @@ class Links:
             site.dialler.heard(dialled.address, Proof.PROVED if session.answered else Proof.NOTHING)
             if session.settled_s(self._clock()) >= SETTLED_S:
                 site.attempts = 0
+                if not self.links:
+                    self._alone.set()
+                    self._alone = trio.Event()

@@ -133,6 +133,56 @@ async def test_a_link_that_did_well_is_dialled_again_soon(
     assert max(pauses(world, "a")) <= SETTLED_S + 1 + 0.2
 
 
+async def test_when_the_last_link_goes_the_others_are_dialled_at_once(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """They were away for long and are back, and would have found that out at the end of their pauses."""
+    world = make_world("a", "b", "c")
+    world.refuse |= {"a", "b"}
+    world.links._random.uniform = lambda _low, high: high
+    nursery.start_soon(world.links.run)
+    await trio.sleep(120)
+    world.refuse.clear()
+    await trio.sleep(1)
+    assert [link.site for link in world.links.links] == ["c"]
+    world.refuse.add("c")
+    await world.hubs[-1].stream.aclose()
+    await settle()
+    assert {link.site for link in world.links.links} == {"a", "b"}
+    assert world.links.ready() == ""
+
+
+async def test_a_hub_that_is_away_everywhere_is_dialled_once_more_and_no_oftener(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """The pauses go on growing from where they were."""
+    world = make_world("a", "b")
+    world.refuse.add("a")
+    world.links._random.uniform = lambda _low, high: high
+    nursery.start_soon(world.links.run)
+    await trio.sleep(120)
+    world.refuse.add("b")
+    before = len(pauses(world, "a"))
+    await world.hubs[-1].stream.aclose()
+    await trio.sleep(151)
+    assert len(pauses(world, "a")) - before <= 11
+    assert pauses(world, "a")[-1] == pytest.approx(15)
+
+
+async def test_a_link_that_never_did_well_is_no_reason_to_dial_the_others(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A site that accepts and drops has not served anybody."""
+    world = make_world("a", "b")
+    world.refuse.add("a")
+    world.links._random.uniform = lambda _low, high: high
+    world.prepare = lambda _site, hub: hub.stream.send_stream.close()
+    nursery.start_soon(world.links.run)
+    await trio.sleep(3600)
+    assert world.links.statistics()[1].connects > 100
+    assert min(pauses(world, "a")[10:]) == pytest.approx(15)
+
+
 async def test_what_was_queued_comes_back_before_the_link_is_gone(make_world: Make, nursery: trio.Nursery) -> None:
     """And a new link is another one."""
     world = make_world("a")
