@@ -21,7 +21,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
 
     errors clock written strict_json
     log metrics config disk listening exitcodes standstill
-    config_rules addresses
+    config_rules addresses signals
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
@@ -29,7 +29,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     table pages days outcomes submissions permits ring keyring news standin verify inbound departure ejection outbound
         hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
-    outside
+    outside reload
     daemon
     decode config_command drain_command hsm_command diagram seal_check        what a person types
     sdk                                                                       what a bank's processor imports

@@ -4,6 +4,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode, exit_code
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.config import Configuration
     from gateway.journal.seals import Ask
 
@@ -59,6 +62,9 @@ def _exit_codes() -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from gateway import signals
+
+    signals.while_starting(lambda _name: None)
     from gateway import config_file, log
 
     try:
@@ -66,13 +72,19 @@ def _run(arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         return config_file.say(error)
     writer = log.configure(configuration.node.log.level, configuration.node.log.format)
+
+    def ended(name: str) -> None:
+        log.get("main").info("ended: told to while it started", signal=name)
+        writer.close()
+
+    signals.while_starting(ended)
     try:
-        return _run_daemon(configuration)
+        return _run_daemon(configuration, lambda: config_file.load(*arguments.config))
     finally:
         writer.close()
 
 
-def _run_daemon(configuration: "Configuration") -> int:
+def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configuration]") -> int:
     """Run until stopped; whatever ends the process is said in one last line."""
     import trio
 
@@ -81,7 +93,7 @@ def _run_daemon(configuration: "Configuration") -> int:
 
     logger = log.get("main")
     try:
-        finished = trio.run(daemon.run, configuration, clock=ElapsedClock())
+        finished = trio.run(partial(daemon.run, reread=reread), configuration, clock=ElapsedClock())
     except BaseException as error:  # noqa: BLE001 - the boundary of the process: everything gets its exit code and its line
         code = exit_code(error)
         where = traceback_of(error) if code is ExitCode.BUG else ""

@@ -426,7 +426,7 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """The log, on standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """The least that is logged. SIGHUP has a running gateway read it again."""
     format: Literal["auto", "json", "console"] = "auto"
     """auto: console rendering on a terminal, JSON lines elsewhere."""
 

@@ -18,13 +18,14 @@
 Whatever of these ends by an error ends the process: a JournalFault because no promise can be made any more, anything
 else because it is a bug. What is away or slow outside (hub, HSM, processor) is nobody's error here.
 
-Stopping (SIGTERM, SIGINT, `POST /drain`) is a drain: sign off to receive, so that the hub uses the other site; finish
-what is in flight, for at most `drain_s`; sign off to submit, close the links; then everything else, the journal last. A
-second signal ends at once: the journal has what was promised, and a restart takes it up. So does a kill.
+Stopping (SIGTERM and its like, see `signals`; `POST /drain`) is a drain: sign off to receive, so that the hub uses the
+other site; finish what is in flight, for at most `drain_s`; sign off to submit, close the links; then everything else,
+the journal last. A second signal ends at once: the journal has what was promised, and a restart takes it up. So does a
+kill.
 """
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import Any, NamedTuple
 
@@ -52,7 +53,9 @@ from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.peers import Peers
 from gateway.processor.sibling import Identity, Sibling
+from gateway.reload import Reload
 from gateway.ring import wanted_of
+from gateway.signals import ENDS, RELOADS
 from gateway.signer.pool import Signer
 from gateway.standin import check as check_rules
 from gateway.standin import order_of
@@ -86,7 +89,9 @@ RECORDS_BETWEEN_WORDS = 1 << 16
 class Stop:
     """How this process is told to stop, and how far that is."""
 
-    def __init__(self) -> None:
+    def __init__(self, reload: Callable[[], None]) -> None:
+        """`reload` is what SIGHUP asks for."""
+        self._reload = reload
         self.asked = trio.Event()
         """Drain."""
         self.at_once = trio.Event()
@@ -94,17 +99,24 @@ class Stop:
         self.draining = False
 
     async def on_signals(self, signals: AsyncIterator[int]) -> None:
-        """The first signal drains, or joins a drain that was asked for otherwise; the second ends at once."""
+        """The first signal to end drains, or joins a drain that was asked for otherwise; the second ends at once. What
+        the others do: `signals`.
+        """
         signalled = False
         async for number in signals:
             name = signal.Signals(number).name
-            if signalled:
+            if number == RELOADS:
+                self._reload()
+            elif number not in ENDS:
+                _log.info("signal: nothing is done", signal=name)
+            elif signalled:
                 _log.warning("second signal: ending at once", signal=name)
                 self.at_once.set()
                 return
-            _log.info("signal: draining", signal=name)
-            signalled = True
-            self.asked.set()
+            else:
+                _log.info("signal: draining", signal=name)
+                signalled = True
+                self.asked.set()
 
 
 class Telling(NamedTuple):
@@ -127,6 +139,7 @@ class Gateway:
         telling: Telling,
         volume: VolumeWatch | None,
         outside: Outside,
+        reload: Callable[[], None],
     ) -> None:
         node, pair = configuration.node, configuration.pair
         self.configuration = configuration
@@ -163,7 +176,7 @@ class Gateway:
         self.signer.on_done = self.engine.on_macs
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
-        self.stop = Stop()
+        self.stop = Stop(reload)
         self._sealed = 0
         """Position up to which the journal is sealed, by us."""
         self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, self.ends_within_s)
@@ -412,10 +425,13 @@ class Gateway:
             self._sealed = position + 1  # the seal itself is no reason for the next one
 
 
-async def run(configuration: config.Configuration, outside: Outside | None = None) -> bool:
+async def run(
+    configuration: config.Configuration, outside: Outside | None = None, *, reread: Callable[[], config.Configuration]
+) -> bool:
     """Run one gateway until it is told to stop. Returns whether all that was in flight was finished.
 
-    `outside`: the world that it lives in; None: this machine.
+    `outside`: the world that it lives in; None: this machine. `reread`: reads the configuration again, or raises
+    `ConfigurationError`.
 
     Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `Unavailable` when what it needs
     to start is away or full, `JournalFault` when the journal cannot be trusted any more; an ExceptionGroup around any
@@ -447,20 +463,21 @@ async def run(configuration: config.Configuration, outside: Outside | None = Non
             what = f"position {record.position} is of kind {record.kind.name}, and its body is none of that kind"
             raise JournalFault(f"journal {node.journal.dir}: {what}") from None
 
+    volume = None
+    if node.volume is not None:
+        drbd = Reported(node.volume.report) if node.volume.report else outside.drbd
+        volume = await begin_volume(node.volume, node.journal.dir, drbd)
+    # blocks: nothing else is there yet that could wait for it, and a signal ends the process
+    outside.supervisor.starting("opening the journal")
+    journal = open_journal(
+        node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
+        journal_id=luck.randbytes(16),
+    )  # fmt: skip
+    outside.settle()
     with outside.signals() as signals:
-        volume = None
-        if node.volume is not None:
-            drbd = Reported(node.volume.report) if node.volume.report else outside.drbd
-            volume = await begin_volume(node.volume, node.journal.dir, drbd)
-        # blocks: nothing else is there yet that could wait for it
-        outside.supervisor.starting("opening the journal")
-        journal = open_journal(
-            node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
-            journal_id=luck.randbytes(16),
-        )  # fmt: skip
-        outside.settle()
-        telling = Telling(client, forwarder, peers)
-        finished = await Gateway(configuration, codec, journal, past, telling, volume, outside).run(signals)
+        telling, reload = Telling(client, forwarder, peers), Reload(configuration, reread)
+        gateway_ = Gateway(configuration, codec, journal, past, telling, volume, outside, reload)
+        finished = await gateway_.run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:

@@ -231,11 +231,23 @@ def _prefixed(render: Any) -> Any:
     return prefixed
 
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Leveled(structlog.BoundLoggerBase):
+    """Every logger of this process, whenever it was made: `set_level` gives it its methods."""
+
+
+def set_level(level: Level) -> None:
+    """The least that is logged from now on, by all loggers. What is below costs next to nothing."""
+    for name, method in vars(structlog.make_filtering_bound_logger(_LEVELS[level])).items():
+        if not name.startswith("__"):
+            setattr(_Leveled, name, method)
 
 
 def configure(
-    level: Literal["debug", "info", "warning", "error"] = "info",
+    level: Level = "info",
     form: Literal["auto", "json", "console"] = "auto",
     writer: Writer | None = None,
 ) -> Writer:
@@ -248,6 +260,7 @@ def configure(
     render: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time") if console else _as_json
     )
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -255,7 +268,7 @@ def configure(
             _only_known,
             _prefixed(render) if writer.journald else render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=_Leveled,
         logger_factory=lambda *_: _Lines(writer.write),
         cache_logger_on_first_use=not strict,
     )

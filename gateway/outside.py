@@ -8,7 +8,6 @@ here (the log's writer, the metrics' registry) only shows, and decides nothing.
 import gc
 import os
 import random
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from gateway.hub.dial import dial as dial_hub
 from gateway.journal.thread import DiskThread, Driver
 from gateway.listening import Listen, listen_tcp
 from gateway.notify import Supervisor, supervisor_of
+from gateway.signals import HEARD
 from gateway.signer import process
 from gateway.volume.drbd import Drbd, RealDrbd
 
@@ -53,7 +53,7 @@ class Outside(NamedTuple):
     drbd: Drbd
     """What the volume under the journal is asked by."""
     signals: Callable[[], AbstractContextManager[AsyncIterator[int]]]
-    """The first one drains, the second one ends at once."""
+    """Those of `signals.HEARD`."""
     settle: Callable[[], None]
     """Called once, when the journal's past is in memory."""
     supervisor: Supervisor
@@ -73,7 +73,7 @@ def machine() -> Outside:
         MACHINE,
         listen_tcp,
         RealDrbd(),
-        lambda: trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT),
+        lambda: trio.open_signal_receiver(*HEARD),
         _settle,
         supervisor_of(os.environ),
     )

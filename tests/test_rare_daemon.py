@@ -78,7 +78,7 @@ def test_a_start_that_reads_a_long_journal_says_that_it_goes_on(
 def test_the_exit_code_says_whether_everything_was_finished(
     settings: Path, monkeypatch: pytest.MonkeyPatch, *, finished: bool, code: ExitCode
 ) -> None:
-    async def run(_configuration: object) -> bool:
+    async def run(_configuration: object, *, reread: object) -> bool:
         return finished
 
     monkeypatch.setattr(daemon, "run", run)
@@ -87,7 +87,7 @@ def test_the_exit_code_says_whether_everything_was_finished(
 
 async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logged) -> None:
     """Whichever they are."""
-    stop = Stop()
+    stop = Stop(reload=pytest.fail)
 
     async def signals() -> AsyncGenerator[int, None]:
         yield signal.SIGTERM
@@ -102,9 +102,31 @@ async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logge
     assert (line["level"], line["signal"]) == ("warning", "SIGINT")
 
 
+async def test_signals_that_ask_for_nothing_end_nothing(logged: Logged) -> None:
+    """Nor does reading the configuration again, however often; what ends is counted by itself."""
+    reloads: list[int] = []
+    stop = Stop(reload=lambda: reloads.append(1))
+
+    async def signals() -> AsyncGenerator[int, None]:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            yield number
+            assert not stop.asked.is_set()
+        yield signal.SIGQUIT
+        assert stop.asked.is_set()
+        yield signal.SIGHUP
+        assert not stop.at_once.is_set()
+        yield signal.SIGQUIT
+
+    async with aclosing(signals()) as coming:
+        await stop.on_signals(coming)
+    assert len(reloads) == 3
+    assert stop.at_once.is_set()
+    assert [line["signal"] for line in logged("signal: nothing is done")] == ["SIGUSR1", "SIGUSR2"]
+
+
 async def test_a_signal_joins_a_drain_that_was_asked_for_by_the_ops_port(logged: Logged) -> None:
     """Only a second signal ends at once: whoever stops the process behind `fps-gateway drain` cuts nothing short."""
-    stop = Stop()
+    stop = Stop(reload=pytest.fail)
     stop.asked.set()
 
     async def signals() -> AsyncGenerator[int, None]:

@@ -118,6 +118,7 @@ def test_a_gateway_is_nobody_and_can_write_nowhere(world: World, docker: Engine)
     """Seen from inside, not from the settings that should make it so."""
     assert python(docker, A, "import os; print(os.getuid(), os.getgid(), os.getgroups())") == "860 860 [860]"
     status = dict(line.split(":\t", 1) for line in docker.run("exec", A, "cat", "/proc/1/status").splitlines())
+    assert status["Name"] == "docker-init", "whose children are buried, and who passes signals on"
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert status["NoNewPrivs"] == "1"
     for place in ("/x", "/opt/fps-gateway/x", "/etc/fps-gateway/x", "/run/secrets/x", "/var/lib/x"):

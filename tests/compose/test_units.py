@@ -37,10 +37,11 @@ def root(tmp_path: Path) -> Path:
     installed.mkdir(parents=True)
     for unit in UNITS.glob("fps-gateway*"):
         shutil.copy(unit, installed)
-    program = tmp_path / "opt/fps-gateway/bin/fps-gateway"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
+    for name in ("opt/fps-gateway/bin/fps-gateway", "bin/sh"):
+        program = tmp_path / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     return tmp_path
 
 

@@ -186,6 +186,14 @@ async def test_a_gateway_lives_under_systemd(installed: Installed, tmp_path: Pat
         await until(becomes(it, "StatusText", "ready"))
         assert 'Status: "ready"' in it.run(f"systemctl status --no-pager {UNIT}")
 
+        # reads its configuration again
+        it.run(f"systemctl reload {UNIT}")
+
+        async def reloaded() -> bool:
+            return any("configuration read again" in line for line in log_of(it))
+
+        await until(reloaded)
+
         # killed
         await load(made, 20, 60)
         await flows(made)

@@ -250,7 +250,7 @@ class Node:
             with trio.CancelScope() as self._scope:
                 self.up = True
                 async with trio.open_nursery() as nursery:
-                    finished = await daemon.run(configuration, self._outside(nursery))
+                    finished = await daemon.run(configuration, self._outside(nursery), reread=lambda: configuration)
                     nursery.cancel_scope.cancel()
                 code = ExitCode.ENDED if finished else ExitCode.INTERRUPTED
         except Exception as fault:  # noqa: BLE001 - the boundary of the process, as in gateway.__main__

@@ -1,0 +1,44 @@
+"""What each signal does: the one place that says so.
+
+    SIGTERM, SIGINT, SIGQUIT    drain; a second one of them ends at once. While the process starts, the first ends it:
+                                nothing is in flight yet, and a start that is cut off is taken up by the next one
+    SIGHUP                      read the configuration again, and take what can be changed while it runs (`Reload`);
+                                what cannot is named, and waits for a restart. While the process starts: nothing
+    SIGUSR1, SIGUSR2            nothing, said in a line: log rotation and habit send them
+    SIGPIPE                     nothing: whoever reads our output may go, which costs lines and no payment
+    SIGABRT                     ends at once, as a kill does: a supervisor's watchdog sends it. No core dump is left
+                                where the limit says so (`LimitCORE=0`): it would hold customers' data
+
+All others do what the system has them do. The workers of the tokens are in sessions of their own, so that no key that
+is pressed at a terminal reaches them.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from gateway.exitcodes import ExitCode
+
+ENDS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+RELOADS: Final = signal.SIGHUP
+NOTHING: Final = (signal.SIGUSR1, signal.SIGUSR2)
+HEARD: Final = (*ENDS, RELOADS, *NOTHING)
+"""Those that a gateway that runs hears; the first ones of all that do something here."""
+
+
+def while_starting(say: Callable[[str], object]) -> None:
+    """Have signals end this process, or do nothing, until it hears them by itself. Also as process 1 of a container,
+    for which the system ignores every signal that nobody has asked for.
+
+    `say` gets the signal's name before the end, with SIGTERM as asked (0), else interrupted (130).
+    """
+
+    def end(number: int, _frame: object) -> None:
+        say(signal.Signals(number).name)
+        os._exit(ExitCode.ENDED if number == signal.SIGTERM else ExitCode.INTERRUPTED)
+
+    for number in ENDS:
+        signal.signal(number, end)
+    for number in (RELOADS, *NOTHING):
+        signal.signal(number, signal.SIG_IGN)
