@@ -4,8 +4,8 @@ Everybody whom this process dials (a hub site, the processor, the sibling, each 
 of its own, with one place for looking its name up. Nothing here is shared: whose name hangs delays only itself.
 
 A lookup
-  none under way → due                    on a dial, when nothing is known; when the last answer is old (`OLD_S`); or
-                                          after a failure of any kind, at most every `AGAIN_S`
+  none under way → due                    on a dial, when nothing is known or the last answer is old (`OLD_S`); and at
+                                          any failure, of a dial or an exchange, at most every `AGAIN_S`
   due            → under way              in a thread of its own, one at most. It cannot be cancelled. Whoever dials
                                           waits for `PATIENCE_S`, and then goes by what was known last; where nothing
                                           is, it waits on within its own limit

@@ -90,22 +90,27 @@ class Dialler:
     async def _try(self, address: str) -> Reached:
         try:
             return Reached(await self._network.connect(address, self._port), address)
-        except (OSError, trio.Cancelled):  # cancelled: it took too long, or another one was quicker
+        except OSError:
             self.heard(address, Proof.NOTHING)
+            raise
+        except trio.Cancelled:  # it took too long, or another one was quicker
+            self._note(address, Proof.NOTHING)
             raise
 
     # --- what connections prove
 
     def heard(self, address: str, proof: Proof) -> None:
-        """A connection to this address showed something."""
+        """A connection to this address showed something. After a failure the name is looked up without waiting for the
+        next dial: connections that stand may lead to where it does not lead any more.
+        """
+        self._note(address, proof)
+        if proof is not Proof.PROVED:
+            self._look_up()
+
+    def _note(self, address: str, proof: Proof) -> None:
         self._turns.heard(address, proof)
         if proof is not Proof.PROVED:
             self._lookups.doubt()
-
-    def missed(self, address: str) -> None:
-        """An exchange failed: look at once whether the name leads elsewhere, while it can still be mended."""
-        self.heard(address, Proof.MISSED)
-        self._look_up()
 
     def keeps(self, address: str) -> bool:
         """Whether a connection to it may be used for more."""

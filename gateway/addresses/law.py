@@ -7,7 +7,7 @@ from typing import Final
 
 OLD_S = 10.0
 """An answer that is older is not gone by when somebody dials: the name is looked up again."""
-AGAIN_S = 1.0
+AGAIN_S = 0.25
 """After a failure a name is looked up again, but not sooner than this after the last answer."""
 PATIENCE_S = 0.5
 """How long a dial that knows an address waits for a lookup. A resolver answers in milliseconds, or it hangs."""

@@ -53,18 +53,18 @@ class Reach:
     def responded(self, link: Link, response: Response, now_s: float) -> bool:
         """A whole response came. Says whether the link may be asked once more, as far as we are concerned."""
         if response.status in NOBODY:
-            self._dialler.missed(link.address)
+            self._dialler.heard(link.address, Proof.MISSED)
             return False
         self._dialler.heard(link.address, Proof.PROVED)
         return self.fit(link, now_s)
 
     def missed(self, link: Link) -> None:
         """No response came in time; it may still come."""
-        self._dialler.missed(link.address)
+        self._dialler.heard(link.address, Proof.MISSED)
 
     def ended(self, link: Link, end: End | None) -> None:
         """It is over, and what was asked on it had no response."""
         if not link.served:
             self._dialler.heard(link.address, Proof.NOTHING)
         elif end is not End.CLOSED:  # else the question crossed with its closing, which says nothing
-            self._dialler.missed(link.address)
+            self._dialler.heard(link.address, Proof.MISSED)

@@ -105,7 +105,7 @@ async def test_a_missed_exchange_has_the_name_looked_up_at_once(autojump_clock: 
     world.answer = ("b",)
     await trio.sleep(AGAIN_S)
     for _ in range(100):
-        world.dialler.missed("a")
+        world.dialler.heard("a", Proof.MISSED)
     assert world.lookups == [0, AGAIN_S]
     assert not world.dialler.keeps("a")
     assert await world.dial() == "b"
@@ -203,7 +203,7 @@ async def test_a_literal_address_is_never_looked_up(literal: str) -> None:
     dialler = Dialler("hub a", literal, 1, Network(lookup, connect))
     with pytest.raises(ConnectionRefusedError):
         await dialler.connect()
-    dialler.missed(literal)
+    dialler.heard(literal, Proof.MISSED)
     assert dialled == [literal]
 
 

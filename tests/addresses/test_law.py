@@ -156,12 +156,12 @@ def test_when_a_name_is_looked_up() -> None:
     assert lookups.due(0.0)
     lookups.began(0.0)
     assert not lookups.due(inf)
-    assert not lookups.answered(0.1, found=True)
-    assert not lookups.due(0.1 + OLD_S - 0.001)
-    assert lookups.due(0.1 + OLD_S)
+    assert not lookups.answered(1.0, found=True)
+    assert not lookups.due(1.0 + OLD_S - 0.001)
+    assert lookups.due(1.0 + OLD_S)
     lookups.doubt()
-    assert not lookups.due(0.1 + AGAIN_S - 0.001)
-    assert lookups.due(0.1 + AGAIN_S)
+    assert not lookups.due(1.0 + AGAIN_S - 0.001)
+    assert lookups.due(1.0 + AGAIN_S)
     lookups.began(5.0)
     lookups.answered(5.0, found=True)
     assert not lookups.due(5.0 + AGAIN_S), "the doubt was answered"
@@ -172,8 +172,8 @@ def test_what_fails_while_the_answer_is_on_its_way_counts() -> None:
     lookups = Lookups()
     lookups.began(0.0)
     lookups.doubt()
-    lookups.answered(0.1, found=True)
-    assert lookups.due(0.1 + AGAIN_S)
+    lookups.answered(1.0, found=True)
+    assert lookups.due(1.0 + AGAIN_S)
 
 
 def test_a_lookup_that_fails_is_tried_again() -> None:
