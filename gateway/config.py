@@ -142,6 +142,9 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     """The payment types that stand-in may accept. None: all."""
     sort_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{1,11}\Z")], ...] = ()
     """How the beneficiary's sort code (DE95) may begin in what stand-in may accept. None: any."""
+    withhold_while_suspended: bool = False
+    """Do not stand in while, by the scheme's news, the service, we or the sender are suspended. The hub has admitted
+    what it sends, and refuses itself what a suspended sender submits: this is for a bank whose own rules ask for it."""
     otherwise: Literal["1909", "nothing"] = "1909"
     """What a payment gets that stand-in may not accept, when the processor has not answered by `decline_after_s`: a
     refusal (system malfunction), or no answer at all, so that the hub reverses or repeats it. What the scheme says must

@@ -67,6 +67,7 @@ class Note(Enum):
     LATE_ACCEPT = auto()
     MUST_ACCEPT = auto()
     UNKNOWN_TYPE = auto()
+    OTHER_GROUP = auto()
     STAND_IN_MODE = auto()
 
 
@@ -159,6 +160,7 @@ class Inbound:
         self._last_moment_s = pair.deadlines.last_moment_s
         self._stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
         self._types = codec.table.types
+        self._ours = frozenset(code for code, kind in self._types.items() if kind.group == pair.group)
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
@@ -347,8 +349,9 @@ class Inbound:
         position = self._do.record(Kind.RECEIVED, request.body, payment.fpid, leg.link)
         self._do.when_recorded(position, payment)
         self._do.note(Note.RECEIVED, payment.fpid)
-        if request.processing_code[:2] not in self._types:
-            self._do.note(Note.UNKNOWN_TYPE, payment.fpid, request.processing_code[:2])
+        if request.processing_code[:2] not in self._ours:  # the hub has decided where it sends it: only said
+            note = Note.OTHER_GROUP if request.processing_code[:2] in self._types else Note.UNKNOWN_TYPE
+            self._do.note(note, payment.fpid, request.processing_code[:2])
         if overload:
             # too much is being decided already: this one is not asked about, but it is answered
             self._do.note(Note.OVERLOAD, payment.fpid)

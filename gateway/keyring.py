@@ -25,6 +25,9 @@ a label that its check value is part of, so the same key gets the same label in 
 * The 811 of the key in use again, while another one is on trial, is most likely a late repeat. It is answered, and
   changes nothing: an 886 about it could be taken for a wrong one about the key on trial. A hub that wants the key in
   use back hears so when it refuses the other one: once that is given up, the key in use is verified again, too.
+* A key that was superseded, in use or on trial, comes back only when an operator names it in the configuration, never
+  by a message alone: an 811 has no date, so that one that was captured long ago is as authentic as on its day. It gets
+  1909. A hub that wants such a key again makes a new one.
 * The same key under a new transport key (same label, other wrapped bytes) is proved by the tokens like any other, and
   the newer wrapping is what is remembered: a token that is made anew can unwrap no other.
 
@@ -36,13 +39,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from gateway import config
 from gateway.clock import Now
-from gateway.ring import Ring, Slot, Superseded, Use, slot_of
+from gateway.ring import Ring, Slot, Superseded, Use, retired, slot_of
 from gateway.steps import Kind
 from gateway.wire.keydata import KeyData, KeyLayout
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
@@ -92,6 +95,7 @@ class Note(Enum):
     HUB_VERIFIED = auto()
     HUB_DISAGREES = auto()
     HUB_ASKED = auto()
+    SUPERSEDED_AGAIN = auto()
     ASKED = auto()
     ASKING_REFUSED = auto()
     ASKING_UNANSWERED = auto()
@@ -112,6 +116,7 @@ SAID: Final[dict[Note, tuple[str, str]]] = {
     Note.HUB_VERIFIED: ("info", "the hub verified a key"),
     Note.HUB_DISAGREES: ("error", "the hub verifies a key that we do not have"),
     Note.HUB_ASKED: ("warning", "the hub asks us for a key, which is its own to give"),
+    Note.SUPERSEDED_AGAIN: ("error", "key refused: it was superseded, and comes back only by an operator's act"),
     Note.ASKED: ("info", "new key asked for"),
     Note.ASKING_REFUSED: ("error", "the hub gives no new key"),
     Note.ASKING_UNANSWERED: ("error", "the request for a new key is unanswered"),
@@ -119,6 +124,15 @@ SAID: Final[dict[Note, tuple[str, str]]] = {
     Note.UNPLACED: ("warning", "response about keys belongs to nothing we asked"),
 }
 """How loud each note is, and how it is said."""
+
+
+class Sent(NamedTuple):
+    """How a response names the request that it is to, besides DE24."""
+
+    transmission_time: str
+    """DE7."""
+    message_id: str
+    """DE11."""
 
 
 class Commands(Protocol):
@@ -133,9 +147,9 @@ class Commands(Protocol):
     def transmit(self, link: Link, message: Message) -> None:
         """Send a response by this link, with a MAC by the key that is `own` now; lost when the link is gone."""
 
-    def request(self, function_code: str, key_data: str, link: Link | None, sign_with: str = "") -> str:
+    def request(self, function_code: str, key_data: str, link: Link | None, sign_with: str = "") -> Sent | None:
         """Send a 9804 by this link, or, when it is gone or None, by any that stands; with a MAC by the key of the label
-        `sign_with`, or else the one that is `own` now. Returns its DE11; empty when there is no link.
+        `sign_with`, or else the one that is `own` now. Returns how its response names it; None when there is no link.
         """
 
     def hold(self, keys: tuple[Install, ...]) -> None:
@@ -178,8 +192,8 @@ class _Verification:
     link: Link | None
     attempts: int = 0
     """Since it was begun or begun anew."""
-    sent: deque[str] = field(default_factory=lambda: deque(maxlen=SENT_MAX))
-    """The message id of each attempt: a late response to an earlier one is one all the same."""
+    sent: deque[Sent] = field(default_factory=lambda: deque(maxlen=SENT_MAX))
+    """Each attempt: a late response to an earlier one is one all the same."""
     answered: bool = True
     """The hub has responded to the last attempt."""
     due_s: float = 0.0
@@ -207,8 +221,8 @@ class Keyring:
         self._recording: list[tuple[Use, _Installing]] = []
         self._verifying: dict[tuple[Use, str], _Verification] = {}
         """By use and label: the key on trial, or in use."""
-        self._asked: dict[Use, tuple[str, float]] = {}
-        """Our 885: its message id, and when it is unanswered."""
+        self._asked: dict[Use, tuple[Sent, float]] = {}
+        """Our 885, and when it is unanswered."""
         self._ends_s: dict[tuple[Use, str], float] = {}
         """When a superseded key is accepted no longer: on the clock that nobody sets, unlike `Superseded.until_ns`."""
         self._write_s = inf
@@ -288,6 +302,10 @@ class Keyring:
     def _change(self, use: Use, key: Install, link: Link, message: NetworkRequest, now: Now) -> None:
         """An 811: a new key, or one that we have."""
         slot, installing = self._slots[use], self._installing.get(use)
+        if key.check in slot.retired and key not in {slot.on_trial, slot.in_use}:
+            self._do.note_key(Note.SUPERSEDED_AGAIN, key.label, use.value)
+            self._respond(link, message, CANNOT)
+            return
         if installing is not None and installing.key == key:
             self._wait(installing, link, message)
             return
@@ -374,15 +392,17 @@ class Keyring:
 
     def _try(self, use: Use, key: Install) -> None:
         """Put it on trial, in the place of another one."""
-        slot = self._slots[use]
+        slot, over = self._slots[use], ""
         superseded = [old for old in slot.superseded if old.key.label != key.label]
         if slot.on_trial is not None and slot.on_trial.label != key.label:
+            over = self._check(slot.on_trial)
             self._do.note_key(Note.REPLACED, slot.on_trial.label)
             # the hub may have begun to sign with it, and does so until it has the next one
             superseded.append(Superseded(slot.on_trial, 0))
             self._ends_s[use, slot.on_trial.label] = inf
         self._verifying = {place: each for place, each in self._verifying.items() if place[0] is not use}
-        self._slots[use] = Slot(slot.base, slot.in_use, key, False, tuple(superseded[-SUPERSEDED_MAX:]))
+        kept = tuple(superseded[-SUPERSEDED_MAX:])
+        self._slots[use] = Slot(slot.base, slot.in_use, key, False, kept, retired(slot, over))
         self._do.note_key(Note.CHANGED, key.label)
 
     def on_recorded(self, position: int, now: Now) -> None:
@@ -411,7 +431,9 @@ class Keyring:
         assert slot.on_trial is not None
         superseded = [old if old.until_ns else self._supersede(use, old.key, now) for old in slot.superseded]
         superseded.append(self._supersede(use, slot.in_use, now))
-        self._slots[use] = Slot(slot.base, slot.on_trial, superseded=tuple(superseded[-SUPERSEDED_MAX:]))
+        kept = tuple(superseded[-SUPERSEDED_MAX:])
+        over = retired(slot, self._check(slot.in_use))
+        self._slots[use] = Slot(slot.base, slot.on_trial, superseded=kept, retired=over)
         self._do.note_key(Note.IN_FORCE, slot.on_trial.label, use.value)
         position = self._save(now)
         if use is Use.OWN:
@@ -447,11 +469,11 @@ class Keyring:
         data = KeyData(self._use_names[use], key.wrapped, key.check)
         text = self._layout.put_together(data, self._keys.verify_carries)
         by_itself = use is Use.OWN and verification.attempts % 2 == 1
-        message_id = self._do.request(VERIFY, text, verification.link, key.label if by_itself else "")
+        sent = self._do.request(VERIFY, text, verification.link, key.label if by_itself else "")
         verification.link = None  # the next attempt goes by any link
         every_s = self._keys.verify_every_s
-        if message_id:
-            verification.sent.append(message_id)
+        if sent is not None:
+            verification.sent.append(sent)
             verification.attempts += 1
             verification.answered = False
             if self._slots[use].given_up and verification.attempts >= self._keys.verify_max:
@@ -461,12 +483,13 @@ class Keyring:
     def on_response(self, message: NetworkResponse, _link: Link, now: Now) -> None:
         """A 9814 that `takes` says is ours. By whichever link: our message ids are the process's own."""
         accepted = message.action_code == ACCEPTED
+        named = Sent(message.transmission_time, message.message_id)
         for (use, _label), verification in self._verifying.items():
-            if message.function_code == VERIFY and message.message_id in verification.sent:
+            if message.function_code == VERIFY and named in verification.sent:
                 self._verified(use, verification, accepted=accepted, code=message.action_code, now=now)
                 return
-        for use, (message_id, _due_s) in self._asked.items():
-            if message.function_code == ASK and message.message_id == message_id:
+        for use, (sent, _due_s) in self._asked.items():
+            if message.function_code == ASK and named == sent:
                 del self._asked[use]
                 note = Note.ASKED if accepted else Note.ASKING_REFUSED
                 self._do.note_key(note, self._slots[use].base, message.action_code)
@@ -489,10 +512,10 @@ class Keyring:
         if use in self._installing or (self._slots[use].on_trial is not None and not self._slots[use].given_up):
             return "a key change is under way"
         text = self._layout.put_together(KeyData(self._use_names[use]), self._keys.request_carries)
-        message_id = self._do.request(ASK, text, None)
-        if not message_id:
+        sent = self._do.request(ASK, text, None)
+        if sent is None:
             return "no link stands"
-        self._asked[use] = (message_id, now.mono_s + self._respond_within_s)
+        self._asked[use] = (sent, now.mono_s + self._respond_within_s)
         return ""
 
     # --- time

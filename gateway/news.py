@@ -321,7 +321,7 @@ class News:
         return ", ".join(reasons(self.permits, request, self._rules))
 
     def may_stand_in(self, request: PaymentRequest) -> bool:
-        """Whether stand-in may accept this payment of the hub, as far as the scheme is concerned."""
+        """Whether nothing is suspended that a bank may withhold stand-in for: the service, the sender, we."""
         return may_stand_in(self.permits, request, self._rules)
 
     # --- what people look at

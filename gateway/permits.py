@@ -1,7 +1,7 @@
 """What the scheme lets us do, by the news (9824) that came: pure decisions, no memory of their own.
 
-`wire.usm` reads a message; `apply` keeps the latest of what was said about each thing; `refusal` and `may_stand_in` say
-what follows for a payment.
+`wire.usm` reads a message; `apply` keeps the latest of what was said about each thing; `refusal` says what follows for
+a payment that we would submit. For one that the hub sends nothing follows, unless a bank says so (`may_stand_in`).
 
 **Old news must not undo newer news**, whichever way and however often either comes: over two links, from another
 process, again after a restart. So each thing that news is about (the service; an institution's standing, groups, caps
@@ -268,19 +268,15 @@ def reasons(permits: Permits, request: PaymentRequest, rules: Rules) -> Iterator
 
 
 def may_stand_in(permits: Permits, request: PaymentRequest, rules: Rules) -> bool:
-    """Whether we may accept a payment of the hub in the processor's absence.
+    """Whether neither the service nor we nor the sender of this payment of the hub are suspended.
 
-    Not while the service, its sender or we are suspended, nor when we do not take its priority group: then only the
-    processor may say yes.
+    For a bank that withholds stand-in then (`pair.stand_in.withhold_while_suspended`). News limits what we submit: what
+    the hub sends us it has admitted, also when a suspension of its sender is on its way still, or was lifted already.
     """
     if permits.service.word == "suspended":
         return False
-    if not permits.institutions:
-        return True
-    us = rules.ours(permits, request.receiving_member)
-    if _suspended(us) or _suspended(rules.theirs(permits, request.sender)):
-        return False
-    return rules.takes(us, request.processing_code[:2])
+    us, them = rules.ours(permits, request.receiving_member), rules.theirs(permits, request.sender)
+    return not (_suspended(us) or _suspended(them))
 
 
 def _suspended(institutions: list[Institution]) -> bool:

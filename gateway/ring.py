@@ -11,6 +11,9 @@ from msgspec import Struct
 from gateway.strict_json import Reader
 from gateway.work import Install
 
+RETIRED_MAX = 256
+"""Superseded keys that are known for ever: five years of one each week."""
+
 
 class Use(Enum):
     """Who signs with a key."""
@@ -37,6 +40,8 @@ class Slot(Struct, frozen=True, array_like=True):
     given_up: bool = False
     """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
     superseded: tuple[Superseded, ...] = ()
+    retired: tuple[str, ...] = ()
+    """Check values of all that were ever superseded, the latest last: none of them comes back by a message alone."""
 
 
 class Ring(Struct, frozen=True, array_like=True):
@@ -52,8 +57,21 @@ def unpack(body: bytes) -> Ring:
 
 
 def slot_of(base: str, recorded: Slot | None) -> Slot:
-    """What was recorded; or, at the first start and when the configuration names another key, that key."""
-    return recorded if recorded is not None and recorded.base == base else Slot(base, Install(base))
+    """What was recorded; or, at the first start and when the configuration names another key, that key.
+
+    Naming another one is an operator's act, also where that brings a superseded key back. What is superseded by it does
+    not come back by a message either.
+    """
+    if recorded is None or recorded.base == base:
+        return recorded or Slot(base, Install(base))
+    over = (recorded.in_use, *([recorded.on_trial] if recorded.on_trial is not None else []))
+    return Slot(base, Install(base), retired=retired(recorded, *(key.check for key in over)))
+
+
+def retired(slot: Slot, *checks: str) -> tuple[str, ...]:
+    """All that are superseded, with these check values, those that are empty aside."""
+    known = dict.fromkeys((*slot.retired, *filter(None, checks)))
+    return tuple(known)[-RETIRED_MAX:]
 
 
 class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):

@@ -126,7 +126,9 @@ class StandIn:
             return "sort-code"
         if self._limited and (reason := self._above(request, wall_ns)):
             return reason
-        return "" if self._may_stand_in(request) else "news"
+        if self._rules.withhold_while_suspended and not self._may_stand_in(request):
+            return "news"
+        return ""
 
     def _above(self, request: PaymentRequest, wall_ns: int) -> str:
         rules, pence = self._rules, pence_of(request)
@@ -167,6 +169,7 @@ class StandIn:
             "sort_codes": len(rules.sort_codes) or "all",
             "amount_limited": bool(rules.amount_max),
             "day": f"{day:%Y-%m-%d}",
+            "withhold_while_suspended": rules.withhold_while_suspended,
             "daily_total_percent": 100 * total // rules.daily_total_max if rules.daily_total_max else None,
             "refused": dict(self.refused),
         }

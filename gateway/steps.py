@@ -83,6 +83,8 @@ class Kind(IntEnum):
     """Which keys are in use, on trial and superseded. Body: `ring.Ring`. The latest counts."""
     STAND_IN_MODE = 34
     """Somebody set stand-in's mode. Body: `StandInMode`. The latest counts."""
+    LIFTED = 35
+    """An operator lifted what the scheme's news had set. Body: `Lifted`."""
 
 
 TOLD_KINDS = frozenset(
@@ -214,6 +216,21 @@ class News(Struct, frozen=True, array_like=True, gc=False):
     """Raw."""
     source: str = ""
     """The notice's id when another process of ours handed it on; empty when a link of ours brought it."""
+    stamp: str = ""
+    """What orders it among all others, where that is not what the message says: the hub's clock had stepped back."""
+
+
+class Lifted(Struct, frozen=True, array_like=True, gc=False):
+    """What an operator lifted."""
+
+    what: str
+    """One of `permits.THINGS`."""
+    institution: str
+    """As in the news; empty: us, or everyone."""
+    stamp: str
+    """Of the news that had set it: it does not set it again, and later news does."""
+    reason: str
+    """In the operator's words."""
 
 
 class StandInMode(Struct, frozen=True, array_like=True, gc=False):
@@ -301,6 +318,7 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.CONTRADICTED: Settlement,
     Kind.USM: News,
     Kind.STAND_IN_MODE: StandInMode,
+    Kind.LIFTED: Lifted,
 }
 """The body of each kind; those not here hold a raw message or nothing."""
 

@@ -67,8 +67,8 @@ SIMULATED = {
     "time, whatever the processor does",
     "asked-first": "where nothing is broken, nothing is decided in the processor's stead that it was not asked about, "
     "or has answered",
-    "within-rules": "stand-in accepts no more than its rules allow, each payment and each day, and none of a sender "
-    "that is suspended; news is not forgotten",
+    "within-rules": "stand-in accepts no more than its rules allow, each payment and each day, and no less; none of a "
+    "sender that is suspended where the rules withhold it then; news is not forgotten",
     "always-taken": "every submission to a node with a disk, a token and a link at work is taken",
     "stops-rather-than-lies": "a process ends only when it is ended, or because of what was done to its disk; and then "
     "it does",

@@ -151,6 +151,19 @@ def test_an_advice_is_never_answered_with_an_advice(world: World) -> None:
     assert world.journal.kinds() == ["REJECTED", "REJECTED"]
 
 
+@pytest.mark.parametrize("function_code", ["650", "670", "672", "690", "999"])
+def test_an_advice_with_a_wrong_mac_is_counted_and_never_answered(world: World, function_code: str) -> None:
+    """Whatever it says, and whichever payment it names; two ends that answer each other's 9624 never stop."""
+    names = {"processing_code": "100000", "date_sent": "20261122", "trn": "A", "currency": "826", "sender": "040004"}
+    for stamp in ("1122101112", ""):
+        advice = Advice(mti="9624", transmission_time=stamp, message_id="7", function_code=function_code, **names)  # type: ignore[arg-type]  # by name
+        world.frames(sealed(advice, key="other"))
+        world.settle()
+    assert world.engine.counts["wrong_mac"] == 2
+    assert world.journal.kinds() == ["REJECTED", "REJECTED"]
+    assert not world.link.sent
+
+
 def test_what_no_hsm_can_verify_is_kept_and_not_acted_upon(world: World) -> None:
     world.frames(payment())
     world.macs(error="unavailable")

@@ -1,10 +1,12 @@
 """The story of an inbound payment, as packet traces: this goes in, this comes out, in this order."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
-from gateway import steps
+from gateway import config, steps
+from gateway.config import Group
 from gateway.inbound import Note
 from gateway.lifecycle import State
 from gateway.steps import Kind
@@ -402,6 +404,25 @@ def test_an_unknown_type_is_processed_like_any_other_and_noted() -> None:
     stage.answers(payment, "0000")
     assert stage.heard() == ["record RECEIVED", "timer +5", "ask", "record ANSWERED", "mac 9210/0000"]
     assert Note.UNKNOWN_TYPE in stage.notes
+
+
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("kind", sorted({*CODEC.table.types, "77"}))
+def test_a_type_of_another_group_is_answered_like_any_payment_and_noted(kind: str, group: Group) -> None:
+    """The hub has decided where it sends it. People hear of it once; of a type of ours nothing is said."""
+    stage = Stage(pair=config.Pair(group=group))
+    returned = {"return_code": "00000001", "returned_fpid": "F" * 42} if kind in {"20", "25"} else {}
+    payment = stage.came(request(processing_code=f"{kind}0000", **returned))
+    assert payment is not None
+    stage.recorded()
+    stage.answers(payment, "0000")
+    assert stage.heard() == ["record RECEIVED", "timer +5", "ask", "record ANSWERED", "mac 9210/0000"]
+    noted = [note for note in stage.notes if note in {Note.OTHER_GROUP, Note.UNKNOWN_TYPE}]
+    known = CODEC.table.types.get(kind)
+    assert noted == ([Note.UNKNOWN_TYPE] if known is None else [] if known.group == group else [Note.OTHER_GROUP])
 
 
 @pytest.mark.parametrize("kind", sorted(CODEC.table.types))

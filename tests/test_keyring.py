@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from gateway import config
 from gateway import keyring as keyring_module
 from gateway.clock import Now
-from gateway.keyring import WAITING_MAX, Commands, Keyring, Note
-from gateway.ring import Ring, Use, unpack
+from gateway.keyring import WAITING_MAX, Commands, Keyring, Note, Sent
+from gateway.ring import RETIRED_MAX, Ring, Use, unpack
 from gateway.steps import Kind
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, UsmAcknowledgement
 from gateway.work import Install
@@ -74,14 +74,14 @@ class Player(Commands):
         number = int(message.message_id) - 500000
         self.said.append(f"9814 {message.function_code} #{number} {message.action_code} @{link.id}")
 
-    def request(self, function_code: str, key_data: str, link: Any, sign_with: str = "") -> str:
+    def request(self, function_code: str, key_data: str, link: Any, sign_with: str = "") -> Sent | None:
         if not self.linked:
-            return ""
+            return None
         self.last_id += 1
         by = f" @{link.id}" if link is not None else ""
         by += f" by {sign_with}" if sign_with else ""
         self.said.append(f"9804 {function_code} {self.last_id} {key_data}{by}")
-        return f"{self.last_id:06d}"
+        return Sent("0304050607", f"{self.last_id:06d}")
 
     def hold(self, keys: tuple[Install, ...]) -> None:
         self.held = keys
@@ -128,8 +128,9 @@ class Player(Commands):
             case "9814":
                 function_code, number, code, link = words
                 response = NetworkResponse(
-                    mti="9814", function_code=function_code, message_id=f"{int(number):06d}", action_code=code
-                )
+                    mti="9814", transmission_time="0304050607", function_code=function_code,
+                    message_id=f"{int(number):06d}", action_code=code,
+                )  # fmt: skip
                 assert keyring.takes(response)
                 keyring.on_response(response, self.link(link), now)
             case "timer":
@@ -263,25 +264,89 @@ def test_a_key_changes_once_more() -> None:
     assert player.labels()[1] == ("fps-hub.bbbbbb",)
 
 
-def test_a_key_comes_back() -> None:
-    """A superseded key may be sent again; it is in use, and no longer superseded."""
-    player = (
-        Player()
-        .play(IN_FORCE)
-        .play("""
-        2    811 hub B @1 #2              -> install fps-hub.bbbbbb
-        2    installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
-        2    durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
-        3    9814 886 2 0000 @1           -> (in force fps-hub.bbbbbb hub), record
-        4    811 hub A @1 #3              -> install fps-hub.aaaaaa
-        4    installed fps-hub.aaaaaa     -> (changed fps-hub.aaaaaa), record
-        4    durable                      -> 9814 811 #3 0000 @1, 9804 886 3 1AAAAAA @1
-        5    9814 886 3 0000 @1           -> (in force fps-hub.aaaaaa hub), record
-        61   timer                        -> (overlap over fps-hub), record
-        65   timer                        -> (overlap over fps-hub.bbbbbb), record
-    """)
-    )
-    assert player.labels()[1] == ("fps-hub.aaaaaa",)
+TWICE = (
+    IN_FORCE
+    + """
+    2    811 hub B @1 #2              -> install fps-hub.bbbbbb
+    2    installed fps-hub.bbbbbb     -> (changed fps-hub.bbbbbb), record
+    2    durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
+    3    9814 886 2 0000 @1           -> (in force fps-hub.bbbbbb hub), record
+"""
+)
+ON_TRIAL_TWICE = (
+    ACCEPTED
+    + """
+    2    811 hub B @1 #2              -> install fps-hub.bbbbbb
+    2    installed fps-hub.bbbbbb     -> (replaced fps-hub.aaaaaa), (changed fps-hub.bbbbbb), record
+    2    durable                      -> 9814 811 #2 0000 @1, 9804 886 2 1BBBBBB @1
+"""
+)
+SUPERSEDED = {"in use before": TWICE, "on trial before": ON_TRIAL_TWICE}
+
+
+@pytest.mark.parametrize("before", SUPERSEDED)
+@pytest.mark.parametrize("later", [["restart"], ["timer"], ["timer", "durable", "restart"], []])
+def test_a_superseded_key_does_not_come_back_by_a_message(before: str, later: list[str]) -> None:
+    """An 811 that was captured is authentic for ever: refused within its overlap, after it, after a restart."""
+    player = Player().play(SUPERSEDED[before])
+    player._happen("durable")
+    for what in later:
+        player.now = Now(player.now.mono_s + 65.0, player.now.wall_ns + 65 * 10**9)
+        player._happen(what)
+    player.said.clear()
+    labels, ring = player.labels(), player.ring()
+    player.hear("811", ("hub", "A", "@1", "#3"))
+    assert player.said == ["(superseded again fps-hub.aaaaaa hub)", "9814 811 #3 1909 @1"]
+    assert (player.labels(), player.ring()) == (labels, ring)
+
+
+@pytest.mark.parametrize("in_force", ["verified", "changed"])
+def test_no_superseded_key_of_ours_comes_back(in_force: str) -> None:
+    """Not even where a key is in force once it is accepted, when one message would make the hub deaf to us."""
+    player = Player(in_force=in_force)
+    for number, letter in enumerate("ABC", 1):
+        player.hear("811", ("own", letter, "@1", f"#{number}"))
+        player._happen("installed", f"fps-own.{letter.lower() * 6}")
+        player._happen("durable")
+        player._happen("9814", "886", str(number), "0000", "@1")
+        player._happen("durable")
+    assert player.keyring.own == "fps-own.cccccc"
+    for number, letter in enumerate("AB", 4):
+        player.said.clear()
+        player.hear("811", ("own", letter, "@1", f"#{number}"))
+        label = f"fps-own.{letter.lower() * 6}"
+        assert player.said == [f"(superseded again {label} own)", f"9814 811 #{number} 1909 @1"]
+    assert player.keyring.own == "fps-own.cccccc"
+
+
+def test_the_key_of_the_ceremony_does_not_come_back_either() -> None:
+    """It never came by a message; it is known by the check value that the tokens compute."""
+    player = Player().play(IN_FORCE)
+    player.ask_us("811", "1" + "00" * 24 + "00FF00", "@1", "#2")
+    assert player.said == ["(superseded again fps-hub.00ff00 hub)", "9814 811 #2 1909 @1"]
+
+
+def test_an_operator_brings_a_superseded_key_back() -> None:
+    """By naming it in the configuration: it is in use from the next start; what superseded it is superseded."""
+    player = Player().play(TWICE)
+    pair = msgspec.structs.replace(player.pair, mac=config.Mac(hub_key="fps-hub.aaaaaa"))
+    keyring = Keyring(pair, player, player.ring())
+    keyring.begin(player.now)
+    assert keyring.verifiers() == ("fps-hub.aaaaaa",)
+    assert "BBBBBB" in player.ring().hub.retired
+
+
+def test_so_many_superseded_keys_are_known() -> None:
+    """Years of weekly key changes; all in the one record that the ring is, which the smallest segment holds."""
+    player = Player(in_force="changed")
+    checks = [f"{number:06X}" for number in range(1, RETIRED_MAX + 3)]
+    for check in checks:
+        player.ask_us("811", "2" + "AB" * 24 + check, "@1", "#1")
+        player._happen("installed", f"fps-own.{check.lower()}")
+        player._happen("durable")
+        player.said.clear()
+    assert player.ring().own.retired == tuple(checks[1:-1])
+    assert len(player.recorded[-1]) < 4096
 
 
 @pytest.mark.parametrize("why", ["wrong check value: ABCDEF", "no token serves", "1 of 2 tokens cannot unwrap it"])
@@ -762,6 +827,21 @@ def test_an_operator_asks_for_a_key() -> None:
     """)
 
 
+@pytest.mark.parametrize(
+    ("sent", "number", "function_code"),
+    [("0304050608", 1, "886"), ("", 1, "886"), ("0304050607", 2, "886"), ("0304050607", 1, "885")],
+)
+def test_a_response_names_its_request_by_de7_de11_and_de24(sent: str, number: int, function_code: str) -> None:
+    """A 0000 from an earlier life of ours, whose ids were the same, puts no key in force."""
+    player = Player().play(ACCEPTED)
+    stale = NetworkResponse(
+        mti="9814", transmission_time=sent, function_code=function_code, message_id=f"{number:06d}", action_code="0000"
+    )
+    player.keyring.on_response(stale, player.link("@1"), player.now)
+    assert player.said == [f"(unplaced {function_code})"]
+    assert player.labels()[1] == ("fps-hub", "fps-hub.aaaaaa")
+
+
 def test_a_response_to_nothing_changes_nothing() -> None:
     """It is said."""
     Player().play("0 9814 886 77 0000 @1 -> (unplaced 886)\n0 9814 811 77 0000 @1 -> (unplaced 811)")
@@ -857,11 +937,12 @@ class StrictHub:
         """Our verifications: message id, what signed it, the key that it verifies."""
         transmit = player.request
 
-        def request(function_code: str, key_data: str, link: Any, sign_with: str = "") -> str:
-            message_id = transmit(function_code, key_data, link, sign_with)
+        def request(function_code: str, key_data: str, link: Any, sign_with: str = "") -> Sent | None:
+            sent = transmit(function_code, key_data, link, sign_with)
+            assert sent is not None
             label = f"fps-own.{key_data[1:].lower()}"
-            self.asked.append((message_id, sign_with or player.keyring.own, label))
-            return message_id
+            self.asked.append((sent.message_id, sign_with or player.keyring.own, label))
+            return sent
 
         player.request = request  # type: ignore[method-assign]
 

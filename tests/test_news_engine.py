@@ -1,10 +1,12 @@
 """The scheme's news through the whole engine: what a 9824 changes for payments that come and those that leave."""
 
+import msgspec
 import pytest
 
+from gateway import config
 from gateway.steps import Kind
 from gateway.wire.message import Usm
-from tests.fakes.engine import World, codes, payment, sealed, submission
+from tests.fakes.engine import PAIR, World, codes, payment, sealed, submission
 
 
 def news(function: str = "971", at: str = "0921142000", number: int = 1, **fields: str) -> bytes:
@@ -64,19 +66,42 @@ def test_news_counts_when_it_is_durable(world: World) -> None:
     assert [message.mti for message in world.link.managed] == ["9824"]
 
 
-def test_stand_in_does_not_accept_while_the_service_is_suspended(world: World) -> None:
-    """What nobody decides gets 1909 at the last moment; when the service is back, a qualified accept."""
-    assert stood_in_for(world, "A") == ["9210/0083"]
+SUSPENSIONS = {
+    "the service": news(service_status="01"),
+    "we": news("972", institution="200000", suspension="01"),
+    "nobody by name": news("972", suspension="01"),
+    "the sender": news("972", institution="040004", suspension="01"),
+    "our groups": news("972", institution="200000", priority_groups="99"),
+    "settlement": news("979", settlement_process="002"),
+    "our cap": news("974", cap_status="01"),
+}
+WITHHELD = {"the service", "we", "nobody by name", "the sender"}
+
+
+@pytest.mark.parametrize("withheld", [False, True], ids=["by default", "withheld"])
+@pytest.mark.parametrize("what", SUSPENSIONS)
+def test_what_the_hub_sends_is_stood_in_for_whatever_is_suspended(what: str, *, withheld: bool) -> None:
+    """The hub has admitted it. A setting withholds stand-in while the service, we or the sender are suspended; then
+    what nobody decides gets 1909 at the last moment. Either way the processor is asked.
+    """
+    stand_in = config.StandIn(withhold_while_suspended=withheld)
+    ours = config.News(own_institutions=("200000",))
+    world = World(msgspec.structs.replace(PAIR, stand_in=stand_in, news=ours))
+    heard(world, SUSPENSIONS[what])
+    expected = "1909" if withheld and what in WITHHELD else stand_in.code
+    assert stood_in_for(world, "A") == [f"9210/{expected}"]
+    assert len(world.processor.asked) == 1
+
+
+def test_stand_in_is_withheld_until_news_says_otherwise() -> None:
+    """Also after a restart."""
+    world = World(msgspec.structs.replace(PAIR, stand_in=config.StandIn(withhold_while_suspended=True)))
     heard(world, SUSPENDED)
-    assert stood_in_for(world, "B") == ["9210/1909"]
-    heard(world, AVAILABLE)
-    assert stood_in_for(world, "C") == ["9210/0083"]
-
-
-def test_a_suspended_sender_is_not_stood_in_for(world: World) -> None:
-    """By DE98."""
-    heard(world, news("972", institution="040004", suspension="01"))
-    assert stood_in_for(world, "A") == ["9210/1909"]
+    again = world.restarted()
+    again.settle()
+    assert stood_in_for(again, "B") == ["9210/1909"]
+    heard(again, AVAILABLE)
+    assert stood_in_for(again, "C") == [f"9210/{PAIR.stand_in.code}"]
 
 
 def test_a_restart_remembers(world: World) -> None:
@@ -88,7 +113,6 @@ def test_a_restart_remembers(world: World) -> None:
     again.submit(declined)
     again.settle()
     assert (declined.standing, declined.code) == (None, "9943")
-    assert stood_in_for(again, "A") == ["9210/1909"]
 
 
 def test_what_another_process_hands_on_counts_like_our_own(world: World) -> None:

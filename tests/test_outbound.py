@@ -349,6 +349,45 @@ def test_an_advice_that_names_the_payment_is_met_with_a_repeat(world: World) -> 
     assert sent(world.link) == ["9200", "9201"]
 
 
+FOREIGN: dict[str, dict[str, str]] = {
+    "nothing": dict.fromkeys(("processing_code", "date_sent", "trn", "currency", "sender"), ""),
+    "another TRN": {"trn": "SOMEBODYS"},
+    "another day": {"date_sent": "20250101"},
+    "another sender": {"sender": "999999"},
+    "another type": {"processing_code": "300000"},
+}
+
+
+@pytest.mark.parametrize("function_code", ["650", "670", "671", "672", "690"])
+@pytest.mark.parametrize("about", [*FOREIGN, "ours, on a connection that did not carry it", "ours, and settled"])
+def test_an_advice_about_what_is_not_ours_changes_nothing(world: World, about: str, function_code: str) -> None:
+    """Kept, counted; no repeat, no other attempt, nothing told."""
+    world.submit(submission())
+    world.settle()
+    request = world.link.sent[0]
+    assert isinstance(request, PaymentRequest)
+    if about == "ours, and settled":
+        answer(world)
+        world.settle()
+    names = {name: getattr(request, name) for name in ("processing_code", "date_sent", "trn", "currency", "sender")}
+    names |= FOREIGN.get(about, {})
+    advice = Advice(
+        mti="9624", transmission_time="1122101112", message_id="000007", function_code=function_code, **names
+    )
+    link = FakeLink(2) if "connection" in about else world.link
+    world.submitting.append(link)
+    before, recorded = world.engine.look("key-1"), kinds(world)
+    world.frames(sealed(advice), link=link)
+    world.macs()
+    world.later(LIMITS.pause_s)
+    world.settle()
+    assert kinds(world) == [*recorded, "UNPLACED"]
+    assert world.engine.counts["unplaced"] == 1
+    assert world.engine.look("key-1") == before
+    assert sent(world.link) == ["9200"]
+    assert sent(link) == (["9200"] if link is world.link else [])
+
+
 def test_an_answer_settles_what_was_unknown(world: World, heard: Heard) -> None:
     """Whatever comes later, on a connection that carried it."""
     unknown(world, heard)

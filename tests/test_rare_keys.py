@@ -39,10 +39,11 @@ def respond(world: World, function_code: str, code: str, message_id: str = "") -
     """The hub's 9814 to our last request, or to this id."""
     requests = [message for message in world.link.sent if isinstance(message, NetworkRequest)]
     number = message_id or requests[-1].message_id
+    copied = next((one.transmission_time for one in requests if one.message_id == number), "1122120000")
     world.frames(
         sealed(
             NetworkResponse(
-                mti="9814", transmission_time="1122120000", message_id=number, function_code=function_code,
+                mti="9814", transmission_time=copied, message_id=number, function_code=function_code,
                 action_code=code,
             )
         )

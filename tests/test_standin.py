@@ -120,7 +120,7 @@ def test_what_was_left_unanswered_can_be_reversed_and_is_not_revived_by_other_co
         ("sort-code", {"sort_codes": ("0499", "06")}, {}),
         ("amount", {"amount_max": 999}, {}),
         ("daily-total", {"daily_total_max": 999}, {}),
-        ("news", {}, {}),
+        ("news", {"withhold_while_suspended": True}, {}),
     ],
 )
 def test_each_rule_forbids(reason: str, rules: dict[str, Any], changes: dict[str, str]) -> None:
@@ -131,6 +131,14 @@ def test_each_rule_forbids(reason: str, rules: dict[str, Any], changes: dict[str
     assert stage.fires(payment, STAND_IN_S) == ["timer +8"]
     assert stage.fires(payment, LAST_S) == ["record DECLINED", "mac 9210/1909"]
     assert refused(stage) == {reason: 1}
+
+
+def test_news_withholds_stand_in_only_where_a_bank_says_so() -> None:
+    """What the hub sends it has admitted: suspended or not, a payment is stood in for."""
+    stage = ruled()
+    stage.news = False
+    assert stage.fires(stage.received(), STAND_IN_S) == ["record STOOD_IN", "mac 9210/0083"]
+    assert refused(stage) == {}
 
 
 def test_within_every_rule_stand_in_answers() -> None:

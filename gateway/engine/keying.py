@@ -9,7 +9,7 @@ from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.shells import Link, Links, NoLinks, Signer
 from gateway.hub.session import MessageIds, transmission_time
-from gateway.keyring import SAID, Keyring, Note
+from gateway.keyring import SAID, Keyring, Note, Sent
 from gateway.keyring import Link as StoryLink
 from gateway.ring import Ring, Use
 from gateway.steps import Kind
@@ -93,19 +93,19 @@ class Keying(keyring.Commands):
         going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
         self._transmit(going, message, self.story.own)
 
-    def request(self, function_code: str, key_data: str, link: StoryLink | None, sign_with: str = "") -> str:
+    def request(self, function_code: str, key_data: str, link: StoryLink | None, sign_with: str = "") -> Sent | None:
         """Send a 9804."""
         standing = self.links.links
         going = next((one for one in standing if one is link), standing[0] if standing else None)
         if going is None:
-            return ""
-        message_id = self._ids.take()
+            return None
+        sent = Sent(transmission_time(self._batch.now), self._ids.take())
         request = NetworkRequest(
-            mti="9804", transmission_time=transmission_time(self._batch.now), message_id=message_id,
+            mti="9804", transmission_time=sent.transmission_time, message_id=sent.message_id,
             function_code=function_code, key_data=key_data,
         )  # fmt: skip
         self._transmit(going, request, sign_with or self.story.own)
-        return message_id
+        return sent
 
     def hold(self, keys: tuple[Install, ...]) -> None:
         """Tell the tokens."""

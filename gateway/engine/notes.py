@@ -33,6 +33,7 @@ NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
     _IN.LATE_ACCEPT: ("error", "processor accepts what was refused in its stead"),
     _IN.MUST_ACCEPT: ("warning", "payment stood in against the rules: the scheme says that it must be accepted"),
     _IN.UNKNOWN_TYPE: ("warning", "payment is of a type that the field table does not know"),
+    _IN.OTHER_GROUP: ("warning", "payment is of a type that another group's connections are for"),
     _IN.STAND_IN_MODE: ("warning", "stand-in works in this mode from here on"),
     _OUT.SUBMITTED: (None, ""),
     _OUT.UNAVAILABLE: ("debug", "submission not taken"),

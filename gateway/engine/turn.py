@@ -14,7 +14,7 @@ from math import inf
 
 import trio
 
-from gateway import config, inbound, log, outbound, steps
+from gateway import config, inbound, keyring, log, outbound, steps
 from gateway.clock import Clock, Now
 from gateway.ejection import Ejection
 from gateway.engine.arriving import Arriving
@@ -52,8 +52,9 @@ DAILY_S = 86_400.0
 STEPS = (
     *(note.name.lower() for note in inbound.Note),
     *(f"outbound_{note.name.lower()}" for note in outbound.Note),
+    *(f"key_{note.name.lower()}" for note in keyring.Note),
 )
-"""What is counted of payments, by name (`Batch.counts`)."""
+"""What is counted of payments and keys, by name (`Batch.counts`)."""
 PAYMENT_CLASSES = (b"92", b"94")
 """How the MTI of a message begins that is about a payment."""
 

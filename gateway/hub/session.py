@@ -67,6 +67,7 @@ class _Exchange(NamedTuple):
 
     message_id: str
     function_code: str
+    transmission_time: str
     sent_s: float
     due_s: float
 
@@ -294,11 +295,13 @@ class Session:
         )
 
     def _exchange_of(self, message: NetworkResponse) -> _Exchange | None:
+        """By DE7, DE11 and DE24: our ids begin anew with each process, so that an id alone may be an earlier life's."""
         for exchange in (self._echo, *(side.exchange for side in self._sides.values())):
             if (
                 exchange is not None
                 and exchange.message_id == message.message_id
                 and exchange.function_code == message.function_code
+                and exchange.transmission_time == message.transmission_time
             ):
                 return exchange
         return None
@@ -413,12 +416,13 @@ class Session:
             self.end(now)
 
     def _ask(self, function_code: str, now: Now) -> _Exchange:
-        exchange = _Exchange(self._ids.take(), function_code, now.mono_s, now.mono_s + self._settings.respond_within_s)
+        due_s = now.mono_s + self._settings.respond_within_s
+        exchange = _Exchange(self._ids.take(), function_code, transmission_time(now), now.mono_s, due_s)
         self._actions.append(
             Send(
                 NetworkRequest(
                     mti="9804",
-                    transmission_time=transmission_time(now),
+                    transmission_time=exchange.transmission_time,
                     message_id=exchange.message_id,
                     function_code=function_code,
                 )

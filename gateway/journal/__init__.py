@@ -49,6 +49,8 @@ until then (tests/journal/test_formats.py says what to do). A release that must 
 `record.VERSION_MAX`, reading what it does not write yet, and the next one `VERSION`: then each can be rolled back to
 the one before. A release that raises both can be rolled forward only.
 
+    2    LIFTED; the stamp of news after a step of the hub's clock (USM); superseded keys that are known for ever (KEYS)
+
     record     the layout: bytes ↔ records, marks, headers                          pure
     recovery   the decision table: what damage means                                pure
     manifest   the manifest and the cursors

@@ -11,9 +11,9 @@ from msgspec import Struct
 from gateway.disk import SECTOR_BYTES
 from gateway.steps import Kind
 
-VERSION = 1
+VERSION = 2
 """Of the format that is written. What raises it, and when, is in the docstring of `gateway.journal`."""
-VERSION_MAX = 1
+VERSION_MAX = 2
 """The newest format that is read; older ones are, newer ones are refused."""
 assert VERSION <= VERSION_MAX
 CHAIN_BYTES = 16

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -40,10 +41,12 @@ def fresh(now_s: float) -> float:
     return now_s
 
 
-def told(mti: str, function_code: str, message_id: str, code: str = "", *, fault: int = 0) -> Message:
-    """A management message from the hub."""
+def told(
+    mti: str, function_code: str, message_id: str, code: str = "", *, fault: int = 0, sent: str = "1017115959"
+) -> Message:
+    """A management message from the hub; `sent` is its DE7."""
     texts: dict[str, Any] = {
-        "transmission_time": "1017115959",
+        "transmission_time": sent,
         "message_id": message_id,
         "function_code": function_code,
     }
@@ -83,11 +86,13 @@ class Player:
 
     What happens: `start hold resume drain finish end`, `bytes` (something was heard), `timer` (which must be set to
     this very time), `early` (a timer call before anything is due), or `< MTI DE24 DE11 [DE26]`, a message that was
-    just heard.
+    just heard. A response has the DE7 of the request whose DE11 it has, if there is one.
     """
 
     def __init__(self, settings: config.Session, **how: bool) -> None:
         self.session = Session(settings, MessageIds(), **how)
+        self.sent: dict[str, str] = {}
+        """DE11 to DE7 of our requests."""
 
     def play(self, trace: str) -> Session:
         """Play all lines."""
@@ -104,7 +109,11 @@ class Player:
         if what.startswith("<"):
             self.session.heard(now)
             mti, function_code, message_id, *code = what[1:].split()
-            self.session.manage(told(mti, function_code, message_id, *code[:1]), now)
+            self._note(self.session._actions)
+            message = told(mti, function_code, message_id, *code[:1])
+            if isinstance(message, NetworkResponse) and message_id in self.sent:
+                message = msgspec.structs.replace(message, transmission_time=self.sent[message_id])
+            self.session.manage(message, now)
         elif what == "bytes":
             self.session.heard(now)
         elif what == "timer":
@@ -116,7 +125,14 @@ class Player:
             self.session.handle_timer(now)
         else:
             getattr(self.session, what)(now)
-        return self.session.take()
+        actions = self.session.take()
+        self._note(actions)
+        return actions
+
+    def _note(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send) and isinstance(action.message, NetworkRequest):
+                self.sent[action.message.message_id] = action.message.transmission_time
 
 
 @pytest.fixture
@@ -255,7 +271,8 @@ class Hub:
             self.requests.append(message.function_code)
             code = self.codes.get(message.function_code)
             if code is not None:
-                await self.say(told("9814", message.function_code, message.message_id, code))
+                sent = message.transmission_time
+                await self.say(told("9814", message.function_code, message.message_id, code, sent=sent))
 
     async def until(self, done: Callable[["Hub"], bool]) -> None:
         """Wait until something is true of this hub."""

@@ -568,7 +568,8 @@ async def test_what_came_while_the_process_was_held_up_counts(
     for count in range(10):
         mock_clock.jump(30)
         await w.hub.until(lambda hub, count=count: len(hub.requests) == count + 2)
-        await w.hub.say(message("9814", "831", w.hub.messages[-1].message_id, "0000"))
+        echo = w.hub.messages[-1]
+        await w.hub.say(message("9814", "831", echo.message_id, "0000", sent=echo.transmission_time))
         # nothing has run since: now everything stands still for longer than a response may take
         mock_clock.jump(29)
         await trio.testing.wait_all_tasks_blocked()

@@ -232,6 +232,7 @@ class Life:
             self.responses.append(
                 NetworkResponse(
                     mti="9814",
+                    transmission_time=request.transmission_time,
                     message_id=request.message_id,
                     function_code=request.function_code,
                     action_code="0000" if accepts else "9909",

@@ -116,6 +116,21 @@ def test_a_response_counts_once_and_only_for_its_function(player: Make) -> None:
     """)
 
 
+@pytest.mark.parametrize("sent", ["1017120000", "1017115959", "1017120001", "1016120000", ""])
+@pytest.mark.parametrize("message_id", ["000001", "000003", ""])
+@pytest.mark.parametrize("function_code", ["891", "892", "831", ""])
+def test_a_response_names_its_request_by_de7_de11_and_de24(
+    player: Make, message: Make, moment: Make, sent: str, message_id: str, function_code: str
+) -> None:
+    """All three: ids begin anew with each process, so that an id alone may be the one of an earlier life's request."""
+    session = player(submit=False).play("0 start -> 9804 891 000001")
+    response = message("9814", function_code, message_id, "0000", sent=sent)
+    right = (sent, message_id, function_code) == ("1017120000", "000001", "891")
+    assert session.places(response) is right
+    session.manage(response, moment(0.1))
+    assert session.signed_on(Direction.RECEIVE) is right
+
+
 @pytest.mark.parametrize("code", ["", "1909", "0083", "0001"])
 def test_only_0000_accepts(player: Make, code: str) -> None:
     """Any other action code, or none, is a refusal."""
@@ -378,8 +393,8 @@ def test_payments_are_none_of_its_business(player: Make, moment: Make) -> None:
 def test_the_engine_can_ask_what_is_unplaced(player: Make, message: Make) -> None:
     """So that a response to nothing, or an advice, is recorded as such."""
     session = player().play("0 start -> 9804 891 000001, 9804 881 000002")
-    assert session.places(message("9814", "891", "000001", "0000"))
-    assert not session.places(message("9814", "891", "000002", "0000"))
+    assert session.places(message("9814", "891", "000001", "0000", sent="1017120000"))
+    assert not session.places(message("9814", "891", "000002", "0000", sent="1017120000"))
     assert session.places(message("9804", "831", "500001"))
     assert session.places(message("9824", "971", "500001"))
     assert not session.places(message("9624", "650", "500001"))
@@ -540,6 +555,7 @@ def test_resume_does_not_undo_a_drain(player: Make) -> None:
         # `hold resume drain` left a sign-off outstanding and off wanted
         response = NetworkResponse(
             mti="9814",
+            transmission_time=sign_off.transmission_time,
             message_id=sign_off.message_id,
             function_code=sign_off.function_code,
             action_code="0000",
@@ -635,16 +651,14 @@ def test_our_requests_carry_what_management_messages_carry(player: Make) -> None
     ]
 
 
-def test_settled_is_the_longest_time_that_all_was_as_wanted(player: Make, moment: Make) -> None:
+def test_settled_is_the_longest_time_that_all_was_as_wanted(player: Make, message: Make, moment: Make) -> None:
     """What the pool goes by when it judges a link that ended."""
     session = player().play("""
         0    start                    -> 9804 891 000001, 9804 881 000002
         1    < 9814 891 000001 0000   -> +receive
     """)
     assert session.settled_s(moment(9)) == 0
-    session.manage(
-        NetworkResponse(mti="9814", message_id="000002", function_code="881", action_code="0000"), moment(10)
-    )
+    session.manage(message("9814", "881", "000002", "0000", sent="1017120000"), moment(10))
     assert session.settled_s(moment(22)) == 12
     session.hold(moment(25))
     assert session.settled_s(moment(26)) == 15

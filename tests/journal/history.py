@@ -287,19 +287,23 @@ def _bookkeeping() -> list[Step]:
     """What is told and what is not, what lasts, and a clean stop."""
     hub = Slot("fps-hub", Install("fps-hub"), Install("fps-hub.1a2b3c", b"wrapped by nobody", "1A2B3C"))
     own = Slot("fps-own", Install("fps-own.4d5e6f", b"nor this", "4D5E6F"), None, False, (
-        Superseded(Install("fps-own"), WALL_NS),))  # fmt: skip
+        Superseded(Install("fps-own"), WALL_NS),), ("A1B2C3",))  # fmt: skip
     stamp = "20251122205501"
     one = Institution(
         State(stamp, "suspended"), Groups(stamp, ("sip",)), State(stamp, "reached"), State(stamp, "reached"),
         Limit(stamp, 100), Limit(stamp, 200),
     )  # fmt: skip
     permits = Permits(State(stamp, "open"), State(stamp, "closed"), {"200000": one})
+    stepped = Usm(mti="9824", function_code="971", transmission_time="1122195501", message_id="000006",
+                  date_sent="20251122", service_status="00")  # fmt: skip
     return [
         (Kind.TOLD, 0, "", steps.pack(steps.Told(5))),
         (Kind.TOLD, 0, "", steps.pack(steps.Told(5, "peer-usm"))),
         (Kind.PARKED, 0, "", steps.pack(steps.Parked(18, 422))),
         (Kind.KEYS, 0, "", steps.pack(Ring(hub, own))),
         (Kind.PERMITS, 0, "", steps.pack(permits)),
+        (Kind.USM, 1, "", steps.pack(steps.News(_whole(_CODEC.encode(stepped)), "", stamp + "000002" + "0" * 16))),
+        (Kind.LIFTED, 0, "", steps.pack(steps.Lifted("cap", "200000", stamp, "the hub says so by telephone"))),
         (Kind.STAND_IN_MODE, 0, "", steps.pack(steps.StandInMode("never", "timer"))),
         (Kind.STOPPED, 0, "", b""),
         (Kind.STARTED, 0, "", steps.pack(steps.Started("sip-a", "0.1.0", "0123456789abcdef"))),

@@ -39,6 +39,7 @@ class _Node:
         """Pence, by day."""
         self._said: dict[str, tuple[str, str]] = {}
         """Of each institution the stamp of the latest word, and the word."""
+        self._mode: str = rules.mode
 
     def read(self, records: list[Record]) -> None:
         for record in records:
@@ -48,8 +49,12 @@ class _Node:
                 self._requests[record.fpid] = message
             elif record.kind is Kind.PERMITS:
                 self._permit(_unpack(record.body))
+            elif record.kind is Kind.STAND_IN_MODE:
+                self._mode = _unpack(record.body)[0]
             elif record.kind is Kind.STOOD_IN:
                 self._stand_in(record)
+            elif record.kind in {Kind.DECLINED, Kind.UNANSWERED}:
+                self._withhold(record)
 
     def _permit(self, permits: list[Any]) -> None:
         institutions: dict[str, Any] = permits[2] if len(permits) > 2 else {}
@@ -73,7 +78,19 @@ class _Node:
             "another currency" if limited and request.currency != STERLING
             else "above the most for a payment" if rules.amount_max and pence > rules.amount_max
             else "above the most for a day" if rules.daily_total_max and before + pence > rules.daily_total_max
-            else "its sender is suspended" if self._said.get(request.sender, ("", ""))[1] == SUSPENDED
+            else "its sender is suspended" if rules.withhold_while_suspended and self._is_suspended(request)
             else ""
         )  # fmt: skip
         self._check.check(not wrong, f"position {record.position} of {self._node}: stood in for, and {wrong}")
+
+    def _withhold(self, record: Record) -> None:
+        """Where no rule forbids it, stand-in accepts: whatever the scheme's news says of who may submit."""
+        rules, request = self._rules, self._requests[record.fpid]
+        forbidden = self._mode == "never" or rules.amount_max or rules.daily_total_max
+        forbidden = forbidden or (rules.withhold_while_suspended and self._is_suspended(request))
+        self._check.check(
+            bool(forbidden), f"position {record.position} of {self._node}: {record.kind.name}, which no rule asks for"
+        )
+
+    def _is_suspended(self, request: PaymentRequest) -> bool:
+        return self._said.get(request.sender, ("", ""))[1] == SUSPENDED
