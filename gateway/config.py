@@ -242,16 +242,20 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
-    """TLS towards one peer, all paths to PEM files."""
+    """TLS towards one peer, all paths to PEM files. Renewed files are used from the next connection on, unless they are
+    worse than those before (`gateway/papers.py`).
+    """
 
     ca_file: Text
-    """Who may have signed the peer's certificate."""
+    """Who may have signed the peer's certificate: authorities, also intermediate ones without the root above them, or
+    the peer's certificate itself."""
     certificate_file: str = ""
     """Our client certificate (and `key_file` its key); empty: none is presented."""
     key_file: str = ""
     """The private key of `certificate_file`, without a passphrase."""
     server_name: str = ""
-    """The name that the peer's certificate must hold; empty: the host dialled."""
+    """The name that the peer's certificate must hold in its subjectAltName (a common name is none); empty: the host
+    dialled."""
 
 
 class HubSite(Struct, frozen=True, forbid_unknown_fields=True):
@@ -380,7 +384,9 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerTls(Struct, frozen=True, forbid_unknown_fields=True):
-    """TLS where we are the server, all paths to PEM files. Only clients that present a certificate are let in."""
+    """TLS where we are the server, all paths to PEM files. Only clients that present a certificate are let in. Renewed
+    files are used from the next connection on, unless they are worse than those before (`gateway/papers.py`).
+    """
 
     certificate_file: Text
     """Our certificate, with the chain above it."""

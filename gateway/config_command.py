@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
-from gateway import config, config_file, standin
+from gateway import config, config_file, papers, standin
 from gateway.config_rules import is_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
@@ -131,6 +131,8 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             yield f"{key}: everyone on this machine may read it"
         if key.endswith("pin_file") and os.access(path, os.R_OK):
             yield from _of_pin(key, path)
+    for place, tls in papers.uses_of(node):
+        yield from papers.notes_on(tls, place)
     if not Path(node.journal.dir).is_dir():
         yield "node.journal.dir: no such directory here"
     if node.volume is not None:
@@ -143,17 +145,9 @@ def _files_of(node: config.Node) -> list[tuple[str, str]]:
         *((f"node.token[{n}].module", token.module) for n, token in enumerate(node.token)),
         *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
     ]
-    peers: list[tuple[str, config.Tls | config.ServerTls | None]]
-    peers = [(f"node.hub[{n}].tls", site.tls) for n, site in enumerate(node.hub)]
-    peers += [("node.processor.tls", node.processor.tls), ("node.peer_tls", node.peer_tls)]
-    if node.sibling is not None:
-        peers.append(("node.sibling.tls", node.sibling.tls))
-    if node.submissions is not None:
-        peers.append(("node.submissions.tls", node.submissions.tls))
-    for place, tls in peers:
-        if tls is not None:
-            names = ("ca_file", "certificate_file", "key_file")
-            files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
+    for place, tls in papers.uses_of(node):
+        names = ("ca_file", "certificate_file", "key_file")
+        files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
     return files
 
 

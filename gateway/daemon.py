@@ -33,7 +33,7 @@ import msgspec
 import trio
 
 import gateway
-from gateway import config, log, metrics, steps
+from gateway import config, log, metrics, papers, steps
 from gateway.ejection import Ejection
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
@@ -293,6 +293,8 @@ class Gateway:
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
             tree.start_soon(self._beat)
+            if any(papers.uses_of(self.configuration.node)):
+                tree.start_soon(papers.look_after)
             tree.start_soon(self.links.run)
             if self.door is not None:
                 await tree.start(self.door.serve)

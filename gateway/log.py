@@ -61,12 +61,25 @@ def fpid_hash(fpid: str) -> str:
     return hashlib.blake2b(fpid.encode(), digest_size=8, person=b"fps-fpid").hexdigest()
 
 
+_NOT_TAKEN = frozenset({
+    "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "TLSV1_ALERT_UNKNOWN_CA",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_ACCESS_DENIED", "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE",
+})  # fmt: skip
+"""What the other end of a TLS connection says when it does not take our certificate."""
+
+
+def blame(error: BaseException) -> str:
+    """Words for an error of TLS that is about our own certificate; empty for others."""
+    return ": our certificate is not taken" if getattr(error, "reason", "") in _NOT_TAKEN else ""
+
+
 def describe(error: BaseException) -> str:
     """An error in words that are safe: ours in full, the system's by its name, a library's by its class."""
     if isinstance(error, GatewayError | AssertionError):
         return str(error) or error.__class__.__name__
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.__class__.__name__}: {error.strerror}"
+        return f"{error.__class__.__name__}: {error.strerror}{blame(error)}"
     if isinstance(error, BaseExceptionGroup):
         # each once: a disk that fails ends several parts
         return "; ".join(dict.fromkeys(describe(inner) for inner in error.exceptions))

@@ -136,6 +136,15 @@ SIGNER_KEYS_DIFFER = Gauge(
     "fps_signer_token_keys_differ", "1 when this token is kept out because of its keys.", ["token"], registry=REGISTRY
 )
 
+# --- TLS
+
+CERTIFICATE_END_S = Gauge(
+    "fps_certificate_end_timestamp_seconds",
+    "When what a use of TLS presents (own) or trusts peers by (authority) ends, in seconds since the epoch.",
+    ["use", "kind"],
+    registry=REGISTRY,
+)
+
 # --- hub
 
 LINK_UP = Gauge("fps_link_up", "1 while a connection to this hub site stands.", ["site"], registry=REGISTRY)

@@ -19,8 +19,7 @@ from gateway import config
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
 from gateway.disk import Disk, RealDisk
-from gateway.hub.dial import Dial
-from gateway.hub.dial import dial as dial_hub
+from gateway.hub.dial import Dial, Sockets
 from gateway.journal.thread import DiskThread, Driver
 from gateway.listening import Listen, listen_tcp
 from gateway.notify import Supervisor, supervisor_of
@@ -69,7 +68,7 @@ def machine() -> Outside:
         system_clock,
         random.Random(),  # noqa: S311 - jitter
         process.start,
-        dial_hub,
+        Sockets().dial,
         MACHINE,
         listen_tcp,
         RealDrbd(),

@@ -1,8 +1,9 @@
 """What SIGHUP does: the configuration's files are read again, and what may change while the process runs changes.
 
-That is the log's level. TLS files are not named anew but looked at whenever a connection is made, so what was renewed
-is in use already. Everything else was checked as a whole, and much of it is agreed with the other site: it waits for a
-restart, which a drain makes safe, and is named so that nobody takes it for done. Files with a mistake change nothing.
+That is the log's level. TLS files are not named anew but looked at again, also when the configuration has mistakes; as
+whenever a connection is made, and every minute. Everything else was checked as a whole, and much of it is agreed
+with the other site: it waits for a restart, which a drain makes safe, and is named so that nobody takes it for done.
+Files with a mistake change nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec import Struct
 
-from gateway import config, log
+from gateway import config, log, papers
 from gateway.errors import ConfigurationError
 
 LEVEL = "node.log.level"
@@ -30,6 +31,7 @@ class Reload:
 
     def __call__(self) -> None:
         """Read, take, and say what was taken and what was not."""
+        papers.look_again()
         try:
             wanted = self._reread()
         except ConfigurationError as error:

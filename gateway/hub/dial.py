@@ -2,6 +2,7 @@
 sockets.
 """
 
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,8 @@ import trio
 from gateway import config
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
+from gateway.errors import ConfigurationError
+from gateway.papers import Papers
 
 
 class Dialled(NamedTuple):
@@ -32,11 +35,31 @@ KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
 
 
-async def dial(site: config.HubSite, dialler: Dialler) -> Dialled:
-    """Connect over TCP, and hand over a `trio.SSLStream` when the site has `tls`."""
-    # the files are read for each connection, so that a renewed certificate is used without a restart; in a thread, so
-    # that a slow disk does not keep payments waiting
-    context = await dialler.aside(partial(tls_context, site.tls)) if site.tls is not None else None
+class Sockets:
+    """Dials over this machine's sockets, and keeps what each site is shown."""
+
+    def __init__(self) -> None:
+        self._papers: dict[str, Papers] = {}
+
+    async def dial(self, site: config.HubSite, dialler: Dialler) -> Dialled:
+        """Connect over TCP, and hand over a `trio.SSLStream` when the site has `tls`."""
+        # the files are looked at for each connection, so that a renewed certificate is used without a restart; in a
+        # thread, so that a slow disk does not keep payments waiting
+        context = None
+        if site.tls is not None:
+            context = await dialler.aside(partial(self._context, site.name, site.tls))
+        return await _connected(site, dialler, context)
+
+    def _context(self, name: str, tls: config.Tls) -> ssl.SSLContext:
+        """Raises OSError when a file is unusable: the next attempt looks again."""
+        try:
+            papers = self._papers.get(name) or self._papers.setdefault(name, Papers(tls, f"node.hub.{name}.tls"))
+        except ConfigurationError as error:
+            raise OSError(errno.EINVAL, str(error)) from error
+        return papers.context()
+
+
+async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLContext | None) -> Dialled:
     tcp, address = await dialler.connect()
     assert isinstance(tcp, trio.SocketStream)
     set_options(tcp.socket)
@@ -61,14 +84,3 @@ def set_options(sock: trio.socket.SocketType) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-
-
-def tls_context(tls: config.Tls) -> ssl.SSLContext:
-    """TLS 1.2 or newer, the hub's certificate and name checked, ours presented. Raises OSError when a file is
-    unusable.
-    """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.certificate_file:
-        context.load_cert_chain(tls.certificate_file, tls.key_file or None)
-    return context

@@ -24,8 +24,7 @@ from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock
-from gateway.hub.dial import Dial, Dialled
-from gateway.hub.dial import dial as dial_socket
+from gateway.hub.dial import Dial, Dialled, Sockets
 from gateway.hub.link import Inbox, Link, LinkStatistics
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds, Session
@@ -81,7 +80,7 @@ class Links:
     def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox, message_ids: MessageIds,
                  *, clock: Clock, random: random_module.Random, came_s: Callable[[float], float],
                  network: Network = MACHINE,
-                 dial: Dial = dial_socket) -> None:  # fmt: skip
+                 dial: Dial | None = None) -> None:  # fmt: skip
         self.message_ids = message_ids
         """DE11 for every management message of this process; also for those that the engine makes."""
         self._pair = pair
@@ -89,7 +88,7 @@ class Links:
         self._clock = clock
         self._came_s = came_s
         self._random = random
-        self._dial = dial
+        self._dial = dial or Sockets().dial
         self._sites = [_Site(settings, network) for settings in sites]
         self._connections = itertools.count(1)
         self._held = False

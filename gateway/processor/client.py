@@ -27,12 +27,12 @@ from gateway import config, log, metrics
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
+from gateway.papers import Papers
 from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
 from gateway.processor.link import End, Link, Responded, Response
 from gateway.processor.messages import encode, key_of, payment_of
-from gateway.processor.pipe import Papers
 from gateway.processor.reach import Reach
 from gateway.work import Answer, Ask
 

@@ -28,9 +28,10 @@ from gateway import config, log, metrics
 from gateway.errors import Unavailable
 from gateway.lifecycle import RESTING
 from gateway.listening import Listen, listen_tcp
+from gateway.papers import Papers
 from gateway.processor.messages import Fault as MemberFault
 from gateway.processor.messages import Problem, Readiness, encode, progress_of
-from gateway.processor.pipe import Papers, Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
+from gateway.processor.pipe import Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
 from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
 from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
 from gateway.wire.codec import Codec
@@ -168,7 +169,7 @@ class Door:
             self._turned_away["crowded"] += 1
             await raw.aclose()
             return None
-        reason, let_in = "it took too long", False
+        reason, ours, let_in = "it took too long", False, False
         pipe = TlsPipe(raw, papers.context(), None)
         self._arriving += 1
         try:
@@ -176,7 +177,7 @@ class Door:
                 try:
                     await pipe.handshake()
                 except OSError as error:
-                    reason = log.describe(error)
+                    reason, ours = log.describe(error), bool(log.blame(error))
                 else:
                     let_in = True
                     return pipe
@@ -185,7 +186,13 @@ class Door:
             if not let_in:
                 await raw.aclose()
         self._turned_away["tls"] += 1
-        if self._may_say("not let in"):
+        trouble = papers.trouble()
+        if not self._may_say("not let in"):
+            return None
+        if ours or trouble:
+            reason = f"{trouble}; {reason}" if trouble else reason
+            _log.error("a client does not take our certificate", reason=reason, count=self._turned_away["tls"])
+        else:
             _log.warning("a client was not let in", reason=reason, count=self._turned_away["tls"])
         return None
 

@@ -9,16 +9,13 @@ one before the answer came.
 import contextlib
 import socket
 import ssl
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from gateway import config, log
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
-from gateway.errors import ConfigurationError
-from gateway.log import describe
+from gateway.log import blame, describe
 
 CHUNK_BYTES = 65536
 """What is read at once; an answer is some hundred bytes."""
@@ -28,8 +25,6 @@ leaves holes between what lives long.
 """
 UNACKNOWLEDGED_MS = 10_000
 """TCP gives a connection up when the other machine acknowledged nothing for so long: it is gone, not slow."""
-
-_log = log.get("processor")
 
 
 class Pipe(Protocol):
@@ -203,7 +198,9 @@ class TlsPipe:
                 continue
             except ssl.SSLError as error:
                 self._flush()
-                self.end = "closed" if isinstance(error, ssl.SSLZeroReturnError) else f"TLS: {error.reason}"
+                self.end = (
+                    "closed" if isinstance(error, ssl.SSLZeroReturnError) else f"TLS: {error.reason}{blame(error)}"
+                )
                 return b""
             if self._out.pending:
                 self._flush()
@@ -320,77 +317,3 @@ def socket_pipe(stream: trio.SocketStream) -> SocketPipe:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     return SocketPipe(sock)
-
-
-class Papers:
-    """The TLS context, made anew when its files change: a gateway outlives its certificates."""
-
-    def __init__(self, settings: config.Tls | config.ServerTls | None, key: str) -> None:
-        """`key`: where the configuration has them, for mistakes. Raises `ConfigurationError`."""
-        self._settings = settings
-        self._key = key
-        self._stamps = self._look()
-        self._context = self._made()
-
-    def context(self) -> ssl.SSLContext:
-        """For the next connection. Files that are no good (half written, expired) leave it at the one before."""
-        stamps = self._look()
-        if stamps != self._stamps:
-            self._stamps = stamps
-            try:
-                self._context = self._made()
-            except ConfigurationError as error:
-                _log.warning("changed TLS files are not used", reason=str(error))
-            else:
-                _log.info("changed TLS files are used from now on")
-        return self._context
-
-    def _made(self) -> ssl.SSLContext:
-        given = self._settings
-        if isinstance(given, config.ServerTls):
-            return server_context(given, self._key)
-        return tls_context(given, self._key)
-
-    def _look(self) -> list[int]:
-        given = self._settings
-        paths = [given.ca_file, given.certificate_file, given.key_file] if given is not None else []
-        return [_changed_ns(path) for path in paths if path]
-
-
-def _changed_ns(path: str) -> int:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def tls_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
-    """TLS as configured; without configuration, the system's authorities. Raises `ConfigurationError`."""
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file if settings is not None else None)
-    except OSError as error:
-        raise ConfigurationError([f"{key}.ca_file: {describe(error)}"]) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
-    if settings is not None and settings.certificate_file:
-        try:
-            context.load_cert_chain(settings.certificate_file, settings.key_file or None)
-        except OSError as error:
-            raise ConfigurationError([f"{key}.certificate_file: {describe(error)}"]) from error
-    return context
-
-
-def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
-    """TLS for those who dial us, with a certificate of their own. Raises `ConfigurationError`."""
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca_file)
-    except OSError as error:
-        raise ConfigurationError([f"{key}.ca_file: {describe(error)}"]) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
-    except OSError as error:
-        raise ConfigurationError([f"{key}.certificate_file: {describe(error)}"]) from error
-    return context

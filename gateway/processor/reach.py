@@ -11,9 +11,10 @@ import trio
 
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
+from gateway.papers import Papers
 from gateway.processor.directory import Endpoint
 from gateway.processor.link import End, Link, Responded, Response
-from gateway.processor.pipe import Papers, dial
+from gateway.processor.pipe import dial
 
 NOBODY = frozenset({502, 503, 504})
 """What a load balancer says that has nobody behind it, or a host that is not (or no more) the one to ask."""

@@ -16,9 +16,9 @@ from gateway import config
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.papers import Papers
 from gateway.processor.directory import Endpoint, endpoint_at
 from gateway.processor.link import Link, Response
-from gateway.processor.pipe import Papers
 from gateway.processor.reach import Reach
 from gateway.sdk import answers
 from gateway.sdk.answers import Met, Word

@@ -54,6 +54,7 @@ def _all(name: str, group: str, values: dict[str, str]) -> dict[str, str]:
 
 
 UNDECIDED = "fps_processor_undecided_responses_total"
+CERTIFICATE = 'use="node.submissions.tls",kind="own"'
 SYNCS = "fps_journal_sync_seconds_bucket"
 CASES = {
     "GatewayAway": gauge("up", "0", "1", 35, 25),
@@ -92,6 +93,8 @@ CASES = {
         _all("fps_signer_token_up", "sop", {'token="1"': "1", 'token="2"': "1", 'token="3"': "0"}),
         65, 55,
     ),
+    "CertificateEnds": gauge("fps_certificate_end_timestamp_seconds", "1800000", "1900000", 65, 55, CERTIFICATE),
+    "CertificateEndsSoon": gauge("fps_certificate_end_timestamp_seconds", "250000", "1800000", 65, 55, CERTIFICATE),
     "SitesDiffer": gauge("fps_sibling_differs", "1", "0", 20, 10),
     "SiblingAway": gauge("fps_sibling_away", "1", "0", 305, 295),
     "TokenKeysDiffer": gauge("fps_signer_token_keys_differ", "1", "0", 65, 55, 'token="fps-1"'),

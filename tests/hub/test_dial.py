@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import trio.testing
 import trustme
 
 import gateway.hub.link as link_module
-from gateway import config
+from gateway import config, log
 from gateway.addresses.dialler import Dialler
 from gateway.clock import system_clock
-from gateway.hub.dial import dial as dial_at
-from gateway.hub.dial import tls_context
+from gateway.hub.dial import Sockets
 from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds
+from gateway.papers import client_context
 from gateway.wire.frame import frame
 
 WIRE = config.Wire()
@@ -94,7 +95,7 @@ def site(port: int, tls: config.Tls | None = None, **settings: Any) -> config.Hu
 
 async def dial(site: config.HubSite) -> trio.abc.Stream:
     """As the pool dials."""
-    return (await dial_at(site, Dialler("hub", site.host, site.port))).stream
+    return (await Sockets().dial(site, Dialler("hub", site.host, site.port))).stream
 
 
 async def test_socket_options() -> None:
@@ -150,8 +151,8 @@ async def test_tls_with_certificates_of_both(certificates: Certificates) -> None
         assert await stream.receive_some() == b""
         await stream.aclose()
     assert seen == [("gateway.example", "TLSv1.3")]
-    assert tls_context(certificates.tls()).minimum_version is ssl.TLSVersion.TLSv1_2
-    assert tls_context(certificates.tls()).check_hostname
+    assert client_context(certificates.tls(), "node.hub.a.tls").minimum_version is ssl.TLSVersion.TLSv1_2
+    assert client_context(certificates.tls(), "node.hub.a.tls").check_hostname
 
 
 @pytest.mark.parametrize("wrong", ["name", "host", "authority"])
@@ -176,6 +177,63 @@ async def test_tls_with_the_wrong_hub(certificates: Certificates, tmp_path: Path
         with pytest.raises(trio.BrokenResourceError) as caught:
             await dial(site(port, certificates.tls(**change[wrong])))
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+async def test_a_hub_that_does_not_take_our_certificate_is_not_blamed(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """Its alert comes after our end of the handshake is over, and is told as what it is."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        """As a hub does that says why (trio's leaves without a word)."""
+        with listener, listener.accept()[0] as accepted, pytest.raises(ssl.SSLCertVerificationError):
+            certificates.server().wrap_socket(accepted, server_side=True).close()
+
+    theirs = certificates.stranger.issue_cert("gateway.example")
+    certificate, key = str(tmp_path / "other.pem"), str(tmp_path / "other.key")
+    theirs.cert_chain_pems[0].write_to_path(certificate)
+    theirs.private_key_pem.write_to_path(key)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, refuse)
+        tls = certificates.tls(certificate_file=certificate, key_file=key)
+        stream = await dial(site(listener.getsockname()[1], tls))
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await stream.receive_some()
+        await trio.aclose_forcefully(stream)
+    assert log.describe(caught.value).endswith(": our certificate is not taken)")
+
+
+async def test_a_renewed_certificate_is_shown_to_the_hub(certificates: Certificates, logged: Any) -> None:
+    """By the next connection; one that has ended is not."""
+    seen: list[int] = []
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SSLStream)
+        await stream.do_handshake()
+        seen.append(int(stream.getpeercert()["serialNumber"], 16))
+        await stream.send_all(b"hello")
+
+    sockets = Sockets()
+
+    async def see(port: int) -> None:
+        stream = (await sockets.dial(site(port, certificates.tls()), Dialler("hub", "127.0.0.1", port))).stream
+        assert await stream.receive_some() == b"hello"
+        await trio.aclose_forcefully(stream)
+
+    def renew(**dates: Any) -> None:
+        ours = certificates.ca.issue_cert("gateway.example", **dates)
+        ours.private_key_pem.write_to_path(certificates.key_file)
+        ours.cert_chain_pems[0].write_to_path(certificates.certificate_file)
+
+    async with listening(serve, certificates.server()) as port:
+        await see(port)
+        renew(not_after=datetime(2020, 1, 1, tzinfo=UTC))
+        await see(port)
+        renew()
+        await see(port)
+    assert seen[0] == seen[1] != seen[2]
+    assert "has ended" in logged("changed TLS files are not used")[0]["reason"]
 
 
 async def test_tls_files_that_are_missing(certificates: Certificates) -> None:

@@ -1,8 +1,10 @@
 """The door over real sockets on loopback, plain and with TLS: what the streams in memory cannot show."""
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,39 @@ async def test_who_is_not_let_in(certificates: Certificates, who: str, logged: A
         assert len(logged("a client was not let in")) == 1
         good = await served.client(certificates.context(certificates.client))
         assert (await good.ask(post())).status == 202
+
+
+@pytest.mark.parametrize("how", ["distrusts", "sees that it has ended", "hangs up on what has ended"])
+async def test_where_our_certificate_is_not_taken_no_client_is_blamed(
+    certificates: Certificates, how: str, logged: Any
+) -> None:
+    """By what the client says, or, when it says nothing, by what is wrong with ours."""
+    if how != "distrusts":
+        ended = certificates.ca.issue_cert("gateway.example", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+        ended.private_key_pem.write_to_path(certificates.key)
+        ended.cert_chain_pems[0].write_to_path(certificates.certificate)
+    async with listening(tls=certificates.settings(), request_within_s=5.0) as served:
+        if how == "hangs up on what has ended":
+            client = await served.client()
+            await client.send(b"\x16")
+            await client.hang_up()
+        else:
+            context = ssl.create_default_context()
+            if how != "distrusts":
+                certificates.ca.configure_trust(context)
+            await trio.to_thread.run_sync(refuse, context, served.port)
+        await until(lambda: served.door.statistics()["turned_away"]["tls"] == 1)
+    assert logged("a client was not let in") == []
+    (line,) = logged("a client does not take our certificate")
+    wanted = "our certificate is not taken" if how == "distrusts" else "node.submissions.tls.certificate_file has ended"
+    assert wanted in line["reason"]
+    assert line["level"] == "error"
+
+
+def refuse(context: ssl.SSLContext, port: int) -> None:
+    """Dial as a client that does not take our certificate, and says so (trio's leaves without a word)."""
+    with socket.create_connection(("127.0.0.1", port)) as sock, pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(sock, server_hostname="gateway.example")
 
 
 async def test_another_name_may_only_look(certificates: Certificates, logged: Any) -> None:

@@ -17,8 +17,9 @@ from gateway import config
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError
+from gateway.papers import client_context
 from gateway.processor.client import Client
-from gateway.processor.pipe import SocketPipe, dial, tls_context
+from gateway.processor.pipe import SocketPipe, dial
 from gateway.work import Answer
 from loadtest.processor import MockProcessor
 from tests.conftest import Logged
@@ -205,8 +206,8 @@ def changed(papers: Files, change: dict[str, str]) -> config.Tls:
 @pytest.mark.parametrize(
     ("certificate", "reason"),
     [
-        ("stranger", "connection closed: TLS: TLSV1_ALERT_UNKNOWN_CA"),
-        ("", "connection closed: TLS: TLSV13_ALERT_CERTIFICATE_REQUIRED"),
+        ("stranger", "connection closed: TLS: TLSV1_ALERT_UNKNOWN_CA: our certificate is not taken"),
+        ("", "connection closed: TLS: TLSV13_ALERT_CERTIFICATE_REQUIRED: our certificate is not taken"),
     ],
 )
 async def test_the_server_says_what_it_has_against_us(papers: Files, certificate: str, reason: str) -> None:
@@ -338,5 +339,5 @@ def test_tls_files_that_are_no_good(papers: Files, tls: config.Tls, mistake: str
     """A missing or wrong file is a mistake in the configuration, found before anything runs."""
     given = config.Tls(tls.ca_file.format(ca=papers.ca), tls.certificate_file.format(ca=papers.ca))
     with pytest.raises(ConfigurationError) as raised:
-        tls_context(given, "node.processor.tls")
+        client_context(given, "node.processor.tls")
     assert mistake in str(raised.value)
