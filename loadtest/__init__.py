@@ -39,7 +39,8 @@ Who knows what:
     submitter   payments that the mock processor submits to a gateway, and the
                 `outbox` by which it forgets none when it is killed               trio
     instructions  their JSON, and the FPIDs that they will have                   pure
-    calls       HTTP calls over connections that are kept                         trio
+    calls       HTTP calls over connections that are kept; `responses`: what counts
+                for the response to one                                           trio
     books       reading the books from files and from the journal's command
     report      verdicts and latencies as text
     world       a hub and one bank or two on loopback; `banks`: the tokens, processor and gateways of each

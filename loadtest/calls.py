@@ -1,17 +1,20 @@
 """HTTP calls over keep-alive connections, to loopback or to places elsewhere: thousands a second, each with a deadline.
 
 A connection carries one call at a time; there are as many as are needed at once, up to a limit, and calls beyond it
-wait for the next that is free. A call ends with a response or without one, and is never made twice but in one case: the
-other end closed a connection that it had kept, before any byte of a response. What to do then is the caller's matter.
+wait for the next that is free. A call ends with a response or without one (`responses`), and is never made twice but in
+one case: the other end closed a connection that it had kept, before any byte of a response. What to do then is the
+caller's matter.
 """
 
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-import httptools
 import trio
+
+from loadtest.responses import Reading
 
 CONNECTIONS_MAX = 512
 """To one port."""
@@ -58,6 +61,10 @@ class Lane:
     def call(self, call: Call) -> None:
         """Make this call as soon as a connection is free. Its `done` is called once, from another task."""
         self._waiting.append(call)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Have somebody take what waits."""
         if self._idle:
             self._idle.pop().set()
         elif self.connections < self._connections_max and self._opening < len(self._waiting):
@@ -96,7 +103,9 @@ class Lane:
                 try:
                     await woken.wait()
                 except trio.Cancelled:
-                    if not woken.is_set():
+                    if woken.is_set():
+                        self._offer()  # this connection is over
+                    else:
                         self._idle.remove(woken)
                     raise
             call = self._waiting.popleft()
@@ -114,71 +123,67 @@ class Lane:
 
 
 class _Connection:
-    """One connection, and the response that it is reading."""
-
-    # the `on_` methods are what the parser calls
+    """One connection, and the call that it makes. It always reads: what comes while no call is made answers none."""
 
     def __init__(self, lane: Lane, stream: trio.abc.Stream) -> None:
         self._lane = lane
         self._stream = stream
-        self._parser = httptools.HttpResponseParser(self)
+        self._reading: Reading | None = None
+        self._heard = trio.Event()
         self._served = 0
-        self._complete = self._keep = False
-        self._status = 0
-        self._body = self._retry_after = b""
+        self._ended = False
+        self._waiting = trio.CancelScope()
 
     async def run(self) -> None:
         """Make one call after the other until the connection ends, or one gets no response."""
-        lane = self._lane
-        while True:
-            call = await lane.next()
-            began = False
-            with trio.move_on_at(call.deadline_s):
-                began = await self._exchange(call.request)
-            if self._complete:
-                self._served += 1
-                call.status, call.body, call.retry_after = self._status, self._body, self._retry_after
-                call.done(call)
-                if not self._keep:
-                    return
-            elif not began and self._served and not call.again and trio.current_time() < call.deadline_s:
-                lane.put_back(call)
-                return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read)
+            with self._waiting:
+                while not self._ended:
+                    call = await self._lane.next()
+                    if self._waiting.cancel_called:
+                        self._lane.call(call)  # nothing of it was sent
+                    elif not await self._make(call):
+                        break
+            nursery.cancel_scope.cancel()
+
+    async def _make(self, call: Call) -> bool:
+        """Make this call; False: the connection is over."""
+        reading = self._reading = Reading(RESPONSE_BYTES_MAX)
+        self._heard = trio.Event()
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError), trio.move_on_at(call.deadline_s):
+            await self._stream.send_all(call.request)
+            await self._heard.wait()
+        self._reading = None
+        if reading.complete:
+            self._served += 1
+            call.status, call.body, call.retry_after = reading.status, reading.body, reading.retry_after
+        elif not reading.came_bytes and self._served and not call.again and trio.current_time() < call.deadline_s:
+            self._lane.put_back(call)
+            return False
+        call.done(call)
+        return reading.keep
+
+    async def _read(self) -> None:
+        """Read for as long as the connection lives."""
+        chunk = b"-"
+        while chunk:
+            try:
+                chunk = bytes(await self._stream.receive_some(65536))
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                chunk = b""
+            reading = self._reading
+            if reading is None or reading.over:
+                break
+            if chunk:
+                reading.feed(chunk)
             else:
-                call.done(call)
-                return
-
-    async def _exchange(self, request: bytes) -> bool:
-        """Send it and read until the response is whole or the connection over; whether any of a response came."""
-        self._complete, self._body, self._retry_after = False, b"", b""
-        came = 0
-        stream, feed = self._stream, self._parser.feed_data
-        try:
-            await stream.send_all(request)
-            while not self._complete:
-                chunk = await stream.receive_some(65536)
-                if not chunk:
-                    break
-                came += len(chunk)
-                if came > RESPONSE_BYTES_MAX:
-                    break
-                feed(chunk)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError):
-            pass
-        return came > 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) == 11 and name.lower() == b"retry-after":
-            self._retry_after = value
-
-    def on_body(self, body: bytes) -> None:
-        self._body = self._body + body if self._body else body
-
-    def on_message_complete(self) -> None:
-        self._status = self._parser.get_status_code()
-        if self._status >= 200:
-            self._keep = self._parser.should_keep_alive()
-            self._complete = True
+                reading.close()
+            if reading.over or not chunk:
+                self._heard.set()
+        self._ended = True
+        if self._reading is None:
+            self._waiting.cancel()
 
 
 async def dial(port: int) -> trio.SocketStream:

@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-import httptools
 import msgspec
 import trio
+
+from loadtest.responses import Reading
 
 PYTHON = sys.executable
 READY_WITHIN_S = 30.0
@@ -21,6 +22,7 @@ READY_WITHIN_S = 30.0
 END_WITHIN_S = 20.0
 """How long a part may take to end when told to; then it is killed."""
 HTTP_WITHIN_S = 5.0
+HTTP_BYTES_MAX = 1 << 26
 
 
 class WorldError(Exception):
@@ -141,39 +143,27 @@ def python_path() -> str:
     return str(Path(__file__).parent.parent)
 
 
-class _Response:
-    """Collects what the parser calls it with."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.complete = False
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
 async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
     """One HTTP exchange with loopback: status and body. Raises OSError when there is none within `HTTP_WITHIN_S`."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    response = _Response()
-    parser = httptools.HttpResponseParser(response)
+    reading = Reading(HTTP_BYTES_MAX)
     with trio.move_on_after(HTTP_WITHIN_S):
         try:
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 await stream.send_all(head.encode() + body)
-                while not response.complete and (chunk := await stream.receive_some()):
-                    parser.feed_data(chunk)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, httptools.HttpParserError) as error:
+                while not reading.over:
+                    if chunk := await stream.receive_some():
+                        reading.feed(chunk)
+                    else:
+                        reading.close()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionError("broken off") from error
-    if not response.complete:
+    if not reading.complete:
         raise ConnectionError("no answer")
-    return parser.get_status_code(), response.body
+    return reading.status, reading.body
 
 
 async def json_of(port: int, path: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from gateway.papers import Papers
 from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
-from gateway.processor.link import End, Link, Responded, Response
+from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
 from gateway.processor.messages import encode, key_of, payment_of
 from gateway.processor.reach import Reach
 from gateway.work import Answer, Ask
@@ -210,13 +210,8 @@ class Client:
             self._send(link, waiting.popleft(), now_s)
 
     def _send(self, link: Link, ask: Ask, now_s: float) -> None:
-        ask.attempts += 1
-        ask.asked_s = now_s
-        link.context = ask
-        self._limits[link] = ask.deadline_s + self._settings.late_answer_s
         body = encode(payment_of(ask.request, ask.fpid))
-        self._asks.started(now_s)
-        link.send(
+        over = link.send(
             b"%bIdempotency-Key: %b\r\nTime-Left-Ms: %d\r\nContent-Length: %d\r\n\r\n%b"
             % (
                 self._head(self._links[link].place),
@@ -226,6 +221,18 @@ class Client:
                 body,
             )
         )
+        if over is not None and link.served:
+            self._waiting.appendleft(ask)  # nothing was sent: another connection takes it
+            return
+        ask.attempts += 1
+        ask.asked_s = now_s
+        self._asks.started(now_s)
+        if over is not None:
+            self._links[link].ended(link, over)
+            self._failed(ask, now_s, f"connection {over.value}: {link.end}")
+            return
+        link.context = ask
+        self._limits[link] = ask.deadline_s + self._settings.late_answer_s
         self._alarm(ask.deadline_s, now_s)
 
     def _responded(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
@@ -291,10 +298,10 @@ class Client:
             reach.ended(link, end)
             if end is None:
                 self._not_answered(ask, "silent", "no answer in time")
-            elif end is End.CLOSED and link.served:
+            elif end in UNTOUCHED and link.served:
                 self._counted("again")
                 self._waiting.appendleft(ask)  # it crossed with the server's closing: nobody is away
-            elif end in {End.CLOSED, End.CUT}:
+            elif end in {*UNTOUCHED, End.CUT}:
                 self._failed(ask, now_s, f"connection {end.value}: {link.end}")
             else:
                 self._not_answered(ask, "malformed", end.value)
@@ -516,9 +523,13 @@ class Client:
         with trio.move_on_after(self._settings.tell_within_s):
             while True:
                 link = await self._spare_link(reach)
-                waiter = _Waiter(trio.Event(), reach)
-                link.context = waiter
-                link.send(request)
+                over = link.send(request)
+                if over is not None and not link.served:
+                    reach.ended(link, over)
+                    raise Unavailable(f"connection {over.value}: {link.end}")
+                if over is not None:
+                    continue  # nothing was sent: another connection takes it
+                waiter = link.context = _Waiter(trio.Event(), reach)
                 try:
                     await waiter.event.wait()
                 except trio.Cancelled:
@@ -551,7 +562,7 @@ class Client:
         if waiter is not None:
             waiter.reach.ended(link, end)
             waiter.end = f"connection {end.value if end is not None else 'given up'}: {link.end}"
-            waiter.untouched = end is End.CLOSED and link.served > 0
+            waiter.untouched = end in UNTOUCHED and link.served > 0
             waiter.event.set()
 
     def _replied(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`

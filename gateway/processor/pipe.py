@@ -7,6 +7,7 @@ one before the answer came.
 """
 
 import contextlib
+import select
 import socket
 import ssl
 from typing import Any, NamedTuple, Protocol
@@ -32,10 +33,16 @@ class Pipe(Protocol):
 
     end: str
     """Why `read` ended, in words fit for a log; empty before."""
+    complete: bool
+    """Once `read` ended: the other end said that it sends no more, and nothing of what it sent is missing."""
 
     @property
     def unsent_bytes(self) -> int:
         """What was written and the socket has not taken yet."""
+
+    @property
+    def lost(self) -> bool:
+        """Something that was written will never be sent."""
 
     def write(self, data: bytes) -> None:
         """Send, now if the socket takes it, else as soon as it does. Never waits, never raises."""
@@ -45,6 +52,12 @@ class Pipe(Protocol):
 
     async def read(self) -> bytes:
         """What came, at least one byte; empty at the end, however it ended."""
+
+    def unread(self) -> bytes | None:
+        """What lies there and `read` has not handed out yet, its first byte at least; empty at the end; None: nothing.
+
+        Never waits, and takes nothing away. A pipe that cannot look says None.
+        """
 
     async def pump(self) -> None:
         """Write behind, for as long as the connection lives. Runs beside `read`."""
@@ -58,10 +71,14 @@ class SocketPipe:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         self._behind = b""
         self._finishing = False
         self._more = trio.Event()
         self.end = ""
+        self.complete = False
+        self.lost = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -77,7 +94,8 @@ class SocketPipe:
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
-                return  # reading hears of it too, and after whatever had still come
+                self.lost = True  # reading hears of it too, and after whatever had still come
+                return
         if sent < len(data):
             self._behind += data[sent:]
             self._more.set()
@@ -95,15 +113,37 @@ class SocketPipe:
             try:
                 # waits first: whoever reads here has read everything that was there
                 await trio.lowlevel.wait_readable(self._sock)
-                chunk = bytes(_BUFFER[: self._sock.recv_into(_BUFFER)])
-            except (BlockingIOError, InterruptedError):
-                continue
             except (OSError, trio.ClosedResourceError) as error:
                 self.end = describe(error)
                 return b""
-            if not chunk:
-                self.end = "closed"
-            return chunk
+            chunk = self.read_now()
+            if chunk is not None:
+                return chunk
+
+    def unread(self) -> bytes | None:
+        """What lies in the socket."""
+        if not self._readable.poll(0):  # asked before every request; an exception would cost three times as much
+            return None
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:  # reading hears of it too
+            return b""
+
+    def read_now(self) -> bytes | None:
+        """What came, as `read` says; None: nothing yet."""
+        try:
+            chunk = bytes(_BUFFER[: self._sock.recv_into(_BUFFER)])
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            self.end = describe(error)
+            return b""
+        if not chunk:
+            # writing may have heard of the break before, and reading then meets nothing but an end
+            self.end, self.complete = ("broken", False) if self.lost else ("closed", True)
+        return chunk
 
     async def pump(self) -> None:
         """Write what the socket did not take at once."""
@@ -117,7 +157,7 @@ class SocketPipe:
                 except (BlockingIOError, InterruptedError):
                     continue
                 except (OSError, trio.ClosedResourceError):
-                    self._behind = b""  # nobody will have it; reading hears of it too
+                    self._behind, self.lost = b"", True  # nobody will have it; reading hears of it too
                     return
             if self._finishing:
                 self.finish()
@@ -138,12 +178,21 @@ class TlsPipe:
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=server_name is None, server_hostname=server_name)
+        self._early = b""
+        """What `unread` decrypted."""
+        self._refused = False
         self.end = ""
+        self.complete = False
 
     @property
     def unsent_bytes(self) -> int:
         """What the socket has not taken yet, encrypted."""
         return self._raw.unsent_bytes
+
+    @property
+    def lost(self) -> bool:
+        """Something that was written will never be sent."""
+        return self._refused or self._raw.lost
 
     @property
     def names(self) -> list[str]:
@@ -174,7 +223,8 @@ class TlsPipe:
         try:
             self._tls.write(data)
         except ssl.SSLError:
-            return  # reading hears of it too
+            self._refused = True  # reading hears of it too
+            return
         self._flush()
 
     def finish(self) -> None:
@@ -187,26 +237,53 @@ class TlsPipe:
     async def read(self) -> bytes:
         """What came; empty at the end."""
         while True:
-            try:
-                chunk = self._tls.read(CHUNK_BYTES)
-            except ssl.SSLWantReadError:
-                chunk = await self._raw.read()
-                if not chunk:
+            chunk = self._decrypt()
+            if chunk is None:
+                cipher = await self._raw.read()
+                if not cipher:
+                    self.end = self._raw.end  # without a close_notify: what came may not be all
+                    return b""
+                self._in.write(cipher)
+                continue
+            return chunk
+
+    def unread(self) -> bytes | None:
+        """What lies there in the clear: TLS's own messages (tickets for later sessions) answer nobody."""
+        while not self._early:
+            chunk = self._decrypt()
+            if chunk is None:
+                cipher = self._raw.read_now()
+                if cipher is None:
+                    return None
+                if not cipher:
                     self.end = self._raw.end
                     return b""
-                self._in.write(chunk)
-                continue
-            except ssl.SSLError as error:
-                self._flush()
-                self.end = (
-                    "closed" if isinstance(error, ssl.SSLZeroReturnError) else f"TLS: {error.reason}{blame(error)}"
-                )
+                self._in.write(cipher)
+            elif not chunk:
                 return b""
-            if self._out.pending:
-                self._flush()
-            if not chunk:
-                self.end = "closed"
+            else:
+                self._early = chunk
+        return self._early
+
+    def _decrypt(self) -> bytes | None:
+        """What is there in the clear; empty at the end; None: nothing yet."""
+        if self._early:
+            chunk, self._early = self._early, b""
             return chunk
+        try:
+            chunk = self._tls.read(CHUNK_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            self._flush()
+            self.complete = isinstance(error, ssl.SSLZeroReturnError)
+            self.end = "closed" if self.complete else f"TLS: {error.reason}{blame(error)}"
+            return b""
+        if self._out.pending:
+            self._flush()
+        if not chunk:
+            self.end, self.complete = "closed", True
+        return chunk
 
     async def pump(self) -> None:
         """Write what the socket did not take at once."""
@@ -229,10 +306,11 @@ class StreamPipe:
         self._stream = stream
         self._behind = b""
         self._sending = 0
-        self._broken = False
+        self.lost = False
         self._finishing = False
         self._more = trio.Event()
         self.end = ""
+        self.complete = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -241,7 +319,7 @@ class StreamPipe:
 
     def write(self, data: bytes) -> None:
         """Send soon."""
-        if not self._broken:
+        if not self.lost:
             self._behind += data
             self._more.set()
 
@@ -258,8 +336,12 @@ class StreamPipe:
             self.end = describe(error)
             return b""
         if not chunk:
-            self.end = "closed"
+            self.end, self.complete = "closed", True
         return chunk
+
+    def unread(self) -> bytes | None:
+        """A stream cannot be looked into."""
+        return None
 
     async def pump(self) -> None:
         """Write what was handed over."""
@@ -274,7 +356,7 @@ class StreamPipe:
                 if self._finishing and not self._behind and isinstance(self._stream, trio.abc.HalfCloseableStream):
                     await self._stream.send_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._broken, self._behind, self._sending = True, b"", 0
+                self.lost, self._behind, self._sending = True, b"", 0
                 return
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
 from gateway.papers import Papers
 from gateway.processor.directory import Endpoint
-from gateway.processor.link import End, Link, Responded, Response
+from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
 from gateway.processor.pipe import dial
 
 NOBODY = frozenset({502, 503, 504})
@@ -67,5 +67,5 @@ class Reach:
         """It is over, and what was asked on it had no response."""
         if not link.served:
             self._dialler.heard(link.address, Proof.NOTHING)
-        elif end is not End.CLOSED:  # else the question crossed with its closing, which says nothing
+        elif end not in UNTOUCHED:  # else the question crossed with its closing, which says nothing
             self._dialler.heard(link.address, Proof.MISSED)

@@ -285,6 +285,7 @@ class Visitor:
         if self._request.method == b"CONNECT":
             self._fault = Fault(405, "no tunnels here")
             return
+        self._request.keep &= self._parser.should_keep_alive()  # the one that reads on knows nothing of this head
         self._parser = httptools.HttpRequestParser(self)
         self._resumed = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n" % (self._length, self._chunked))

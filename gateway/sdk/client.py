@@ -179,11 +179,17 @@ class _Lane:
 
     async def call(self, request: bytes, until_s: float) -> Response | Met:
         """Its response, or UNREACHED, BROKEN or SILENT. Cancelled, its connection is dropped."""
-        link = await self._link(until_s)
-        if link is None:
-            return Met.UNREACHED
+        while True:
+            link = await self._link(until_s)
+            if link is None:
+                return Met.UNREACHED
+            over = link.send(request)
+            if over is None:
+                break
+            if not link.served:
+                self._reach.ended(link, over)
+                return Met.UNREACHED  # nothing was sent, and the next one would be no better
         call = link.context = _Call()
-        link.send(request)
         try:
             with trio.move_on_at(until_s):
                 await call.over.wait()

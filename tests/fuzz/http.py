@@ -44,10 +44,13 @@ class Played:
     """A pipe whose other end sends these chunks, then hangs up, and always reads."""
 
     unsent_bytes = 0
+    lost = False
 
     def __init__(self, chunks: list[bytes]) -> None:
         self._chunks = list(reversed(chunks))
+        self.read_chunks = 0
         self.end = ""
+        self.complete = False
         self.written = b""
         self.finished = False
         self.closed = False
@@ -65,9 +68,14 @@ class Played:
         """The next chunk."""
         await trio.lowlevel.checkpoint()
         if self._chunks:
+            self.read_chunks += 1
             return self._chunks.pop()
-        self.end = "closed"
+        self.end, self.complete = "closed", True
         return b""
+
+    def unread(self) -> bytes | None:
+        """What this end sent before it was asked: nothing, a chunk comes when it is read."""
+        return None
 
     async def pump(self) -> None:
         """Nothing waits."""

@@ -916,6 +916,24 @@ async def test_a_notice_on_a_connection_that_was_closing(autojump_clock: Clock) 
         assert len(world.processor.dials) == 2
 
 
+@pytest.mark.parametrize(
+    "junk", [b"\r\n", b"\n", b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 No", b""]
+)
+async def test_a_notice_that_nobody_took_is_not_told(junk: bytes, autojump_clock: Clock) -> None:
+    """The response to the notice before says nothing of this one, whatever comes before the server hangs up."""
+    taken = set()
+
+    async def script(peer: Peer) -> None:
+        taken.add((await peer.request()).headers["idempotency-key"])
+        await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await peer.request()
+        await peer.send(junk)
+
+    async with asking(script) as world:
+        told = {key for key in map("node/{}".format, range(20)) if (await world.client.tell(key, b"{}")).acknowledged}
+    assert told == taken
+
+
 async def test_a_notice_after_an_idle_connection_ended(autojump_clock: Clock) -> None:
     """A kept connection that ended while idle is forgotten, not used."""
 

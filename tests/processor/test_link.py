@@ -8,6 +8,7 @@ import trio.testing
 
 from gateway.processor.link import HEAD_BYTES_MAX, End, Link, Response
 from gateway.processor.pipe import StreamPipe
+from tests.fuzz.http import Played
 
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -120,12 +121,15 @@ async def test_bytes_that_nobody_asked_for() -> None:
     assert played.end is End.UNASKED
 
 
-@pytest.mark.parametrize("more", [OK, OK[:10], b"junk", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nxyz"])
+@pytest.mark.parametrize(
+    "more",
+    [OK, OK[:10], b"junk", b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nxyz"],
+)
 async def test_more_than_was_asked_for(more: bytes) -> None:
     """What follows a response in the same breath is dropped with the connection; the response counts."""
     played = await play(OK + more)
     assert played.responses == [(Response(200, b"{}", b""), False)]
-    assert played.end is End.CLOSED
+    assert played.end is End.UNASKED
 
 
 async def test_an_idle_connection_closed_by_the_server_is_noticed() -> None:
@@ -156,3 +160,43 @@ async def test_the_next_question_may_be_asked_from_within_the_answer() -> None:
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert got == [b"0", b"1", b"2"]
+
+
+class Lingering(Played):
+    """A pipe that takes its time to end."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        super().__init__(chunks)
+        self.let_go = trio.Event()
+
+    async def pump(self) -> None:
+        """Nothing waits, and ending does."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.let_go.wait()
+
+
+@pytest.mark.parametrize(("chunks", "end"), [([b"\r\n"], End.UNASKED), ([], End.CLOSED)])
+async def test_a_link_that_is_ending_sends_nothing(chunks: list[bytes], end: End, nursery: trio.Nursery) -> None:
+    """Nobody would read what comes: who asks then hears how it ended, and nothing was sent."""
+    pipe = Lingering(chunks)
+    link = Link(pipe, LIMIT, lambda *_: None)
+    nursery.start_soon(link.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not pipe.closed
+    assert link.send(b"GET / HTTP/1.1\r\n\r\n") is end
+    assert pipe.written == b""
+    pipe.let_go.set()
+
+
+async def test_a_link_that_we_closed_sends_nothing() -> None:
+    """Also before its end has come."""
+    pipe = Played([])
+    link = Link(pipe, LIMIT, lambda *_: None)
+    link.scope.cancel()
+    assert link.send(b"GET / HTTP/1.1\r\n\r\n") is End.CLOSED
+    assert pipe.written == b""
+    await link.run()
+    assert pipe.closed

@@ -4,7 +4,8 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError
 from gateway.papers import client_context
 from gateway.processor.client import Client
-from gateway.processor.pipe import SocketPipe, dial
+from gateway.processor.link import End, Link, Response
+from gateway.processor.pipe import SocketPipe, TlsPipe, dial
 from gateway.work import Answer
 from loadtest.processor import MockProcessor
 from tests.conftest import Logged
@@ -126,6 +128,79 @@ async def test_a_reset() -> None:
     await listener.aclose()
 
 
+# --- what comes before it was asked for
+
+UNASKED = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"TxSts":"ACSP"}'
+
+
+@asynccontextmanager
+async def speaking_first(said: bytes) -> AsyncIterator[Asking]:
+    """A running client, and a server that says this to whoever connects; connecting is over when it has come."""
+
+    async def script(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):  # the client hangs up on what it did not read
+            await stream.send_all(said)
+            if not said:
+                await stream.send_eof()
+            await stream.receive_some()
+
+    async def connect(host: str, port: int) -> trio.SocketStream:
+        stream = await trio.open_tcp_stream(host, port)
+        await trio.lowlevel.wait_readable(stream.socket)
+        return stream
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, script, 0)
+        client = Client(settings(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"), network=nameless(connect))
+        found = Asking(client, Processor(nursery, nobody))
+        await nursery.start(client.run)
+        with trio.fail_after(20):
+            yield found
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("said", "end"), [(UNASKED, "unasked"), (b"", "closed")])
+async def test_a_server_that_speaks_first_is_not_believed(said: bytes, end: str, logged: Logged) -> None:
+    """A whole acceptance that came before the request left answers nothing: neither a question nor a notice. The
+    request is not even sent, and asked again as one that met nobody.
+    """
+    async with speaking_first(said) as world:
+        world.ask(1, within_s=0.3)
+        told = await world.client.tell("node/1", b"{}")
+        assert (told.status, told.reason.partition(":")[0]) == (0, f"connection {end}")
+        await until(lambda: {"away", "expired"} & set(world.counts))
+        assert world.answers == []
+        assert world.counts["again"] >= 1
+
+
+async def test_a_request_that_cannot_be_sent_is_not_answered() -> None:
+    """What comes over a socket that takes nothing any more answers nothing."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    got: list[Response] = []
+    pipe = SocketPipe(ours)
+    link = Link(pipe, 1000, lambda _, response, __: got.append(response))
+    ours.shutdown(socket.SHUT_WR)  # as if the other end had reset it
+    assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
+    assert pipe.lost
+    theirs.send(UNASKED)
+    assert await link.run() is End.UNASKED
+    theirs.close()
+    assert got == []
+
+
+async def test_a_break_that_writing_met_first_is_no_orderly_end() -> None:
+    """A body that is as long as the connection is not whole then."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    pipe = SocketPipe(ours)
+    theirs.close()
+    pipe.write(b"nobody reads this")
+    assert await pipe.read() == b""
+    assert (pipe.end, pipe.complete) == ("broken", False)
+    await pipe.aclose()
+
+
 # --- TLS
 
 
@@ -230,6 +305,61 @@ async def test_the_server_says_what_it_has_against_us(papers: Files, certificate
             told = await client.tell("node/1", b"{}")
         assert told.reason == reason
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def over_tls(papers: Files) -> AsyncIterator[tuple[TlsPipe, trio.SSLStream[trio.SocketStream]]]:
+    """A pipe over TLS, and the server's end of it, shaken hands."""
+    async with trio.open_nursery() as nursery:
+        accepted: list[trio.SSLStream[trio.SocketStream]] = []
+        shaken = trio.Event()
+
+        async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+            accepted.append(stream)
+            await stream.do_handshake()
+            shaken.set()
+            await trio.sleep_forever()
+
+        listeners = await nursery.start(partial(trio.serve_ssl_over_tcp, serve, 0, papers.server, host="127.0.0.1"))
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        tls = changed(papers, {})
+        pipe, _ = await dial(Dialler("test", "127.0.0.1", port), client_context(tls, "tls"), "processor.bank")
+        assert isinstance(pipe, TlsPipe)
+        with trio.fail_after(20):
+            await shaken.wait()
+            yield pipe, accepted[0]
+        await pipe.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_lies_in_a_tls_connection_is_seen_before_asking(papers: Files) -> None:
+    """The tickets that TLS 1.3 sends are nothing; what the server says is seen, and not lost by that."""
+    async with over_tls(papers) as (pipe, server):
+        assert pipe.unread() is None
+        await server.send_all(UNASKED)
+        await until(pipe.unread)
+        assert pipe.unread() == UNASKED
+        assert await pipe.read() == UNASKED
+        assert pipe.unread() is None
+        await trio.aclose_forcefully(server)
+        await until(lambda: pipe.unread() is not None)
+        assert pipe.unread() == await pipe.read() == b""
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+async def test_a_tls_connection_that_is_cut_off_is_not_complete(papers: Files, *, farewell: bool) -> None:
+    """A response as long as the connection is whole when TLS itself said so: anybody can end a TCP connection."""
+    async with over_tls(papers) as (pipe, server):
+        got: list[Response] = []
+        link = Link(pipe, 1000, lambda _, response, __: got.append(response))
+        assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
+        await server.send_all(b"HTTP/1.0 200 OK\r\n\r\n{")
+        if farewell:
+            await server.aclose()
+        else:
+            server.transport_stream.socket.shutdown(socket.SHUT_WR)
+        assert await link.run() is (End.CLOSED if farewell else End.CUT)
+        assert got == ([Response(200, b"{", b"")] if farewell else [])
 
 
 async def test_we_say_what_we_have_against_the_server(papers: Files) -> None:
