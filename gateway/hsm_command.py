@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway import config_file
+from gateway import config_file, log
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.exitcodes import exit_code as ended_by
@@ -63,12 +63,16 @@ def run(arguments: argparse.Namespace) -> int:
         configuration = config_file.load(*arguments.config)
     except ConfigurationError as error:
         return config_file.say(error)
+    # what tokens' libraries say is for the person who looks, and no part of what is printed
+    writer = log.configure("warning", "console", log.Writer(sys.stderr.buffer))
     try:
         report = trio.run(survey, configuration.node.token, configuration.pair, arguments.key)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
         if ended_by(error) is not ExitCode.INTERRUPTED:
             raise
         return ExitCode.INTERRUPTED
+    finally:
+        writer.close()
     code = exit_code(report)
     if arguments.json:
         sys.stdout.write(msgspec.json.encode({**as_json(report), "exit_code": code}).decode() + "\n")

@@ -74,9 +74,9 @@ class Papers:
         self._stamps = self._look()
         self._refused: list[Fault] = []
         self._again = now()
-        self._set = self._loaded()
+        self._set = load(settings, key)
         self._show()
-        self._say_used(self._faults(self._set))
+        self._say_used(faults_of(self._set, now()))
         _all.add(self)
 
     def context(self) -> ssl.SSLContext:
@@ -97,20 +97,20 @@ class Papers:
 
     def trouble(self) -> str:
         """What is wrong with the set in use, in words; empty when nothing is."""
-        return "; ".join(map(self._words, self._faults(self._set)))
+        return "; ".join(map(self._words, faults_of(self._set, self._now())))
 
     def _renew(self, stamps: list[tuple[int, int, int]]) -> None:
         changed, self._stamps = stamps != self._stamps, stamps
         self._again = self._now() + timedelta(seconds=LOOK_EVERY_S)
         try:
-            found = self._loaded()
-            faults = self._faults(found, before=self._set)
+            found = load(self._settings, self._key)
+            faults = faults_of(found, self._now(), before=self._set)
         except ConfigurationError as error:
             found, faults = None, [Fault("", mistake) for mistake in error.mistakes]
         if self._look() != stamps:
             self._stamps = []  # they were being written: look again at the next opportunity
             return
-        if found is None or (faults and not self._faults(self._set)):
+        if found is None or (faults and not faults_of(self._set, self._now())):
             if changed or faults != self._refused:
                 for fault in faults:
                     _log.error("changed TLS files are not used", reason=self._words(fault), path=self._path(fault))
@@ -121,34 +121,6 @@ class Papers:
         self._show()
         _log.info("changed TLS files are used from now on", where=self._key)
         self._say_used(faults)
-
-    def _loaded(self) -> _Set:
-        """Raises `ConfigurationError`."""
-        given = self._settings
-        if isinstance(given, config.ServerTls):
-            context = server_context(given, self._key)
-        else:
-            context = client_context(given, self._key)
-        if given is None:
-            return _Set(context, [], [], [])
-        members = [(name, path) for name, path in _files(given) if path]
-        marked = [name for name, path in members if _read(path).startswith(BOM)]
-        return _Set(context, _certificates(given.certificate_file), _certificates(given.ca_file), marked)
-
-    def _faults(self, of: _Set, *, before: _Set | None = None) -> list[Fault]:
-        """What is wrong with a set now, and against the one before."""
-        now = self._now()
-        faults = [Fault(name, "begins with a byte order mark: save it without") for name in of.marked]
-        for certificate in of.own[:1]:
-            if now >= certificate.not_valid_after_utc:
-                faults.append(Fault("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
-            elif now < certificate.not_valid_before_utc:
-                faults.append(Fault("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
-        if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
-            faults.append(Fault("ca_file", "holds no authority that is valid now"))
-        if before is not None and _vouched(before) and not _vouched(of):
-            faults.append(Fault("certificate_file", "is signed by nobody in ca_file, as the one before was"))
-        return faults
 
     def _say_used(self, faults: list[Fault]) -> None:
         for fault in faults:
@@ -210,10 +182,40 @@ def notes_on(settings: Settings, key: str) -> list[str]:
     if not all(Path(path).is_file() for _, path in _files(settings) if path):
         return []
     try:
-        trouble = Papers(settings, key).trouble()
+        faults = faults_of(load(settings, key), datetime.now(UTC))
     except ConfigurationError as error:
         return error.mistakes
-    return [trouble] if trouble else []
+    return [f"{key}.{fault.member} {fault.why}" for fault in faults]
+
+
+# --- a set
+
+
+def load(settings: Settings | None, key: str) -> _Set:
+    """A set of files. Raises `ConfigurationError`."""
+    if settings is None:
+        return _Set(client_context(None, key), [], [], [])
+    if isinstance(settings, config.ServerTls):  # noqa: SIM108 - mypy knows no type of it otherwise
+        context = server_context(settings, key)
+    else:
+        context = client_context(settings, key)
+    marked = [name for name, path in _files(settings) if path and _read(path).startswith(BOM)]
+    return _Set(context, _certificates(settings.certificate_file), _certificates(settings.ca_file), marked)
+
+
+def faults_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Fault]:
+    """What is wrong with a set now, and against the one before."""
+    faults = [Fault(name, "begins with a byte order mark: save it without") for name in of.marked]
+    for certificate in of.own[:1]:
+        if now >= certificate.not_valid_after_utc:
+            faults.append(Fault("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
+        elif now < certificate.not_valid_before_utc:
+            faults.append(Fault("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
+    if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
+        faults.append(Fault("ca_file", "holds no authority that is valid now"))
+    if before is not None and _vouched(before) and not _vouched(of):
+        faults.append(Fault("certificate_file", "is signed by nobody in ca_file, as the one before was"))
+    return faults
 
 
 # --- contexts

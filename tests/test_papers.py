@@ -224,16 +224,16 @@ def test_files_that_change_while_they_are_read_are_looked_at_again(
     used = place.papers()
     before = used.context()
     place.write(certificate=OURS.pem[:100])
-    loaded = used._loaded
+    load = papers.load
 
-    def torn() -> Any:
+    def torn(*arguments: Any) -> Any:
         try:
-            return loaded()
+            return load(*arguments)
         finally:
-            monkeypatch.setattr(used, "_loaded", loaded)
+            monkeypatch.setattr(papers, "load", load)
             place.write(**files_of(issue("gateway.example", AUTHORITY)))
 
-    monkeypatch.setattr(used, "_loaded", torn)
+    monkeypatch.setattr(papers, "load", torn)
     assert used.context() is before
     assert used.context() is not before
     assert logged(REFUSED) == []
@@ -266,6 +266,20 @@ def test_a_mistake_at_the_start_is_one_of_the_configuration(place: Place) -> Non
         place.write(**files)
         with pytest.raises(ConfigurationError, match=r"node\.test\.tls\.c"):
             place.papers(server=True)
+
+
+def test_config_check_notes_what_is_wrong(place: Place, logged: Logged) -> None:
+    """What a start would refuse, and what it would use all the same; nothing of files that are not there."""
+    assert papers.notes_on(place.client, "node.test.tls") == []
+    place.write(**BAD["ended"][0])
+    (note,) = papers.notes_on(place.client, "node.test.tls")
+    assert note.startswith("node.test.tls.certificate_file has ended, at ")
+    place.write(key=OTHER.key_pem)
+    (note,) = papers.notes_on(place.server, "node.test.tls")
+    assert note == "node.test.tls.certificate_file: key_file is not the key of this certificate"
+    place.key.unlink()
+    assert papers.notes_on(place.server, "node.test.tls") == []
+    assert logged() == []
 
 
 def test_two_do_not_look_at_once(place: Place) -> None:

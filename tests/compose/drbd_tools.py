@@ -22,6 +22,6 @@ def on(host: str, *command: str) -> Done:
 
 def rendered(into: Path, servers: Path = FILES / "servers.toml", secret: str = SECRET) -> Done:
     """What `render.py` says."""
-    (into / "secret").write_text(secret + "\n", encoding="ascii")
+    (into / "secret").write_text(secret + "\n", encoding="utf-8", newline="")
     command = [sys.executable, str(FILES / "render.py"), str(servers), str(into / "secret"), str(into)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -129,6 +129,13 @@ def test_render_says_what_is_wrong_and_writes_nothing(tmp_path: Path, right: str
     assert not [*tmp_path.glob("*.res")]
 
 
+def test_a_secret_is_read_however_it_was_saved(tmp_path: Path) -> None:
+    """With a byte order mark and CR LF, which are no part of it."""
+    done = rendered(tmp_path, secret=f"\ufeff{SECRET}\r")
+    assert done.returncode == 0, done.stderr
+    assert f'"{SECRET}"' in (tmp_path / "fps-sip.res").read_text(encoding="ascii")
+
+
 def test_render_takes_no_secret_that_would_be_read_as_configuration(tmp_path: Path) -> None:
     done = rendered(tmp_path, secret='x";} options { quorum off')  # noqa: S106 - the same
     assert done.returncode == 1

@@ -2,8 +2,11 @@
 where a worker's code comes from. Pure first, then real workers.
 """
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +176,33 @@ async def test_a_worker_takes_no_code_from_elsewhere(
     assert await worker.end(kill=False) == "ended with status 0"
     assert not mark.exists()
     assert {each for each in held if not each.startswith("/")} == {"pipe", "socket"}, "no file of ours is open in it"
+
+
+@pytest.mark.system
+def test_hsm_check_tells_it_apart_from_its_result(shim: Shim, tmp_path: Path) -> None:
+    """What is printed is JSON and nothing else; the person at the terminal reads the rest beside it."""
+    shim.orders.write_text("C_Login 0 pin -1\n")
+    token = token_of(shim)
+    environment = ", ".join(f"{name} = {json.dumps(value)}" for name, value in token.environment.items())
+    path = tmp_path / "node.toml"
+    path.write_text(
+        f"""[node]
+name = "sip-a"
+hub = [{{ name = "hub-1", host = "127.0.0.1", port = 8301 }}]
+journal = {{ dir = "journal" }}
+processor = {{ url = "http://127.0.0.1:1" }}
+[[node.token]]
+name = "fps-1"
+label = "fps-1"
+module = "{token.module}"
+pin_file = "{token.pin_file}"
+environment = {{ {environment} }}
+""",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-P", "-m", "gateway", "hsm", "check", "--config", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 0
+    assert SAYS in done.stderr
+    assert HIDDEN.decode() in done.stderr
+    assert shim.layout.pin_file("fps-1").read_text() not in done.stderr
