@@ -1,6 +1,7 @@
 """What is wrong with a configuration that was read: field by field, and where fields contradict each other."""
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,7 +162,11 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
                 yield f"node.{key}[{index}].name", "names another one already"
     for index, site in enumerate(node.hub):
         yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
+        yield from _check_host(f"node.hub[{index}].host", site.host)
         yield from _check_tls(f"node.hub[{index}].tls", site.tls)
+    yield from _check_host("node.ops.host", node.ops.host)
+    if node.submissions is not None:
+        yield from _check_host("node.submissions.host", node.submissions.host)
     yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
     yield from _ordered("node.ejection", node.ejection, "pause_s", "pause_max_s")
     yield from _check_urls(node)
@@ -173,6 +178,22 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
     door = node.submissions
     if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
         yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
+
+
+def _check_host(place: str, host: str) -> Iterator[Mistake]:
+    """What can be neither name nor address would be dialled for ever."""
+    if host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1]):
+        yield place, "is an IPv6 address in brackets: give it without them"
+    elif re.search(r"[\s/@\[\]\x00]", host) or (":" in host and not _is_ipv6(host)):
+        yield place, "must be a host name or an address and nothing else: no scheme, no port"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_urls(node: config.Node) -> Iterator[Mistake]:

@@ -438,6 +438,41 @@ def test_the_processor_url(url: str, good: bool) -> None:  # noqa: FBT001
     assert good or "word" not in str(raised)
 
 
+@pytest.mark.parametrize(
+    ("host", "mistake"),
+    [
+        ("::1", ""),
+        ("fe80::1%eth0", ""),
+        ("127.0.0.1", ""),
+        ("hub-1.fps_net.example.", ""),
+        ("[::1]", "is an IPv6 address in brackets: give it without them"),
+        ("[fe80::1%eth0]", "is an IPv6 address in brackets: give it without them"),
+        ("[hub]", "must be a host name or an address and nothing else: no scheme, no port"),
+        ("[::1]:8301", "must be a host name or an address and nothing else: no scheme, no port"),
+        ("hub.example:8301", "must be a host name or an address and nothing else: no scheme, no port"),
+        ("tcp://hub.example", "must be a host name or an address and nothing else: no scheme, no port"),
+        (" hub.example", "must be a host name or an address and nothing else: no scheme, no port"),
+    ],
+)
+@pytest.mark.parametrize("key", ["node.hub[1].host", "node.ops.host", "node.submissions.host"])
+def test_a_host_that_would_never_be_reached(load: Load, key: str, host: str, mistake: str) -> None:
+    """What is no name and no address is a mistake wherever a host is given, in words, and not a dial that fails for
+    ever.
+    """
+    tables = {"node.ops.host": "[node.ops]", "node.submissions.host": "[node.submissions]"}
+    text = (
+        f'{GOOD}\n{tables.get(key, "")}\nhost = "{host}"\n'
+        if key in tables
+        else GOOD.replace('name = "hub-2"\nhost = "127.0.0.1"', f'name = "hub-2"\nhost = "{host}"')
+    )
+    mistakes: list[str] = []
+    try:
+        load(text)
+    except ConfigurationError as error:
+        mistakes = error.mistakes
+    assert [what.partition(f"{key}: ")[2] for what in mistakes if f"{key}: " in what] == ([mistake] if mistake else [])
+
+
 def test_a_port_that_others_can_reach_needs_tls(load: Load) -> None:
     """Whoever reaches the door of submissions can submit payments."""
     for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1"):

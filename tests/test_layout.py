@@ -288,6 +288,48 @@ def test_test_files_mirror_the_gateway() -> None:
     assert list((TOP / "tests").rglob("__init__.py")) == []
 
 
+# --- threads
+
+
+def calls_of(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    """Calls of this dotted name."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name)
+
+
+def test_nobody_waits_for_a_thread_that_others_may_hold() -> None:
+    """Each use of trio's threads has a limiter of its own: what hangs for one party delays no other."""
+    calls = [
+        (module, call)
+        for module, tree in trees("gateway").items()
+        for call in calls_of(tree, "trio.to_thread.run_sync")
+    ]
+    assert calls
+    shared = [
+        f"{module}:{call.lineno}" for module, call in calls if "limiter" not in {word.arg for word in call.keywords}
+    ]
+    assert shared == []
+
+
+def test_names_are_looked_up_in_one_place() -> None:
+    """Trio looks names up in threads that all share: nobody gives it a name but who listens, once, at the start."""
+    where = {
+        (module, name)
+        for module, tree in trees("gateway").items()
+        for name in (
+            "trio.open_tcp_stream",
+            "trio.open_ssl_over_tcp_stream",
+            "trio.socket.getaddrinfo",
+            "socket.getaddrinfo",
+        )
+        if name in {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    }
+    assert where == {
+        ("gateway.addresses.network", "socket.getaddrinfo"),
+        ("gateway.addresses.network", "trio.open_tcp_stream"),  # of addresses, which it does not look up
+        ("gateway.listening", "trio.socket.getaddrinfo"),
+    }
+
+
 # --- log lines
 
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}

@@ -17,6 +17,7 @@ import trustme
 import gateway.hub.link as link_module
 from gateway import config, log
 from gateway.addresses.dialler import Dialler
+from gateway.addresses.network import Answer, Network
 from gateway.clock import system_clock
 from gateway.hub.dial import Sockets
 from gateway.hub.pool import Links
@@ -353,3 +354,61 @@ async def test_last_words_arrive_over_sockets(engine: Any, monkeypatch: pytest.M
         await over.wait()
         assert frame(WIRE, b"9624 cannot parse") in b"".join(heard)
         await links.finish()
+
+
+# --- a site with several addresses
+
+
+@asynccontextmanager
+async def two_hosts(first: Serve | None, second: Serve) -> AsyncIterator[tuple[int, Network]]:
+    """A hub site whose name leads to two hosts; at the first perhaps nobody listens."""
+    async with trio.open_nursery() as nursery:
+        (other,) = await trio.open_tcp_listeners(0, host="127.0.0.2")
+        port = other.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, second, [other])
+        if first is not None:
+            nursery.start_soon(trio.serve_listeners, first, await trio.open_tcp_listeners(port, host="127.0.0.1"))
+
+        def lookup(name: str, answered: Callable[[Answer], None]) -> None:
+            assert name == "hub.example"
+            answered(("127.0.0.1", "127.0.0.2"))
+
+        yield port, Network(lookup, trio.open_tcp_stream)
+        nursery.cancel_scope.cancel()
+
+
+async def no_hub(stream: trio.abc.Stream) -> None:
+    """Accepts, reads, and says nothing: a port forwarder with nobody behind it."""
+    async for _ in stream:
+        pass
+
+
+async def speaks_http(stream: trio.abc.Stream) -> None:
+    """Something else listens there."""
+    await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await no_hub(stream)
+
+
+@pytest.mark.parametrize("first", [None, trio.aclose_forcefully, no_hub, speaks_http])
+async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
+    first: Serve | None, engine: Any, hub_type: Any
+) -> None:
+    """Refused, hung up, silent, no hub at all: the site's other address has its turn, and is kept to."""
+    signing = Signing(hub_type)
+    async with two_hosts(first, signing.serve) as (port, network), trio.open_nursery() as nursery:
+        named = config.HubSite(name="a", host="hub.example", port=port, reconnect_s=0.001, reconnect_max_s=0.001)
+        session = config.Session(echo_after_s=0.05, respond_within_s=0.05)
+        links = Links(
+            (named,), config.Pair(session=session), engine, MessageIds(),
+            clock=system_clock, random=random.Random(1), came_s=float, network=network,  # noqa: S311
+        )  # fmt: skip
+        nursery.start_soon(links.run)
+        for life in range(3):
+            while not links.signed_on(Direction.SUBMIT):
+                await engine.progress.park()
+            assert len(signing.hubs) == life + 1
+            await trio.aclose_forcefully(signing.hubs[-1].stream)
+            while links.links:
+                await engine.progress.park()
+        nursery.cancel_scope.cancel()
+    assert len(engine.of("up")) <= 3 + 2, "the first address has not had more than its turn"
