@@ -97,6 +97,8 @@ class Gateway:
         self.ops_port = free_port()
         self.submit_port = free_port() if bank.plan.outbound else 0
         self.child: Child | None = None
+        self.behind: tuple[str, ...] = ()
+        """A command that runs its own, where it is to live in a place of its own."""
         self.code = ""
         """Where its code is, when it is another version than this one's."""
 
@@ -111,7 +113,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Start its process."""
-        command = [PYTHON, "-P", "-m", "gateway", "run", "--config", str(self.configuration)]
+        command = [*self.behind, PYTHON, "-P", "-m", "gateway", "run", "--config", str(self.configuration)]
         cpu = self.bank.plan.gateway_cpu
         self.child = await Child.start(self.output, command, self.bank.directory, cpu=cpu, code=self.code)
 
