@@ -26,8 +26,8 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
     steps work
-    table pages days outcomes submissions permits ring keyring news standin verify inbound departure ejection outbound
-        hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
+    table pages days dates outcomes submissions permits ring keyring news standin verify inbound departure ejection
+        outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
     outside reload
     daemon
@@ -37,3 +37,6 @@ import its stages. tests/test_layout.py reads this table and holds every module 
 """
 
 __version__ = "0.1.0"
+__released__ = "2026-11-30"
+"""The day on which this version was made. A wall clock that shows an earlier one is wrong, and the gateway says so. Who
+changes the version changes it: tests/test_dates.py holds one to the other."""

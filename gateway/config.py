@@ -219,6 +219,26 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """The longest pause before signing on again."""
 
 
+PaymentTypeCode = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
+DaysApart = Annotated[int, Meta(ge=0, le=366)]
+
+
+class Dates(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which date (DE12) a payment may bear whose FPID is not known here. Days are those of the calendar in the United
+    Kingdom. A synchronous payment outside its window is refused (1930, DE44 012); about another the processor is asked
+    with a mark (`unusual_date`), and stand-in does not accept it.
+    """
+
+    back_days: dict[PaymentTypeCode, DaysApart] = {}
+    """So many days back, by payment type. A type that is not here: 2 when it is synchronous; any other as long as FPIDs
+    are surely remembered, which `pair.business_days` decides (11 of the calendar for 7)."""
+    ahead_days: dict[PaymentTypeCode, DaysApart] = {}
+    """So many days ahead, by payment type. A type that is not here: 1."""
+    hub_clock_differs_s: Seconds = 7_200.0
+    """The hub's clock (DE7) may differ from ours by so much. When it differs by more on every link, people are alerted,
+    and no payment is refused for its date. An hour may be the time zone, which DE7 does not say."""
+
+
 class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """What both sites must share. Its fingerprint shows when they do not."""
 
@@ -231,6 +251,7 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     refused_code: RefusalCode = "1100"
     """What a payment is refused with when the processor refuses it (RJCT) in a way that names no code of use: none, or
     one that no receiver may say."""
+    dates: Dates = Dates()
     wire: Wire = Wire()
     mac: Mac = Mac()
     keys: Keys = Keys()

@@ -80,6 +80,7 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
             what = f"{times.decline_after_s:g} s must not be less than stand_in_after_s"
             yield "pair.deadlines.decline_after_s", f"{what}, which is {times.stand_in_after_s:g} s"
     yield from _check_stand_in(pair.stand_in)
+    yield from _check_dates(pair)
     yield from _ordered("pair.deadlines", times, "reply_within_s", "hub_patience_s", strictly=True)
     yield from _ordered("pair.deadlines", times, "hub_patience_s", "sender_answer_s", strictly=True)
     yield from _ordered("pair.session", pair.session, "retry_s", "retry_max_s")
@@ -101,6 +102,15 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
         yield "pair.wire.usm_table", "no such file"
     if wire.code_table and not is_file(wire.code_table):
         yield "pair.wire.code_table", "no such file"
+
+
+def _check_dates(pair: config.Pair) -> Iterator[Mistake]:
+    """What is called ordinary must be remembered: else a frame that was captured is a new payment one day."""
+    days = config.days_spanned(pair.business_days) - 1
+    for code, back in pair.dates.back_days.items():
+        if back > days:
+            what = f"{back} must not exceed {days}: FPIDs are not surely remembered for longer"
+            yield f"pair.dates.back_days.{code}", f"{what} with pair.business_days = {pair.business_days}"
 
 
 def is_file(path: str) -> bool:

@@ -34,6 +34,7 @@ import trio
 
 import gateway
 from gateway import config, log, metrics, papers, steps
+from gateway.dates import check as check_dates
 from gateway.ejection import Ejection
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
@@ -156,7 +157,7 @@ class Gateway:
         self.ejection = Ejection(node.ejection, pair.submit.answer_within_s, outside.luck.random)
         self.engine = Engine(
             pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids,
-            self.ejection,
+            self.ejection, released_ns=outside.released_ns,
         )  # fmt: skip
         self.standstill = Standstill(outside.clock())
         self.links = Links(
@@ -177,6 +178,7 @@ class Gateway:
         self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         self.stop = Stop(reload)
+        self._hub_clock_differs = False
         self._sealed = 0
         """Position up to which the journal is sealed, by us."""
         self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, self.ends_within_s)
@@ -187,6 +189,10 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Why payments should not come here; empty when they may. The processor is no reason: stand-in is for that."""
+        return [reason for reason in (self.engine.clocks.trouble, *self._failing()) if reason]
+
+    def _failing(self) -> list[str]:
+        """Why no promise can be kept, about payments of either direction."""
         reasons = [self.journal.health(trio.current_time())]
         if not self.signer.serving:
             reasons.append("no HSM token serves")
@@ -196,7 +202,8 @@ class Gateway:
 
     def closed(self) -> str:
         """Why no payment may be submitted now, as far as it is not the links'; empty when one may."""
-        return "draining" if self.stop.draining else "; ".join(self.unready())
+        # our clock says nothing of what is submitted: its date is the processor's
+        return "draining" if self.stop.draining else "; ".join(self._failing())
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """For `/ready`."""
@@ -206,6 +213,8 @@ class Gateway:
         reasons = [reason for reason in reasons if reason]
         parts = {
             "journal": self.journal.health(trio.current_time()) or "ok",
+            "clock": self.engine.clocks.trouble or "ok",
+            "hub_clock": "differs on every link" if self._hub_clock_differs else "ok",
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
             "tokens": self.signer.trouble() or "ok",
             "links": self.links.ready() or self._ejected() or "ok",
@@ -286,6 +295,8 @@ class Gateway:
             if self.sibling is not None:
                 tree.start_soon(self.sibling.run)
             await tree.start(self._serve)
+            if self.engine.clocks.trouble:
+                self.links.hold(mute=False)
             if not self.signer.serving:
                 self.links.hold(mute=True)  # dial none until one serves
             if self.volume is not None:
@@ -320,6 +331,7 @@ class Gateway:
         started = steps.Started(self.identity.node, self.identity.version, self.identity.fingerprint)
         if not self.clean:
             _log.warning("the last process did not end in peace", count=self.unfinished)
+        self.engine.clocks.look(self.outside.clock())
         self.engine.begin(started)
 
     async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
@@ -347,6 +359,7 @@ class Gateway:
         self.standstill.runs(self.outside.clock())  # a start takes its time, and nothing was read yet
         while True:
             self._look_back()
+            self._look_at_clocks()
             now_s = trio.current_time()
             served_s = now_s if self.signer.serving else served_s
             reasons = self.unready()
@@ -375,6 +388,19 @@ class Gateway:
             _log.warning("the wall clock went ahead", pause_s=round(gap.went_ahead_s, 1), reason=why)
         if any(gap):
             self.links.doubt()
+
+    def _look_at_clocks(self) -> None:
+        """Can our clock be right (else we are unready), and does the hub agree (which is for people to know)?"""
+        clocks, now = self.engine.clocks, self.outside.clock()
+        metrics.CLOCK_WRONG.set(bool(clocks.look(now)))
+        differs = clocks.hub_differs(now)
+        metrics.HUB_CLOCK_DIFFERS.set(differs)
+        if differs != self._hub_clock_differs:
+            self._hub_clock_differs = differs
+            if differs:
+                _log.warning("the hub's clock differs from ours on every link")
+            else:
+                _log.info("the hub's clock agrees with ours again")
 
     async def _beat(self) -> None:
         """Waits for nothing but its time: only an event loop that is stuck keeps it from that."""
@@ -446,6 +472,7 @@ async def run(
     words = meanings.load(pair.wire.usm_table)
     action_codes = codes.load(pair.wire.code_table)
     check_rules(pair, codec.table.types)
+    check_dates(pair, codec.table.types)
     answers = Answers(action_codes, pair.refused_code)
     client = Client(node.processor, network=outside.network, luck=luck.random, answers=answers)
     forwarder = Forwarder(

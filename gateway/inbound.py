@@ -19,6 +19,7 @@ from typing import Protocol
 
 from gateway import config, steps
 from gateway.clock import Now
+from gateway.dates import Verdict, Window
 from gateway.errors import HubFault
 from gateway.lifecycle import FINAL, Act, Event, Row, State, step
 from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
@@ -30,6 +31,12 @@ from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.work import Ask
 
 ACCEPTED = "0000"
+DATE_SENT = "012"
+"""DE44 of a payment that is refused for its date."""
+UNUSUAL = "date"
+"""Why stand-in may not accept a payment whose date is outside the window."""
+UNDECIDED = frozenset({State.NEW, State.ORPHANED})
+"""Nothing was decided about these: their date is judged."""
 RESERVE = 2
 """So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
 
@@ -57,6 +64,8 @@ class Note(Enum):
     JOINED = auto()
     CONFLICT = auto()
     BAD_FIELD = auto()
+    BAD_DATE = auto()
+    UNUSUAL_DATE = auto()
     REFUSED_REVERSED = auto()
     OVERLOAD = auto()
     ORPHANED = auto()
@@ -101,6 +110,8 @@ class Payment:
     """Why stand-in may not accept it, once that was asked."""
     unasked: bool = False
     """The processor is not to be asked about it: too many are being decided."""
+    unusual_date: bool = False
+    """Its date is outside the window, and nobody here has decided on it: it may be a copy of one of long ago."""
     question: Ask | None = None
     """What the engine asks the processor about it."""
 
@@ -152,8 +163,11 @@ class Inbound:
         codec: Codec,
         commands: Commands,
         may_stand_in: Callable[[PaymentRequest], bool] = lambda _request: True,
+        in_doubt: Callable[[Now], bool] = lambda _now: False,
     ) -> None:
-        """`may_stand_in`: whether the scheme's news lets us accept this payment in the processor's stead."""
+        """`may_stand_in`: whether the scheme's news lets us accept this payment in the processor's stead. `in_doubt`:
+        whether it is not sure which day it is.
+        """
         self._deadlines = pair.deadlines
         self._reversed_code = pair.reversed_code
         self._payments_max = payments_max
@@ -161,6 +175,8 @@ class Inbound:
         self._stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
         self._types = codec.table.types
         self._ours = frozenset(code for code, kind in self._types.items() if kind.group == pair.group)
+        self._window = Window(pair.dates, codec.table.types, pair.business_days)
+        self._in_doubt = in_doubt
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
@@ -175,6 +191,11 @@ class Inbound:
             return
         fpid, content = fpid_of(request), self._codec.content_digest(request)
         payment = self._find(fpid)
+        if payment.state in UNDECIDED:
+            refused = self._judge_date(payment, request, now)
+            if refused:
+                self._refuse(request, fpid, SYNTAX_ERROR, DATE_SENT, link, first_byte_s)
+                return
         known = payment.content
         event = Event.REQUEST if not known or known == content else Event.CONFLICT
         act = self._step(payment, event)
@@ -338,6 +359,18 @@ class Inbound:
 
     # --- acts
 
+    def _judge_date(self, payment: Payment, request: PaymentRequest, now: Now) -> bool:
+        """Whether it is refused for its date: only where its FPID is unknown. One left undecided keeps its mark."""
+        verdict = self._window.judge(request.processing_code[:2], request.date_sent, now, self._in_doubt)
+        if verdict is Verdict.ORDINARY:
+            return False
+        if verdict is Verdict.REFUSED and payment.state is State.NEW:
+            self._do.note(Note.BAD_DATE, payment.fpid)
+            return True
+        payment.unusual_date = True
+        self._do.note(Note.UNUSUAL_DATE, payment.fpid)
+        return False
+
     def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg, now: Now) -> None:
         payment.request, payment.content = request, content
         payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
@@ -368,7 +401,7 @@ class Inbound:
 
     def _refusal(self, payment: Payment, now: Now) -> str:
         assert payment.request is not None
-        return self._stand_in.refusal(payment.request, now.wall_ns)
+        return UNUSUAL if payment.unusual_date else self._stand_in.refusal(payment.request, now.wall_ns)
 
     def _judged(self, payment: Payment, allowed: Event, now: Now) -> Event:
         """Stand-in's time has come: what the rules make of it. They may say otherwise than the last time."""
@@ -382,6 +415,8 @@ class Inbound:
         if not payment.unasked and now.mono_s < payment.first_byte_s + self._last_moment_s:
             return Event.FORBIDDEN
         if self._must_accept(payment):
+            if reason == UNUSUAL:
+                return Event.SILENCED  # neither refused, which the scheme forbids, nor accepted: the hub repeats it
             self._do.note(Note.MUST_ACCEPT, payment.fpid, reason)
             return allowed
         return Event.SILENCED if self._stand_in.silent else Event.TURNED_AWAY

@@ -261,6 +261,12 @@ SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of tho
 # --- payments
 
 READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)
+CLOCK_WRONG = Gauge(
+    "fps_clock_wrong", "1 while the wall clock cannot be right, by the journal and the release.", registry=REGISTRY
+)
+HUB_CLOCK_DIFFERS = Gauge(
+    "fps_hub_clock_differs", "1 while the hub's clock (DE7) differs from ours on every link.", registry=REGISTRY
+)
 STOOD_STILL_S = Counter(
     "fps_stood_still_seconds_total",
     "Seconds for which this process did not run: the machine slept, or somebody had stopped it.",

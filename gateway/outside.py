@@ -11,10 +11,12 @@ import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import trio
 
+import gateway
 from gateway import config
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
@@ -57,6 +59,8 @@ class Outside(NamedTuple):
     """Called once, when the journal's past is in memory."""
     supervisor: Supervisor
     """Hears how it is, and whether it is alive."""
+    released_ns: int = 0
+    """When this version was released, by the wall clock: it cannot be earlier now. 0: not known."""
 
 
 def machine() -> Outside:
@@ -75,7 +79,12 @@ def machine() -> Outside:
         lambda: trio.open_signal_receiver(*HEARD),
         _settle,
         supervisor_of(os.environ),
+        _released_ns(),
     )
+
+
+def _released_ns() -> int:
+    return round(datetime.fromisoformat(gateway.__released__).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
 def _settle() -> None:

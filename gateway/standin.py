@@ -31,7 +31,7 @@ MALFUNCTION = "1909"
 """DE26: the receiver can neither answer nor stand in."""
 STERLING = "826"
 """DE51 of what amounts in the rules are in."""
-REASONS = ("mode", "type", "sort-code", "currency", "amount", "daily-total", "news")
+REASONS = ("date", "mode", "type", "sort-code", "currency", "amount", "daily-total", "news")
 """Why stand-in may not accept, in the order of judgement."""
 DAYS_MAX = 32
 """Days whose totals are kept: those that were counted last. Days are not compared, so that a wall clock that is wrong

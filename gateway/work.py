@@ -61,11 +61,21 @@ class Install(Struct, frozen=True, array_like=True, gc=False):
 class Ask:
     """A payment to ask the processor about."""
 
-    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request", "void")
+    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request", "unusual_date", "void")
 
-    def __init__(self, fpid: str, request: PaymentRequest, deadline_s: float, context: Any = None) -> None:
+    def __init__(
+        self,
+        fpid: str,
+        request: PaymentRequest,
+        deadline_s: float,
+        context: Any = None,
+        *,
+        unusual_date: bool = False,
+    ) -> None:
         self.fpid = fpid
         self.request = request
+        self.unusual_date = unusual_date
+        """The processor must hear that its date is outside the window (`dates`)."""
         self.deadline_s = deadline_s
         """Its stand-in deadline, on the monotonic clock."""
         self.context = context

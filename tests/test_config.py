@@ -153,6 +153,14 @@ MISTAKES = [
     ),
     (
         "",
+        "[pair.dates]\nback_days = { 30 = 12 }",
+        (
+            "33: pair.dates.back_days.30: 12 must not exceed 11: FPIDs are not surely remembered for longer with"
+            " pair.business_days = 7"
+        ),
+    ),
+    (
+        "",
         "[pair.stand_in]\namount_max = 11\ndaily_total_max = 10",
         (
             "33: pair.stand_in.amount_max: 11 must not exceed daily_total_max, which is 10: such an amount is never"

@@ -26,9 +26,9 @@ class Arriving(inbound.Commands):
 
     def __init__(
         self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds,
-        may_stand_in: Callable[[PaymentRequest], bool],
+        may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
     ) -> None:  # fmt: skip
-        self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in)
+        self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
         self.timers: list[tuple[float, str]] = []
         self.leaving = 0
         """Replies that are owed and have not reached a link."""
@@ -99,7 +99,8 @@ class Arriving(inbound.Commands):
     def ask(self, payment: Payment, deadline_s: float) -> None:
         """Ask the processor."""
         assert payment.request is not None
-        payment.question = Ask(payment.fpid, payment.request, deadline_s, payment)
+        unusual = payment.unusual_date
+        payment.question = Ask(payment.fpid, payment.request, deadline_s, payment, unusual_date=unusual)
         self._batch.asks.append(payment.question)
 
     def unask(self, payment: Payment) -> None:

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway import news, ring
+from gateway.dates import BEHIND_NS_MAX
 from gateway.outcomes import Outcomes, Replay
 from gateway.ring import Ring
 from gateway.steps import Kind
@@ -21,6 +22,8 @@ class Past:
     def __init__(self, business_days: int, codec: Codec, meanings: Meanings) -> None:
         self.inbound = Replay(Outcomes(business_days))
         self.outbound = SubmissionsReplay(Submissions(business_days), codec)
+        self.recorded_ns = 0
+        """When the last record was written, by the wall clock, leaving out those of a clock far behind; 0: none."""
         self.ring: Ring | None = None
         """The latest of the keys; None: those of the configuration."""
         self.news = news.Replay(meanings, codec)
@@ -28,6 +31,8 @@ class Past:
 
     def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         """Take in one record. Raises `msgspec.DecodeError` when its body is none of its kind."""
+        if time_ns > self.recorded_ns - BEHIND_NS_MAX:
+            self.recorded_ns = time_ns
         try:
             self.inbound.record(kind, time_ns, fpid, body)
             if kind >= _FIRST_OUTBOUND:

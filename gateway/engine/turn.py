@@ -16,6 +16,7 @@ import trio
 
 from gateway import config, inbound, keyring, log, outbound, steps
 from gateway.clock import Clock, Now
+from gateway.dates import Clocks
 from gateway.ejection import Ejection
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
@@ -64,14 +65,21 @@ class Engine:
 
     def __init__(
         self, pair: config.Pair, payments_max: int, codec: Codec, past: Past, journal: Journal, signer: Signer,
-        processor: Processor, clock: Clock, message_ids: MessageIds, ejection: Ejection,
+        processor: Processor, clock: Clock, message_ids: MessageIds, ejection: Ejection, *,
+        released_ns: int = 0,
     ) -> None:  # fmt: skip
+        """`released_ns`: when this version was released; 0: not known."""
         batch = self._batch = Batch(journal, signer, processor)
         outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
         self.hearing = Hearing(pair.news, past.meanings, codec, past.news, batch)
         self.news = self.hearing.story
         self.keying = Keying(pair, past.ring, batch, signer, message_ids, self._transmit)
-        self.arriving = Arriving(pair, payments_max, codec, outcomes, batch, message_ids, self.news.may_stand_in)
+        self.clocks = Clocks(pair.dates.hub_clock_differs_s, past.recorded_ns, released_ns)
+        """Whether our clock can be right, and what the hub's clocks say."""
+        self.arriving = Arriving(
+            pair, payments_max, codec, outcomes, batch, message_ids, self.news.may_stand_in,
+            self.clocks.in_doubt,
+        )  # fmt: skip
         self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal, ejection)
         self.inbound = self.arriving.story
         self.outbound = self.leaving.story
@@ -228,6 +236,7 @@ class Engine:
         downs, self._downs = self._downs, []
         for link in downs:
             self.outbound.on_link_down(link, now)
+            self.clocks.gone(link.id)
         frames, self._frames = self._frames, []
         for link, batch_of_frames in frames:
             self._take_frames(link, batch_of_frames)
@@ -407,6 +416,8 @@ class Engine:
             self._unplaced(link, message)
 
     def _manage(self, message: Message, link: Link, now: Now) -> None:
+        if isinstance(message, NetworkRequest | Usm):  # a response copies our own DE7
+            self.clocks.heard(link.id, message.transmission_time, now)
         if isinstance(message, Usm):
             self.news.on_usm(message, link, now)
             return

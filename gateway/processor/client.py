@@ -210,7 +210,7 @@ class Client:
             self._send(link, waiting.popleft(), now_s)
 
     def _send(self, link: Link, ask: Ask, now_s: float) -> None:
-        body = encode(payment_of(ask.request, ask.fpid))
+        body = encode(payment_of(ask.request, ask.fpid, unusual_date=ask.unusual_date))
         over = link.send(
             b"%bIdempotency-Key: %b\r\nTime-Left-Ms: %d\r\nContent-Length: %d\r\n\r\n%b"
             % (

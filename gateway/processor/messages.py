@@ -170,6 +170,17 @@ class Payment(Sensitive, frozen=True, gc=False, omit_defaults=True):
     PrvtUse: Annotated[str, Meta(description="For the participant's own use (DE123).")] = ""
     RtrRsnInf: Annotated[ReturnReason, Meta(description="Return: why (DE126).")] | UnsetType = UNSET
     OrgnlFPID: Annotated[str, Meta(description="Return: the FPID of the payment returned (DE127).")] = ""
+    unusual_date: (
+        Annotated[
+            bool,
+            Meta(
+                description="In a question: true when IntrBkSttlmDt is outside the window in which a payment that the "
+                "gateway does not know is ordinary. It may be a copy of one of long ago: accept it only when you are "
+                "sure that it was never booked. The gateway does not accept it in your stead. Not there otherwise."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Submitted(Sensitive, frozen=True, gc=False, omit_defaults=True):
@@ -447,7 +458,9 @@ encode = msgspec.json.Encoder().encode
 """Any of these structs to its JSON."""
 
 
-def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
+def payment_of(
+    request: PaymentRequest | ReversalRequest, fpid: str, *, unusual_date: bool | UnsetType = UNSET
+) -> Payment:
     """A payment request in the processor's names; also what a reversal says of its payment."""
     r = _readable(request) if isinstance(request, ReversalRequest) else request
     name, address, reference, remittance = r.creditor_name, r.creditor_address, r.reference, r.remittance
@@ -489,6 +502,7 @@ def payment_of(request: PaymentRequest | ReversalRequest, fpid: str) -> Payment:
         r.private,
         ReturnReason(Reason(reason)) if reason else UNSET,
         r.returned_fpid,
+        unusual_date or UNSET,
     )
 
 

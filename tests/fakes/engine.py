@@ -179,7 +179,7 @@ class World:
 
     @property
     def now(self) -> Now:
-        return Now(self.now_s, 1_790_000_000 * 10**9)
+        return Now(self.now_s, 1_795_348_800 * 10**9)
 
     def turn(self) -> None:
         self.engine.turn(self.now)

@@ -39,9 +39,9 @@ def request(mti: str = "9200", **changes: str) -> PaymentRequest:
     return decoded
 
 
-def reversal(mti: str = "9420", trn: str = "TRN1") -> ReversalRequest:
+def reversal(mti: str = "9420", trn: str = "TRN1", date_sent: str = "20261122") -> ReversalRequest:
     built = ReversalRequest(
-        mti=mti, processing_code="100000", amount="00000000001000", date_sent="20261122", trn=trn, currency="826",
+        mti=mti, processing_code="100000", amount="00000000001000", date_sent=date_sent, trn=trn, currency="826",
         sender="040004", action_code="4021",
     )  # fmt: skip
     decoded = CODEC.decode(join_mac(CODEC.encode(built), MAC))
@@ -71,15 +71,20 @@ class Stage:
     pair: config.Pair = field(default_factory=config.Pair)
     news: bool = True
     days: int = 0
+    in_doubt: bool = False
+    """Whether it is not sure which day it is."""
     outcomes: Outcomes = field(default_factory=lambda: Outcomes(7))
 
     def __post_init__(self) -> None:
-        self.story = Inbound(self.pair, self.payments_max, self.outcomes, CODEC, self, lambda _request: self.news)
+        self.story = Inbound(
+            self.pair, self.payments_max, self.outcomes, CODEC, self, lambda _request: self.news,
+            lambda _now: self.in_doubt,
+        )  # fmt: skip
         self.link = Wire(1)
 
     @property
     def now(self) -> Now:
-        return Now(self.now_s, (1_800_000_000 + self.days * 86_400) * 10**9)
+        return Now(self.now_s, (1_795_348_800 + self.days * 86_400) * 10**9)
 
     # Commands
 
@@ -169,7 +174,10 @@ class Stage:
         return payment
 
     def state(self, trn: str = "TRN1") -> State:
-        outcome = self.outcomes.get(fpid_of(request(trn=trn)))
+        return self.state_of(request(trn=trn))
+
+    def state_of(self, message: PaymentRequest) -> State:
+        outcome = self.outcomes.get(fpid_of(message))
         assert outcome is not None
         return outcome.state
 
