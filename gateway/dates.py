@@ -28,6 +28,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _YEAR_S = 365.2425 * 86_400
 BEHIND_NS_MAX = _DAY_NS
 """So much earlier than the last record our clock may be: a step of an hour, or another server's clock, is less."""
+STEP_NS_MAX = _DAY_NS + _S
+"""A clock that is set by more while we run moves the window: no date is refused until the hub says the same."""
 AHEAD_NS_MAX = 2 * 366 * _DAY_NS
 """So much later than the last record: a journal that was away for so long is none that goes on."""
 AHEAD_OF_RELEASE_NS_MAX = 10 * 366 * _DAY_NS
@@ -129,6 +131,10 @@ class Clocks:
         self._by_link: dict[int, float] = {}
         """The hub's time as it was last heard there, less our monotonic time then, in seconds: so a step of our wall
         clock shows at once."""
+        self._offset_ns: int | None = None
+        """Our wall clock less the monotonic one, at the last look."""
+        self._stepped = False
+        """It was set by more than a day while we ran, and the hub has not said since that it is right."""
         self.trouble = ""
         """Why our clock cannot be right; empty when it can."""
 
@@ -139,13 +145,15 @@ class Clocks:
 
     def in_doubt(self, now: Now) -> bool:
         """Whether no date may be refused for what our clock says."""
-        return bool(self._judged(now)) or self.hub_differs(now)
+        return self._stepped or self._steps(now) or bool(self._judged(now)) or self.hub_differs(now)
 
     def heard(self, link: int, transmission_time: str, now: Now) -> None:
         """A management message of the hub said its time, MMDDhhmmss."""
         its_s = nearest_s(transmission_time, now.wall_ns)
         if its_s is not None:
             self._by_link[link] = its_s - now.mono_s
+            if abs(its_s - now.wall_ns / _S) <= self._differs_s:
+                self._stepped = False
 
     def gone(self, link: int) -> None:
         """A link has ended: what was said there counts no more."""
@@ -153,10 +161,17 @@ class Clocks:
 
     def look(self, now: Now) -> str:
         """Judge our clock anew; returns `trouble`. Once it is right again, there is none any more."""
+        self._stepped = self._stepped or self._steps(now)
+        self._offset_ns = now.wall_ns - round(now.mono_s * _S)
         self.trouble = self._judged(now)
         if not self.trouble:
             self._recorded_ns = now.wall_ns
         return self.trouble
+
+    def _steps(self, now: Now) -> bool:
+        """Whether our wall clock was set by more than a day since the last look."""
+        offset_ns = now.wall_ns - round(now.mono_s * _S)
+        return self._offset_ns is not None and abs(offset_ns - self._offset_ns) > STEP_NS_MAX
 
     def _judged(self, now: Now) -> str:
         trouble = self._trouble(now.wall_ns)

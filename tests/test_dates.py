@@ -200,6 +200,22 @@ def test_a_step_of_our_clock_shows_at_once() -> None:
     assert clocks.hub_differs(later._replace(wall_ns=later.wall_ns + 3 * 86_400 * S))
 
 
+def test_a_clock_that_is_set_by_days_while_we_run_is_in_doubt_until_the_hub_says_the_same() -> None:
+    """Nobody needs to have heard the hub before: payments of the right day must not be refused for our clock."""
+    clocks = Clocks(7200.0, RECORDED_NS)
+    clocks.look(NOON)
+    day_later = Now(1.0, NOON.wall_ns + 86_401 * S)
+    assert not clocks.in_doubt(day_later), "a day is no more than the window bears"
+    ahead = Now(2.0, NOON.wall_ns + 3 * 86_400 * S)
+    assert clocks.in_doubt(ahead), "also before anybody has looked"
+    assert clocks.look(ahead) == ""
+    assert clocks.in_doubt(ahead)
+    clocks.heard(1, "1122120002", ahead)
+    assert clocks.in_doubt(ahead), "a hub that differs lifts no doubt"
+    clocks.heard(1, "1125120000", ahead)
+    assert not clocks.in_doubt(ahead)
+
+
 def test_the_hub_vouches_for_our_clock_where_the_journals_was_wrong() -> None:
     """A clock was months ahead for a while and is right again. One that is a whole year wrong agrees with DE7, too."""
     for days, trouble in ((90, ""), (365, BEHIND)):

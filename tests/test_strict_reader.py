@@ -90,6 +90,9 @@ def test_whatever_payment_passes_inbound_a_strict_reader_takes(body: bytes) -> N
         return
     fpid = fpid_of(request)
     assert faults("Payment", encode(payment_of(request, fpid))) == []
+    marked = encode(payment_of(request, fpid, unusual_date=True))
+    assert faults("Payment", marked) == []
+    assert json.loads(marked)["unusual_date"] is True
     told: dict[Kind, Any] = {
         Kind.STOOD_IN: steps.Decision("0080", "", bytes(8), b"", body),
         Kind.UNDELIVERED: steps.Undelivered("link-lost", "1114", body),

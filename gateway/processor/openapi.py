@@ -389,7 +389,9 @@ def _processors_paths() -> dict[str, Any]:
                 "summary": "Decide on a payment that the hub has sent",
                 "description": "Answer within Time-Left-Ms: after that the gateway may accept in your stead and tells "
                 "you so by a notice. A later answer is heard for some seconds, but changes nothing; a late refusal "
-                "comes back as a notice. Anything but a 200 with a valid answer is no answer.",
+                "comes back as a notice. Anything but a 200 with a valid answer is no answer.\n\n"
+                "A question with `unusual_date` is about a payment whose date lies outside the window: the gateway "
+                "does not accept it in your stead.",
                 "parameters": [
                     _header("Idempotency-Key", "The FPID, percent-encoded. The same key gets the same answer."),
                     _header("Time-Left-Ms", "Milliseconds until the gateway stands in.", "integer"),

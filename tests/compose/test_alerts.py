@@ -65,6 +65,9 @@ CASES = {
         320, 295,
     ),
     "StoodStill": count("fps_stood_still_seconds_total"),
+    "ClockWrong": gauge("fps_clock_wrong", "1", "0", 20, 10),
+    "HubClockDiffers": gauge("fps_hub_clock_differs", "1", "0", 65, 55),
+    "PaymentsOfAnotherDay": count("fps_steps_total", 'step="bad_date"'),
     "LinkDown": gauge("fps_link_up", "0", "1", 65, 55, 'site="a"'),
     "BothLinksDown": Case(
         _all("fps_link_up", "sip", {'site="a"': "0", 'site="b"': "0"}),

@@ -164,10 +164,10 @@ class Asking:
         self.times += [trio.current_time()] * len(answers)
         self._came.set()
 
-    def ask(self, *numbers: int, within_s: float = 5.0) -> None:
-        """Ask about these payments."""
+    def ask(self, *numbers: int, within_s: float = 5.0, unusual: bool = False) -> None:
+        """Ask about these payments; `unusual`: with the mark that their date is."""
         deadline_s = trio.current_time() + within_s
-        self.client.ask([Ask(*payment(number), deadline_s, number) for number in numbers or (1,)])
+        self.client.ask([Ask(*payment(number), deadline_s, number, unusual_date=unusual) for number in numbers or (1,)])
 
     async def answered(self, count: int = 1) -> list[tuple[int, str]]:
         """Wait until so many answers have come; each ask's number and code."""

@@ -1,5 +1,6 @@
 """Asking, on a mock clock over memory streams: each test is a processor's script and what the client makes of it."""
 
+import json
 import math
 from itertools import pairwise
 from urllib.parse import unquote
@@ -54,6 +55,23 @@ async def test_the_question(autojump_clock: Clock) -> None:
         "content-length": str(len(body)),
     }
     assert unquote(question.headers["idempotency-key"]) == fpid
+
+
+async def test_a_question_about_a_payment_of_another_day_bears_a_mark(autojump_clock: Clock) -> None:
+    """The processor hears what stand-in does not accept, and only then is the member there."""
+    asked: list[dict[str, object]] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            asked.append(json.loads((await peer.request()).body))
+            await peer.respond(200, ACCEPTED)
+
+    async with asking(script) as world:
+        world.ask(1, unusual=True)
+        await world.answered(1)
+        world.ask(2)
+        await world.answered(2)
+    assert [question.get("unusual_date") for question in asked] == [True, None]
 
 
 async def test_one_question_at_a_time_on_a_connection(autojump_clock: Clock) -> None:
