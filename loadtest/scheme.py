@@ -125,6 +125,9 @@ class Scheme:
         link.heard_s = now_s
         mti = body[:4]
         if mti in {b"9200", b"9201"}:
+            if link.sick is not None and link.sick.how == "deaf":
+                self.counts["lost on a sick link"] += 1
+                return
             self.submissions.received(link, body, now_s)
             return
         if not self.switch.authentic(link.party, body, now_s):
@@ -237,6 +240,7 @@ class Scheme:
         elif (
             not link.echo_id
             and not link.retired
+            and (link.sick is None or link.sick.how != "silent")
             and now_s - link.heard_s >= self.settings.echo_after_s
             and (link.receive or link.submit)
         ):

@@ -1,14 +1,14 @@
 """What the hub's control socket understands: each request is a method here, by its name in `do`."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import trio
 
 from loadtest.bank import Bank
 from loadtest.histogram import Histogram
 from loadtest.submissions import Ordered
-from loadtest.switch import Party
+from loadtest.switch import Party, Sick, Sickness
 
 if TYPE_CHECKING:
     from loadtest.sites import Hub
@@ -29,6 +29,9 @@ may be left out: the first one, or all where that makes sense.
                                     spoil the answers to so many of the requests that come (of each `every` the last):
                                     swallow, late (by after_s), twice, drop (the link goes after the request),
                                     9909-after: carried out; lose (with the link), 9909, 650, 690: not carried out
+  {"do":"sicken","site":"a","how":"mute","after_s":3}   make a site's links sick ("participant", "node": as above):
+                                    silent (nothing leaves by them), deaf (payments that come get lost), mute (they are
+                                    carried out and not answered), slow (answered after_s later); "how":"well": no more
   {"do":"inject","what":"none"}     spoil no more
   {"do":"bank","rule":"0000*9,1114","bank":"bank"}   how a bank of the hub's own answers from now on
   {"do":"key","use":"hub","participant":"alpha","spoil":""}   begin to change a key, the hub's or the participant's
@@ -60,6 +63,7 @@ class Steering:
             "close": self._close,
             "open": self._open,
             "inject": self._inject,
+            "sicken": self._sicken,
             "bank": self._bank,
             "key": self._key,
             "verify-key": self._verify_key,
@@ -145,6 +149,16 @@ class Steering:
         else:
             party = self._party(participant) if participant else None
             ordered.append(Ordered(what, count, every=every, after_s=after_s, party=party))
+        return {}
+
+    async def _sicken(
+        self, site: str, how: Any, after_s: float = 1.0, participant: str | None = None, node: str = ""
+    ) -> Request:
+        if how not in {"well", *get_args(Sickness)}:
+            raise ValueError(f"how: {', '.join(get_args(Sickness))} or well")
+        sick = Sick(how, after_s) if how != "well" else None
+        for name in self._named(participant):
+            self._hub.scheme.switch.sicken(self._hub.scheme.parties[name], site, node, sick)
         return {}
 
     async def _bank(self, rule: str, bank: str | None = None) -> Request:

@@ -379,7 +379,7 @@ class Submissions:
         if what == "late":
             assert spoilt is not None
             self._late += 1
-            arguments = (link, request, code, asynchronous, field, hashed)
+            arguments = (link, request, code, asynchronous, field, hashed, "late")
             self._later(now_s + spoilt.after_s, partial(self._write_late, *arguments))
             return
         if what == "swallow":
@@ -392,12 +392,41 @@ class Submissions:
             self._write(link, request, code, asynchronous, field, hashed, what, now_s)
 
     def _write_late(
-        self, link: Link, request: Request, code: str, asynchronous: str, field: str, hashed: str, now_s: float
+        self,
+        link: Link,
+        request: Request,
+        code: str,
+        asynchronous: str,
+        field: str,
+        hashed: str,
+        why: str,
+        now_s: float,
     ) -> None:
         self._late -= 1
-        self._write(link, request, code, asynchronous, field, hashed, "late", now_s)
+        self._leave(link, request, code, asynchronous, field, hashed, why, now_s)
 
     def _write(
+        self,
+        link: Link,
+        request: Request,
+        code: str,
+        asynchronous: str,
+        field: str,
+        hashed: str,
+        why: str,
+        now_s: float,
+    ) -> None:
+        if link.sick is not None and link.sick.how in {"mute", "silent"}:
+            self.counts["answers lost on a sick link"] += 1
+            return
+        if link.sick is not None and link.sick.how == "slow":
+            self._late += 1
+            arguments = (link, request, code, asynchronous, field, hashed, why)
+            self._later(now_s + link.sick.after_s, partial(self._write_late, *arguments))
+            return
+        self._leave(link, request, code, asynchronous, field, hashed, why, now_s)
+
+    def _leave(
         self,
         link: Link,
         request: Request,

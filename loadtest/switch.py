@@ -69,6 +69,18 @@ class Expected(Struct, frozen=True):
     until_s: float
 
 
+Sickness = Literal["silent", "deaf", "mute", "slow"]
+
+
+class Sick(NamedTuple):
+    """What is wrong with a link that stands. All but a silent one answer echoes and carry what the hub sends."""
+
+    how: Sickness
+    """`silent`: nothing leaves the hub by it; what comes is carried out. `deaf`: payments that come get lost. `mute`:
+    they are carried out and never answered. `slow`: they are answered `after_s` later."""
+    after_s: float = 0.0
+
+
 class Redirection(NamedTuple):
     """Where an account went: what the sender is told in DE57 and DE58."""
 
@@ -152,6 +164,7 @@ class Link:
         self.closing = ""
         """Why the shell should close it; empty: it should not."""
         self.down = False
+        self.sick: Sick | None = None
         self.waiting: dict[bytes, Payment] = {}
         """By FPID: what it must answer with a 9210."""
         self.reversing: dict[bytes, Payment] = {}
@@ -193,6 +206,8 @@ class Switch:
         self._stamp = stamp
         self._links_made = 0
         self._messages = 0
+        self._sick: dict[tuple[str, str, str], Sick] = {}
+        """By participant, site, and node or all of them (empty)."""
         dialling = [party for party in parties if party.bank is None]
         if len(dialling) > 1:
             for party in dialling:
@@ -221,9 +236,19 @@ class Switch:
         """A participant connected; `node` is the process of it, where that is known."""
         self._links_made += 1
         link = self.links[self._links_made] = Link(self._links_made, party, group, site, now_s, node)
+        link.sick = self._sick.get((party.name, site, node)) or self._sick.get((party.name, site, ""))
         if node:
             self.event("connected", "", now_s, link, why=node)
         return link
+
+    def sicken(self, party: Party, site: str, node: str, sick: Sick | None) -> None:
+        """Make this participant's links with a site sick, those of one node or of all, now and later; None: well."""
+        self._sick.pop((party.name, site, node), None)
+        if sick is not None:
+            self._sick[party.name, site, node] = sick
+        for link in self.links.values():
+            if link.party is party and link.site == site and node in {"", link.node}:
+                link.sick = sick
 
     def link_down(self, link: Link) -> bool:
         """The connection is gone. False when that is known."""
@@ -250,7 +275,7 @@ class Switch:
 
     def transmit(self, link: Link, covered: bytes) -> None:
         """Authenticate and queue a message."""
-        if link.retired or link.down:
+        if link.retired or link.down or (link.sick is not None and link.sick.how == "silent"):
             return
         link.out.append(self.framing.frame(covered + link.party.mac(covered)))
 

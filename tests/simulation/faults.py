@@ -36,6 +36,7 @@ MODES = (
     "half", "huge", "twice", "mix:fast=2,slow:4=1,silent=1,refusing:1160=1,malformed=1,garbled=1,status:503=1",
 )  # fmt: skip
 RULES = ("accept", "0000*9,1114", "1160", "slow=3", "slow=20", "silent", "0000*5,slow=8*3,silent,1114")
+SICKNESSES = (("silent", 0.0), ("deaf", 0.0), ("mute", 0.0), ("slow", 3.0), ("slow", 20.0))
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
 NOTICED_S = 15.0
 """By then both ends know that a connection broke without a word."""
@@ -132,6 +133,23 @@ async def half_open(world: "World", luck: random.Random) -> None:
             await trio.sleep(60.0)
         finally:
             route.cut()
+
+
+async def sick_link(world: "World", luck: random.Random) -> None:
+    """The hub brings no answers to payments by a link, or late ones, while the link stands and echoes are answered; or
+    nothing at all comes by it.
+    """
+    node, site = luck.choice(SITES), luck.choice(SITES)
+    how, after_s = luck.choice(SICKNESSES)
+    say = {"do": "sicken", "site": site, "node": node}
+    world.say(f"{node}/{site}: the hub is {how} there")
+    with world.trouble("link" if how == "silent" else "sick link", f"{node}/{site}"):
+        await world.hub.control({**say, "how": how, "after_s": after_s})
+        try:
+            await trio.sleep(_some_s(luck, 40.0))
+        finally:
+            with trio.CancelScope(shield=True):
+                await world.hub.control({**say, "how": "well"})
 
 
 async def hub_site_away(world: "World", luck: random.Random) -> None:
@@ -544,6 +562,7 @@ FAULTS: dict[str, Fault] = {
     "stall": stall,
     "lag": lag,
     "half-open": half_open,
+    "sick-link": sick_link,
     "hub-site-away": hub_site_away,
     "slow-sync": slow_sync,
     "hung-sync": hung_sync,

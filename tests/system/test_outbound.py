@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.world import World, http
-from tests.system.worlds import FAST, Worlds, change, end, held, load, noted, until
+from tests.system.worlds import FAST, Worlds, change, end, held, load, log_of, noted, ready, until
 
 pytestmark = pytest.mark.system
 
@@ -327,3 +327,28 @@ async def test_stand_in_is_switched_while_payments_come(worlds: Worlds) -> None:
         hub = await it.settled()
         assert hub["codes"].get("1909", 0) > 0
         assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "perhaps"}'))[0] == 400
+
+
+# --- a link that brings no answers
+
+
+@pytest.mark.parametrize("how", ["deaf", "mute", "silent"])
+async def test_a_link_that_brings_no_answers_costs_few_payments_a_short_wait(worlds: Worlds, how: str) -> None:
+    """It stands, and answers echoes, unless it is silent. What left by it is repeated by the other one, what comes then
+    leaves there, and /ready says so.
+    """
+    async with worlds(replace(OUT, answer_within_s=16.0)) as it:
+        await it.submit(20, 1)
+        await submitted(it, 10)
+        await it.hub("sicken", site="a", how=how)
+        await it.submit(25, 10, seed=2)
+        await submitted(it, 240)
+        parts = (await ready(it))["parts"]
+        assert "a gets no new payments: " in parts["links"]
+        latency = (await it.submitted())["latency"]["settled"]
+        await it.hub("sicken", site="a", how="well")
+        verdict = await end(it)
+    assert latency["max_ms"] < 16_000
+    assert verdict.outbound["accepted"] == verdict.submitted
+    lines = [line["event"] for line in log_of(it)]
+    assert lines.count("link ejected: it gets no new payments") == 1
