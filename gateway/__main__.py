@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from functools import partial
@@ -71,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
         configuration = config_file.load(*arguments.config)
     except ConfigurationError as error:
         return config_file.say(error)
-    writer = log.configure(configuration.node.log.level, configuration.node.log.format)
+    writer = log.configure(configuration.node.log.level, configuration.node.log.format, seconds=time.monotonic)
 
     def ended(name: str) -> None:
         log.get("main").info("ended: told to while it started", signal=name)

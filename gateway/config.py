@@ -295,6 +295,10 @@ class HubSite(Struct, frozen=True, forbid_unknown_fields=True):
     """The longest pause before dialling again."""
     connect_within_s: Seconds = 5.0
     """How long connecting may take, TLS included."""
+    unconfirmed_s: Seconds = 25.0
+    """How long the hub's machine may leave what we sent unconfirmed; then the connection is given up, and payments go
+    by another one (TCP_USER_TIMEOUT, on Linux). Less than echoes need for it, which is `pair.session.echo_after_s` and
+    `echo_misses_max` times `respond_within_s`; as long as TCP's keepalive, which looks after idle connections."""
     write_bytes_max: Count = 8 * 1024 * 1024
     """What may wait to be written. A hub that does not read for so long loses the connection."""
 

@@ -5,6 +5,9 @@ A field that is not in the table, or of another type, raises in tests and is rep
 production. A payment is named by `fpid_hash`, never by its FPID. Lines leave through a thread with a bounded queue, so
 that a slow pipe costs lines (counted, and said), not payments.
 
+What a peer can make us say at its own pace (the lines of `PEERS` that are about no payment) is said a few times and
+then less and less often (`gateway/quiet.py`): the line that is written says in `held_back` how many were not.
+
 Where the journal of systemd reads our output, each line begins with its level as sd-daemon(3) has it, `<4>{"…}`. The
 journal takes that off and goes by it (`journalctl -p warning`); what `journalctl -o cat` prints are the JSON lines.
 """
@@ -24,6 +27,7 @@ import msgspec
 import structlog
 
 from gateway.errors import GatewayError
+from gateway.quiet import Quiet
 
 WAITING_LINES_MAX = 20_000
 """Lines that may wait for a slow reader of our output: a few seconds' worth at full load."""
@@ -46,11 +50,17 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     # how much, how long
     "count": int, "bytes": int, "records": int, "segments": int, "limit": int, "status": int, "attempt": int,
     "elapsed_ms": (int, float), "pause_s": (int, float), "elapsed_s": (int, float), "age_s": (int, float),
-    "in_flight": int, "waiting": int, "dropped_lines": int, "exit_code": int, "signal": str, "free_bytes": int,
+    "in_flight": int, "waiting": int, "dropped_lines": int, "held_back": int, "exit_code": int, "signal": str,
+    "free_bytes": int,
     # why
     "reason": str, "error": str, "where": str, "detail": str,
 }  # fmt: skip
 """Every field that a line may carry, with its type. `error` and `reason` come from `describe` or are our own words."""
+
+PEERS = frozenset({"hub", "engine", "processor", "door", "ops", "sibling", "addresses"})
+"""Parts that speak with somebody who may be broken or hostile."""
+WHO = ("link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution")
+"""What lines with the same text may be about."""
 
 strict = False
 """Set in tests: a field that is not in the table raises."""
@@ -106,6 +116,23 @@ def _only_known(_logger: object, _method: str, event: MutableMapping[str, Any]) 
             del event[key]
         event["dropped"] = dropped
     return event
+
+
+def _seldom(seconds: Callable[[], float]) -> Any:
+    """Hold back what is said too often."""
+    quiet = Quiet()
+
+    def seldom(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event.get("fpid") or event.get("component") not in PEERS:
+            return event
+        held = quiet.takes((event["event"], *(event.get(name) for name in WHO)), seconds())
+        if held < 0:
+            raise structlog.DropEvent
+        if held:
+            event["held_back"] = held
+        return event
+
+    return seldom
 
 
 class Writer:
@@ -263,8 +290,11 @@ def configure(
     level: Level = "info",
     form: Literal["auto", "json", "console"] = "auto",
     writer: Writer | None = None,
+    *,
+    seconds: Callable[[], float] | None = None,
 ) -> Writer:
-    """Set up the log for this process and return its writer, to be closed last.
+    """Set up the log for this process and return its writer, to be closed last. `seconds`: the clock by which lines are
+    held back that a peer makes us write again and again; without it none is.
 
     Loggers that were used before keep what they were set up with, except in tests (`strict`).
     """
@@ -276,6 +306,7 @@ def configure(
     set_level(level)
     structlog.configure(
         processors=[
+            *([_seldom(seconds)] if seconds is not None else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _only_known,

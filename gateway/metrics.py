@@ -168,6 +168,7 @@ LINK_EJECTED = Gauge(
 )
 LINK_EJECTIONS = Counter("fps_link_ejections", "Times that it was ejected so.", ["site"], registry=REGISTRY)
 LINK_FRAMES_IN = Counter("fps_link_frames_in", "Frames read.", ["site"], registry=REGISTRY)
+LINK_EMPTY_FRAMES = Counter("fps_link_empty_frames", "Frames without a body: ignored.", ["site"], registry=REGISTRY)
 LINK_FRAMES_OUT = Counter("fps_link_frames_out", "Frames written.", ["site"], registry=REGISTRY)
 LINK_IN_BYTES = Counter("fps_link_in_bytes", "Bytes read.", ["site"], registry=REGISTRY)
 LINK_OUT_BYTES = Counter("fps_link_out_bytes", "Bytes written.", ["site"], registry=REGISTRY)

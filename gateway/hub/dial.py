@@ -62,7 +62,7 @@ class Sockets:
 async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLContext | None) -> Dialled:
     tcp, address = await dialler.connect()
     assert isinstance(tcp, trio.SocketStream)
-    set_options(tcp.socket)
+    set_options(tcp.socket, site.unconfirmed_s)
     if context is None:
         return Dialled(tcp, address)
     assert site.tls is not None
@@ -77,10 +77,14 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
     return Dialled(tls, address)
 
 
-def set_options(sock: trio.socket.SocketType) -> None:
-    """No Nagle: a flush is as large as it gets. Keepalive on."""
+def set_options(sock: trio.socket.SocketType, unconfirmed_s: float) -> None:
+    """No Nagle: a flush is as large as it gets. Keepalive on. And what the other machine does not confirm in time ends
+    the connection, where the system can do that: else it would be sent again for a quarter of an hour.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(unconfirmed_s * 1000))

@@ -41,6 +41,8 @@ hurts.
 """
 WRITE_AT_LEAST_S = 0.5
 """How long a write may take even when what it writes has waited for too long already."""
+EMPTY_MAX, EMPTY_WITHIN_S = 100, 10.0
+"""Frames without a body that may come within so long: ten a second keep any connection alive."""
 CLOSE_WITHIN_S = 2.0
 """How long the writing of what is queued may take when we close."""
 
@@ -119,6 +121,7 @@ class _Counts:
         self.up = metrics.LINK_UP.labels(site)
         self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in Direction}
         self.reports = {name: metrics.LINK_REPORTS.labels(site, name) for name in REPORT_LEVELS}
+        self.empty = metrics.LINK_EMPTY_FRAMES.labels(site)
         self.frames_in = metrics.LINK_FRAMES_IN.labels(site)
         self.frames_out = metrics.LINK_FRAMES_OUT.labels(site)
         self.bytes_in = metrics.LINK_IN_BYTES.labels(site)
@@ -160,6 +163,7 @@ class Link:
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
         self._last_words: FrameError | None = None
+        self._empty, self._empty_since_s = 0, -float("inf")
         self._close_s = inf
         self._up_s = 0.0
         self._frames_in = self._frames_out = self._bytes_in = self._bytes_out = self._waiting_bytes = 0
@@ -196,7 +200,10 @@ class Link:
 
     def manage(self, message: Message, now: Now) -> None:
         """Hand a verified message that is no payment to the session; a `Usm` only after it is durable."""
+        proved = self.session.answered
         self.session.manage(message, now)
+        if self.session.answered and not proved:
+            self._log.info("link up")
         self._act()
 
     def close(self, reason: str) -> None:
@@ -269,7 +276,6 @@ class Link:
     def _start(self) -> None:
         now = self._clock()
         self._up_s = now.mono_s
-        self._log.info("link up")
         self._counts.up.set(1)
         self._inbox.link_up(self)
         self.session.start(now)
@@ -289,8 +295,9 @@ class Link:
             if known:
                 self._inbox.unsent(self, known, surely=surely)
         self._waiting_bytes = 0
-        say = self._log.info if self.session.finished else self._log.warning
-        say("link down", reason=self.reason, count=len(queued))
+        if self.session.answered or queued:
+            say = self._log.info if self.session.finished else self._log.warning
+            say("link down", reason=self.reason, count=len(queued))
         self._inbox.link_down(self, self.reason)
 
     # --- the reader
@@ -322,6 +329,8 @@ class Link:
         except FrameError:
             # the framer keeps it; when frames came before it, they were returned instead
             frames = []
+        if frames and not all(body for _, body in frames):
+            frames = self._without_empty(frames, now)
         if frames:
             self._frames_in += len(frames)
             self._counts.frames_in.inc(len(frames))
@@ -334,6 +343,22 @@ class Link:
             self._inbox.frame_error(self, self._framer.error)
         elif self._framer.partial_since is not None:
             self._set_alarm(self._framer.partial_since + self._half_frame_s)
+
+    def _without_empty(self, frames: list[Frame], now: Now) -> list[Frame]:
+        """Leave out frames without a body: no message, but what some systems send so that a connection is not idle. A
+        flood of them is no such thing, and ends the link.
+        """
+        kept = [frame for frame in frames if frame[1]]
+        empty = len(frames) - len(kept)
+        self._counts.empty.inc(empty)
+        if now.mono_s - self._empty_since_s >= EMPTY_WITHIN_S:
+            self._empty, self._empty_since_s = 0, now.mono_s
+        self._empty += empty
+        if self._empty == empty:
+            self._log.info("frames without a body: ignored", count=empty)
+        if self._empty > EMPTY_MAX:
+            self.close(f"flooded with empty frames: more than {EMPTY_MAX} within {EMPTY_WITHIN_S:g} s")
+        return kept
 
     # --- the writer
 

@@ -63,6 +63,8 @@ class _Site:
         self.attempts = 0
         self.connects = 0
         self.last_end = ""
+        self.proved = False
+        """The last connection brought a hub's answer."""
         self.dialling = trio.CancelScope()
         self.connected = metrics.LINK_DIALS.labels(settings.name, "connected")
         self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
@@ -265,9 +267,20 @@ class Links:
             limit_s = min(site.settings.reconnect_max_s, site.settings.reconnect_s * 2 ** min(site.attempts, 30))
             pause_s = self._random.uniform(0, limit_s)
             site.attempts += 1
-            _log.info("dialling again", link=site.settings.name, pause_s=round(pause_s, 3), attempt=site.attempts)
+            self._say(site, pause_s, connected=dialled is not None)
             with trio.move_on_after(pause_s) as site.dialling:
                 await self._alone.wait()
+
+    @staticmethod
+    def _say(site: _Site, pause_s: float, *, connected: bool) -> None:
+        """One line for each attempt: what came of it, and when there is another one."""
+        about = {"link": site.settings.name, "pause_s": round(pause_s, 3), "attempt": site.attempts}
+        if not connected:
+            _log.warning("cannot connect", error=site.last_end, **about)
+        elif site.proved:
+            _log.info("dialling again", **about)
+        else:
+            _log.warning("connection came to nothing: no sign-on was answered", error=site.last_end, **about)
 
     async def _connect(self, site: _Site) -> Dialled | None:
         within_s = site.settings.connect_within_s
@@ -284,7 +297,7 @@ class Links:
             site.connects += 1
             return dialled
         site.failed.inc()
-        _log.warning("cannot connect", link=site.settings.name, error=site.last_end, attempt=site.attempts + 1)
+        site.proved = False
         return None
 
     async def _live(self, site: _Site, dialled: Dialled) -> None:
@@ -299,7 +312,7 @@ class Links:
             await link.run()
         finally:
             site.link = None
-            site.last_end = link.reason
+            site.last_end, site.proved = link.reason, session.answered
             # an address that connects has proved nothing: a hub answers a sign-on
             site.dialler.heard(dialled.address, Proof.PROVED if session.answered else Proof.NOTHING)
             if session.settled_s(self._clock()) >= SETTLED_S:

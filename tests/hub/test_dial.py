@@ -19,7 +19,7 @@ from gateway import config, log
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import Answer, Network
 from gateway.clock import system_clock
-from gateway.hub.dial import Sockets
+from gateway.hub.dial import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, Sockets
 from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds
@@ -100,7 +100,7 @@ async def dial(site: config.HubSite) -> trio.abc.Stream:
 
 
 async def test_socket_options() -> None:
-    """Nagle off, keepalive on."""
+    """Nagle off, keepalive on, and what is not confirmed in time ends the connection."""
 
     async def wait(stream: trio.abc.Stream) -> None:
         await stream.receive_some()
@@ -111,7 +111,15 @@ async def test_socket_options() -> None:
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
         await stream.aclose()
+
+
+async def test_what_is_unconfirmed_is_given_up_sooner_than_echoes_would() -> None:
+    """By the defaults; and when TCP's keepalive would give up an idle connection."""
+    session, hub = config.Session(), site(1)
+    assert hub.unconfirmed_s < session.echo_after_s + session.echo_misses_max * session.respond_within_s
+    assert hub.unconfirmed_s == KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S
 
 
 async def test_nobody_listens() -> None:

@@ -11,11 +11,12 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import config
+from gateway import config, metrics
 from gateway.clock import system_clock
-from gateway.hub.link import CLOSE_WITHIN_S, LAST_WORDS_S, Link
+from gateway.hub.link import CLOSE_WITHIN_S, EMPTY_MAX, LAST_WORDS_S, Link
 from gateway.hub.session import MessageIds, Session
 from gateway.wire.frame import frame
+from tests.conftest import Logged
 
 Make = Callable[..., Any]
 
@@ -60,6 +61,40 @@ async def test_all_frames_of_a_chunk_come_together(wired: Make, nursery: trio.Nu
     nursery.start_soon(w.link.run)
     await w.stream.send_all(together(w.wire, BODIES))
     assert (await w.engine.until("frames"))[2] == len(BODIES)
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda w: f"{w.header_bytes}-{w.header_format}-{w.header_inclusive}")
+async def test_frames_without_a_body_are_left_out_and_counted(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object, wire: config.Wire, logged: Logged
+) -> None:
+    """Some systems send them so that a connection is not idle: alone, before, between and after messages."""
+    w = wired(wire=wire)
+    nursery.start_soon(w.link.run)
+    counted = metrics.LINK_EMPTY_FRAMES.labels(w.link.site)._value.get()
+    for bodies in ([b""], [b"", b"9200 one", b"", b"9200 two", b""]):
+        await w.stream.send_all(together(wire, bodies))
+        await trio.testing.wait_all_tasks_blocked()
+    assert w.engine.bodies == [b"9200 one", b"9200 two"]
+    assert metrics.LINK_EMPTY_FRAMES.labels(w.link.site)._value.get() == counted + 4
+    assert len(logged("frames without a body: ignored")) == 1
+    for _ in range(50):
+        await trio.sleep(1)
+        await w.stream.send_all(together(wire, [b""] * 5))
+    assert w.link.open, "so many keep a connection alive"
+    assert not w.engine.of("frame error")
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_flood_of_frames_without_a_body_ends_the_link(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object, others: int
+) -> None:
+    """Also one between messages; what is queued still leaves."""
+    w = wired()
+    nursery.start_soon(w.link.run)
+    await w.stream.send_all(together(w.wire, [b"", *[b"9200"] * others] * (EMPTY_MAX + 1)))
+    reason = (await w.engine.until("down"))[2]
+    assert reason == "flooded with empty frames: more than 100 within 10 s"
+    assert len(w.engine.bodies) == others * (EMPTY_MAX + 1)
 
 
 async def test_a_frame_counts_from_its_first_byte(wired: Make, nursery: trio.Nursery, autojump_clock: object) -> None:

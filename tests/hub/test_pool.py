@@ -13,6 +13,7 @@ from gateway import metrics
 from gateway.clock import system_clock
 from gateway.hub.pool import MUTE, SETTLED_S
 from gateway.hub.rules import Direction, State
+from tests.conftest import Logged
 
 Make = Callable[..., Any]
 
@@ -100,6 +101,40 @@ async def test_a_hub_that_accepts_and_drops_is_not_hammered(
     await trio.sleep(3600)
     assert len(world.dials) < 3600 / 7.5 * 1.3
     assert world.links.statistics()[0].attempts == len(world.dials)
+
+
+async def test_each_attempt_that_comes_to_nothing_is_one_line_that_names_the_link(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, logged: Logged
+) -> None:
+    """A hub that accepts and hangs up, and one that does not listen: with the reason, and when there is another."""
+    world = make_world("a", "b")
+    world.refuse.add("b")
+
+    def drop(_site: str, hub: Any) -> None:
+        hub.stream.send_stream.close()
+        hub.stream.receive_stream.close()
+
+    world.prepare = drop
+    nursery.start_soon(world.links.run)
+    await trio.sleep(600)
+    for link, event in (("a", "connection came to nothing: no sign-on was answered"), ("b", "cannot connect")):
+        lines = [line for line in logged() if line.get("link") == link]
+        assert {line["event"] for line in lines} == {event}
+        assert len(lines) == len([dial for dial in world.dials if dial[0] == link])
+        assert all(line["level"] == "warning" and line["error"] and line["pause_s"] >= 0 for line in lines)
+
+
+async def test_a_link_that_was_good_is_said_to_be_up_and_down(
+    make_world: Make, nursery: trio.Nursery, autojump_clock: object, logged: Logged
+) -> None:
+    """Up is one that a hub has answered on."""
+    world = make_world("a")
+    nursery.start_soon(world.links.run)
+    await trio.sleep(1)
+    await world.hubs[0].stream.aclose()
+    await settle()
+    events = [line["event"] for line in logged() if line.get("link") == "a"]
+    assert events == ["link up", "signed on", "signed on", "signed off", "signed off", "link down", "dialling again"]
 
 
 async def test_a_hub_that_refuses_every_sign_on_and_drops_is_not_hammered(

@@ -305,7 +305,7 @@ async def _run(settings: Settings) -> Outcome:
 async def _live_through(world: World) -> Outcome:
     failure = ""
     async with trio.open_nursery() as nursery:
-        log.configure("info", "json", _Lines(world.oracle))
+        log.configure("info", "json", _Lines(world.oracle), seconds=trio.current_time)
         trio.lowlevel.add_instrument(_Steps(world))
         nursery.start_soon(world.serve)
         for node in world.nodes.values():

@@ -1,0 +1,67 @@
+"""Lines that a peer makes us write at its own pace: how many of them are written. Pure.
+
+A hub that hangs up on every connection, frames that are none, a client that is refused again and again: the first lines
+say all that there is to say. So of lines about the same thing the first few are written, then one after each silence,
+and each silence is twice the one before. The line that is written says how many were held back before it.
+"""
+
+from collections.abc import Hashable
+from math import inf
+
+FIRST = 5
+"""So many lines about one thing are written as they come."""
+SILENCE_S = 1.0
+"""The first silence; each further line doubles it, up to:"""
+SILENCE_MAX_S = 300.0
+"""The longest: what goes on is said this often."""
+OVER_AFTER = 2.0
+"""A thing of which nothing was to be said for so many silences, and `OVER_AFTER_S` at the least, is over: the next line
+is a first one."""
+OVER_AFTER_S = 60.0
+KEYS_MAX = 1000
+"""Things that are known at once. What else happens then is one thing: a peer that makes up names gains nothing."""
+
+
+class _About:
+    """One thing that lines are about."""
+
+    __slots__ = ("held", "last_s", "lines", "silence_s", "until_s")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.held = 0
+        self.last_s = -inf
+        self.silence_s = 0.0
+        self.until_s = -inf
+
+
+class Quiet:
+    """Says of each line whether it is written."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, _About] = {}
+
+    def takes(self, what: Hashable, now_s: float) -> int:
+        """How many lines about this were held back since the last that was written; -1: this one is, too."""
+        about = self._known.get(what) or self._begin(what, now_s)
+        if now_s - about.last_s > max(OVER_AFTER * about.silence_s, OVER_AFTER_S):
+            about.lines, about.silence_s, about.until_s = 0, 0.0, -inf
+        about.last_s = now_s
+        if now_s < about.until_s:
+            about.held += 1
+            return -1
+        about.lines += 1
+        if about.lines >= FIRST:
+            about.silence_s = min(2 * about.silence_s or SILENCE_S, SILENCE_MAX_S)
+            about.until_s = now_s + about.silence_s
+        held, about.held = about.held, 0
+        return held
+
+    def _begin(self, what: Hashable, now_s: float) -> _About:
+        if len(self._known) >= KEYS_MAX:
+            self._known = {
+                key: about for key, about in self._known.items() if now_s - about.last_s <= 2 * SILENCE_MAX_S
+            }
+        if len(self._known) >= KEYS_MAX:
+            what = None
+        return self._known.setdefault(what, _About())
