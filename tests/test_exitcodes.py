@@ -80,7 +80,7 @@ def test_whatever_ends_the_process_is_said_in_its_last_line(
 ) -> None:
     """Ours in full, others by their class; of a bug also where it is, by file and line."""
 
-    async def run(configuration: config.Configuration) -> bool:
+    async def run(configuration: config.Configuration, **_: object) -> bool:
         assert configuration.node.name == "sip-a"
         raise error
 
