@@ -38,6 +38,7 @@ READS_JSON = {
 
 OWNERS = {
     "pkcs11": "gateway.signer",
+    "cryptography": "gateway.papers",
     "kazoo": "gateway.processor.directory_zookeeper",
     "sqlalchemy": "gateway.archive",
     "structlog": "gateway.log",

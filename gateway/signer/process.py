@@ -2,7 +2,8 @@
 
 The code that holds the PIN comes from where this very gateway is installed, and from the interpreter's own packages:
 Python is started in isolated mode, in which neither the working directory nor a variable of the environment says where
-modules are. Of our environment the worker has what a vendor's library may need, and of our open files its socket alone.
+modules are. The worker has our environment, any of which a vendor's library may need, without what a supervisor told us
+(`notify` has taken that out), and of our open files its socket alone.
 """
 
 import os

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config, metrics
+from gateway.notify import supervisor_of
 from gateway.signer import messages, process
 from gateway.signer.said import HIDDEN, LINE_BYTES_MAX, LINES_MAX, Mask, Said
 from tests.signer.running import start_of
@@ -164,12 +165,15 @@ async def test_a_worker_takes_no_code_from_elsewhere(
         monkeypatch.chdir(elsewhere)
     else:
         monkeypatch.setenv(by, str(elsewhere / "msgspec.py") if by == "PYTHONSTARTUP" else str(elsewhere))
+    monkeypatch.setenv("NOTIFY_SOCKET", "@nobody")
+    supervisor_of(os.environ)
     token = token_of(shim)
     worker = await process.start(token)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.pump)
         with trio.fail_after(30):
             await hello_of(worker, token, shim.layout.dir)
+        assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker.pid}/environ").read_bytes()
         loaded = Path(f"/proc/{worker.pid}/fd")
         held = {str(each.readlink()).partition(":")[0] for each in loaded.iterdir()}
         nursery.cancel_scope.cancel()
