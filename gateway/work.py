@@ -61,7 +61,7 @@ class Install(Struct, frozen=True, array_like=True, gc=False):
 class Ask:
     """A payment to ask the processor about."""
 
-    __slots__ = ("asked_s", "attempts", "context", "deadline_s", "fpid", "request", "unusual_date", "void")
+    __slots__ = ("asked_s", "attempts", "context", "crossings", "deadline_s", "fpid", "request", "unusual_date", "void")
 
     def __init__(
         self,
@@ -82,6 +82,8 @@ class Ask:
         """The asker's."""
         self.asked_s = 0.0
         self.attempts = 0
+        self.crossings = 0
+        """How often it was sent and read by nobody, as its connection was being closed."""
         self.void = False
         """Set by the asker when no answer is wanted any more: a question that has not left yet is not sent."""
 

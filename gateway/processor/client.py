@@ -34,6 +34,7 @@ from gateway.processor.directory import Directory, Endpoint, FixedDirectory, end
 from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
 from gateway.processor.messages import encode, key_of, payment_of
 from gateway.processor.reach import Reach
+from gateway.processor.statuses import AGAIN, CROSSINGS_MAX, UNREAD, Told
 from gateway.work import Answer, Ask
 
 CONNECTING_MAX = 8
@@ -53,34 +54,7 @@ UNDECIDED_EVERY_S = 60.0
 INQUIRIES_MAX = 8
 """Inquiries under way at once."""
 
-_AGAIN = frozenset({429, 502, 503, 504})
-"""What a busy processor, or a load balancer with nobody behind it, says: asking again soon may help."""
-REFUSING = frozenset({400, 409, 410, 413, 422})
-"""What judges the notice itself. Every other status may come from whoever stands in front of the processor (no route
-yet, a credential that has run out) and speak of no notice at all."""
-
 _log = log.get("processor")
-
-
-class Told(NamedTuple):
-    """How telling went."""
-
-    status: int
-    """The HTTP status; 0 when none came."""
-    retry_after_s: float
-    """What the processor asked for; 0 when nothing."""
-    reason: str
-    """In words fit for a log."""
-
-    @property
-    def acknowledged(self) -> bool:
-        """Any 2xx."""
-        return 200 <= self.status < 300
-
-    @property
-    def refused(self) -> bool:
-        """For good: telling it again would get the same."""
-        return self.status in REFUSING
 
 
 class Keys(NamedTuple):
@@ -269,7 +243,10 @@ class Client:
 
     def _decides_nothing(self, ask: Ask, status: int, reason: str, now_s: float) -> None:
         """A whole response came, and it is no answer."""
-        if status in _AGAIN:
+        if status in UNREAD:
+            self._crossed(ask, now_s, reason)
+            return
+        if status in AGAIN:
             self._failed(ask, now_s, reason)
             return
         self._met_somebody()
@@ -299,8 +276,7 @@ class Client:
             if end is None:
                 self._not_answered(ask, "silent", "no answer in time")
             elif end in UNTOUCHED and link.served:
-                self._counted("again")
-                self._waiting.appendleft(ask)  # it crossed with the server's closing: nobody is away
+                self._crossed(ask, now_s, f"connection {end.value}: {link.end}")
             elif end in {*UNTOUCHED, End.CUT}:
                 self._failed(ask, now_s, f"connection {end.value}: {link.end}")
             else:
@@ -311,6 +287,15 @@ class Client:
         self._dispatch(now_s)
 
     # --- what did not work
+
+    def _crossed(self, ask: Ask, now_s: float, reason: str) -> None:
+        """Nobody read it, and that says nothing of whether the processor is away: ask again at once, some times."""
+        ask.crossings += 1
+        if ask.crossings > CROSSINGS_MAX:
+            self._failed(ask, now_s, reason)
+            return
+        self._counted("again")
+        self._waiting.appendleft(ask)
 
     def _failed(self, ask: Ask, now_s: float, reason: str) -> None:
         """Nobody was met: ask again after a pause, if that is in time."""
@@ -519,7 +504,7 @@ class Client:
         if key:
             request += b"Idempotency-Key: %b\r\n" % key.encode()
         request += b"\r\n" + body
-        reach = self._reach(place)
+        reach, crossings = self._reach(place), 0
         with trio.move_on_after(self._settings.tell_within_s):
             while True:
                 link = await self._spare_link(reach)
@@ -535,9 +520,11 @@ class Client:
                 except trio.Cancelled:
                     link.scope.cancel()  # its response may still come: nobody else must get it
                     raise
-                if waiter.response is not None:
+                crossings += 1
+                again = crossings <= CROSSINGS_MAX
+                if waiter.response is not None and not (again and waiter.response.status in UNREAD):
                     return waiter.response
-                if not waiter.untouched:
+                if waiter.response is None and not (again and waiter.untouched):
                     raise Unavailable(waiter.end)
         raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
 

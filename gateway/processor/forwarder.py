@@ -6,7 +6,7 @@ processor is said of any of them. What another process handed on (a USM with a s
 handed it on does that.
 
 It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a status that judges the
-notice itself (`client.REFUSING`) refuses it for good (`PARKED`: people must look), anything else (any other status, a
+notice itself (`statuses.REFUSING`) refuses it for good (`PARKED`: people must look), anything else (any other status, a
 broken connection, silence) is no answer and it is told again after a pause that grows. Order is kept per payment: the
 second notice about an FPID waits until the first is acknowledged or parked. Notices about other payments go past it.
 News of the scheme, which has no FPID, is one line: it is told in the order in which it came.
@@ -35,10 +35,10 @@ from gateway import config, log, metrics, steps
 from gateway.clock import Clock, system_clock
 from gateway.news import HandedOn
 from gateway.processor.breaker import Breaker, pause
-from gateway.processor.client import Told
 from gateway.processor.messages import encode
 from gateway.processor.notices import Decoder, Record, notice_id, notice_of
 from gateway.processor.positions import Positions
+from gateway.processor.statuses import Told
 from gateway.steps import TOLD_KINDS, Kind
 from gateway.wire.meanings import Meanings
 

@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Struct
 
 import gateway
-from gateway.processor.client import REFUSING
 from gateway.processor.messages import (
     Account,
     Agent,
@@ -39,6 +38,7 @@ from gateway.processor.messages import (
     Submitted,
 )
 from gateway.processor.request import KEY_MAX
+from gateway.processor.statuses import REFUSING
 
 FPID = "PMT0000000000000011020251122826200000     "
 PAYMENT = Payment(

@@ -15,9 +15,10 @@ import trio
 from gateway import config
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
-from gateway.processor.client import Client, Keys, Told
+from gateway.processor.client import Client, Keys
 from gateway.processor.forwarder import Forwarder, Journal, peer
 from gateway.processor.notices import Record
+from gateway.processor.statuses import Told
 
 PATH = b"/news"
 """Below the base URL of a process's ops server."""

@@ -15,8 +15,9 @@ from gateway.papers import Papers
 from gateway.processor.directory import Endpoint
 from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
 from gateway.processor.pipe import dial
+from gateway.processor.statuses import UNREAD
 
-NOBODY = frozenset({502, 503, 504})
+NOBODY = frozenset({421, 502, 503, 504})
 """What a load balancer says that has nobody behind it, or a host that is not (or no more) the one to ask."""
 
 
@@ -56,6 +57,8 @@ class Reach:
         if response.status in NOBODY:
             self._dialler.heard(link.address, Proof.MISSED)
             return False
+        if response.status in UNREAD:
+            return False  # nobody read the request: the connection is worth nothing, and its address proved nothing
         self._dialler.heard(link.address, Proof.PROVED)
         return self.fit(link, now_s)
 

@@ -14,9 +14,10 @@ import trio.testing
 
 from gateway import config, metrics, steps
 from gateway.clock import Now
-from gateway.processor.client import Client, Told
+from gateway.processor.client import Client
 from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder, the_processor
 from gateway.processor.messages import Notice
+from gateway.processor.statuses import Told
 from gateway.steps import Kind
 from loadtest.processor import MockProcessor
 from tests.conftest import Logged

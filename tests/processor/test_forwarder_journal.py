@@ -12,9 +12,9 @@ import trio.testing
 from gateway import config, steps
 from gateway.clock import Now
 from gateway.journal.writer import Journal, open_journal
-from gateway.processor.client import Told
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.notices import notice_id
+from gateway.processor.statuses import Told
 from gateway.steps import TOLD_KINDS, Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, durable, read

@@ -22,11 +22,11 @@ from gateway.journal.writer import Journal, open_journal
 from gateway.news import HandedOn, Taken
 from gateway.ops import server
 from gateway.ops.news import NewsControl
-from gateway.processor.client import Told
 from gateway.processor.forwarder import Addressee, Forwarder, peer, the_processor
 from gateway.processor.messages import Notice
 from gateway.processor.notices import notice_id
 from gateway.processor.peers import Peers
+from gateway.processor.statuses import Told
 from gateway.steps import TOLD_KINDS, Kind
 from tests.conftest import Logged
 from tests.fakes.disk import FakeDisk, SimulatedThread

@@ -6,7 +6,8 @@ import trio
 import trio.testing
 
 from gateway.addresses.network import nameless
-from gateway.processor.client import Client, Told
+from gateway.processor.client import Client
+from gateway.processor.statuses import Told
 from tests.conftest import Logged
 from tests.fakes.processor import Peer, Processor, answering, asking, settings
 
