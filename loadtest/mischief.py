@@ -1,6 +1,6 @@
 """What a hub should never send, and what must come of it (fps-protocol section 6).
 
-Order of judgement there: frame, parse, MAC, fields, duplicate. Each mischief is one function: it queues bytes on a link
+Order of judgement there: frame, parse, MAC, fields, duplicate, date window. Each mischief is one function: it queues bytes on a link
 and notes what must answer them; `scheme` judges. Pure.
 """
 
@@ -78,9 +78,10 @@ def missing_field(scene: Scene) -> None:
 
 
 def bad_value(scene: Scene) -> None:
-    """A payment whose amount holds letters: 1930, and DE44 says 006."""
+    """A payment whose amount holds letters, or is zero, in turn: 1930, and DE44 says 006."""
     made = scene.generator.make()
-    covered = iso.write(scene.scheme.table, "9200", {**scene.fields(made.covered), 6: "0000000000TWO0"})
+    amount = "0000000000TWO0" if int(made.trn[-1:]) % 2 else "0" * 14
+    covered = iso.write(scene.scheme.table, "9200", {**scene.fields(made.covered), 6: amount})
     scene.payment("bad-value", made, covered, "1930", "006")
 
 
