@@ -243,14 +243,14 @@ class Committer:
             self._directory.sync()
         return file, turn
 
-    def retire(self, oldest: int) -> None:
-        """Delete every segment before `oldest`. The manifest says so first: a crash leaves only leftovers."""
+    def retire(self, oldest: int) -> list[str]:
+        """Say in the manifest that every segment before `oldest` is gone; returns the files that may go from then on.
+        The next start finishes what is left of that.
+        """
         assert oldest <= self._number, "the current segment stays"
         before = self.manifest.oldest
         self._write(replace(self.manifest, oldest=oldest))
-        for number in range(before, oldest):
-            self._directory.remove(name_of(number))
-        self._directory.sync()
+        return [name_of(number) for number in range(before, oldest)]
 
     def _write(self, manifest: Manifest) -> None:
         manifest = replace(manifest, turn=manifest.turn + 1)

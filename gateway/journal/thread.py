@@ -1,4 +1,5 @@
-"""The disk thread: takes what waits, lets the committer do it, and wakes the trio thread once per batch.
+"""The disk thread: takes what waits, lets the committer do it, and wakes the trio thread once per batch. A second one
+does what no record waits for: deleting a segment takes longer than a hundred syncs.
 
 It spends its time in system calls, without the interpreter's lock. It is a `Driver`: a simulation puts a task in its
 place, which drives the same `Committer` on a mock clock.
@@ -7,6 +8,7 @@ place, which drives the same `Committer` on a mock clock.
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import trio
@@ -32,6 +34,8 @@ class Failed(NamedTuple):
     error: Exception
 
 
+Aside = Callable[[], None]
+"""Something slow on disk that no record waits for, and that nobody needs to know the end of."""
 Job = Chunk | Callable[[Committer], Callable[[], None]]
 """What a driver takes: records, or something else to do on disk, which returns what to do in the trio thread after."""
 Result = Synced | Done | Failed
@@ -67,8 +71,11 @@ class Driver(Protocol):
     def submit(self, job: Job) -> None:
         """Hand over a job. Never blocks; the journal limits what waits."""
 
+    def aside(self, job: Aside) -> None:
+        """Hand over what is done beside all jobs, one after the other. An error in it is a failure of the disk."""
+
     def stop(self) -> None:
-        """End after the jobs handed over so far."""
+        """End after the jobs handed over so far. What waits aside is left."""
 
 
 class DiskThread:
@@ -76,6 +83,8 @@ class DiskThread:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._aside: queue.SimpleQueue[Aside | None] = queue.SimpleQueue()
+        self._ending = False
         self._reads = trio.CapacityLimiter(READS_MAX)
         """Of our own: whatever else waits in trio's threads, the journal is read."""
 
@@ -87,28 +96,32 @@ class DiskThread:
         return await trio.to_thread.run_sync(read, offset, size, abandon_on_cancel=True, limiter=self._reads)
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
-        """Start the thread. Inside `trio.run`. It does not keep the process from ending: a hung sync must not."""
+        """Start the threads. Inside `trio.run`. They do not keep the process from ending: a hung sync must not."""
         token = trio.lowlevel.current_trio_token()
-        threading.Thread(target=self._run, args=(committer, report, token), name="journal", daemon=True).start()
+
+        def tell(result: Result) -> None:
+            token.run_sync_soon(report, result)
+
+        for name, work in (("journal", partial(self._work, committer)), ("journal-aside", self._work_aside)):
+            threading.Thread(target=_run, args=(work, tell), name=name, daemon=True).start()
 
     def submit(self, job: Job) -> None:
         """Hand over a job."""
         self._queue.put(job)
 
+    def aside(self, job: Aside) -> None:
+        """Hand over what is done beside all jobs."""
+        self._aside.put(job)
+
     def stop(self) -> None:
         """End after the jobs handed over so far."""
+        self._ending = True
         self._queue.put(None)
+        self._aside.put(None)
 
-    def _run(self, committer: Committer, report: Callable[[Result], None], token: trio.lowlevel.TrioToken) -> None:
-        try:
-            self._work(committer, lambda result: token.run_sync_soon(report, result))
-        except trio.RunFinishedError:
-            return  # the gateway has ended around us; what was not reported as durable was promised to nobody
-        except Exception as error:  # noqa: BLE001  the boundary of the thread: whatever it is must end the process
-            try:
-                token.run_sync_soon(report, Failed(error))
-            except trio.RunFinishedError:
-                return
+    def _work_aside(self, _report: Callable[[Result], None]) -> None:
+        while (job := self._aside.get()) is not None and not self._ending:
+            job()
 
     def _work(self, committer: Committer, report: Callable[[Result], None]) -> None:
         waiting = self._queue
@@ -128,3 +141,16 @@ class DiskThread:
                 report(result)
             if job is None:
                 return
+
+
+def _run(work: Callable[[Callable[[Result], None]], None], report: Callable[[Result], None]) -> None:
+    """What a thread does. Whatever ends it before its time must end the process."""
+    try:
+        work(report)
+    except trio.RunFinishedError:
+        return  # the gateway has ended around us; what was not reported as durable was promised to nobody
+    except Exception as error:  # noqa: BLE001  the boundary of the thread
+        try:
+            report(Failed(error))
+        except trio.RunFinishedError:
+            return

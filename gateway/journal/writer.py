@@ -7,6 +7,7 @@ disk was busy with the one before.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 
 import trio
@@ -29,7 +30,7 @@ HOUSEKEEPING_S = 1.0
 RETENTION_EVERY_S = 60.0
 """How often segments are looked for that may go."""
 RETIRED_MAX = 100
-"""Segments deleted at once; the disk thread does nothing else meanwhile."""
+"""Segments that are handed over for deletion at once."""
 GROWTH_MAX = 4
 """What must find room for each byte that waits, so that no more is taken in than can be finished. When a hung disk goes
 on, a payment's RECEIVED (the request) gives way to STOOD_IN (the request and the reply, which is no longer) and, when
@@ -250,6 +251,8 @@ class Journal:
 
     def _report(self, result: Result) -> None:
         """In the trio thread: what the driver has done."""
+        if self.failed is not None:
+            return  # the one thread failed while the other went on: nothing counts any more
         if isinstance(result, Synced):
             self._synced(result)
         elif isinstance(result, Done):
@@ -345,7 +348,22 @@ class Journal:
             _log.info("segments deleted", segments=gone, position=self._segments[gone].first)
             del self._segments[:gone]
             metrics.JOURNAL_SEGMENTS.set(len(self._segments))
-            self._driver.submit(_retire_before(self._segments[0].number))
+            self._driver.submit(self._retire_before(self._segments[0].number))
+
+    def _retire_before(self, number: int) -> Callable[[Committer], Callable[[], None]]:
+        """Durable first, then, beside all commits, file by file: deleting one takes as long as a hundred syncs."""
+
+        def retire(committer: Committer) -> Callable[[], None]:
+            names = committer.retire(number)
+
+            def delete() -> None:
+                for name in names:
+                    self._driver.aside(partial(self._directory.remove, name))
+                self._driver.aside(self._directory.sync)
+
+            return delete
+
+        return retire
 
 
 def _nothing() -> None:
@@ -367,14 +385,6 @@ def _remember(follower: str) -> Callable[[Committer], Callable[[], None]]:
         return _nothing
 
     return remember
-
-
-def _retire_before(number: int) -> Callable[[Committer], Callable[[], None]]:
-    def retire(committer: Committer) -> Callable[[], None]:
-        committer.retire(number)
-        return _nothing
-
-    return retire
 
 
 def open_journal(

@@ -16,7 +16,7 @@ import trio
 from gateway.disk import SECTOR_BYTES, Directory, File
 from gateway.errors import Refusal
 from gateway.journal.committer import Committer
-from gateway.journal.thread import Failed, Job, Result, perform
+from gateway.journal.thread import Aside, Failed, Job, Result, perform
 
 
 def error(number: int) -> OSError:
@@ -263,6 +263,7 @@ class SimulatedThread:
         self._nursery = nursery
         self._disk = disk
         self._send, self._receive = trio.open_memory_channel[Job | None](1_000_000)
+        self._aside, self._set_aside = trio.open_memory_channel[Aside](1_000_000)
 
     async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -270,12 +271,26 @@ class SimulatedThread:
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
         self._nursery.start_soon(self._run, committer, report, name="disk")
+        self._nursery.start_soon(self._run_aside, report, name="disk aside")
 
     def submit(self, job: Job) -> None:
         self._send.send_nowait(job)
 
+    def aside(self, job: Aside) -> None:
+        self._aside.send_nowait(job)
+
     def stop(self) -> None:
         self._send.send_nowait(None)
+        self._aside.close()
+
+    async def _run_aside(self, report: Callable[[Result], None]) -> None:
+        async for job in self._set_aside:
+            await trio.sleep(self._disk.latency_s())
+            try:
+                job()
+            except Exception as fault:  # noqa: BLE001  the boundary of the thread that this stands for
+                report(Failed(fault))
+                return
 
     async def _run(self, committer: Committer, report: Callable[[Result], None]) -> None:
         while True:

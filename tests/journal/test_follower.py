@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,17 +14,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.config import JournalSettings
-from gateway.disk import SECTOR_BYTES, RealDisk
+from gateway.disk import SECTOR_BYTES, RealDirectory, RealDisk
 from gateway.errors import JournalFault
 from gateway.journal import cursor as cursor_module
 from gateway.journal import writer
 from gateway.journal.age import BELIEVED_AFTER_S, settle_ages
+from gateway.journal.committer import Synced
 from gateway.journal.manifest import MANIFEST, cursor_name, read_manifest, write_manifest
 from gateway.journal.record import HEADER_BYTES, Record
-from gateway.journal.segment import SegmentInfo, name_of
+from gateway.journal.segment import SegmentInfo, name_of, number_of
 from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal, open_journal
 from gateway.steps import Kind
-from tests.fakes.disk import FakeDirectory, FakeDisk, FakeFile
+from tests.fakes.disk import FakeDirectory, FakeDisk, FakeFile, SimulatedThread
 from tests.fakes.journal import DIR, ID, SETTINGS, WALL_NS, durable, fill, running
 from tests.journal.conftest import Place
 
@@ -32,6 +34,7 @@ ODD = frozenset({Kind.STOOD_IN, Kind.TOLD})
 replace = msgspec.structs.replace
 SHORT = replace(SETTINGS, retention_days=1.0)
 LATER_NS = WALL_NS + 2 * DAY_NS
+WITHIN_S = 60.0
 
 
 async def take(follower: Any, count: int, max_records: int = 7) -> list[int]:
@@ -446,6 +449,71 @@ async def test_a_follower_in_memory_does_not_count_before_its_cursor_is_on_disk(
         assert len(journal._segments) == 3
         await trio.sleep(BELIEVED_AFTER_S + 5)
         assert len(journal._segments) == 1
+
+
+class Stuck(RealDisk):
+    """A real disk on which deleting a segment takes until the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleting = threading.Event()
+        self.go_on = threading.Event()
+
+    def directory(self, path: str, *, create: bool = False) -> RealDirectory:
+        """A directory that deletes so."""
+        directory = super().directory(path, create=create)
+        remove = directory.remove
+
+        def slow(name: str) -> None:
+            if number_of(name):
+                self.deleting.set()
+                assert self.go_on.wait(WITHIN_S)
+            remove(name)
+
+        directory.remove = slow  # type: ignore[method-assign]
+        return directory
+
+
+async def test_deleting_segments_stands_before_no_commit(tmp_path: Path) -> None:
+    """However many there are and however long each takes; ended meanwhile, the next start finishes it."""
+    disk, settings = Stuck(), replace(SHORT, dir=str(tmp_path / "journal"))
+    bodies = [[b"x" * 20_000] for _ in range(12)]
+    async with running(disk, settings) as journal:
+        await fill(journal, bodies)
+        assert len(journal._segments) > 3
+        oldest = journal._segments[-1].number
+        journal._driver.submit(journal._retire_before(oldest))
+        with trio.fail_after(WITHIN_S):
+            while not disk.deleting.is_set():
+                await durable(journal)
+                journal.append(Kind.RECEIVED, b"", wall_ns=WALL_NS)
+        assert name_of(1) in disk.directory(settings.dir).names()
+        await fill(journal, bodies[:3])
+    disk.release()
+    disk.go_on.set()
+    with trio.fail_after(WITHIN_S):
+        async with running(disk, settings) as journal:
+            assert journal.oldest > 1
+            await fill(journal, bodies[:1])
+    assert min(filter(number_of, disk.directory(settings.dir).names())) == name_of(oldest)
+
+
+async def test_a_deletion_that_fails_is_a_failure_of_the_disk(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
+    """Nothing that comes to be durable afterwards counts: the journal has failed."""
+
+    def broken(name: str) -> None:
+        raise OSError(errno.EIO, f"removing {name}")
+
+    await three_segments(fake, SHORT)
+    with pytest.RaisesGroup(pytest.RaisesExc(JournalFault, match="the disk failed")):
+        async with trio.open_nursery() as nursery:
+            journal = open_journal(SHORT, fake, driver=SimulatedThread(nursery, fake), wall_ns=lambda: LATER_NS)
+            journal._directory.remove = broken  # type: ignore[method-assign]
+            durable_before = journal.durable
+            await nursery.start(journal.run)
+            await journal._over.wait()
+            journal._report(Synced(durable_before + 1, b"", 1, 1, 1, 1, 0, 0))
+            assert journal.durable == durable_before
 
 
 async def test_a_clock_that_steps_back_ages_nothing(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
