@@ -1,11 +1,13 @@
 """One host that is asked over HTTP: connections to it are made here, and what they prove of its addresses is noted.
 
 An address proves itself by a whole response that is not of those behind which nobody is (`NOBODY`). A connection that
-brought one of these is not used again: it may lead to a host that the name has left. Nor is one that is old, or whose
-address has lost its turn. All of that is looked at between two exchanges, never in the middle of one.
+brought one of these is not used again: it may lead to a host that the name has left. That costs one every `SPARE_S` at
+the most: a host that turns away a part of what it is asked must not have to shake hands for each. Nor is one used again
+that is old, or whose address has lost its turn. All of that is looked at between two exchanges, never within one.
 """
 
 from collections.abc import Callable
+from math import inf
 
 import trio
 
@@ -19,6 +21,9 @@ from gateway.processor.statuses import UNREAD
 
 NOBODY = frozenset({421, 502, 503, 504})
 """What a load balancer says that has nobody behind it, or a host that is not (or no more) the one to ask."""
+
+SPARE_S = 0.1
+"""How often one 502, 503 or 504 costs a connection whose address is as good as before."""
 
 
 class Reach:
@@ -37,6 +42,8 @@ class Reach:
         self._age_max_s = age_max_s
         self._body_bytes_max = body_bytes_max
         self._luck = luck
+        self._spared_s = -inf
+        """Until when such a response costs nothing."""
 
     async def open(self, responded: Responded) -> Link:
         """Connect and shake hands; the caller limits the time. Raises `OSError`, `trio.BrokenResourceError`."""
@@ -56,6 +63,9 @@ class Reach:
         """A whole response came. Says whether the link may be asked once more, as far as we are concerned."""
         if response.status in NOBODY:
             self._dialler.heard(link.address, Proof.MISSED)
+            if now_s < self._spared_s:
+                return self.fit(link, now_s)
+            self._spared_s = now_s + SPARE_S
             return False
         if response.status in UNREAD:
             return False  # nobody read the request: the connection is worth nothing, and its address proved nothing

@@ -12,6 +12,7 @@ import trio.testing
 
 from gateway.addresses.network import Answer, Network
 from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client
+from gateway.processor.reach import SPARE_S
 from tests.fakes.processor import PATIENCE_S, Asking, Peer, Processor, Script, answering, asking, settings
 
 Clock = trio.testing.MockClock
@@ -170,6 +171,30 @@ async def test_a_host_that_says_503_to_all_is_not_stormed(autojump_clock: Clock)
             world.ask(*range(1000 + batch * 10, 1010 + batch * 10))
             await trio.sleep(0.1)
         assert len(world.processor.dials) - dials <= AWAY_AFTER + CONNECTING_MAX + 10 / (AWAY_PAUSE_MAX_S / 2)
+
+
+async def test_a_host_that_turns_a_part_away_is_not_stormed(autojump_clock: Clock) -> None:
+    """One question in ten gets a 503, which opens no breaker: ten connections a second are made for it at the most, not
+    one for each.
+    """
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        while True:
+            await peer.request()
+            asked += 1
+            status = 200 if asked % 10 else 503
+            await trio.sleep(0.02)
+            await peer.respond(status)
+
+    async with asking(script) as world:
+        for batch in range(100):
+            world.ask(*range(batch * 100, batch * 100 + 100))
+            await trio.sleep(0.1)
+        assert world.counts["again"] > 1000
+        assert world.counts["answered"] >= 9_900
+        assert len(world.processor.dials) <= 128 + 10 / SPARE_S
 
 
 async def test_connections_have_a_greatest_age(autojump_clock: Clock) -> None:
