@@ -127,8 +127,10 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     Limits are each process's own: a bank that takes payments at two sites and in several groups divides what it allows.
     """
 
-    code: Literal["0080", "0081", "0082", "0083", "0084", "0085"] = "0083"
-    """The qualified accept that stand-in gives."""
+    code: Annotated[str, Meta(pattern=r"^0[0-9]{3}\Z")] = "0080"
+    """The qualified accept that stand-in gives: one of the code table's (`gateway/wire/codes.toml`), which says what it
+    tells the sender. 0080 names no day and is never untrue; to promise one is a bank's own decision. Before it was the
+    default that was 0083, the next working day: who means that writes it down."""
     mode: StandInMode = "timer"
     """timer: stand in when the processor has not answered in time. always: at once, without asking (the processor is
     being maintained). never: not at all. An operator can switch it while the gateway runs (`POST /stand-in`); that

@@ -19,13 +19,14 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
-from gateway import config, config_file, papers, standin
+from gateway import config, config_file, dates, papers, standin
 from gateway.config_rules import is_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.signer.pin import NoPin, read_pin
+from gateway.wire import codes, meanings
 from gateway.wire import fields as field_table
-from gateway.wire import meanings
+from gateway.wire.codec import Codec
 
 WIDTH = 100
 
@@ -92,17 +93,21 @@ def check(first: str | Path, *others: str | Path) -> int:
     """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
     try:
         configuration = config_file.load(first, *others)
-        standin.check(configuration.pair, field_table.load(configuration.pair.wire.field_table).types)
-        meanings.load(configuration.pair.wire.usm_table)
+        wire = configuration.pair.wire
+        codec = Codec(field_table.load(wire.field_table), codes.load(wire.code_table))
+        standin.check(configuration.pair, codec)
+        dates.check(configuration.pair, codec.table.types)
+        meanings.load(wire.usm_table)
     except ConfigurationError as error:
         count = len(error.mistakes)
         sys.stderr.write("\n".join([*error.mistakes, f"{count} mistake{'s'[: count - 1]}"]) + "\n")
         return ExitCode.CONFIGURATION
-    sys.stdout.write("\n".join([*summary(configuration), *(f"note: {note}" for note in notes(configuration))]) + "\n")
+    lines = [*summary(configuration, codec.action_codes), *(f"note: {note}" for note in notes(configuration))]
+    sys.stdout.write("\n".join(lines) + "\n")
     return ExitCode.ENDED
 
 
-def summary(configuration: config.Configuration) -> Iterator[str]:
+def summary(configuration: config.Configuration, action_codes: codes.Codes) -> Iterator[str]:
     """Say in a few lines what the configuration comes to."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
     hubs = ", ".join(f"{site.name} {site.host}:{site.port}" for site in node.hub)
@@ -115,6 +120,8 @@ def summary(configuration: config.Configuration) -> Iterator[str]:
     )
     end = "gets no answer" if pair.stand_in.otherwise == "nothing" else "is refused"
     yield f"stand-in mode {pair.stand_in.mode}; what it may not accept {end} after {times.last_moment_s:g} s"
+    told = action_codes.says(pair.stand_in.code)
+    yield f"of what stand-in accepts the sender is told: accepted, to be {told} ({pair.stand_in.code})"
     door = configuration.node.submissions
     yield f"payments are submitted at {door.host}:{door.port}" if door else "nobody submits payments here"
     yield f"pair fingerprint {configuration.fingerprint()}: the other site must show the same"

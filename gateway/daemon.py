@@ -468,12 +468,11 @@ async def run(
     outside = outside or machine()
     clock, luck = outside.clock, outside.luck
     node, pair = configuration.node, configuration.pair
-    codec = Codec(fields.load(pair.wire.field_table))
+    codec = Codec(fields.load(pair.wire.field_table), codes.load(pair.wire.code_table))
     words = meanings.load(pair.wire.usm_table)
-    action_codes = codes.load(pair.wire.code_table)
-    check_rules(pair, codec.table.types)
+    check_rules(pair, codec)
     check_dates(pair, codec.table.types)
-    answers = Answers(action_codes, pair.refused_code)
+    answers = Answers(codec.action_codes, pair.refused_code)
     client = Client(node.processor, network=outside.network, luck=luck.random, answers=answers)
     forwarder = Forwarder(
         node.processor, node.name, client, the_processor(node.name, codec, words), clock=clock, luck=luck.random

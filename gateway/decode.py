@@ -16,11 +16,13 @@ from gateway import log
 from gateway.config import Wire
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
-from gateway.wire import fields
+from gateway.wire import codes, fields
 from gateway.wire.codec import Codec, Part, Unparseable, fpid_of
 from gateway.wire.frame import FrameError, Framer
 from gateway.wire.message import PaymentRequest, PaymentResponse, ReversalRequest, ReversalResponse
 
+ACTION_CODE = 26
+"""Its words are printed beside it."""
 INPUT_BYTES_MAX = 16 * 1024 * 1024
 """More than anybody reads; it is held in memory."""
 
@@ -90,13 +92,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--reveal", action="store_true", help="show sensitive values in clear")
     parser.add_argument("--table", metavar="FILE", default="", help="a field table in place of the built-in one")
+    parser.add_argument("--codes", metavar="FILE", default="", help="a table of action codes, likewise")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Decode and print; return the exit code."""
     try:
-        codec = Codec(fields.load(args.table))
+        codec = Codec(fields.load(args.table), codes.load(args.codes))
         found = list(find(_read(args.file), args.header, args.input, codec))
     except ConfigurationError as error:
         return _usage("\n".join(error.mistakes))
@@ -316,6 +319,9 @@ class Printer:
         name = part.name or "(not in the field table)"
         mark = self._paint("!", "1;31") if part.fault else " "
         indent = "  " if tag else ""
+        says = self._codec.action_codes.says(part.value) if part.field == ACTION_CODE and not tag else ""
+        if says:
+            value = f"{value}  {self._paint(says, '2')}"
         self._line(f"{mark}{number:>4} {part.position:5} {part.width:5} {indent}{name:{24 - len(indent)}} {value}")
         for inner in part.parts:
             self._field(inner, readable=readable and not part.fault, tag=True)

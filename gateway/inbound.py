@@ -23,14 +23,14 @@ from gateway.dates import Verdict, Window
 from gateway.errors import HubFault
 from gateway.lifecycle import FINAL, Act, Event, Row, State, step
 from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
-from gateway.standin import MALFUNCTION, StandIn
+from gateway.standin import StandIn
 from gateway.steps import Kind
-from gateway.verify import DUPLICATE, SYNTAX_ERROR, UNREADABLE, Fault, fault_of
+from gateway.verify import UNREADABLE, Fault, fault_of
 from gateway.wire.codec import Codec, fpid_of
+from gateway.wire.codes import ACCEPTED, DUPLICATE, MALFUNCTION, SYNTAX_ERROR
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.work import Ask
 
-ACCEPTED = "0000"
 DATE_SENT = "012"
 """DE44 of a payment that is refused for its date."""
 UNUSUAL = "date"

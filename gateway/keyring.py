@@ -47,6 +47,7 @@ from gateway import config
 from gateway.clock import Now
 from gateway.ring import Ring, Slot, Superseded, Use, retired, slot_of
 from gateway.steps import Kind
+from gateway.wire.codes import ACCEPTED, MALFUNCTION
 from gateway.wire.keydata import KeyData, KeyLayout
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
 from gateway.work import Install
@@ -56,9 +57,6 @@ ASK: Final = "885"
 VERIFY: Final = "886"
 FUNCTIONS: Final = frozenset({CHANGE, ASK, VERIFY})
 """The function codes (DE24) of what is the keyring's business."""
-
-ACCEPTED: Final = "0000"
-CANNOT: Final = "1909"
 
 WRITE_EVERY_S = 86400.0
 """The ring is written anew so often, so that it does not go with the segment that it stands in."""
@@ -277,7 +275,7 @@ class Keyring:
         """A 9804 that `takes` says is ours; verified, without a fault."""
         if message.function_code == ASK:
             self._do.note_key(Note.HUB_ASKED, "")
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
             return
         change = message.function_code == CHANGE
         data = self._layout.take_apart(
@@ -286,7 +284,7 @@ class Keyring:
         use = self._use_of(data) if data is not None else None
         if data is None or use is None:
             self._do.note_key(Note.MALFORMED, "")
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
         elif change:
             key = Install(f"{self._slots[use].base}.{data.check.lower()}", data.wrapped, data.check)
             self._change(use, key, link, message, now)
@@ -304,7 +302,7 @@ class Keyring:
         slot, installing = self._slots[use], self._installing.get(use)
         if key.check in slot.retired and key not in {slot.on_trial, slot.in_use}:
             self._do.note_key(Note.SUPERSEDED_AGAIN, key.label, use.value)
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
             return
         if installing is not None and installing.key == key:
             self._wait(installing, link, message)
@@ -326,7 +324,7 @@ class Keyring:
         if len(installing.waiting) < WAITING_MAX:
             installing.waiting.append((link, message))
         else:
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
 
     def _verified_by_hub(self, use: Use, check: str, link: Link, message: NetworkRequest, now: Now) -> None:
         """An 886 of the hub: it shows which key it has."""
@@ -334,7 +332,7 @@ class Keyring:
         key = next((key for key in (slot.on_trial, slot.in_use) if key is not None and self._check(key) == check), None)
         if key is None:
             self._do.note_key(Note.HUB_DISAGREES, slot.in_use.label, use.value)
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
             return
         self._do.note_key(Note.HUB_VERIFIED, key.label)
         self._respond(link, message, ACCEPTED)
@@ -374,7 +372,7 @@ class Keyring:
     def _refuse(self, new: _Installing, why: str) -> None:
         self._do.note_key(Note.REFUSED, new.key.label, why)
         for link, message in new.waiting:
-            self._respond(link, message, CANNOT)
+            self._respond(link, message, MALFUNCTION)
 
     def _accept(self, use: Use, new: _Installing, now: Now) -> None:
         """The tokens have it: on trial, or in force already; answered when that is durable."""

@@ -25,7 +25,6 @@ from gateway.ejection import Change, Ejection
 from gateway.lifecycle import OUTBOUND, Act, Event, State, step
 from gateway.steps import Kind
 from gateway.submissions import Known, Submissions, Unfinished, standing_of
-from gateway.verify import QUALIFIED
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
 from gateway.work import Standing, Submission
@@ -36,8 +35,6 @@ REPEAT = b"9201"
 REQUEST = b"9200"
 SPEAKERS = {"1": "receiver", "9": "hub"}
 """Who refuses, by the first digit of DE26 (fps-protocol section 5)."""
-ACCEPTS = QUALIFIED | {"0000"}
-"""DE26 of a receiver that accepts."""
 LINGER_S = 30.0
 """How long an UNKNOWN payment is held in memory after its last connection went: an answer that was read before may
 still have its MAC verified."""
@@ -421,7 +418,7 @@ class Outbound:
 
     def _speaker(self, code: str, *, alone: bool) -> str:
         """Who says what became of the payment; empty when this code does not. Alone: no other request of it left."""
-        if code in ACCEPTS:
+        if self._codec.action_codes.accepts(code):
             return "receiver"
         if code in self._inconclusive or (code in self._of_request and not alone):
             return ""

@@ -1,7 +1,7 @@
 """Which payments we may answer for in the processor's stead, and how. Pure: rules, a payment, a day in; a reason out.
 
-The scheme lets the receiver answer with a qualified accept (0080 to 0085: will be credited, later) and process the
-payment afterwards; 1909 is allowed only when even that cannot be done (fps-protocol section 5). Which payments a bank
+The scheme lets the receiver answer with a qualified accept (will be credited, later) and process the payment
+afterwards; 1909 is allowed only when even that cannot be done (fps-protocol section 5). Which payments a bank
 dares to accept unseen is its own business: `pair.stand_in` says. A payment that the rules forbid waits for the
 processor until `pair.deadlines.decline_after_s`, longer than others, because then all that is left is a refusal.
 
@@ -14,7 +14,7 @@ record. What was counted stays counted under its day, over restarts too (the rec
 to another date and back. Nothing is taken off again: a payment that is reversed later was accepted all the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -24,11 +24,10 @@ from gateway import config, steps
 from gateway.config import StandInMode
 from gateway.errors import ConfigurationError
 from gateway.strict_json import Reader
-from gateway.wire.fields import PaymentType
+from gateway.wire.codec import Codec
+from gateway.wire.codes import Codes
 from gateway.wire.message import PaymentRequest
 
-MALFUNCTION = "1909"
-"""DE26: the receiver can neither answer nor stand in."""
 STERLING = "826"
 """DE51 of what amounts in the rules are in."""
 REASONS = ("date", "mode", "type", "sort-code", "currency", "amount", "daily-total", "news")
@@ -84,9 +83,11 @@ def order_of(body: bytes) -> StandInMode:
         raise ValueError(str(error)) from error
 
 
-def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:
-    """Hold the rules against the field table. Raises `ConfigurationError`: no such payment would ever come here."""
-    mistakes = []
+def check(pair: config.Pair, codec: Codec) -> None:
+    """Hold the settings against the tables. Raises `ConfigurationError`: of types that never come here, of codes that
+    nobody knows.
+    """
+    types, mistakes = codec.table.types, list(_unknown_codes(pair, codec.action_codes))
     for index, code in enumerate(pair.stand_in.payment_types):
         here = f"pair.stand_in.payment_types[{index}]: {code}"
         if code not in types:
@@ -95,6 +96,18 @@ def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:
             mistakes.append(f"{here} is of group {types[code].group}, and pair.group is {pair.group}")
     if mistakes:
         raise ConfigurationError(mistakes)
+
+
+def _unknown_codes(pair: config.Pair, codes: Codes) -> Iterator[str]:
+    code = pair.stand_in.code
+    if code not in codes.qualified:
+        known = ", ".join(codes.qualified)
+        yield f"pair.stand_in.code: {code} is no qualified accept of the code table, which has {known}"
+    for name in ("reversed_code", "refused_code"):
+        code = getattr(pair, name)
+        if not codes.refuses_alone(code):
+            what = "has to say which field" if code in codes.receiver else "is no receiver's code in the code table"
+            yield f"pair.{name}: {code} {what}"
 
 
 class StandIn:

@@ -8,12 +8,6 @@ from typing import NamedTuple
 
 from gateway.wire.message import PaymentRequest, ReversalRequest
 
-SYNTAX_ERROR = "1930"
-"""DE26 of a payment with a missing or bad field; DE44 says which."""
-DUPLICATE = "1181"
-"""DE26 of a payment whose FPID was used by other content."""
-QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
-"""DE26 of the qualified accepts (fps-protocol section 5)."""
 UNREADABLE = "650"
 """DE24 of a 9624 about a message that cannot be answered otherwise."""
 WRONG_MAC = "690"

@@ -8,15 +8,14 @@ places; every other goes through `iso.read`. Both ways lead to the same `Heard`.
 
 from typing import NamedTuple
 
+from gateway.wire import codes
 from gateway.wire.fields import FieldTable
 from loadtest import iso
 
-QUALIFIED = frozenset({"0080", "0081", "0082", "0083", "0084", "0085"})
+QUALIFIED = frozenset(codes.built_in().qualified)
 """Accepts with a qualification: stand-in's, and a processor's that says so itself."""
-RECEIVER_CODES = (
-    QUALIFIED | {"0000"} | frozenset({"1100", "1114", "1181", "1909", "1930", *map(str, range(1160, 1172))})
-)
-"""What a receiver may say in DE26 of a 9210 (fps-protocol section 5)."""
+RECEIVER_CODES = QUALIFIED | codes.built_in().accepted.keys() | codes.built_in().receiver.keys()
+"""What a receiver may say in DE26 of a 9210."""
 
 _PLAIN_BYTES = 104
 _PLAIN_BITMAPS = b"A010004200002000000000004000000" + b"1"

@@ -37,7 +37,7 @@ import trio
 from msgspec import Struct
 
 from gateway.processor.messages import encode, status_of
-from gateway.wire import fields
+from gateway.wire import codes, fields
 from loadtest import calls
 from loadtest.contents import Contents
 from loadtest.entries import ProcessorEvent, fpid_hash
@@ -124,7 +124,7 @@ def _behaviour(text: str) -> Behaviour:
         return Behaviour(kind, code=value)
     if kind == "qualified":
         if value not in QUALIFIED:
-            raise ValueError("qualified takes a code of 0080 to 0085")
+            raise ValueError(f"qualified takes one of {', '.join(sorted(QUALIFIED))}")
         return Behaviour(kind, code=value)
     if kind == "status":
         if not 200 <= int(value) <= 599:
@@ -461,7 +461,7 @@ class MockProcessor:
     def _answer(self, code: str) -> bytes:
         answer = self._answers.get(code)
         if answer is None:
-            answer = self._answers[code] = _http(200, encode(status_of(code)))
+            answer = self._answers[code] = _http(200, encode(status_of(code, "", codes.built_in())))
         return answer
 
     def _useless(self, behaviour: Behaviour, name: str) -> Reply:

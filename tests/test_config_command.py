@@ -126,10 +126,12 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     assert said.err == ""
     lines = said.out.splitlines()
     assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.example:8301, hub-2 hub-2.example:8301; tokens hsm-1")
-    assert "stand-in after 5 s (with 0083), no reply after 9 s, the hub gives up after 10 s" in lines[1]
+    assert "stand-in after 5 s (with 0080), no reply after 9 s, the hub gives up after 10 s" in lines[1]
     assert lines[2] == "stand-in mode timer; what it may not accept is refused after 8 s"
-    assert lines[3] == "nobody submits payments here"
-    assert lines[4] == f"pair fingerprint {config_file.load(example).fingerprint()}: the other site must show the same"
+    told = "accepted, to be credited on an unspecified day (0080)"
+    assert lines[3] == f"of what stand-in accepts the sender is told: {told}"
+    assert lines[4] == "nobody submits payments here"
+    assert lines[5] == f"pair fingerprint {config_file.load(example).fingerprint()}: the other site must show the same"
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

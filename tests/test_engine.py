@@ -477,7 +477,7 @@ class Ledger:
             for message in link.sent:
                 if isinstance(message, PaymentResponse):
                     assert message.action_code in codes_recorded, "what was said is durable"
-                    assert message.trn != "RETURN" or message.action_code in ("0000", "0083"), "it must be accepted"
+                    assert message.trn != "RETURN" or message.action_code in ("0000", "0080"), "it must be accepted"
         decisions: dict[str, int] = {}
         for kind, _, fpid in journal.records:
             if kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED):

@@ -45,7 +45,7 @@ def test_a_refusal_carries_its_field(stage: Stage) -> None:
 def test_when_the_timer_fires_stand_in_answers(stage: Stage) -> None:
     payment = stage.received()
     stage.story.on_deadline(payment, stage.now)
-    assert stage.heard() == ["record STOOD_IN", "mac 9210/0083"]
+    assert stage.heard() == ["record STOOD_IN", "mac 9210/0080"]
     kind, _, body = stage.bodies[-1]
     decision = steps.unpack(kind, body)
     assert isinstance(decision, steps.Decision)
@@ -59,7 +59,7 @@ def test_when_the_disk_is_slower_than_the_timer_stand_in_answers_as_soon_as_it_m
     stage.story.on_deadline(payment, stage.now)
     assert stage.heard() == [], "nothing is decided before RECEIVED is durable"
     stage.recorded()
-    assert stage.heard() == ["record STOOD_IN", "mac 9210/0083"]
+    assert stage.heard() == ["record STOOD_IN", "mac 9210/0080"]
 
 
 @pytest.mark.parametrize(("code", "kind"), [("0000", Kind.LATE_ANSWER), ("1114", Kind.LATE_REFUSAL)])
@@ -75,7 +75,7 @@ def test_a_late_answer_changes_nothing_and_is_recorded(stage: Stage, code: str, 
     stage.answers(payment, code)
     assert stage.heard() == [f"record {kind.name}"]
     assert stage.notes[-1] is (Note.LATE_REFUSAL if kind is Kind.LATE_REFUSAL else Note.LATE_ANSWER)
-    assert payment.code == "0083"
+    assert payment.code == "0080"
     assert stage.told() == [Kind.STOOD_IN] + ([kind] if kind is Kind.LATE_REFUSAL else [])
 
 
@@ -281,7 +281,7 @@ def test_beyond_the_limit_a_payment_is_not_asked_about_but_answered() -> None:
     stage.came(request(trn="TRN2"))
     assert stage.heard() == ["record RECEIVED"]
     stage.recorded()
-    assert stage.heard() == ["record STOOD_IN", "mac 9210/0083"]
+    assert stage.heard() == ["record STOOD_IN", "mac 9210/0080"]
     assert Note.OVERLOAD in stage.notes
 
 

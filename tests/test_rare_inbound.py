@@ -92,7 +92,7 @@ def test_a_repeat_gets_what_the_payment_has_come_to_at_any_time(when: str) -> No
     """Undecided or not yet ready it waits for the same reply; after that the stored one goes on its own link."""
     stage = brought(when)
     stage.came(request("9201"), Wire(7))
-    stored = ["record REPEATED", "leave 9210/0083 on 7 after REPEATED"]
+    stored = ["record REPEATED", "leave 9210/0080 on 7 after REPEATED"]
     assert stage.heard() == {
         "replying": stored, "replied": stored, "undelivered": stored,
         "reversed": ["record REFUSED", "leave 9210/1100 on 7 after REFUSED"],
@@ -225,7 +225,7 @@ def test_a_scheme_return_is_stood_in_for_even_where_the_rules_forbid_it(logged: 
     for _ in range(2):  # stand-in's time, and the last moment
         world.later(LAST_MOMENT_S)
         world.settle()
-    assert codes(world.link) == ["9210/0083"]
+    assert codes(world.link) == ["9210/0080"]
     (line,) = logged("payment stood in against the rules: the scheme says that it must be accepted")
     assert (line["level"], line["detail"]) == ("warning", "mode")
 

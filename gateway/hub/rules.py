@@ -30,6 +30,7 @@ reported.
 from enum import Enum
 from typing import Final, Literal, NamedTuple
 
+from gateway.wire.codes import ACCEPTED, MALFUNCTION
 from gateway.wire.message import Message
 
 # --- what comes out
@@ -264,9 +265,9 @@ class Response(NamedTuple):
 
 
 REQUESTS: Final[dict[str, Response]] = {
-    "831": Response("0000"),
-    "882": Response("0000", "signed off by hub", Direction.SUBMIT),
-    "892": Response("0000", "signed off by hub", Direction.RECEIVE),
+    "831": Response(ACCEPTED),
+    "882": Response(ACCEPTED, "signed off by hub", Direction.SUBMIT),
+    "892": Response(ACCEPTED, "signed off by hub", Direction.RECEIVE),
 }
 """By DE24. Whatever else the hub asks for gets `UNKNOWN`; so does a sign-on, which is ours to ask for."""
-UNKNOWN: Final = Response("1909", "function unsupported")
+UNKNOWN: Final = Response(MALFUNCTION, "function unsupported")

@@ -35,6 +35,7 @@ from gateway.hub.rules import (
     Send,
     State,
 )
+from gateway.wire.codes import ACCEPTED
 from gateway.wire.message import Advice, Message, NetworkRequest, NetworkResponse, Usm, UsmAcknowledgement
 
 # --- ids and dates
@@ -289,7 +290,7 @@ class Session:
                     transmission_time=message.transmission_time,
                     message_id=message.message_id,
                     function_code=message.function_code,
-                    action_code="0000",
+                    action_code=ACCEPTED,
                 )
             )
         )
@@ -318,7 +319,7 @@ class Session:
             return
         self.answered = True
         side = next(side for side in self._sides.values() if side.exchange is exchange)
-        accepted = code == "0000"
+        accepted = code == ACCEPTED
         if not accepted:
             name: ReportName = "sign-on refused" if side.state in SIGNING_ON else "sign-off refused"
             self._actions.append(Report(name, side.direction, exchange.function_code, code, exchange.message_id))

@@ -113,6 +113,7 @@ class Door:
         self._settings = settings
         self._engine = engine
         self._reader = Reader(codec, group)
+        self._codes = codec.action_codes
         self._papers = Papers(settings.tls, "node.submissions.tls") if settings.tls is not None else None
         self._visitors: dict[Visitor, None] = {}
         self._arriving = 0
@@ -326,7 +327,7 @@ class Door:
         if standing is None:
             self._refuse(turn, 404, "no payment was submitted here under this key")
         else:
-            self._respond(turn, 200, _JSON, encode(progress_of(standing)))
+            self._respond(turn, 200, _JSON, self._progress(standing))
 
     def _read(self, turn: Turn, request: Request) -> _Visit | None:
         """A submission, unless it is refused at once."""
@@ -388,8 +389,11 @@ class Door:
         owed.visit.void = True
         self._answer(turn, self._engine.look(owed.visit.key) or durable)
 
+    def _progress(self, standing: Standing) -> bytes:
+        return encode(progress_of(standing, self._codes))
+
     def _answer(self, turn: Turn, standing: Standing) -> None:
-        self._respond(turn, 200 if standing.state in RESTING else 202, _JSON, encode(progress_of(standing)))
+        self._respond(turn, 200 if standing.state in RESTING else 202, _JSON, self._progress(standing))
 
     def _reject(self, turn: Turn, status: int, detail: str, faults: tuple[MemberFault, ...]) -> None:
         # the name of an unknown member is the client's text

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.lifecycle import State
+from gateway.wire.codes import ACCEPTED, Codes
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
 from gateway.wire.values import is_day
@@ -119,6 +120,14 @@ class ReasonInformation(Struct, frozen=True, gc=False, omit_defaults=True):
         ]
         | UnsetType
     ) = UNSET
+    AddtlInf: Annotated[
+        str,
+        Meta(
+            max_length=105,
+            description="What the code says, in words: of a qualified accept, when the beneficiary is credited. The "
+            "gateway writes it; in an answer of yours nobody reads it.",
+        ),
+    ] = ""
 
 
 class ReturnReason(Struct, frozen=True, gc=False):
@@ -259,8 +268,8 @@ class Reversal(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=Tru
 
 
 class Status(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A decision. ACSP: accepted (0000). ACTC: accepted with a qualification (0080 to 0085). RJCT: refused (1xxx by the
-    receiver; of a payment that you submit also 9xxx, by the hub).
+    """A decision. ACSP: accepted. ACTC: accepted, to be credited later. RJCT: refused, by the receiver or, of a payment
+    that you submit, also by the hub.
     """
 
     TxSts: Literal["ACSP", "ACTC", "RJCT"]
@@ -557,13 +566,18 @@ def _sum(pence: int | None) -> Sum | UnsetType:
     return Sum("GBP", f"{pence // 100}.{pence % 100:02}") if pence is not None else UNSET
 
 
-def status_of(code: str, field: str = "") -> Status:
-    """A decided code (DE26, DE44) in ISO 20022's words."""
-    status: Literal["ACSP", "ACTC", "RJCT"] = "ACSP" if code == "0000" else "ACTC" if code[:1] == "0" else "RJCT"
-    return Status(status, ReasonInformation(Reason(code), field or UNSET))
+def status_of(code: str, field: str, codes: Codes) -> Status:
+    """A decided code (DE26, DE44) in ISO 20022's words, and in the words of this table."""
+    if code == ACCEPTED:
+        return _ACCEPTED
+    status: Literal["ACTC", "RJCT"] = "ACTC" if code[:1] == "0" else "RJCT"
+    return Status(status, ReasonInformation(Reason(code), field or UNSET, codes.says(code)))
 
 
-def progress_of(standing: Standing) -> Progress:
+_ACCEPTED = Status("ACSP", ReasonInformation(Reason(ACCEPTED)))
+
+
+def progress_of(standing: Standing, codes: Codes) -> Progress:
     """Where a submitted payment stands, in the processor's names."""
     fpid, state, code, by = standing.fpid, standing.state, standing.code, standing.by
     trn = fpid[:TRN_WIDTH].rstrip(" ")
@@ -574,7 +588,7 @@ def progress_of(standing: Standing) -> Progress:
         fpid,
         trn,
         "SETTLED",
-        status_of(code, standing.field),
+        status_of(code, standing.field, codes),
         decider(by),
         UNSET,
         standing.settlement,

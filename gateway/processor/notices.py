@@ -20,6 +20,7 @@ from gateway.processor.messages import (
     status_of,
 )
 from gateway.steps import Kind
+from gateway.wire.codes import Codes
 from gateway.wire.meanings import Meanings, built_in
 from gateway.wire.message import Message, PaymentRequest, PaymentResponse, ReversalRequest, Usm
 from gateway.wire.usm import event_of
@@ -55,6 +56,10 @@ class Record(Protocol):
 
 class Decoder(Protocol):
     """Reads a raw message (`wire.codec.Codec`)."""
+
+    @property
+    def action_codes(self) -> Codes:
+        """What DE26 says."""
 
     def decode(self, body: bytes) -> Message:
         """Raise `HubFault` when it cannot be read."""
@@ -104,8 +109,8 @@ def notice_of(record: Record, node: str, decoder: Decoder, meanings: Meanings | 
         kind=kind.name,  # type: ignore[arg-type]  # the assertion above says that it is one of them
         FPID=record.fpid,
         recorded=moment(record.time_ns),
-        decided=status_of(decided) if decided else UNSET,
-        answered=status_of(answered) if answered else UNSET,
+        decided=status_of(decided, "", decoder.action_codes) if decided else UNSET,
+        answered=status_of(answered, "", decoder.action_codes) if answered else UNSET,
         reason=reason,
         payment=payment,
         reversal=reversal,
@@ -139,7 +144,7 @@ def _submitted(record: Record, body: steps.Settlement | steps.Unsettled, node: s
     }
     if isinstance(body, steps.Unsettled):
         return Notice(**common, reason=body.reason, inconclusive=body.code or UNSET, attempts=body.attempts)  # type: ignore[arg-type]  # a dictionary has one type
-    status, by = status_of(body.code, body.field), decider(body.by)
+    status, by = status_of(body.code, body.field, decoder.action_codes), decider(body.by)
     if record.kind is Kind.CONTRADICTED:
         # what was said before stands: this one decides nothing
         return Notice(**common, answered=status, by=by)  # type: ignore[arg-type]  # likewise

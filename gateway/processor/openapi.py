@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Struct
 
 import gateway
+from gateway import config, config_file
+from gateway.errors import ConfigurationError
 from gateway.processor.messages import (
     Account,
     Agent,
@@ -36,9 +38,11 @@ from gateway.processor.messages import (
     Status,
     Structured,
     Submitted,
+    status_of,
 )
 from gateway.processor.request import KEY_MAX
 from gateway.processor.statuses import REFUSING
+from gateway.wire import codes
 
 FPID = "PMT0000000000000011020251122826200000     "
 PAYMENT = Payment(
@@ -67,7 +71,7 @@ NOTICE = Notice(
     kind="STOOD_IN",
     FPID=FPID,
     recorded="2025-11-22T20:55:01.123456Z",
-    decided=Status("ACTC", ReasonInformation(Reason("0083"))),
+    decided=status_of(config.StandIn().code, "", codes.built_in()),
     payment=PAYMENT,
 )
 SUBMITTED = Submitted(
@@ -92,7 +96,7 @@ PENDING = Progress(FPID, "PMT000000000000001", "PENDING")
 SETTLED = Progress(
     FPID, "PMT000000000000001", "SETTLED", ACCEPTED, "receiver", ClrSysRef="20251122001", asynchronous=False
 )
-REJECTED = Progress(FPID, "PMT000000000000001", "SETTLED", Status("RJCT", ReasonInformation(Reason("9910"))), "hub")
+REJECTED = Progress(FPID, "PMT000000000000001", "SETTLED", status_of("9910", "", codes.built_in()), "hub")
 UNKNOWN = Progress(FPID, "PMT000000000000001", "UNKNOWN", inconclusive="9909")
 UNSENT = Progress(FPID, "PMT000000000000001", "UNSENT")
 READY = Readiness(ready=True, reasons=(), parts=ReadyParts("sip-a", "sip", "0123456789abcdef", gateway.__version__))
@@ -167,8 +171,10 @@ GATEWAY = "gateway"
 PROCESSOR = "processor"
 
 
-def document() -> dict[str, Any]:
-    """The document of both ends, as plain values."""
+def document(action_codes: codes.Codes | None = None) -> dict[str, Any]:
+    """The document of both ends, as plain values. `action_codes`: None: the built-in table."""
+    status = SCHEMAS.components["Status"]
+    listed = {**status, "description": f"{status['description']}\n\n{_listed(action_codes or codes.built_in())}"}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Gateway and processor", "version": gateway.__version__, "description": DESCRIPTION},
@@ -185,13 +191,26 @@ def document() -> dict[str, Any]:
         ],
         "paths": _gateways_paths(),
         "webhooks": _processors_paths(),
-        "components": {"schemas": SCHEMAS.components},
+        "components": {"schemas": {**SCHEMAS.components, "Status": listed}},
     }
 
 
-def processor_document() -> dict[str, Any]:
+def _listed(action_codes: codes.Codes) -> str:
+    """The codes that a status may have, and what each says."""
+    parts = {
+        "ACSP": action_codes.accepted,
+        "ACTC": action_codes.qualified,
+        "RJCT, by the receiver: what a processor may answer": action_codes.receiver,
+        "RJCT, by the hub, of a payment that was submitted": action_codes.hub,
+    }
+    return "\n\n".join(
+        f"{title}: {'; '.join(f'{code} {says}' for code, says in table.items())}." for title, table in parts.items()
+    )
+
+
+def processor_document(action_codes: codes.Codes | None = None) -> dict[str, Any]:
     """What the processor serves, alone, as paths."""
-    whole = document()
+    whole = document(action_codes)
     paths = whole["webhooks"]
     return {
         "openapi": whole["openapi"],
@@ -205,7 +224,7 @@ def processor_document() -> dict[str, Any]:
         ],
         "tags": [tag for tag in whole["tags"] if tag["name"] == PROCESSOR],
         "paths": paths,
-        "components": {"schemas": _reached(paths, SCHEMAS.components)},
+        "components": {"schemas": _reached(paths, whole["components"]["schemas"])},
     }
 
 
@@ -489,7 +508,13 @@ def main() -> None:
     parser.add_argument(
         "half", nargs="?", choices=["processor"], help="what the processor serves, alone, as paths; default: both ends"
     )
-    value = processor_document() if parser.parse_args().half else document()
+    parser.add_argument("--codes", metavar="FILE", default="", help="a table of action codes in place of the built-in")
+    arguments = parser.parse_args()
+    try:
+        action_codes = codes.load(arguments.codes)
+    except ConfigurationError as error:
+        sys.exit(config_file.say(error))
+    value = processor_document(action_codes) if arguments.half else document(action_codes)
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 

@@ -96,6 +96,11 @@ def code_of(decided: Status) -> str:
     return decided.StsRsnInf.Rsn.Prtry if decided.StsRsnInf is not UNSET else "0000"
 
 
+def says(decided: Status) -> str:
+    """The same in words, as far as the gateway says them."""
+    return decided.StsRsnInf.AddtlInf if decided.StsRsnInf is not UNSET else ""
+
+
 def _stands(fpid: str, body: bytes) -> Word:
     progress = _read(_progress, body)
     if progress is None or (progress.state == "SETTLED" and not _decides(progress.decided)):

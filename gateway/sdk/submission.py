@@ -38,7 +38,7 @@ from msgspec import Struct
 from gateway import config
 from gateway.processor.breaker import pause
 from gateway.processor.messages import Problem, Progress, Sensitive
-from gateway.sdk.answers import Met, Word, code_of
+from gateway.sdk.answers import Met, Word, code_of, says
 from gateway.sdk.prepared import Prepared
 
 IN_DOUBT = frozenset({Met.BROKEN, Met.SILENT, Met.UNCLEAR, Met.MISTAKEN})
@@ -121,7 +121,7 @@ class Settled(Sensitive, frozen=True):
 
     @property
     def accepted(self) -> bool:
-        """Paid (`code` 0000), or taken by the receiver to be paid later (0081 to 0085); else refused, and not paid."""
+        """Paid, or taken by the receiver to be paid later (`says` when); else refused, and not paid."""
         return self.code[:1] == "0"
 
     @property
@@ -129,6 +129,12 @@ class Settled(Sensitive, frozen=True):
         """DE26: 0xxx accepted, 1xxx refused by the receiver, 9xxx by the hub."""
         assert isinstance(self.progress.decided, Struct)
         return code_of(self.progress.decided)
+
+    @property
+    def says(self) -> str:
+        """What the code says, in the gateway's words: of a qualified accept, when it is credited. Empty of 0000."""
+        assert isinstance(self.progress.decided, Struct)
+        return says(self.progress.decided)
 
 
 class Rejected(Struct, frozen=True):

@@ -12,7 +12,8 @@ The requests of payments are held to the rules for values besides (`values`): th
 import hashlib
 from typing import Any
 
-from gateway.wire import plan, walk
+from gateway.wire import codes, plan, walk
+from gateway.wire.codes import Codes
 from gateway.wire.explain import Part, explain
 from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, FieldTable, load
 from gateway.wire.message import (
@@ -43,8 +44,11 @@ IGNORED = (15, 29)
 class Codec:
     """Decodes and encodes by one field table. Not for several threads at once."""
 
-    def __init__(self, table: FieldTable | None = None) -> None:
+    def __init__(self, table: FieldTable | None = None, action_codes: Codes | None = None) -> None:
+        """None: the built-in table, of fields or of action codes."""
         self.table = load() if table is None else table
+        self.action_codes = codes.built_in() if action_codes is None else action_codes
+        """What DE26 says. Here for whoever has a codec: reading and writing need none of it."""
         self._readers: dict[bytes, plan.Reader] = {}
         self._cuts: dict[bytes, _Cut] = {}
         self._sights: dict[bytes, int] = {}

@@ -49,6 +49,10 @@ class Codes(Struct, frozen=True, forbid_unknown_fields=True):
         tables = (self.accepted, self.qualified, self.receiver, self.hub, self.reversal)
         return next((table[code] for table in tables if code in table), "")
 
+    def accepts(self, code: str) -> bool:
+        """Whether a payment that got this code is accepted, now or later."""
+        return code in self.accepted or code in self.qualified
+
     def refuses_alone(self, code: str) -> bool:
         """Whether a receiver may refuse with this code and nothing beside it: 1930 has to say where."""
         return code in self.receiver and code != SYNTAX_ERROR

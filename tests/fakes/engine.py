@@ -135,8 +135,8 @@ class FakeLink:
 class World:
     """An engine between fakes, turned by hand."""
 
-    def __init__(self, pair: config.Pair = PAIR) -> None:
-        self.pair = pair
+    def __init__(self, pair: config.Pair = PAIR, codec: Codec = CODEC) -> None:
+        self.pair, self.codec = pair, codec
         self.journal, self.signer, self.processor = FakeJournal(), FakeSigner(), FakeProcessor()
         self.link = FakeLink()
         self.submitting: list[FakeLink] = [self.link]
@@ -149,7 +149,7 @@ class World:
         past, ids = self.past, MessageIds()
         self.ejection = Ejection(config.Ejection(), self.pair.submit.answer_within_s, random.Random(1).random)  # noqa: S311
         engine = Engine(
-            self.pair, 1000, CODEC, past, self.journal, self.signer, self.processor, lambda: self.now, ids,
+            self.pair, 1000, self.codec, past, self.journal, self.signer, self.processor, lambda: self.now, ids,
             self.ejection,
         )  # fmt: skip
         engine.join(self)
@@ -162,7 +162,7 @@ class World:
 
     def restarted(self, *, after_s: float = 0.0) -> "World":
         """Killed and started again: what is durable is all there is, and every connection is new."""
-        new = World(self.pair)
+        new = World(self.pair, self.codec)
         new.now_s = self.now_s + after_s
         new.journal.records = self.journal.records[: self.journal.durable]
         new.journal.durable = new.journal.handed_over = self.journal.durable

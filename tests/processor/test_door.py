@@ -19,6 +19,13 @@ from gateway.work import Standing, Submission
 from tests.fakes.door import BODY, FPID, READY, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
+
+
+def why(status: str, code: str, says: str, **more: str) -> dict[str, Any]:
+    """A status with its code and what that says."""
+    return {"TxSts": status, "StsRsnInf": {"Rsn": {"Prtry": code}, "AddtlInf": says, **more}}
+
+
 ACCEPTED = {"TxSts": "ACSP", "StsRsnInf": {"Rsn": {"Prtry": "0000"}}}
 SETTLED = {**PENDING, "state": "SETTLED", "decided": ACCEPTED, "by": "receiver"}
 SENSITIVE = ("SECRET", "12345678", "87654321", "123.45", "HIGH STREET", "INVOICE", "TEST0000")
@@ -68,13 +75,13 @@ async def test_nothing_is_said_before_it_is_durable(autojump_clock: MockClock) -
         (
             State.SETTLED,
             {"code": "1930", "field": "120", "by": "receiver"},
-            {**SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1930"}, "FldInErr": "120"}}},
+            {**SETTLED, "decided": why("RJCT", "1930", "syntax error, DE44 says where", FldInErr="120")},
         ),
         (
             State.SETTLED,
             {"code": "9910", "by": "hub", "settlement": "20251122001", "asynchronous": "0"},
             {
-                **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9910"}}}, "by": "hub",
+                **SETTLED, "decided": why("RJCT", "9910", "receiver not signed on"), "by": "hub",
                 "ClrSysRef": "20251122001", "asynchronous": False,
             },
         ),
@@ -83,12 +90,12 @@ async def test_nothing_is_said_before_it_is_durable(autojump_clock: MockClock) -
             {"code": "0081", "by": "receiver", "redirected_agent": "309999", "redirected_account": "7",
              "asynchronous": "1"},
             {
-                **SETTLED, "decided": {"TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0081"}}}, "asynchronous": True,
+                **SETTLED, "decided": why("ACTC", "0081", "credited the same day"), "asynchronous": True,
                 "RdrctdAgt": {"ClrSysId": "GBDSC", "MmbId": "309999"}, "RdrctdAcct": {"Id": "7"},
             },
         ),
         (State.SETTLED, {"code": "9944", "by": "hub"}, {
-            **SETTLED, "decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "9944"}}}, "by": "hub",
+            **SETTLED, "decided": why("RJCT", "9944", "suspended"), "by": "hub",
         }),
         (State.UNKNOWN, {"code": "9909"}, {**PENDING, "state": "UNKNOWN", "inconclusive": "9909"}),
         (State.UNKNOWN, {}, {**PENDING, "state": "UNKNOWN"}),

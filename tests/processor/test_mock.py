@@ -133,7 +133,7 @@ async def test_a_decision_is_for_ever(nursery: trio.Nursery) -> None:
     """The same FPID gets the same decision in whatever mode it is asked about again, and repeats are counted."""
     mock = MockProcessor("refusing:1160")
     call = caller(mock, nursery)
-    refused = (200, {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1160"}}})
+    refused = (200, {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1160"}, "AddtlInf": "account closed"}})
     assert await call.ask(1) == refused
     mock.set_mode("fast")
     assert await call.ask(1) == refused

@@ -10,6 +10,7 @@ from gateway import steps
 from gateway.processor.messages import Notice, encode, payment_of, status_of
 from gateway.processor.notices import notice_of
 from gateway.steps import TOLD_KINDS, Kind
+from gateway.wire.codes import built_in
 from gateway.wire.message import PaymentResponse, ReversalRequest
 from tests.fakes.processor import CODEC, WALL_NS, Record, payment
 
@@ -24,8 +25,10 @@ REVERSAL = CODEC.encode(
     )
 ) + b"0" * 16  # fmt: skip
 COMMON = {"id": "node/7", "FPID": FPID, "recorded": "2025-11-22T20:55:01.123456Z"}
-QUALIFIED = {"TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0083"}}}
-REFUSED = {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1114"}}}
+QUALIFIED = {
+    "TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0083"}, "AddtlInf": "credited the next working day"}
+}  # fmt: skip
+REFUSED = {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1114"}, "AddtlInf": "account unknown"}}
 
 OUT = msgspec.structs.replace(REQUEST, settlement_date="", settlement_cycle="", receiving_member="")
 COVERED = CODEC.encode(OUT)
@@ -54,7 +57,13 @@ NOTICES: dict[Kind, tuple[msgspec.Struct, dict[str, Any]]] = {
     Kind.ORPHANED: (steps.Orphan(RAW, bytes(8)), {"payment": PAYMENT}),
     Kind.DECLINED: (
         steps.Decision("1909", "", bytes(8), b"", RAW),
-        {"decided": {"TxSts": "RJCT", "StsRsnInf": {"Rsn": {"Prtry": "1909"}}}, "payment": PAYMENT},
+        {
+            "decided": {
+                "TxSts": "RJCT",
+                "StsRsnInf": {"Rsn": {"Prtry": "1909"}, "AddtlInf": "system malfunction of the receiver"},
+            },
+            "payment": PAYMENT,
+        },
     ),
     Kind.UNANSWERED: (steps.Orphan(RAW, bytes(8)), {"payment": PAYMENT}),
     Kind.OVERRULED: (
@@ -140,7 +149,7 @@ def test_the_hub_refused_it_and_said_where() -> None:
     for response in (RESPONSE, b""):
         body = steps.Settlement("key-1", bytes(8), "9930", "120", "hub", response, COVERED)
         notice = notice_of(record(Kind.SETTLED, body), "node", CODEC)
-        assert notice.decided == status_of("9930", "120")
+        assert notice.decided == status_of("9930", "120", built_in())
         assert notice.by == "hub"
         assert bool(notice.ClrSysRef) is bool(response)
 

@@ -28,6 +28,7 @@ from gateway.processor.openapi import document, processor_document
 from gateway.processor.request import Reader
 from gateway.processor.visitor import REASONS
 from gateway.wire.codec import Codec
+from gateway.wire.codes import built_in
 from gateway.work import Standing
 from tests.fakes.door import BODY, FPID
 from tests.fakes.processor import payment
@@ -195,7 +196,7 @@ def test_every_standing_is_as_described(state: State) -> None:
     standing = Standing(FPID, state, "9909") if state is State.UNKNOWN else Standing(FPID, state)
     if state is State.SETTLED:
         standing = Standing(FPID, state, "0000", "", "receiver", "309999", "87654321", "20251122001", "1")
-    value = json.loads(encode(progress_of(standing)))
+    value = json.loads(encode(progress_of(standing, built_in())))
     assert list(faults(value, {"$ref": "#/components/schemas/Progress"})) == []
     assert (value["state"] == "PENDING") is (state not in RESTING)
 
