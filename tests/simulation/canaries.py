@@ -171,9 +171,9 @@ def _replies_anywhere() -> Patch:
     def make(send: Any) -> Any:
         last: dict[int, Any] = {}
 
-        def anywhere(self: Any, payment: Any, link: Any, body: bytes) -> bool:
+        def anywhere(self: Any, payment: Any, link: Any, body: bytes, until_s: float) -> bool:
             other, last[id(self)] = last.get(id(self), link), link
-            return bool(send(self, payment, other, body))
+            return bool(send(self, payment, other, body, until_s))
 
         return anywhere
 
