@@ -1,5 +1,6 @@
 """Dials one party at the address of its name that has its turn: the room says what may happen, `law` what is done."""
 
+import errno
 import ipaddress
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -8,7 +9,7 @@ import trio
 
 from gateway import log, metrics
 from gateway.addresses.law import PATIENCE_S, Lookups, Proof, Turns
-from gateway.addresses.network import MACHINE, Answer, Network
+from gateway.addresses.network import MACHINE, NO_THREAD, Answer, Network
 
 STAGGER_S = 0.25
 """When an address has not connected by then, the next one is tried beside it (RFC 8305)."""
@@ -84,8 +85,13 @@ class Dialler:
         return won[0]
 
     async def aside(self, call: Callable[[], T]) -> T:
-        """Run what a slow disk may hold up (reading TLS files) in this party's own place, one at a time."""
-        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._aside)
+        """Run what a slow disk may hold up (reading TLS files) in this party's own place, one at a time. Raises what it
+        raises, and `OSError` when no thread can be started.
+        """
+        try:
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._aside)
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, NO_THREAD) from error
 
     async def _try(self, address: str) -> Reached:
         try:

@@ -15,6 +15,9 @@ Lookup = Callable[[str, Callable[[Answer], None]], None]
 Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """How a TCP connection is made: address and port in, a stream out. Raises `OSError`."""
 
+NO_THREAD = "no thread can be started"
+"""A shortage of this machine, which passes."""
+
 
 class Network(NamedTuple):
     """What is dialled through. A simulation has its own."""
@@ -37,7 +40,7 @@ def lookup_aside(name: str, answered: Callable[[Answer], None]) -> None:
     try:
         threading.Thread(target=look, name="lookup", daemon=True).start()
     except RuntimeError:
-        answered(OSError(errno.EAGAIN, "no thread can be started"))
+        answered(OSError(errno.EAGAIN, NO_THREAD))
 
 
 def resolved(name: str) -> Answer:

@@ -305,6 +305,12 @@ def test_what_cannot_be_a_name_is_an_error_of_the_system(name: str) -> None:
     assert isinstance(resolved(name), OSError)
 
 
+async def without_threads(*_given: object, **_more: object) -> None:
+    """As `trio.to_thread.run_sync` where no thread is idle, and none can be started."""
+    await trio.lowlevel.checkpoint()
+    raise RuntimeError("can't start new thread")
+
+
 async def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
     """A shortage: the lookup has failed, the addresses known last are used."""
 
@@ -316,8 +322,12 @@ async def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, logged:
     lookup_aside("localhost", answers.append)
     assert isinstance(answers[0], OSError)
     assert answers[0].errno == errno.EAGAIN
+    dialler = Dialler("hub a", "localhost", 1)
     with pytest.raises(OSError, match="no thread can be started"):
-        await Dialler("hub a", "localhost", 1).connect()
+        await dialler.connect()
+    monkeypatch.setattr(trio.to_thread, "run_sync", without_threads)
+    with pytest.raises(OSError, match="no thread can be started"):
+        await dialler.aside(lambda: 7)
     assert len(logged("name cannot be looked up")) == 1
 
 
