@@ -1,7 +1,7 @@
 """What a hub should never send, and what must come of it (fps-protocol section 6).
 
-Order of judgement there: frame, parse, MAC, fields, duplicate, date window. Each mischief is one function: it queues bytes on a link
-and notes what must answer them; `scheme` judges. Pure.
+Order of judgement there: frame, parse, MAC, fields, duplicate, date window. Each mischief is one function: it queues
+bytes on a link and notes what must answer them; `scheme` judges. Pure.
 """
 
 from collections.abc import Callable
