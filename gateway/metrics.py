@@ -116,7 +116,7 @@ SIGNER_HANDED_ON = Counter(
 )
 SIGNER_DOUBLED = Counter(
     "fps_signer_doubled_jobs_total",
-    "Jobs that a quicker token was given as well, because the first one took long over them.",
+    "Jobs that another token was given as well, because the first one took long over them.",
     registry=REGISTRY,
 )
 SIGNER_REMOTE_ONLY = Gauge(

@@ -5,6 +5,7 @@ Each worker has one seed at a time. So the seed that took a process with it is k
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -40,7 +41,8 @@ class _Worker:
     def give(self, seed: int) -> None:
         self.seed, self.began_s = seed, monotonic()
         self.seeds += 1
-        self.channel.send(seed)
+        with suppress(OSError):  # it died while it had no seed: `result` tells
+            self.channel.send(seed)
 
     def result(self) -> Result:
         """What came of its seed; also when it died, and then it is over."""
@@ -71,38 +73,26 @@ def run(seeds: Iterator[int], run_one: RunOne, jobs: int, tell: Callable[[Result
 
     Cancelled by an exception (Ctrl-C), it ends the workers and leaves the seeds that they run untold.
     """
-    workers: list[_Worker] = []
+    idle, busy = list[_Worker](), list[_Worker]()
     try:
-        more = True
         while True:
-            while more and len(workers) < jobs:
-                more = _give(_Worker(run_one), seeds, workers)
-            if not workers:
+            while len(busy) < jobs and (seed := next(seeds, None)) is not None:
+                busy.append(idle.pop() if idle else _Worker(run_one))
+                busy[-1].give(seed)
+            if not busy:
                 return
-            for worker in _ready(workers):
+            for worker in _ready(busy):
                 result = worker.result()
                 tell(result)
-                workers.remove(worker)
+                busy.remove(worker)
                 # a world that crashed may have left its process in any state
-                if not result.failure and worker.seeds < SEEDS_MAX:
-                    more = _give(worker, seeds, workers)
-                else:
+                if result.failure or worker.seeds >= SEEDS_MAX:
                     worker.end()
+                else:
+                    idle.append(worker)
     finally:
-        for worker in workers:
+        for worker in idle + busy:
             worker.end()
-
-
-def _give(worker: _Worker, seeds: Iterator[int], workers: list[_Worker]) -> bool:
-    """Have the worker run the next seed; it ends when there is none."""
-    workers.append(worker)
-    seed = next(seeds, None)
-    if seed is None:
-        workers.remove(worker)
-        worker.end()
-        return False
-    worker.give(seed)
-    return True
 
 
 def _ready(workers: list[_Worker]) -> list[_Worker]:

@@ -58,6 +58,21 @@ def test_a_process_has_so_many_seeds_and_none_after_a_crash() -> None:
     assert len({*pids}) == 3
 
 
+def ends_afterwards(seed: int) -> Result:
+    """Each second seed's process dies when it is told already: between two seeds."""
+    if seed % 2:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, 1e-3)
+    return kept(seed)
+
+
+def test_a_process_that_dies_between_two_seeds_ends_no_campaign() -> None:
+    """Whether it is found out before the next seed is given to it or after."""
+    told: list[Result] = []
+    campaign.run(iter(range(LAST)), ends_afterwards, 2, told.append)
+    assert sorted(result.seed for result in told) == list(range(LAST))
+
+
 def hangs(seed: int) -> Result:
     if seed == DIES:
         signal.pause()
