@@ -138,10 +138,10 @@ def test_a_world_without_an_end_is_a_seed_that_failed_wherever_the_alarm_is_hear
 ) -> None:
     """Also in a task of a process, which ends for any error of its own and is started again."""
 
-    async def live(*_: object) -> None:
+    async def live(*_: object, **_more: object) -> None:
         signal.raise_signal(signal.SIGALRM)
 
-    monkeypatch.setattr(seeds, "draw", lambda _seed: CALM)
+    monkeypatch.setattr(seeds, "draw", lambda _seed: msgspec.structs.replace(CALM, mean_s={}))
     monkeypatch.setattr("gateway.daemon.run", live)
     assert f"no end after {seeds.SEED_WITHIN_S} s" in run_seed(7).failure
 
