@@ -9,9 +9,11 @@ from gateway import config, steps
 from gateway.config import Group
 from gateway.inbound import Note
 from gateway.lifecycle import State
+from gateway.processor.answers import Answers
 from gateway.steps import Kind
 from gateway.wire.codec import fpid_of
 from tests.fakes.stage import CODEC, REPLY_S, Stage, Wire, request, restarted, reversal, scheme_return
+from tests.processor.answer_shapes import SHAPES, Shape
 
 
 @pytest.fixture
@@ -349,6 +351,30 @@ def test_a_refusal_of_a_scheme_return_is_overruled() -> None:
     stage.came(scheme_return("9201"))
     assert stage.heard() == ["record REPEATED", "leave 9210/0000 on 1 after REPEATED"]
     assert restarted(stage).outcomes.get(payment.fpid) == stage.outcomes.get(payment.fpid)
+
+
+GARBLED = [shape for shape in SHAPES if shape.outcome.endswith("!")]
+
+
+@pytest.mark.parametrize("shape", GARBLED, ids=lambda shape: shape.what.replace(" ", "-"))
+def test_a_refusal_that_is_not_as_agreed_is_a_refusal_to_every_law(shape: Shape) -> None:
+    """In time it is the answer; late it is a late refusal; of what must be accepted it is overruled."""
+    decided = Answers().read(shape.status, shape.body)
+    in_time, late, overruled = Stage(), Stage(), Stage()
+    payment = in_time.received()
+    in_time.answers(payment, decided.code, decided.field)
+    assert in_time.heard() == ["record ANSWERED", f"mac 9210/{decided.code}"]
+    payment = late.received()
+    late.story.on_deadline(payment, late.now)
+    late.heard()
+    late.answers(payment, decided.code, decided.field)
+    assert late.heard() == ["record LATE_REFUSAL"]
+    must = overruled.came(scheme_return())
+    assert must is not None
+    overruled.recorded()
+    overruled.heard()
+    overruled.answers(must, decided.code, decided.field)
+    assert overruled.heard() == ["record OVERRULED", "record ANSWERED", "mac 9210/0000"]
 
 
 @pytest.mark.parametrize(("kind", "code"), [("25", "0000"), ("25", "0083"), ("20", "1114")])

@@ -408,7 +408,12 @@ def _processors_paths() -> dict[str, Any]:
                 "summary": "Decide on a payment that the hub has sent",
                 "description": "Answer within Time-Left-Ms: after that the gateway may accept in your stead and tells "
                 "you so by a notice. A later answer is heard for some seconds, but changes nothing; a late refusal "
-                "comes back as a notice. Anything but a 200 with a valid answer is no answer.\n\n"
+                "comes back as a notice.\n\n"
+                "Only a 200 with a valid answer accepts; in an answer, no member may come twice. A refusal counts in "
+                "whatever shape and with whatever status it comes: where its code is none that a receiver may say, the "
+                "payment is refused with one of the gateway's own, and people are alarmed. Everything else decides "
+                "nothing. A 3xx or 4xx is taken for a broken interface: people are alarmed, and the gateway may accept "
+                "in your stead.\n\n"
                 "A question with `unusual_date` is about a payment whose date lies outside the window: the gateway "
                 "does not accept it in your stead.",
                 "parameters": [
