@@ -26,8 +26,8 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
     steps work
-    table pages days dates outcomes submissions permits ring keyring news standin verify inbound departure ejection
-        outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
+    table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
+        ejection outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
     outside reload
     daemon

@@ -45,7 +45,7 @@ from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.ops import server
 from gateway.ops.drain import DrainControl
-from gateway.ops.news import NewsControl
+from gateway.ops.news import LiftControl, NewsControl
 from gateway.outside import Outside, machine
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
@@ -220,6 +220,7 @@ class Gateway:
             "links": self.links.ready() or self._ejected() or "ok",
             "processor": self.client.health() or "ok",
             "peers": self.peers.health() or "ok",
+            "scheme": self.engine.news.health() or "ok",
             "volume": self.volume.health() if self.volume is not None else "not watched",
             "sibling": self.sibling.health() or "ok" if self.sibling is not None else "not watched",
             **self.identity._asdict(),
@@ -339,6 +340,7 @@ class Gateway:
             "/stand-in": self.switch_stand_in,
             "/keys/request": self.request_key,
             "/news": NewsControl(self.engine.on_handed_on),
+            "/news/lift": LiftControl(self.engine.on_lift),
             "/drain": self.drain_control,
         }
         await server.serve(

@@ -4,20 +4,19 @@
 a payment that we would submit. For one that the hub sends nothing follows, unless a bank says so (`may_stand_in`).
 
 **Old news must not undo newer news**, whichever way and however often either comes: over two links, from another
-process, again after a restart. So each thing that news is about (the service; an institution's standing, groups, caps
-and limits) remembers the stamp of the news that said it, and only news with a higher stamp changes it. A stamp is the
-moment of sending, then DE11, then a digest of the message: the same messages in any order, any number of times, leave
-the same permits, at both sites and in every process. The moment is DE7 (MMDDhhmmss) in the year that brings it nearest
-to DE12, or, without one, to the day of its arrival. Within one second the higher DE11 counts as the later: where DE11
-turns over just then, or two hub sites count for themselves, that is a guess. A moment that lies more than a day ahead
-of our clock is not believed, and the time of arrival stands for it: otherwise one wrong clock at the hub would make
-every later news old. A moment that lies behind is believed: it is what a repeat looks like.
+process, again after a restart. So each thing that news is about (`THINGS`) remembers the stamp of the news that said
+it, and only news with a higher stamp changes it: the same messages in any order, any number of times, leave the same
+permits, at both sites and in every process. What a stamp is, and what it is after a step of the hub's clock, says
+`hubclock`.
+
+**An operator can lift** what news has set. That is a word of its own, with a stamp right behind the one of that news.
 
 **What is not known changes nothing.** A value that is not in the table leaves things as they were; its field is named
 in `Event.unknown`, for people to see.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -52,6 +51,10 @@ class State(Struct, frozen=True, array_like=True, gc=False):
     stamp: str = ""
     word: str = ""
 
+    def says(self, other: "Said") -> bool:
+        """Whether it says the same, whenever."""
+        return isinstance(other, State) and other.word == self.word
+
 
 class Groups(Struct, frozen=True, array_like=True, gc=False):
     """The payment priority groups that an institution takes."""
@@ -59,6 +62,10 @@ class Groups(Struct, frozen=True, array_like=True, gc=False):
     stamp: str = ""
     names: tuple[str, ...] | None = None
     """None: nothing was ever said, so all."""
+
+    def says(self, other: "Said") -> bool:
+        """Whether it says the same, whenever."""
+        return isinstance(other, Groups) and other.names == self.names
 
 
 class Limit(Struct, frozen=True, array_like=True, gc=False):
@@ -68,9 +75,9 @@ class Limit(Struct, frozen=True, array_like=True, gc=False):
     pence: int | None = None
     """None: no limit."""
 
-    def is_below(self, pence: int) -> bool:
-        """Whether so much is too much."""
-        return self.pence is not None and pence > self.pence
+    def says(self, other: "Said") -> bool:
+        """Whether it says the same, whenever."""
+        return isinstance(other, Limit) and other.pence == self.pence and bool(other.stamp)
 
     def __repr__(self) -> str:
         return f"<Limit {'set' if self.pence is not None else 'not set'}>"
@@ -95,7 +102,7 @@ class Institution(Struct, frozen=True, array_like=True):
     @property
     def free(self) -> bool:
         """Whether nothing is held against it but limits on a payment."""
-        held = {self.standing.word, self.threshold.word, self.cap.word} & {"suspended", "reached"}
+        held = {self.standing.word, self.threshold.word, self.cap.word} & HOLDING
         return not held and self.groups.names is None
 
 
@@ -109,21 +116,98 @@ class Permits(Struct, frozen=True, array_like=True):
 
 
 _T = TypeVar("_T", bound=Struct)
+Said = State | Groups | Limit
+EVERYONES = ("service", "settlement")
+THINGS = (*EVERYONES, "standing", "groups", "threshold", "cap", "sitl", "stl")
+"""What news can say something of, as the fields of `Permits` and of `Institution` are named."""
+HOLDING = frozenset({"suspended", "reached"})
+"""Words of a `State` that something is held against payments by."""
+LIFTED = "lifted"
+"""The word of a `State` that an operator lifted."""
+LIFT_MARK = "+"
+"""Behind the stamp of the news that was lifted: later than that, and earlier than any other later news."""
+_KINDS: dict[str, type[Said]] = {**dict.fromkeys(THINGS, State), "groups": Groups, "sitl": Limit, "stl": Limit}
+
+
+def said_by(event: Event) -> dict[str, Said]:
+    """What news says of which of `THINGS`; empty: nothing that is known, or nothing that limits a payment."""
+    stamp, state = event.stamp, event.state
+    said: dict[str, Said] = {}
+    match event:
+        case ServiceStatus() if state:
+            said["service"] = State(stamp, state)
+        case SettlementStatus() if state:
+            said["settlement"] = State(stamp, state)
+        case InstitutionStatus():
+            if state:
+                said["standing"] = State(stamp, state)
+            if event.groups is not None:
+                said["groups"] = Groups(stamp, event.groups)
+        case ThresholdStatus() | ThresholdChange() if state:
+            said["threshold"] = State(stamp, state)
+        case CapStatus() | CapChange() if state:
+            said["cap"] = State(stamp, state)
+        case SitlChange() | StlChange():
+            said = _limits_said_by(event)
+    return said
+
+
+def _limits_said_by(event: SitlChange | StlChange) -> dict[str, Said]:
+    stamp, amount = event.stamp, event.amount
+    if isinstance(event, SitlChange):
+        lifted = event.state == "lifted"
+        known = lifted or (event.state and amount is not None)
+        return {"sitl": Limit(stamp, None if lifted else amount)} if known else {}
+    return {"stl": Limit(stamp, amount)} if amount is not None else {}
+
+
+def known_of(permits: Permits, event: Event) -> dict[str, Said]:
+    """What is known of the things that news says something of."""
+    return {what: _of(permits, what, event.institution) for what in said_by(event)}
 
 
 def apply(permits: Permits, event: Event) -> Permits:
     """Take the news in. The very same permits come back when it changes nothing: old, unknown, or about nothing."""
-    stamp, state = event.stamp, event.state
-    match event:
-        case ServiceStatus():
-            return _later(permits, "service", State(stamp, state)) if state else permits
-        case SettlementStatus():
-            return _later(permits, "settlement", State(stamp, state)) if state else permits
-    before = permits.institutions.get(event.institution, Institution())
-    after = _institution_after(before, event)
-    if after is before:
+    return _put(permits, event.institution, said_by(event))
+
+
+def lift(permits: Permits, what: str, institution: str, stamp: str) -> Permits:
+    """Take back what news with this stamp set. It does not set it again; news with a higher stamp does."""
+    lifted: Said = {Groups: Groups, Limit: Limit}.get(_KINDS[what], partial(State, word=LIFTED))(stamp + LIFT_MARK)
+    return _put(permits, institution, {what: lifted})
+
+
+def liftable(permits: Permits, what: str, institution: str) -> str:
+    """The stamp of what news holds against payments; empty when it holds nothing."""
+    known = _of(permits, what, institution)
+    match known:
+        case State():
+            holds = known.word in HOLDING
+        case Groups():
+            holds = known.names is not None
+        case _:
+            holds = known.pence is not None
+    return known.stamp if holds else ""
+
+
+def _of(permits: Permits, what: str, institution: str) -> Said:
+    holder = permits if what in EVERYONES else permits.institutions.get(institution, Institution())
+    said: Said = getattr(holder, what)
+    return said
+
+
+def _put(permits: Permits, institution: str, said: dict[str, Said]) -> Permits:
+    """Change what this was said of later."""
+    later = {what: one for what, one in said.items() if one.stamp > _of(permits, what, institution).stamp}
+    if not later:
         return permits
-    institutions = _bounded({**permits.institutions, event.institution: after})
+    everyones = {what: one for what, one in later.items() if what in EVERYONES}
+    if everyones:
+        return msgspec.structs.replace(permits, **everyones)
+    after = msgspec.structs.replace(permits.institutions.get(institution, Institution()), **later)
+    institutions = _bounded({**permits.institutions, institution: after})
+    if institutions == permits.institutions:
+        return permits  # nothing is held against it, and there is no room
     return msgspec.structs.replace(permits, institutions=institutions)
 
 
@@ -151,33 +235,6 @@ def _bounded(institutions: dict[str, Institution]) -> dict[str, Institution]:
     while len(institutions) > INSTITUTIONS_MAX:
         del institutions[min(institutions, key=lambda key: (not institutions[key].free, institutions[key].latest))]
     return institutions
-
-
-def _institution_after(before: Institution, event: Event) -> Institution:
-    stamp, state = event.stamp, event.state
-    after = before
-    match event:
-        case InstitutionStatus():
-            if state:
-                after = _later(after, "standing", State(stamp, state))
-            if event.groups is not None:
-                after = _later(after, "groups", Groups(stamp, event.groups))
-        case ThresholdStatus() | ThresholdChange() if state:
-            after = _later(after, "threshold", State(stamp, state))
-        case CapStatus() | CapChange() if state:
-            after = _later(after, "cap", State(stamp, state))
-        case SitlChange() if state == "lifted":
-            after = _later(after, "sitl", Limit(stamp, None))
-        case SitlChange() if state and event.amount is not None:
-            after = _later(after, "sitl", Limit(stamp, event.amount))
-        case StlChange() if event.amount is not None:
-            after = _later(after, "stl", Limit(stamp, event.amount))
-    return after
-
-
-def _later(of: _T, name: str, said: State | Groups | Limit) -> _T:
-    """Change one thing, if this was said of it later."""
-    return msgspec.structs.replace(of, **{name: said}) if said.stamp > getattr(of, name).stamp else of
 
 
 # --- what follows
@@ -287,6 +344,18 @@ def _suspended(institutions: list[Institution]) -> bool:
 
 HELD = ("service", "settlement", "own", "own-groups", "cap", "threshold", "others")
 """What can be held against payments: the labels of the gauge `fps_scheme_suspended`."""
+
+
+SHOWN = {
+    "service": "service suspended",
+    "settlement": "settlement suspended",
+    "own": "we are suspended",
+    "own-groups": "we take some priority groups only",
+    "cap": "our net sender cap reached",
+    "threshold": "our net sender threshold reached",
+    "others": "other institutions suspended",
+}
+"""The same, in words."""
 
 
 def held(permits: Permits, rules: Rules) -> dict[str, int]:

@@ -5,6 +5,7 @@ import pytest
 
 from gateway import config, steps
 from gateway.lifecycle import State
+from gateway.news import HandedOn
 from gateway.ring import Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, Usm
 from tests.fakes.engine import PAIR, World, codes, payment, response, sealed, submission
@@ -273,7 +274,7 @@ def suspended() -> str:
 def test_news_of_another_process_counts_like_our_own(world: World) -> None:
     """Recorded, applied, acknowledged to who handed it on, and not to the hub."""
     taken: list[str] = []
-    world.engine.on_handed_on(news("971", service_status=suspended()), "usm-a/12", taken.append)
+    world.engine.on_handed_on(HandedOn("usm-a/12", news("971", service_status=suspended())), taken.append)
     world.turn()
     assert taken == []
     world.settle()

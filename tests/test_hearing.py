@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway import config, metrics
 from gateway.clock import Now
 from gateway.engine.batch import Batch
-from gateway.engine.hearing import Hearing
-from gateway.news import DAILY_S, Replay
+from gateway.engine.hearing import NEWS_LIFTED, Hearing
+from gateway.news import DAILY_S, HandedOn, Lift, Replay
 from gateway.wire.message import Message
 from tests.conftest import Logged
 from tests.fakes.engine import FakeJournal
@@ -85,7 +85,7 @@ def test_by_a_link(world: World, logged: Logged) -> None:
 def test_handed_in(world: World, logged: Logged) -> None:
     """Noted when it comes, heard in the next wake-up, taken when it is durable."""
     took: list[str] = []
-    world.hearing.hand_in(usm("974", cap_status="00").body, "usm-a/1", took.append)
+    world.hearing.hand_in(HandedOn("usm-a/1", usm("974", cap_status="00").body), took.append)
     assert world.journal.kinds() == ["PERMITS"]
     world.turn(1.0)
     assert world.journal.kinds() == ["PERMITS", "USM"]
@@ -101,6 +101,37 @@ def test_once_a_day(world: World) -> None:
     assert world.hearing.story.next_timer() == DAILY_S
     world.turn(DAILY_S)
     assert world.journal.kinds() == ["PERMITS", "PERMITS"]
+
+
+def test_an_operators_lift(world: World, logged: Logged) -> None:
+    """Ordered for the next wake-up, done when it is durable; a line and a count, without the operator's words."""
+    world.hearing.story.on_usm(usm("974", cap_status="01"), Link(), world.batch.now)
+    world.turn(1.0)
+    done: list[str] = []
+    world.hearing.order(Lift("cap", "as Jo Bloggs says"), done.append)
+    world.turn(2.0)
+    assert world.journal.kinds() == ["PERMITS", "USM", "PERMITS", "LIFTED"]
+    assert done == []
+    world.turn(3.0)
+    assert done == [""]
+    line = logged("an operator lifts what the scheme's news has set")[0]
+    assert (line["level"], line["detail"], line["institution"]) == ("warning", "cap", "")
+    assert "Bloggs" not in str(logged())
+    assert world.batch.counts[NEWS_LIFTED] == 1
+    assert world.hearing.story.refusal(outbound()) == ""
+
+
+def test_the_log_says_why_news_was_not_applied(world: World, logged: Logged) -> None:
+    """And by how much."""
+    for number, (at, status) in enumerate([("1122210000", "00"), ("1122205501", "01")]):
+        world.hearing.story.on_usm(usm("971", at, number, service_status=status), Link(), world.batch.now)
+    world.hearing.story.on_usm(usm("971", "1122180000", 3, service_status="01"), Link(), world.batch.now)
+    world.turn(1.0)
+    lines = logged("the scheme has news")
+    assert [(line["outcome"], line["reason"]) for line in lines][-1] == (
+        "older", "older than what is known, by 3 h",
+    )  # fmt: skip
+    assert lines[-1]["level"] == "warning"
 
 
 def test_no_line_holds_what_news_says(world: World, logged: Logged) -> None:
@@ -128,6 +159,6 @@ def test_the_metrics(world: World) -> None:
     world.turn(1.0)
     text = generate_latest(registry).decode()
     assert 'fps_usm_total{function="971",outcome="applied"} 1.0' in text
-    assert 'fps_usm_total{function="other",outcome="unchanged"} 1.0' in text
+    assert 'fps_usm_total{function="other",outcome="unknown"} 1.0' in text
     assert 'fps_scheme_suspended{what="service"} 1.0' in text
     assert 'fps_scheme_suspended{what="own"} 0.0' in text

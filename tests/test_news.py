@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import news as story
-from gateway import steps
-from gateway.news import DAILY_S, News, Replay
+from gateway import permits, steps
+from gateway.news import DAILY_S, OUTCOMES, HandedOn, Lift, News, Replay
 from gateway.permits import Permits, State, apply
 from gateway.steps import LASTING_KINDS, TOLD_KINDS, Kind
 from gateway.wire.message import Usm
-from gateway.wire.usm import event_of
-from tests.fakes.news import CODEC, MEANINGS, OTHER, OWN, Link, Shells, hearing, inbound, outbound, said, usm
+from gateway.wire.usm import FUNCTIONS, event_of
+from tests.fakes.news import CODEC, MEANINGS, OTHER, OWN, WALL_NS, Link, Shells, hearing, inbound, outbound, said, usm
 
 SUSPENDED = usm("971", service_status="01")
 AVAILABLE = usm("971", "1122210000", 2, service_status="00")
@@ -76,7 +76,8 @@ def test_old_news_does_not_undo_newer() -> None:
     shells.log.clear()
     news.on_usm(SUSPENDED, Link(1), shells.now)
     shells.sync(news)
-    assert shells.log == ["USM", "9834 000001 on 1", "say 971 unchanged"]
+    assert shells.log == ["USM", "9834 000001 on 1", "say 971 older"]
+    assert shells.reports[-1].why == "older than what is known, by 4 min"
     assert news.refusal(outbound()) == ""
 
 
@@ -87,11 +88,13 @@ def test_unknown_values_change_nothing_and_are_said() -> None:
     news.on_usm(usm("999", number=2), Link(1), shells.now)
     shells.sync(news)
     assert news.permits == Permits()
-    assert [(r.function_code, r.unknown, r.urgent, r.outcome) for r in shells.reports] == [
-        ("971", "DE40", True, "unchanged"),
-        ("999", "", True, "unchanged"),
+    assert [(r.function_code, r.why, r.urgent, r.outcome) for r in shells.reports] == [
+        ("971", "unknown values in DE40", True, "unknown"),
+        ("999", "unknown function", True, "unknown"),
     ]
-    assert news.counts == {("971", "unchanged"): 1, ("other", "unchanged"): 1}
+    assert {what: count for what, count in news.counts.items() if count} == {
+        ("971", "unknown"): 1, ("other", "unknown"): 1,
+    }  # fmt: skip
 
 
 # --- handed on
@@ -101,7 +104,7 @@ def test_what_a_process_hands_on_is_taken_when_it_is_durable() -> None:
     """USM with its source; then it counts and the process may forget it. Nothing is said to the hub."""
     news, shells = hearing()
     took: list[str] = []
-    news.on_handed_on(SUSPENDED.body, "usm-a/17", took.append, shells.now)
+    news.on_handed_on(HandedOn("usm-a/17", SUSPENDED.body), took.append, shells.now)
     assert shells.log == ["USM"]
     assert took == []
     shells.sync(news)
@@ -117,11 +120,11 @@ def test_handed_on_again_is_taken_again() -> None:
     news, shells = hearing()
     took: list[str] = []
     for source in ("usm-a/17", "usm-a/17", "sip-a/3"):
-        news.on_handed_on(SUSPENDED.body, source, took.append, shells.now)
+        news.on_handed_on(HandedOn(source, SUSPENDED.body), took.append, shells.now)
     assert took == []
     shells.sync(news)
     assert took == ["", "", ""]
-    news.on_handed_on(SUSPENDED.body, "usm-a/17", took.append, shells.now)
+    news.on_handed_on(HandedOn("usm-a/17", SUSPENDED.body), took.append, shells.now)
     assert took == [""] * 4
     assert shells.kinds().count("USM") == 1
 
@@ -135,7 +138,7 @@ def test_by_a_link_and_handed_on() -> None:
             if way == "link":
                 news.on_usm(SUSPENDED, Link(1), shells.now)
             else:
-                news.on_handed_on(SUSPENDED.body, "usm-a/17", took.append, shells.now)
+                news.on_handed_on(HandedOn("usm-a/17", SUSPENDED.body), took.append, shells.now)
         shells.sync(news)
         assert took == [""]
         assert "9834 000001 on 1" in shells.log
@@ -155,10 +158,175 @@ def test_what_is_no_news_is_refused() -> None:
         (SUSPENDED.body, ""), (SUSPENDED.body, "x" * 201), (SUSPENDED.body, "a\nb"), (SUSPENDED.body, "é"),
     ):  # fmt: skip
         took: list[str] = []
-        news.on_handed_on(raw, source, took.append, shells.now)
+        news.on_handed_on(HandedOn(source, raw), took.append, shells.now)
         assert len(took) == 1
         assert took[0]
     assert len(shells.records) == before
+
+
+# --- why it was not applied
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "outcome", "why", "changes"),
+    [
+        (SUSPENDED, AVAILABLE, "applied", "", True),
+        (AVAILABLE, SUSPENDED, "older", "older than what is known, by 4 min", False),
+        (AVAILABLE, usm("971", "1119210000", date_sent="20251119", service_status="01"), "older",
+         "older than what is known, by 3 days", False),
+        (AVAILABLE, usm("971", "1122210000", 1, service_status="01"), "older",
+         "older than what is known, by its number in the same second", False),
+        (SUSPENDED, SUSPENDED, "again", "it was heard before", False),
+        (SUSPENDED, usm("971", "1122210000", 2, service_status="01"), "same", "the same as before", True),
+        (SUSPENDED, usm("971", "1122210000", 2, service_status="77"), "unknown", "unknown values in DE40", False),
+        (SUSPENDED, usm("999", "1122210000", 2), "unknown", "unknown function", False),
+        (SUSPENDED, usm("981", "1122210000", 2), "unchanged", "nothing in it limits a payment", False),
+        (SUSPENDED, usm("977", "1122210000", 2, cap="0000000000000001"), "unchanged", "nothing in it limits a payment",
+         False),
+        (usm("975", sitl_new="0000000000000001"), usm("975", "1122210000", 2, sitl_status="01"), "applied", "", True),
+        (SUSPENDED, usm("975", "1122210000", 2, sitl_status="01"), "applied", "", True),
+        (usm("972", institution=OTHER, suspension="01", priority_groups="01"),
+         usm("972", "1122210000", 2, institution=OTHER, suspension="00", priority_groups="42"), "applied",
+         "unknown values in DE69", True),
+    ],
+)  # fmt: skip
+def test_what_came_of_news_and_why(first: Usm, then: Usm, outcome: str, why: str, *, changes: bool) -> None:
+    """Whether it changed anything, and if not, the reason and the difference."""
+    news, shells = hearing()
+    for number, message in enumerate((first, then)):
+        before = news.permits
+        news.on_usm(message, Link(number), shells.now)
+        shells.sync(news)
+    assert (shells.reports[-1].outcome, shells.reports[-1].why) == (outcome, why)
+    assert (news.permits is not before) is changes
+    assert sum(news.counts.values()) == 2
+    function = then.function_code if then.function_code in FUNCTIONS else "other"
+    assert news.counts[function, outcome] >= 1
+
+
+def test_news_of_nobody_we_know_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is held against it, and there is no room to remember it: nothing is recorded as a change."""
+    monkeypatch.setattr(permits, "INSTITUTIONS_MAX", 1)
+    news, shells = hearing()
+    news.on_usm(usm("972", institution=OTHER, suspension="01"), Link(1), shells.now)
+    shells.sync(news)
+    shells.log.clear()
+    news.on_usm(usm("972", "1122210000", 2, institution="999999", suspension="00"), Link(1), shells.now)
+    shells.sync(news)
+    assert shells.log == ["USM", "9834 000002 on 1", "say 972 stranger"]
+    assert shells.reports[-1].why == "about nobody we know"
+
+
+def test_every_count_is_there_from_the_start() -> None:
+    """An alert waits for some of them."""
+    news, _ = hearing()
+    assert set(news.counts) == {(function, outcome) for function in (*FUNCTIONS, "other") for outcome in OUTCOMES}
+    assert set(news.counts.values()) == {0}
+
+
+# --- an operator lifts something
+
+HELD = {
+    ("service", ""): usm("971", service_status="01"),
+    ("settlement", ""): usm("979", settlement_process="002"),
+    ("standing", OWN): usm("972", institution=OWN, suspension="01"),
+    ("standing", ""): usm("972", suspension="01"),
+    ("groups", OTHER): usm("972", institution=OTHER, priority_groups="99"),
+    ("threshold", OWN): usm("973", institution=OWN, cap_status="01"),
+    ("cap", OWN): usm("974", institution=OWN, cap_status="01"),
+    ("sitl", OWN): usm("975", institution=OWN, sitl_new="0000000000000001"),
+    ("stl", OWN): usm("976", institution=OWN, stl_new="0000000000000001"),
+}
+LATER = {place: msgspec.structs.replace(message, transmission_time="1122210000") for place, message in HELD.items()}
+
+
+def codes(news: News) -> tuple[str, str]:
+    """What a payment of ours is refused with, and why."""
+    return news.refusal(outbound()), news.reasons(outbound())
+
+
+@pytest.mark.parametrize("place", HELD, ids=" ".join)
+def test_an_operator_lifts_what_news_has_set(place: tuple[str, str]) -> None:
+    """Durable before it counts and before the operator hears so; over a restart; the same news again does not set it
+    again, whichever way it comes, and later news does.
+    """
+    what, institution = place
+    news, shells = hearing()
+    news.on_usm(HELD[place], Link(1), shells.now)
+    shells.sync(news)
+    held = codes(news)
+    shells.log.clear()
+    took: list[str] = []
+    news.on_lift(Lift(what, "the scheme says so", institution), took.append)  # type: ignore[arg-type]  # of the table
+    assert shells.log == ["LIFTED"]
+    assert (took, codes(news)) == ([], held)
+    shells.sync(news)
+    assert took == [""]
+    assert shells.log == ["LIFTED", "PERMITS", f"say lifted {what} {institution}".rstrip()]
+    assert codes(news) == ("", "")
+    assert not any(news.held().values())
+    lifted = steps.unpack(Kind.LIFTED, next(body for kind, body, _ in shells.records if kind is Kind.LIFTED))
+    assert lifted == steps.Lifted(
+        what, institution, event_of(HELD[place], MEANINGS, WALL_NS).stamp, "the scheme says so"
+    )
+
+    for end in range(len(shells.records), 1, -1):
+        records = shells.records[:end]
+        after, _ = hearing(shells=Shells(records=list(records)))
+        assert (codes(after) == ("", "")) is (Kind.LIFTED in [kind for kind, _, _ in records] or held == ("", ""))
+    news.on_usm(HELD[place], Link(2), shells.now)
+    news.on_handed_on(HandedOn("usm-a/1", HELD[place].body), took.append, shells.now)
+    shells.sync(news)
+    assert codes(news) == ("", "")
+    news.on_usm(LATER[place], Link(1), shells.now)
+    shells.sync(news)
+    assert (codes(news), shells.reports[-1].outcome) == (held, "applied")
+    assert restarted(shells) == news.permits
+
+
+def test_only_what_is_held_can_be_lifted() -> None:
+    """And only once; another institution's is another thing."""
+    news, shells = hearing()
+    news.on_usm(usm("972", institution=OTHER, suspension="01", priority_groups="01"), Link(1), shells.now)
+    news.on_usm(AVAILABLE, Link(1), shells.now)
+    shells.sync(news)
+    before = len(shells.records)
+    refused: list[str] = []
+    for what, institution in (("service", ""), ("settlement", ""), ("standing", OWN), ("standing", ""), ("cap", OTHER)):
+        news.on_lift(Lift(what, "r", institution), refused.append)  # type: ignore[arg-type]  # of the table
+    assert refused == ["nothing of this is held against payments"] * 5
+    assert len(shells.records) == before
+    for _ in range(2):
+        news.on_lift(Lift("standing", "r", OTHER), refused.append)
+    shells.sync(news)
+    assert refused[5:] == ["nothing of this is held against payments", ""]
+    assert news.permits.institutions[OTHER].groups.names == ("1",)
+
+
+def test_news_that_comes_while_a_lift_waits_for_the_disk_overrules_it() -> None:
+    """In whichever order they become durable."""
+    news, shells = hearing()
+    news.on_usm(SUSPENDED, Link(1), shells.now)
+    shells.sync(news)
+    news.on_lift(Lift("service", "r"), lambda _: None)
+    news.on_usm(LATER["service", ""], Link(1), shells.now)
+    shells.sync(news)  # the news first, then the lift
+    assert news.permits.service.word == "suspended"
+    assert restarted(shells) == news.permits
+
+
+def test_what_is_held_in_words() -> None:
+    """For /ready: a fact, and no institution's name."""
+    news, shells = hearing()
+    assert news.health() == ""
+    for message in HELD.values():
+        news.on_usm(message, Link(1), shells.now)
+    news.on_usm(usm("972", institution="400000", suspension="01"), Link(1), shells.now)
+    shells.sync(news)
+    assert news.health() == (
+        "service suspended, settlement suspended, we are suspended, our net sender cap reached, "
+        "our net sender threshold reached, 1 other institutions suspended"
+    )
 
 
 # --- restarts and days
@@ -207,11 +375,11 @@ def test_only_the_latest_news_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1, 6):
         news.on_usm(usm("971", f"112221000{number}", number, service_status="01"), Link(1), shells.now)
     shells.sync(news)
-    news.on_usm(usm("971", "1122210001", 1, service_status="01"), Link(1), shells.now)
+    news.on_usm(usm("971", "1122210001", 1, service_status="01"), Link(2), shells.now)
     shells.sync(news)
     assert shells.kinds().count("USM") == 6
-    assert shells.reports[-1].outcome == "unchanged"
-    assert len(news._known.contents) == 3
+    assert shells.reports[-1].outcome == "older"
+    assert len(news._known.contents) == len(news._known.sent_s) == 3
 
 
 def test_what_is_said_again_after_it_was_undone_is_news() -> None:
@@ -266,11 +434,11 @@ def restarted(shells: Shells) -> Permits:
 def test_the_journal_and_memory_agree(script: list[tuple[int, bool, bool]]) -> None:
     """Whatever comes, by whichever way, synced or not: what a restart finds is what memory held, of what is durable."""
     news, shells = hearing()
-    for piece, by_link, sync in script:
+    for number, (piece, by_link, sync) in enumerate(script):
         if by_link:
-            news.on_usm(PIECES[piece], Link(1), shells.now)
+            news.on_usm(PIECES[piece], Link(number), shells.now)
         else:
-            news.on_handed_on(PIECES[piece].body, "usm-a/1", lambda _: None, shells.now)
+            news.on_handed_on(HandedOn("usm-a/1", PIECES[piece].body), lambda _: None, shells.now)
         if sync:
             shells.sync(news)
     shells.sync(news)
@@ -284,11 +452,11 @@ def test_the_journal_and_memory_agree(script: list[tuple[int, bool, bool]]) -> N
 def test_killed_after_any_record(script: list[tuple[int, bool, bool]]) -> None:
     """Wherever the journal ends, a start finds all that the news in it says: nothing that is durable is forgotten."""
     news, shells = hearing()
-    for piece, by_link, sync in script:
+    for number, (piece, by_link, sync) in enumerate(script):
         if by_link:
-            news.on_usm(PIECES[piece], Link(1), shells.now)
+            news.on_usm(PIECES[piece], Link(number), shells.now)
         else:
-            news.on_handed_on(PIECES[piece].body, "usm-a/1", lambda _: None, shells.now)
+            news.on_handed_on(HandedOn("usm-a/1", PIECES[piece].body), lambda _: None, shells.now)
         if sync and shells.waiting:  # the first alone: the rest became durable a moment later
             news.on_recorded(shells.waiting.pop(0), shells.now)
     expected = Permits()
@@ -306,8 +474,8 @@ def test_the_order_of_arrival_does_not_matter(order: list[int], luck: random.Ran
 
     def after(pieces: list[int]) -> Permits:
         news, shells = hearing()
-        for piece in pieces:
-            news.on_usm(PIECES[piece], Link(1), shells.now)
+        for number, piece in enumerate(pieces):
+            news.on_usm(PIECES[piece], Link(number), shells.now)  # one connection would be an order of its own
             shells.sync(news)
         return news.permits
 

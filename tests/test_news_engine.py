@@ -1,11 +1,14 @@
 """The scheme's news through the whole engine: what a 9824 changes for payments that come and those that leave."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
 from gateway import config
+from gateway.news import HandedOn, Lift
 from gateway.steps import Kind
-from gateway.wire.message import Usm
+from gateway.wire.message import NetworkRequest, Usm
 from tests.fakes.engine import PAIR, World, codes, payment, sealed, submission
 
 
@@ -118,7 +121,7 @@ def test_a_restart_remembers(world: World) -> None:
 def test_what_another_process_hands_on_counts_like_our_own(world: World) -> None:
     """Taken when it is durable, and nothing is said to the hub."""
     took: list[str] = []
-    world.engine.on_handed_on(SUSPENDED, "usm-a/5", took.append)
+    world.engine.on_handed_on(HandedOn("usm-a/5", SUSPENDED), took.append)
     world.turn()
     assert took == []
     world.settle()
@@ -144,3 +147,41 @@ def test_the_statistics_say_it(world: World) -> None:
     shown = world.engine.statistics()["news"]
     assert isinstance(shown, dict)
     assert (shown["service"], shown["held"]["service"]) == ("suspended", 1)
+
+
+def test_an_operator_lifts_a_suspension_and_what_is_submitted_leaves(world: World) -> None:
+    """When that is durable, and after a restart; news that is sent later suspends again."""
+    heard(world, SUSPENDED)
+    done: list[str] = []
+    world.engine.on_lift(Lift("service", "the scheme says so by telephone"), done.append)
+    world.turn()
+    declined = submission("key-1", "OUT1")
+    world.submit(declined)
+    world.settle()
+    assert done == [""]
+    assert declined.code == "9943"
+    again = world.restarted()
+    again.settle()
+    again.submit(submission("key-2", "OUT2"))
+    again.settle()
+    assert codes(again.link) == ["9200/"]
+    heard(again, news(at="0921143000", number=2, service_status="01"))
+    declined = submission("key-3", "OUT3")
+    again.submit(declined)
+    again.settle()
+    assert declined.code == "9943"
+
+
+def test_an_echo_of_the_hub_shows_its_clock(world: World) -> None:
+    """News after a step of a quarter of an hour is newer all the same."""
+
+    def clock(step_s: int) -> str:
+        return f"{datetime.fromtimestamp(world.now.wall_ns // 10**9 + step_s, UTC):%m%d%H%M%S}"
+
+    heard(world, news(at=clock(0), service_status="01"))
+    known = world.engine.news._known
+    known.sent_s.update(dict.fromkeys(known.sent_s, 0.0))  # long ago
+    echo = NetworkRequest(mti="9804", transmission_time=clock(-900), message_id="000002", function_code="831")
+    heard(world, sealed(echo))
+    heard(world, news(at=clock(-899), number=3, service_status="00"))
+    assert world.engine.news.permits.service.word == "available"

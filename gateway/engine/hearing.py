@@ -1,11 +1,11 @@
 """How the commands of `news` are done: the scheme's news through the shells."""
 
-from gateway import config, log, news
+from gateway import config, log, news, steps
 from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER
 from gateway.engine.shells import Link
-from gateway.news import Heard, News, Report, Taken
+from gateway.news import HandedOn, Heard, Lift, News, Report, Taken
 from gateway.news import Link as StoryLink
 from gateway.steps import Kind
 from gateway.wire.codec import Codec
@@ -13,6 +13,9 @@ from gateway.wire.meanings import Meanings
 from gateway.wire.message import Usm
 
 _log = log.get("news")
+
+NEWS_LIFTED = "news_lifted"
+"""What is counted."""
 
 
 class Hearing(news.Commands):
@@ -23,17 +26,25 @@ class Hearing(news.Commands):
     ) -> None:
         self.story = News(settings, meanings, codec, self, replay, RECORDER)
         self._batch = batch
-        self._handed_in: list[tuple[bytes, str, Taken]] = []
+        self._handed_in: list[tuple[HandedOn, Taken]] = []
+        self._lifts: list[tuple[Lift, Taken]] = []
 
-    def hand_in(self, raw: bytes, source: str, taken: Taken) -> None:
+    def hand_in(self, handed_on: HandedOn, taken: Taken) -> None:
         """Another process of ours hands news on: noted for the next wake-up."""
-        self._handed_in.append((raw, source, taken))
+        self._handed_in.append((handed_on, taken))
+
+    def order(self, lift: Lift, done: Taken) -> None:
+        """An operator lifts what news has set: noted for the next wake-up."""
+        self._lifts.append((lift, done))
 
     def take(self, now: Now) -> None:
         """What was handed in, and what is due."""
         handed_in, self._handed_in = self._handed_in, []
-        for raw, source, taken in handed_in:
-            self.story.on_handed_on(raw, source, taken, now)
+        for handed_on, taken in handed_in:
+            self.story.on_handed_on(handed_on, taken, now)
+        lifts, self._lifts = self._lifts, []
+        for lift, done in lifts:
+            self.story.on_lift(lift, done)
         self.story.handle_timer(now)
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
@@ -43,6 +54,10 @@ class Hearing(news.Commands):
     def when_news_recorded(self, position: int, heard: Heard) -> None:
         """Bring it back when it is durable."""
         self._batch.wait_for_disk(position, lambda now: self.story.on_recorded(heard, now))
+
+    def when_lift_recorded(self, position: int, lifted: steps.Lifted, done: Taken) -> None:
+        """Bring it back when it is durable."""
+        self._batch.wait_for_disk(position, lambda now: self.story.on_lift_recorded(lifted, done, now))
 
     def acknowledge(self, link: StoryLink, usm: Usm) -> None:
         """Have the session send the 9834."""
@@ -61,5 +76,10 @@ class Hearing(news.Commands):
             institution=report.institution,
             outcome=report.outcome,
             source=report.source,
-            reason=f"unknown values in {report.unknown}" if report.unknown else "",
+            reason=report.why,
         )
+
+    def report_lift(self, what: str, institution: str) -> None:
+        """Say it, count it; the operator's reason is in the journal."""
+        self._batch.count(NEWS_LIFTED)
+        _log.warning("an operator lifts what the scheme's news has set", detail=what, institution=institution)

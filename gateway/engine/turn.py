@@ -20,7 +20,7 @@ from gateway.dates import Clocks
 from gateway.ejection import Ejection
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
-from gateway.engine.hearing import Hearing
+from gateway.engine.hearing import NEWS_LIFTED, Hearing
 from gateway.engine.jobs import RECORDER, Carried, Departing, Incoming, Outgoing, Sealing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
@@ -28,7 +28,7 @@ from gateway.engine.past import Past
 from gateway.engine.shells import Journal, Link, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.session import MessageIds
-from gateway.news import Taken
+from gateway.news import HandedOn, Lift, Taken
 from gateway.ring import Use
 from gateway.steps import Kind
 from gateway.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
@@ -53,6 +53,7 @@ DAILY_S = 86_400.0
 STEPS = (
     *(note.name.lower() for note in inbound.Note),
     *(f"outbound_{note.name.lower()}" for note in outbound.Note),
+    NEWS_LIFTED,
     *(f"key_{note.name.lower()}" for note in keyring.Note),
 )
 """What is counted of payments and keys, by name (`Batch.counts`)."""
@@ -133,9 +134,14 @@ class Engine:
         self._installed.append((label, ok, why))
         self._wake.set()
 
-    def on_handed_on(self, raw: bytes, source: str, taken: Taken) -> None:
+    def on_handed_on(self, handed_on: HandedOn, taken: Taken) -> None:
         """Another process of ours hands on news of the scheme. Ends in one call of `taken`."""
-        self.hearing.hand_in(raw, source, taken)
+        self.hearing.hand_in(handed_on, taken)
+        self._wake.set()
+
+    def on_lift(self, lift: Lift, done: Taken) -> None:
+        """An operator lifts what the scheme's news has set. Ends in one call of `done`."""
+        self.hearing.order(lift, done)
         self._wake.set()
 
     def look(self, key: str) -> Standing | None:
@@ -422,6 +428,8 @@ class Engine:
             self.news.on_usm(message, link, now)
             return
         self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
+        if isinstance(message, NetworkRequest):
+            self.news.on_request(message, link, now)
         if isinstance(message, NetworkRequest | NetworkResponse) and self.keying.story.takes(message):
             self.keying.take(message, link, now)
         else:

@@ -1,4 +1,7 @@
-"""`POST /news`: another process of ours hands on what the scheme told it. Acknowledged when it is on our disk.
+"""What is posted to the ops port about the scheme's news.
+
+`POST /news`: another process of ours hands on what the scheme told it. `POST /news/lift`: an operator takes back what
+news has set, with a reason. Each is acknowledged when it is on our disk.
 
 Whoever reaches the ops port can claim that the service is suspended, or that it is not: a port that is open to the
 other processes of the data centre must be open to them only (a proxy with client certificates in front of it).
@@ -10,17 +13,20 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway.news import HandedOn, Taken
+from gateway.news import HandedOn, Lift, Taken
 from gateway.strict_json import Reader
 
-HandIn = Callable[[bytes, str, Taken], None]
-"""Takes a raw message, the source's id for it, and whom to tell once it is durable or refused. Never waits."""
+HandIn = Callable[[HandedOn, Taken], None]
+"""Takes what is handed on, and whom to tell once it is durable or refused. Never waits."""
+Order = Callable[[Lift, Taken], None]
+"""Takes an operator's order, likewise."""
 
 _read = Reader(HandedOn)
+_read_lift = Reader(Lift)
 
 
 class NewsControl:
-    """The control of the ops server."""
+    """The control of the ops server for `/news`."""
 
     def __init__(self, hand_in: HandIn) -> None:
         self._hand_in = hand_in
@@ -31,14 +37,35 @@ class NewsControl:
             handed_on = _read(body)
         except msgspec.DecodeError:
             return 400, {"error": "the body must be JSON: a source, and a message in base64"}
-        taken = trio.Event()
-        refused: list[str] = []
+        refused = await _done(lambda taken: self._hand_in(handed_on, taken))
+        return (422, {"error": refused}) if refused else (200, {"taken": handed_on.source})
 
-        def take(why: str) -> None:
-            if why:
-                refused.append(why)
-            taken.set()
 
-        self._hand_in(handed_on.message, handed_on.source, take)
-        await taken.wait()
-        return (422, {"error": refused[0]}) if refused else (200, {"taken": handed_on.source})
+class LiftControl:
+    """The control of the ops server for `/news/lift`."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """200: it is on disk and counts. 400: it is no order. 409: nothing of this is held. Cancelled, it may count."""
+        try:
+            lift = _read_lift(body)
+        except msgspec.DecodeError as error:  # a validation error is one, too
+            return 400, {"error": str(error)}
+        refused = await _done(lambda done: self._order(lift, done))
+        return (409, {"error": refused}) if refused else (200, {"lifted": lift.what, "institution": lift.institution})
+
+
+async def _done(begin: Callable[[Taken], None]) -> str:
+    """Begin it, and wait until it has ended; why it was refused, or nothing."""
+    over = trio.Event()
+    refused = [""]
+
+    def end(why: str) -> None:
+        refused[0] = why
+        over.set()
+
+    begin(end)
+    await over.wait()
+    return refused[0]

@@ -95,7 +95,7 @@ def peer(node: str, name: str) -> Addressee:
     def write(record: Record) -> bytes:
         said = steps.unpack(record.kind, record.body)
         assert isinstance(said, steps.News)
-        return encode(HandedOn(notice_id(node, record.position), said.message))
+        return encode(HandedOn(notice_id(node, record.position), said.message, said.stamp))
 
     return Addressee(f"peer-{name}", frozenset({Kind.USM}), write, metrics.peer_news(name), (f"peer {name}", "news"))
 

@@ -4,6 +4,7 @@ Knows which field says what in which function, and when the news was sent. Does 
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -12,8 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from gateway.wire.meanings import Meanings
-from gateway.wire.message import Usm
+from gateway.wire.message import NetworkRequest, Usm
 
+MOMENT, NUMBERED = 14, 20
+"""Digits of a stamp's moment; with DE11. A digest (16 hex digits) follows."""
+STAMP = re.compile(r"[0-9]{20}[0-9a-f]{16}")
 AHEAD_MAX_NS = 86_400 * 10**9
 """A message that says it was sent so much later than it came has a wrong clock behind it."""
 
@@ -262,6 +266,26 @@ def _stamp_of(usm: Usm, received_ns: int) -> str:
     if len(moment) != 14 or not (moment.isascii() and moment.isdigit()) or moment > latest:
         moment = _moment(received_ns)
     return f"{moment}{usm.message_id[-6:]:0>6}{_digest(usm).hex()}"
+
+
+def is_stamp(text: str, received_ns: int) -> bool:
+    """Whether this can be the stamp of news that came at this time."""
+    latest = _moment(received_ns + AHEAD_MAX_NS)
+    return STAMP.fullmatch(text) is not None and moment_s(text) > 0 and text[:MOMENT] <= latest
+
+
+def moment_s(stamp: str) -> int:
+    """The moment of a stamp, in seconds since the epoch, as if the hub's clock were in UTC; 0 when it is no date."""
+    try:
+        return int(datetime.strptime(stamp[:MOMENT], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return 0
+
+
+def shown_s(request: NetworkRequest, received_ns: int) -> int:
+    """The moment that a 9804 of the hub says it was sent (as `moment_s`); 0 when it says none."""
+    time = request.transmission_time
+    return moment_s(_year_of(time, request.date_sent or _moment(received_ns)) + time)
 
 
 def _year_of(time: str, day: str) -> str:

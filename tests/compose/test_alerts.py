@@ -123,6 +123,10 @@ CASES = {
     "RefusalNotAsAgreed": count("fps_processor_bad_refusals_total"),
     "NoticesOld": gauge("fps_notice_oldest_age_seconds", "301", "10", 65, 55),
     "NoticeParked": count("fps_notices_total", 'outcome="parked"'),
+    "SchemeSuspended": gauge("fps_scheme_suspended", "1", "0", 20, 10, 'what="own"'),
+    "OthersSuspended": gauge("fps_scheme_suspended", "2", "0", 20, 10, 'what="others"'),
+    "NewsNotApplied": count("fps_usm_total", 'function="971",outcome="older"'),
+    "NewsLifted": count("fps_steps_total", 'step="news_lifted"'),
     "OtherGroupsPayments": count("fps_steps_total", 'step="other_group"'),
     "KeySupersededAgain": count("fps_steps_total", 'step="key_superseded_again"'),
     "NewsWaiting": gauge("fps_peer_news_oldest_age_seconds", "61", "0", 65, 55, 'peer="sip"'),
@@ -180,7 +184,8 @@ def test_every_metric_that_a_rule_names_is_one_of_the_gateway() -> None:
     """By the names that /metrics shows, with what the parts show when they are asked."""
     counts = metrics.StepCounts({"received": 1})
     volume = metrics.VolumeStates(("ok",), lambda: metrics.VolumeShown("ok", 3, 3, True, {"server2": (False, 0)}))
-    with metrics.shown(counts, volume):
+    news = metrics.SchemeNews({("971", "older"): 0}, lambda: {"service": 0})
+    with metrics.shown(counts, volume, news):
         shown = metrics.exposition("")[0].decode()
     known = set(re.findall(r"^# TYPE (\S+) ", shown, re.MULTILINE))
     histograms = set(re.findall(r"^# TYPE (\S+) histogram", shown, re.MULTILINE))

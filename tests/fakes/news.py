@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway import config, steps
 from gateway.clock import Now
-from gateway.news import Heard, News, Replay, Report
+from gateway.news import Heard, News, Replay, Report, Taken
 from gateway.news import Link as StoryLink
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, join_mac
@@ -50,6 +50,7 @@ class Link:
     """A link of ours."""
 
     id: int = 1
+    site: str = "hub-1"
 
 
 RECORDER = Link(0)
@@ -63,6 +64,9 @@ class Shells:
     records: list[tuple[Kind, bytes, int]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     waiting: list[Heard] = field(default_factory=list)
+    lifting: list[tuple[steps.Lifted, Taken]] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
+    """Of the records, where the test lets time pass."""
     wall_ns: int = WALL_NS
     mono_s: float = 0.0
 
@@ -75,6 +79,7 @@ class Shells:
         """Keep it."""
         assert fpid == ""
         self.records.append((kind, body, link.id))
+        self.times_ns.append(self.wall_ns)
         self.log.append(kind.name)
         return len(self.records)
 
@@ -82,6 +87,11 @@ class Shells:
         """Keep it until `sync`."""
         assert position == len(self.records)
         self.waiting.append(heard)
+
+    def when_lift_recorded(self, position: int, lifted: steps.Lifted, done: Taken) -> None:
+        """Keep it until `sync`."""
+        assert position == len(self.records)
+        self.lifting.append((lifted, done))
 
     def acknowledge(self, link: StoryLink, usm: Usm) -> None:
         """A 9834 goes out."""
@@ -92,11 +102,18 @@ class Shells:
         self.reports.append(report)
         self.log.append(f"say {report.function_code} {report.outcome}")
 
+    def report_lift(self, what: str, institution: str) -> None:
+        """A line in the log."""
+        self.log.append(f"say lifted {what} {institution}".rstrip())
+
     def sync(self, news: News) -> None:
         """Everything is durable."""
         waiting, self.waiting = self.waiting, []
         for heard in waiting:
             news.on_recorded(heard, self.now)
+        lifting, self.lifting = self.lifting, []
+        for lifted, done in lifting:
+            news.on_lift_recorded(lifted, done, self.now)
 
     def kinds(self) -> list[str]:
         """The kinds of the records."""
@@ -107,8 +124,9 @@ def hearing(settings: config.News | None = None, shells: Shells | None = None) -
     """A story that has begun with what the shells' records hold, and has recorded its permits."""
     shells = shells or Shells()
     replay = Replay(MEANINGS, CODEC)
-    for kind, body, _ in shells.records:
-        replay.record(kind, shells.wall_ns, body)
+    times_ns = shells.times_ns or [shells.wall_ns] * len(shells.records)
+    for (kind, body, _), time_ns in zip(shells.records, times_ns, strict=True):
+        replay.record(kind, time_ns, body)
     given = settings or config.News(own_institutions=(OWN,))
     news = News(given, MEANINGS, CODEC, shells, replay, RECORDER)
     assert news.next_timer() == inf

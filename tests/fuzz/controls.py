@@ -5,11 +5,11 @@ import json
 import random
 from typing import Any
 
-from gateway import config
+from gateway import config, steps
 from gateway.clock import Now
-from gateway.news import Heard, News, Replay, Report, Taken
+from gateway.news import HandedOn, Heard, News, Replay, Report, Taken
 from gateway.news import Link as StoryLink
-from gateway.ops.news import NewsControl
+from gateway.ops.news import LiftControl, NewsControl
 from gateway.ops.server import Control, _Application
 from gateway.ring import wanted_of
 from gateway.standin import order_of
@@ -21,7 +21,19 @@ from tests.fuzz.target import Dice, Target, short
 
 NOW = Now(1.0, 1_763_844_901_000_000_000)
 METHODS = ("POST", "GET", "HEAD", "PUT", "OPTIONS", "")
-PATHS = ("/stand-in", "/keys/request", "/news", "/live", "/ready", "/statistics", "/metrics", "/", "", "/news/")
+PATHS = (
+    "/stand-in",
+    "/keys/request",
+    "/news",
+    "/live",
+    "/ready",
+    "/statistics",
+    "/metrics",
+    "/",
+    "",
+    "/news/",
+    "/news/lift",
+)
 HEADERS: list[list[tuple[bytes, bytes]]] = [
     [(b"content-type", b"application/json")],
     [(b"content-type", b"Application/JSON ; charset=utf-8"), (b"content-length", b"12")],
@@ -36,6 +48,7 @@ class Shell:
     """Everything is durable at once."""
 
     id = 0
+    site = ""
 
     def __init__(self) -> None:
         self.story: News | None = None
@@ -57,7 +70,16 @@ class Shell:
 
     def report(self, report: Report) -> None:
         """Said."""
-        assert len(report.unknown) < 200
+        assert len(report.why) < 200
+
+    def when_lift_recorded(self, position: int, lifted: steps.Lifted, done: Taken) -> None:
+        """At once."""
+        assert self.story is not None
+        self.story.on_lift_recorded(lifted, done, NOW)
+
+    def report_lift(self, what: str, institution: str) -> None:
+        """Said."""
+        assert len(what) + len(institution) < 30
 
 
 def application(shell: Shell) -> _Application:
@@ -65,8 +87,8 @@ def application(shell: Shell) -> _Application:
     replay = Replay(built_in(), good.CODEC)
     story = shell.story = News(config.News(), built_in(), good.CODEC, shell, replay, shell)
 
-    def hand_in(raw: bytes, source: str, taken: Taken) -> None:
-        story.on_handed_on(raw, source, taken, NOW)
+    def hand_in(handed_on: HandedOn, taken: Taken) -> None:
+        story.on_handed_on(handed_on, taken, NOW)
 
     async def switch(body: bytes) -> tuple[int, dict[str, Any]]:
         try:
@@ -80,7 +102,10 @@ def application(shell: Shell) -> _Application:
         except ValueError as error:
             return 400, {"error": str(error)}
 
-    controls: dict[str, Control] = {"/stand-in": switch, "/keys/request": request, "/news": NewsControl(hand_in)}
+    controls: dict[str, Control] = {
+        "/stand-in": switch, "/keys/request": request, "/news": NewsControl(hand_in),
+        "/news/lift": LiftControl(story.on_lift),
+    }  # fmt: skip
     return _Application(lambda: (True, {}), dict, controls)
 
 
@@ -108,7 +133,7 @@ def run(data: bytes) -> None:
 
         await served(scope, receive, send)
         start, rest = sent
-        assert start["status"] in {200, 202, 400, 403, 404, 405, 413, 415, 422}, start["status"]
+        assert start["status"] in {200, 202, 400, 403, 404, 405, 409, 413, 415, 422}, start["status"]
         headers = dict(start["headers"])
         assert headers[b"content-length"] == b"%d" % len(rest["body"])
         if headers[b"content-type"] == b"application/json":

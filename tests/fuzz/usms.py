@@ -60,7 +60,7 @@ def run(data: bytes) -> None:
             value for value in (usm.information, usm.institution_name) if len(value) > 3 and value in repr(event)
         ]
         encode(news_of(event))
-        known.remember(event)
+        known.remember(event, RECEIVED_NS)
         events.append(event)
     forwards = backwards = Permits()
     for event in events:

@@ -276,9 +276,9 @@ async def test_over_real_sockets(nursery: trio.Nursery) -> None:
     """From the journal of one process to the ops server of another, which takes it when it is on its disk."""
     heard: list[tuple[bytes, str]] = []
 
-    def hand_in(raw: bytes, source: str, taken: Taken) -> None:
-        heard.append((raw, source))
-        taken("" if source != "usm-a/2" else "the message cannot be read")
+    def hand_in(handed_on: HandedOn, taken: Taken) -> None:
+        heard.append((handed_on.message, handed_on.source))
+        taken("" if handed_on.source != "usm-a/2" else "the message cannot be read")
 
     port: int = await nursery.start(
         partial(

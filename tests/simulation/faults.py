@@ -502,6 +502,17 @@ async def news(world: "World", luck: random.Random) -> None:
             await world.hub.control({**say, "fields": {"67": "00", "68": "01", "100": institution}})
 
 
+async def hub_clock(world: "World", luck: random.Random) -> None:
+    """The hub's clock steps back, by the hour of October or by another time; and forward again."""
+    step_s = luck.choice((3600, 3600, 3600, 900, 60))
+    world.say(f"the hub's clock steps back by {step_s} s")
+    world.hub_stepped_s -= step_s
+    try:
+        await trio.sleep(_some_s(luck, 60.0))
+    finally:
+        world.hub_stepped_s += step_s
+
+
 async def key(world: "World", luck: random.Random) -> None:
     """The hub changes a key, well or badly."""
     spoil = luck.choice(("", "", "", "check", "wrapping"))
@@ -585,6 +596,7 @@ FAULTS: dict[str, Fault] = {
     "injection": injection,
     "bank": bank,
     "news": news,
+    "hub-clock": hub_clock,
     "key": key,
     "operator": operator,
 }

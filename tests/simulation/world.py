@@ -91,6 +91,8 @@ class World:
         self.oracle = Oracle(SITES, DOORS)
         self.group = GROUPS[settings.payment_type]
         self.oracle.rules = self.configuration("a").pair.stand_in
+        self.hub_stepped_s = 0
+        """How far the hub's clock has stepped."""
         self.keys = {label: self.luck.randbytes(16) for label in ("fps-hub", "fps-own", "fps-seal", TRANSPORT)}
         self.hub = self._make_hub()
         self.processor = MockProcessor(
@@ -130,9 +132,8 @@ class World:
         )  # fmt: skip
         return Hub(scheme, self.oracle.hub_book, run="SIMUL0", date=DATE, seed=given.seed)
 
-    @staticmethod
-    def _stamp() -> str:
-        seconds = BASE_NS // 1_000_000_000 + int(trio.current_time())
+    def _stamp(self) -> str:
+        seconds = BASE_NS // 1_000_000_000 + int(trio.current_time()) + self.hub_stepped_s
         day, rest = divmod(seconds % (86400 * 28), 86400)
         return f"03{day + 1:02d}{rest // 3600:02d}{rest // 60 % 60:02d}{rest % 60:02d}"
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.world import World
+from loadtest.world import World, http
 from tests.system.worlds import FAST, Worlds, end, log_of, until
 
 pytestmark = pytest.mark.system
@@ -37,7 +37,20 @@ async def test_news_reaches_every_process_also_one_that_was_away(worlds: Worlds)
 
         peers = (await it.gateways[1].statistics())["peers"]
         assert [peer["told"] for peer in peers.values()] == [2]
+        await it.hub("usm", function=SERVICE, fields={"40": "01"})
+        await until(lambda: heard(it, 0, "suspended"))
+        status, said_ready = await http(it.ops_port, "GET", "/ready")
+        scheme = msgspec.json.decode(said_ready)["parts"]["scheme"]
+        assert (status, scheme) == (200, "service suspended")
+        order = b'{"what": "service", "reason": "the scheme says so by telephone"}'
+        assert (await http(it.ops_port, "POST", "/news/lift", order))[0] == 200
+        assert (await http(it.ops_port, "POST", "/news/lift", order))[0] == 409
+        assert await heard(it, 0, "lifted")
+        assert await heard(it, 1, "suspended"), "each process is lifted on its own"
+        await it.kill_gateway()
+        await it.start_gateway()
+        await until(lambda: heard(it, 0, "lifted"))
         await end(it, may={"nothing was paid"})
         said = [(line["state"], line["source"]) for line in log_of(it) if line["event"] == "the scheme has news"]
-        assert [state for state, _ in said] == ["suspended", "available"]
+        assert [state for state, _ in said] == ["suspended", "available", "suspended"]
         assert all(source.startswith(f"{it.gateways[1].name}/") for _, source in said)
