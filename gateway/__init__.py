@@ -21,7 +21,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
 
     errors clock written strict_json quiet
     log metrics config disk listening exitcodes standstill
-    config_rules addresses signals papers
+    config_rules addresses signals papers limit
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle

@@ -125,6 +125,11 @@ def summary(configuration: config.Configuration, action_codes: codes.Codes) -> I
     door = configuration.node.submissions
     yield f"payments are submitted at {door.host}:{door.port}" if door else "nobody submits payments here"
     yield f"pair fingerprint {configuration.fingerprint()}: the other site must show the same"
+    places, within_s = node.processor.connections_max, times.stand_in_after_s
+    yield (
+        f"{places} connections to the processor carry {places / within_s:.0f} payments per second when each answer"
+        f" takes the whole {within_s:g} s until stand-in, {places / (within_s / 10):.0f} when it takes a tenth of that"
+    )
 
 
 def notes(configuration: config.Configuration) -> Iterator[str]:

@@ -472,7 +472,9 @@ class Inbound:
         assert payment.request is not None
         payment.stood_in = True
         pence = self._stand_in.accept(payment.request, now.wall_ns)
-        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code)
+        asked = payment.question
+        why = asked.why_unasked() if asked is not None and not asked.attempts else ""
+        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code + (f", not asked: {why}" if why else ""))
         self._decide(payment, Kind.STOOD_IN, self._stand_in.code, "", pence)
 
     def _decide(self, payment: Payment, kind: Kind, code: str, field_in_error: str, pence: int = 0) -> None:

@@ -48,6 +48,25 @@ def shown(*collectors: Collector) -> Iterator[None]:
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
+# --- limits
+
+LIMITS = (
+    "node.processor.connections_max", "node.processor.waiting_max", "node.submissions.connections_max",
+    "signer.WAITING_MAX", "ops.CONNECTIONS_MAX", "node.payments_max",
+)  # fmt: skip
+"""By the setting, or where they stand in the code."""
+_limit_reached = Counter(
+    "fps_limit_reached_total",
+    "How often this limit was reached: each time counts once, however long it lasted and whatever it held up.",
+    ["limit"],
+    registry=REGISTRY,
+)
+_limit_turned_away = Counter(
+    "fps_limit_turned_away_total", "What was not done, or refused, because of this limit.", ["limit"], registry=REGISTRY
+)
+LIMIT_REACHED = {name: _limit_reached.labels(name) for name in LIMITS}
+LIMIT_TURNED_AWAY = {name: _limit_turned_away.labels(name) for name in LIMITS}
+
 # --- addresses
 
 LOOKUP_OUTCOMES = ("found", "failed", "overdue")

@@ -61,7 +61,18 @@ class Install(Struct, frozen=True, array_like=True, gc=False):
 class Ask:
     """A payment to ask the processor about."""
 
-    __slots__ = ("asked_s", "attempts", "context", "crossings", "deadline_s", "fpid", "request", "unusual_date", "void")
+    __slots__ = (
+        "asked_s",
+        "attempts",
+        "context",
+        "crossings",
+        "deadline_s",
+        "fpid",
+        "request",
+        "unusual_date",
+        "void",
+        "why_unasked",
+    )
 
     def __init__(
         self,
@@ -86,6 +97,8 @@ class Ask:
         """How often it was sent and read by nobody, as its connection was being closed."""
         self.void = False
         """Set by the asker when no answer is wanted any more: a question that has not left yet is not sent."""
+        self.why_unasked: Callable[[], str] = str
+        """While it has not left: what keeps it, in words fit for a log; empty when nothing does that can be named."""
 
 
 class Answer:

@@ -132,6 +132,10 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     assert lines[3] == f"of what stand-in accepts the sender is told: {told}"
     assert lines[4] == "nobody submits payments here"
     assert lines[5] == f"pair fingerprint {config_file.load(example).fingerprint()}: the other site must show the same"
+    assert lines[6] == (
+        "128 connections to the processor carry 26 payments per second when each answer takes the whole 5 s until"
+        " stand-in, 256 when it takes a tenth of that"
+    )
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,19 @@ def test_a_refusal_carries_its_field(stage: Stage) -> None:
     assert stage.heard() == ["record ANSWERED", "mac 9210/1930035"]
 
 
+@pytest.mark.parametrize(
+    ("attempts", "why", "detail"),
+    [(0, "too slow", "0080, not asked: too slow"), (0, "", "0080"), (1, "too slow", "0080")],
+)
+def test_a_stand_in_says_why_nobody_was_asked(stage: Stage, attempts: int, why: str, detail: str) -> None:
+    """Its line names what kept the question, when it never left."""
+    payment = stage.received()
+    assert payment.question is not None
+    payment.question.attempts, payment.question.why_unasked = attempts, lambda: why
+    stage.story.on_deadline(payment, stage.now)
+    assert (stage.notes[-1], stage.details[-1]) == (Note.STOOD_IN, detail)
+
+
 def test_when_the_timer_fires_stand_in_answers(stage: Stage) -> None:
     payment = stage.received()
     stage.story.on_deadline(payment, stage.now)

@@ -12,6 +12,7 @@ from gateway.engine.shells import Link
 from gateway.hub.session import MessageIds, transmission_time
 from gateway.inbound import Inbound, Note, Payment
 from gateway.inbound import Link as StoryLink
+from gateway.limit import Limit
 from gateway.outcomes import Outcomes
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, join_mac
@@ -28,6 +29,7 @@ class Arriving(inbound.Commands):
         self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds,
         may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
     ) -> None:  # fmt: skip
+        self._places = Limit("node.payments_max", payments_max)
         self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
         self.timers: list[tuple[float, str]] = []
         self.leaving = 0
@@ -149,6 +151,10 @@ class Arriving(inbound.Commands):
         """Count it, and say it where somebody may want to hear."""
         self._batch.count(note.name.lower())
         elapsed_ms = round((self._batch.now.mono_s - since_s) * 1000, 3) if since_s else 0.0
+        if note is Note.OVERLOAD:
+            self._places.hit(self._batch.now.mono_s, "payments are not asked about: too many are being decided", 1)
+        elif self._places.reached and len(self.story.in_flight) < self._places.most:
+            self._places.eased()
         if note is Note.REPLIED and since_s:  # a repeat of what an earlier process decided has no first byte here
             metrics.PAYMENT_REPLY_S.observe(elapsed_ms / 1000)
         notes.say(note, fpid, detail, elapsed_ms)

@@ -26,6 +26,7 @@ from hypercorn.typing import ConnectionState
 
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
+from gateway.limit import Limit
 from gateway.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
@@ -110,10 +111,14 @@ class _Door:
         self._config.h11_max_incomplete_size = HEAD_BYTES_MAX
         self._config.h2_max_concurrent_streams = 8
         self._context = WorkerContext(None)
+        self._places = Limit("ops.CONNECTIONS_MAX", CONNECTIONS_MAX)
         self._open: dict[trio.SocketStream, trio.CancelScope] = {}
 
     async def __call__(self, stream: trio.SocketStream) -> None:
-        if len(self._open) >= CONNECTIONS_MAX:
+        if len(self._open) < CONNECTIONS_MAX:
+            self._places.eased()
+        else:
+            self._places.hit(trio.current_time(), "the oldest connection is closed for the next", 1)
             oldest = next(iter(self._open))
             self._open.pop(oldest).cancel()
             # closing wakes a sender that hypercorn shields from being cancelled

@@ -38,6 +38,12 @@ class Breaker:
         """It worked: closed."""
         self.failures = 0
 
+    def again(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
+        """A probe did not work that proves nothing of the others: the next may go after a pause as long as the last."""
+        if started_s > self._opened_s:
+            pause_s = pause(self.failures - self._after, self._first_s, self._max_s, luck)
+            self.until_s = now_s + max(pause_s, at_least_s)
+
     def failed(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
         """It did not, and had started at `started_s`. `luck` in 0..1 spreads the pause over its upper half."""
         if self.open and started_s <= self._opened_s:

@@ -27,6 +27,7 @@ from gateway import config, log, metrics
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
+from gateway.limit import Limit
 from gateway.papers import Papers
 from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
@@ -128,6 +129,8 @@ class Client:
         """Idle connections of `tell`, `look` and `inquire`."""
         self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
         self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
+        self._pool = Limit("node.processor.connections_max", settings.connections_max)
+        self._queue = Limit("node.processor.waiting_max", settings.waiting_max)
         self._undecided = 0
         """Responses that decide nothing since that was said last."""
         self._say_undecided_s = -math.inf
@@ -159,7 +162,14 @@ class Client:
             _log.warning(
                 "payments not asked about", reason="too many wait", count=dropped, limit=self._settings.waiting_max
             )
+            self._queue.hit(now_s, "payments are not asked about", dropped)
+            for ask in asks[max(room, 0) :]:
+                ask.why_unasked = self._why_dropped
             asks = asks[: max(room, 0)]
+        else:
+            self._queue.eased()
+        for ask in asks:
+            ask.why_unasked = self._why_unasked
         self._waiting.extend(asks)
         self._dispatch(now_s)
 
@@ -182,6 +192,16 @@ class Client:
                 link.scope.cancel()
                 continue
             self._send(link, waiting.popleft(), now_s)
+        self._pool.eased()
+
+    def _why_unasked(self) -> str:
+        """What keeps a question that waits."""
+        if self._pool.reached:
+            return f"each of {self._pool.most} connections to the processor was in use ({self._pool.name})"
+        return self.health()
+
+    def _why_dropped(self) -> str:
+        return f"{self._queue.most} questions waited already ({self._queue.name})"
 
     def _send(self, link: Link, ask: Ask, now_s: float) -> None:
         body = encode(payment_of(ask.request, ask.fpid, unusual_date=ask.unusual_date))
@@ -323,6 +343,8 @@ class Client:
 
     def _expired(self, ask: Ask) -> None:
         """It is not sent (again). Nobody misses a void one."""
+        if self._pool.reached and not ask.attempts:
+            metrics.LIMIT_TURNED_AWAY[self._pool.name].inc()
         if ask.void:
             return
         if ask.attempts:
@@ -354,6 +376,8 @@ class Client:
             self._connecting += 1
             self._connects.started(now_s)
             self._nursery.start_soon(self._keep_link)
+        if len(self._links) >= self._settings.connections_max:
+            self._pool.hit(now_s, "payments wait for a connection to the processor")
         if not self._connecting and len(self._late) > self._settings.connections_max // 2:
             longest = next(iter(self._late))
             del self._late[longest]

@@ -27,6 +27,7 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
 from gateway.lifecycle import RESTING
+from gateway.limit import Limit
 from gateway.listening import Listen, listen_tcp
 from gateway.papers import Papers
 from gateway.processor.messages import Fault as MemberFault
@@ -121,6 +122,7 @@ class Door:
         self._somebody = trio.Event()
         self._said_s: dict[str, float] = {}
         self._counts = dict.fromkeys(REASONS, 0)
+        self._places = Limit("node.submissions.connections_max", settings.connections_max)
         self._turned_away = {"crowded": 0, "tls": 0}
 
     # --- connections
@@ -216,11 +218,14 @@ class Door:
         staying = [visitor for visitor in self._visitors if not visitor.scope.cancel_called]
         onlookers = [visitor for visitor in staying if not visitor.named]
         if len(self._visitors) < self._settings.connections_max and (named or len(onlookers) < ONLOOKERS_MAX):
+            self._places.eased()
             return True
         leaving = onlookers if named else []
         leaving = leaving or [visitor for visitor in (staying if named else onlookers) if visitor.idle]
         if not leaving:
             self._turned_away["crowded"] += 1
+            if named:
+                self._places.hit(trio.current_time(), "connections that would submit are turned away", 1)
             return False
         min(leaving, key=lambda visitor: visitor.rested_s).scope.cancel()
         return True

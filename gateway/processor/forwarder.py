@@ -12,7 +12,9 @@ second notice about an FPID waits until the first is acknowledged or parked. Not
 News of the scheme, which has no FPID, is one line: it is told in the order in which it came.
 
 When nobody answers at all, one probe at a time is told, with growing pauses; when it is acknowledged, everything goes
-at full pace again. Memory holds a window of the backlog, whatever lies on the disk.
+at full pace again. Pauses grow by notices that were never told before: one that is told again has a pause of its own,
+and some that are never taken must not keep those back that are. Memory holds a window of the backlog, whatever lies on
+the disk.
 
 The cursor rests at the lowest notice that is not done. After a restart everything from there is read again; `Backlog`,
 fed with the records that the journal finds when it is opened, knows which of it was told. What was in flight, or whose
@@ -361,7 +363,10 @@ class Forwarder:
         first_s, max_s = self._settings.tell_pause_s, self._settings.tell_pause_max_s
         wanted_s = min(told.retry_after_s, max_s)
         was_open = self._breaker.open
-        self._breaker.failed(now_s, started_s, self._luck(), wanted_s)
+        if item.attempts and was_open:
+            self._breaker.again(now_s, started_s, self._luck(), wanted_s)
+        else:
+            self._breaker.failed(now_s, started_s, self._luck(), wanted_s)
         if self._breaker.open and not was_open:
             waiting = len(self._window)
             _log.warning("notices are not taken", follower=self._to.name, reason=told.reason, waiting=waiting)

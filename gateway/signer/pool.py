@@ -30,6 +30,7 @@ import trio
 
 from gateway import config, metrics
 from gateway.clock import Clock
+from gateway.limit import Limit
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Member, TokenHealth
 from gateway.signer.tokens import Tokens
@@ -79,6 +80,7 @@ class Signer:
         """Called in the trio thread with what came of an `install`: the label, whether the tokens have the key, and if
         not why, in words. Also from within `install` and `hold`. It must not call `hold`, `install` or `submit`."""
         self._clock = clock
+        self._places = Limit("signer.WAITING_MAX", WAITING_MAX)
         self._tokens = Tokens(
             settings, mac, keys or config.Keys(), extra_keys, clock, self, open_worker=open_worker, luck=luck
         )
@@ -142,7 +144,10 @@ class Signer:
             self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in jobs])
             self.dispatch()
         if refused:
+            self._places.hit(self._clock().mono_s, "messages are neither verified nor signed", len(refused))
             self._give_up(refused)
+        else:
+            self._places.eased()
 
     @property
     def serving(self) -> int:

@@ -61,6 +61,7 @@ class Stage:
     payments_max: int = 10
     said: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
     bodies: list[tuple[Kind, str, bytes]] = field(default_factory=list)
     asked: list[Payment] = field(default_factory=list)
     left: list[Payment | None] = field(default_factory=list)
@@ -131,6 +132,7 @@ class Stage:
 
     def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
         self.notes.append(note)
+        self.details.append(detail)
 
     def advise(self, link: Link, body: bytes, function_code: str, where: str) -> None:
         self.said.append(f"advise {function_code} {where}")

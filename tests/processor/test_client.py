@@ -745,6 +745,47 @@ async def test_asks_before_the_client_runs_wait_for_it(autojump_clock: Clock) ->
         nursery.cancel_scope.cancel()
 
 
+async def test_a_pool_that_is_used_up_says_so(autojump_clock: Clock, logged: Logged) -> None:
+    """A slow processor uses up every connection: one line names the limit, what was never asked is counted, and each
+    payment that waits knows why it was not asked.
+    """
+    name = "node.processor.connections_max"
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await trio.sleep(4)
+            await peer.respond()
+
+    before = metrics.LIMIT_TURNED_AWAY[name]._value.get()
+    async with asking(script, connections_max=2) as world:
+        asks = [Ask(*payment(number), 3.0, number) for number in range(6)]
+        world.client.ask(asks)
+        await trio.sleep(1)
+        why = f"each of 2 connections to the processor was in use ({name})"
+        assert [ask.why_unasked() for ask in asks if not ask.attempts] == [why] * 4
+        asks[5].void = True
+        await trio.sleep(9)
+        assert metrics.LIMIT_TURNED_AWAY[name]._value.get() - before == 4
+        (line,) = logged("limit reached")
+        assert (line["where"], line["limit"]) == (name, 2)
+        world.ask(9)
+        await world.answered(3)
+        assert not world.client._pool.reached
+
+
+async def test_a_queue_that_is_full_says_so(autojump_clock: Clock, logged: Logged) -> None:
+    """Who is dropped knows why."""
+    async with asking(waiting_max=1) as world:
+        world.processor.away = True
+        asks = [Ask(*payment(number), 3.0, number) for number in range(3)]
+        world.client.ask(asks)
+        assert [ask.why_unasked() for ask in asks[1:]] == [
+            "1 questions waited already (node.processor.waiting_max)"
+        ] * 2
+        assert [line["where"] for line in logged("limit reached")] == ["node.processor.waiting_max"]
+
+
 # --- inquiring and telling
 
 

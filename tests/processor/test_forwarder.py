@@ -375,6 +375,23 @@ async def test_notices_that_are_never_taken_do_not_use_up_every_probe(autojump_c
 # --- pace and bounds
 
 
+async def test_a_processor_that_refuses_every_second_notice_is_told_at_full_pace(autojump_clock: Clock) -> None:
+    """Those that it never takes are told again with pauses of their own, and keep nobody back: each of the others is
+    told within a second of its record.
+    """
+    journal, due = Journal(), dict[int, float]()
+    teller = Teller(lambda position: OK if position in due else BUSY)
+    async with telling(journal, teller):
+        for number in range(60):
+            position = len(journal.records) + 1
+            if number % 2:
+                due[position] = trio.current_time()
+            assert journal.stand_in(number) == position
+            await trio.sleep(20)
+    late = {position: teller.times(position)[0] - due_s for position, due_s in due.items()}
+    assert max(late.values()) <= 1.0
+
+
 async def test_the_pace(autojump_clock: Clock) -> None:
     """No second sees more notices than allowed, but for a small burst; and the pace is reached."""
     journal, teller = Journal(), Teller()
