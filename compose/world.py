@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from compose.prepare import GROUPS, HSM, HUB_CONTROL, OWNER, PROCESSOR_CONTROL, SITES, door
+from gateway.arguments import Parser
 
 HERE = Path(__file__).parent
 BASE = "localhost/fps-base:1"
@@ -364,7 +365,7 @@ def remove_left() -> None:
 
 def main() -> int:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m compose.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

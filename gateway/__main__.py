@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gateway
+from gateway.arguments import Parser
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode, exit_code
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gateway import config_command, config_file, decode, drain_command, hsm_command
     from gateway.journal import command as journal_command
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fps-gateway",
         description="A gateway between a bank and the UK Faster Payments hub.",
         epilog=_exit_codes(),

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
 from gateway import config, config_file, dates, papers, standin
+from gateway.arguments import Commands
 from gateway.config_rules import is_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
@@ -68,7 +69,7 @@ EXAMPLES: dict[str, Any] = {
 """Values for what has no default; a required setting that is not here fails the tests."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Commands) -> None:
     """Add `config check FILE ...` and `config example [pair | node]` to the command line."""
     parser = subparsers.add_parser("config", help="check a configuration, or print an example of one")
     commands = parser.add_subparsers(dest="config_command", required=True, metavar="check | example")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from gateway import log
+from gateway.arguments import Commands
 from gateway.config import Wire
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
@@ -74,7 +75,7 @@ class Found(NamedTuple):
     """Why this is no whole frame; empty when it is."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Commands) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "decode",

@@ -15,6 +15,7 @@ import trio
 
 from gateway import config, config_file
 from gateway.addresses.network import MACHINE, Network
+from gateway.arguments import Commands
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.ops.drain import WAIT_S_MAX, Progress
@@ -58,7 +59,7 @@ draining; 130 it ended with something in flight unfinished, or without a word: n
 takes it up."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Commands) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "drain",

@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     """A bug of ours: a broken invariant, an exception that nobody expected. The log's last line says which."""
     USAGE = 2
     """The command line makes no sense. Nothing was started."""
+    NOT_FOUND = 66
+    """`journal show` looked at every record, and none matches. No gateway ends with it."""
     UNAVAILABLE = 69
     """Something that starting needs is away (an address in use, room on the disk). Starting again later may help."""
     JOURNAL = 74

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from gateway import config_file, log
+from gateway.arguments import Commands
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.exitcodes import exit_code as ended_by
@@ -38,7 +39,7 @@ exit codes: 0 all tokens serve and agree; 1 something is off, but a gateway woul
 the configuration holds mistakes."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Commands) -> None:
     """Mount the command."""
     parser = subparsers.add_parser("hsm", help="check that the HSM tokens and their keys agree")
     commands = parser.add_subparsers(dest="hsm_command", required=True, metavar="check")

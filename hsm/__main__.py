@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from gateway.arguments import Parser
 from gateway.config import Keys, Mac
 from gateway.errors import Refusal
 from gateway.signer.token import TokenFault
@@ -82,7 +83,7 @@ def _layout(options: argparse.Namespace) -> layout.Layout:
 
 def _parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m hsm", description="Development tokens in SoftHSM.")
+    parser = Parser(prog="python -m hsm", description="Development tokens in SoftHSM.")
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser(
         "provision",

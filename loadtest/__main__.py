@@ -4,12 +4,13 @@ import argparse
 import sys
 
 import loadtest
+from gateway.arguments import Parser
 
 
 def _commands() -> argparse.ArgumentParser:
     from loadtest import books, demo, endure, hub, kills, processor, run, steer
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from gateway.arguments import Commands
 from loadtest import report
 from loadtest.entries import key_hash
 from loadtest.ledger import HubEvent, JournalEvent, Ledger, ProcessorEvent, Verdict
@@ -107,7 +108,7 @@ def judge(hub: list[Path], processor: list[Path], journals: list[Path], *, whole
     return ledger.verdict()
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `ledger`."""
     parser = commands.add_parser(
         "ledger",

@@ -23,6 +23,7 @@ from typing import Any
 
 import trio
 
+from gateway.arguments import Commands
 from loadtest import report
 from loadtest.banks import SIMULATED
 from loadtest.screen import Row, Screen, screen
@@ -40,7 +41,7 @@ SECONDS_MIN = 20.0
 """Less does not leave room for what is to be shown."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `demo`."""
     parser = commands.add_parser(
         "demo",

@@ -21,6 +21,7 @@ from typing import Any
 
 import trio
 
+from gateway.arguments import Commands
 from loadtest import report, siege, steady, story
 from loadtest.banks import Gateway
 from loadtest.kills import Clock, figures
@@ -39,7 +40,7 @@ COUNTED = ("received", "outbound_submitted")
 """Counters of the gateway's `/statistics`: payments that it has taken in."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `endure`."""
     parser = commands.add_parser(
         "endure",

@@ -23,6 +23,7 @@ from typing import Any, get_args
 import msgspec
 import trio
 
+from gateway.arguments import Commands
 from gateway.errors import ConfigurationError
 from gateway.wire import fields, meanings
 from loadtest import iso, mischief, participants, report
@@ -34,7 +35,7 @@ from loadtest.sites import Book, Hub, Port, serve_hub
 from loadtest.steering import CONTROLS
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `hub`."""
     parser = commands.add_parser(
         "hub",

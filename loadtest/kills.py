@@ -25,6 +25,7 @@ from typing import Any
 
 import trio
 
+from gateway.arguments import Commands
 from loadtest import report, siege, story
 from loadtest.load import Rates
 from loadtest.siege import Seen, Siege
@@ -34,7 +35,7 @@ from loadtest.world import SITES, WorldError, interruptible, said, world
 PROGRESS_EVERY_S = 10.0
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `kills`."""
     parser = commands.add_parser(
         "kills",

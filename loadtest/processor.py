@@ -36,6 +36,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from gateway.arguments import Commands
 from gateway.processor.messages import encode, status_of
 from gateway.wire import codes, fields
 from loadtest import calls
@@ -569,9 +570,9 @@ def _port_of(listeners: list[trio.SocketListener]) -> int:
     return port
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `processor` to the commands of `python -m loadtest`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = commands.add_parser(
         "processor",
         help="the mock processor",
         description=__doc__,

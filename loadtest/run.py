@@ -28,6 +28,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from gateway.arguments import Commands
 from loadtest import load, report
 from loadtest.hub import add_load_arguments
 from loadtest.ledger import Verdict
@@ -43,7 +44,7 @@ REFINEMENTS = 2
 """How often the last step of --saturate is halved."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `run`."""
     parser = commands.add_parser(
         "run",

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 import trio
 
+from gateway.arguments import Commands
 from loadtest import control
 from loadtest.processes import http
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add `steer`."""
     parser = commands.add_parser(
         "steer",

@@ -1,6 +1,5 @@
 """A bank's own action codes: one that the table has is known everywhere, and one that it lacks nowhere."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 
 from gateway import config, config_command, decode, standin, steps
+from gateway.arguments import Parser
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.processor.answers import Answers, NotAnAnswer
@@ -134,7 +134,7 @@ def test_decode_says_its_words(path: Path, codec: Codec, tmp_path: Path, capsys:
     assert fpid_of(response)
     capture = tmp_path / "capture"
     capture.write_bytes(join_mac(codec.encode(response), bytes(8)))
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     decode.add_parser(parser.add_subparsers())
     for arguments, words in (([], False), (["--codes", str(path)], True)):
         chosen = parser.parse_args(["decode", str(capture), *arguments])

@@ -1,6 +1,5 @@
 """`fps-gateway config`: the example documents everything and loads; a check says everything."""
 
-import argparse
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import msgspec
 import pytest
 
 from gateway import config, config_command, config_file
+from gateway.arguments import Parser
 from gateway.exitcodes import ExitCode
 
 
@@ -35,7 +35,7 @@ def example(tmp_path: Path) -> Path:
 
 def run(*arguments: str) -> int:
     """Run the command as `fps-gateway` does."""
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     config_command.add_parser(parser.add_subparsers())
     chosen = parser.parse_args(["config", *arguments])
     code: int = chosen.run(chosen)

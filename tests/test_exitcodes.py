@@ -46,6 +46,7 @@ def test_codes_are_documented() -> None:
         "ENDED": 0,
         "BUG": 1,
         "USAGE": 2,
+        "NOT_FOUND": 66,
         "UNAVAILABLE": 69,
         "JOURNAL": 74,
         "REFUSED": 75,

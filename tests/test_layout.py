@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import gateway
+from gateway.__main__ import main
+from gateway.exitcodes import ExitCode
 
 TOP = Path(gateway.__file__).parent.parent
 
@@ -253,8 +255,11 @@ def test_the_gateway_stands_alone() -> None:
 
 
 def test_the_hub_player_knows_messages_only() -> None:
-    """`loadtest` judges the gateway from outside: of its code it knows the wire and the message definitions."""
-    known = ("gateway.wire", "gateway.processor.messages", "gateway.errors")
+    """`loadtest` judges the gateway from outside: of its code it knows the wire and the message definitions.
+
+    And how a command line is taken.
+    """
+    known = ("gateway.wire", "gateway.processor.messages", "gateway.errors", "gateway.arguments")
     strangers = [
         f"{found.module}:{found.line}: {found.name}"
         for found in imports("loadtest")
@@ -394,3 +399,27 @@ def test_no_python_that_we_start_takes_modules_from_the_working_directory() -> N
 
 def _is_python(node: ast.expr) -> bool:
     return ast.unparse(node) in {"sys.executable", "PYTHON"}
+
+
+# --- command lines
+
+
+def test_command_lines_are_taken_in_one_place() -> None:
+    """Every parser is a `gateway.arguments.Parser`, which takes no option by its beginning."""
+    made = [
+        f"{module}:{call.lineno}"
+        for folder in ("gateway", "hsm", "compose", "loadtest", "tests")
+        for module, tree in trees(folder).items()
+        for name in ("argparse.ArgumentParser", "ArgumentParser")
+        for call in calls_of(tree, name)
+    ]
+    assert made == []
+
+
+@pytest.mark.parametrize("arguments", [["run", "--conf", "x"], ["journal", "show", "x", "--fpid-h", "x"]], ids=" ".join)
+def test_no_option_is_taken_by_its_beginning(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor in a subcommand of a subcommand."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == ExitCode.USAGE
+    assert "error: " in capsys.readouterr().err

@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway.arguments import Commands
 from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode
@@ -21,22 +22,24 @@ from gateway.journal.manifest import cursor_name, forget_follower, read_cursor
 from gateway.journal.record import Record
 from gateway.journal.recovery import Newer
 from gateway.journal.segment import Walk
-from gateway.journal.showing import Filter, Printer, when
+from gateway.journal.showing import Filter, Printer, counted, split_body, when, whole_fpid, whole_trn
 from gateway.journal.verifying import TokensOf
-from gateway.steps import Kind, Parked, Told, unpack
+from gateway.steps import BODIES, Kind, Parked, Told, unpack
 
 POLL_S = 0.2
 """How often `tail --follow` looks."""
 GOOD, BAD = 0, 1
+KEYED_KINDS = frozenset(kind for kind, body in BODIES.items() if {"key", "covered"} <= set(body.__struct_fields__))
+"""Kinds of record that say under which idempotency key a payment was submitted (a seal's key is another thing)."""
 
 _EPILOG = """\
 exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
-no journal; 3 whole, and of some seals no token can say anything, or none holds; 75 a newer gateway wrote it, and it is
-left as it is; 78 the configuration holds mistakes.
+no journal; 3 whole, and of some seals no token can say anything, or none holds; 66 no record matches what `show` was
+asked for; 75 a newer gateway wrote it, and it is left as it is; 78 the configuration holds mistakes.
 `compare --help` has its own."""
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", tokens_of: TokensOf) -> None:
+def add_parser(subparsers: Commands, tokens_of: TokensOf) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "journal",
@@ -71,6 +74,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             _add_showing(command)
         if name == "show":
             _add_filters(command)
+            command.epilog = _EPILOG
         elif name == "tail":
             command.add_argument("-n", "--limit", type=int, default=20, help="how many (default: %(default)s)")
             command.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
@@ -92,6 +96,9 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     kinds = ", ".join(kind.name for kind in Kind)
     command.add_argument("--kind", action="append", default=[], metavar="KIND", help=f"may be repeated: {kinds}")
     command.add_argument("--fpid-hash", default="", metavar="HASH", help="one payment, by the name it has in the log")
+    command.add_argument("--fpid", default="", help="one payment, by its FPID; blanks that are missing are filled in")
+    command.add_argument("--trn", default="", help="payments with this TRN, of whichever day and sender")
+    command.add_argument("--key", default="", help="payments that were submitted under this idempotency key")
     command.add_argument("--from", dest="since", default="", metavar="WHERE", help="a position, or a time (ISO 8601)")
     command.add_argument("--to", dest="until", default="", metavar="WHERE", help="the same, inclusive")
     command.add_argument("--parked", action="store_true", help="notices that the processor refused for good")
@@ -147,11 +154,12 @@ def _failed(text: str, code: int) -> int:
 def _show(directory: Directory, args: argparse.Namespace) -> int:
     wanted = _filter(directory, args)
     printer = Printer(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
-    shown = 0
+    shown = seen = 0
     reading = reader(directory, wanted.first)
     for record in reading.records():
         if record.position > wanted.last:
             break
+        seen += 1
         if wanted.takes(record):
             printer.record(record)
             shown += 1
@@ -160,7 +168,11 @@ def _show(directory: Directory, args: argparse.Namespace) -> int:
     reading.close()
     if reading.unfinished is not None:
         sys.stderr.write(f"a batch at the end is not whole: {reading.unfinished.what}; `verify` says more\n")
-    return GOOD
+    if shown or wanted == Filter():
+        return GOOD
+    # said aloud: no output and success would be read as "it never came"
+    sys.stderr.write(f"0 of {counted(seen, 'record')} {'matches' if seen == 1 else 'match'}\n")
+    return ExitCode.NOT_FOUND
 
 
 def _filter(directory: Directory, args: argparse.Namespace) -> Filter:
@@ -176,6 +188,9 @@ def _filter(directory: Directory, args: argparse.Namespace) -> Filter:
     return Filter(
         kinds=frozenset(Kind[name.upper()] for name in args.kind),
         fpid_hash=args.fpid_hash,
+        fpid=whole_fpid(args.fpid) if args.fpid else "",
+        trn=whole_trn(args.trn) if args.trn else "",
+        fpids=submitted_under(directory, args.key) if args.key else None,
         positions=parked(directory) if args.parked else None,
         **chosen,
     )
@@ -204,6 +219,17 @@ def parked(directory: Directory) -> frozenset[int]:
             told = unpack(record.kind, record.body)
             assert isinstance(told, Told)
             found.discard(told.position)
+    reading.close()
+    return frozenset(found)
+
+
+def submitted_under(directory: Directory, key: str) -> frozenset[str]:
+    """FPIDs of the payments that were submitted under an idempotency key."""
+    found: set[str] = set()
+    reading = reader(directory)
+    for record in reading.records():
+        if record.kind in KEYED_KINDS and split_body(record)[0].get("key") == key:
+            found.add(record.fpid)
     reading.close()
     return frozenset(found)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,19 +11,32 @@ from msgspec import Struct
 from gateway import log, steps
 from gateway.journal.record import Record
 from gateway.steps import Kind
-from gateway.wire.codec import Codec, Part
+from gateway.wire.codec import Codec, Part, Unparseable, fpid_of, join_mac
+from gateway.wire.fields import MAC_FIELD
+from gateway.wire.message import Advice, PaymentRequest, PaymentResponse, ReversalRequest, ReversalResponse
 
 RAW_KINDS = frozenset(
     {Kind.RECEIVED, Kind.REPEATED, Kind.UNPLACED, Kind.MANAGEMENT_IN, Kind.MANAGEMENT_OUT},
 )
 """Kinds whose body is a message."""
-MESSAGES = frozenset({"message", "request", "reply"})
+MESSAGES = frozenset({"message", "request", "reply", "covered", "response"})
 """Fields of a body that hold a message."""
+WITHOUT_MAC = frozenset({"reply", "covered"})
+"""Of these, those that are recorded up to and without DE128: it is made while the record is on its way to the disk."""
+SIZE_ALONE = frozenset({"covered", "response"})
+"""Of these, those whose size stands under their own name, as it always did; that of others is NAME_bytes."""
 HEX = frozenset({"chain", "mac", "content"})
 """Fields of a body that hold a checksum."""
 HIDDEN = frozenset({"pence"})
 """Fields of a body that are a customer's: not shown."""
+CLAIMS = frozenset({Kind.REJECTED, Kind.UNPLACED, Kind.REFUSED})
+"""Kinds that may hold a message about a payment and are recorded for none."""
+NAMES_PAYMENT = (PaymentRequest, PaymentResponse, ReversalRequest, ReversalResponse, Advice)
+"""Messages that have what an FPID is made of."""
 MASK_MAX = 32
+FPID_CHARS, TRN_CHARS = 42, 18
+FPID_LEAST_CHARS = TRN_CHARS + 2 + 8 + 3 + 1
+"""Of an FPID without the blanks after a sender of one character."""
 _NS = 1_000_000_000
 
 
@@ -32,6 +46,12 @@ class Filter(Struct, frozen=True, kw_only=True):
     kinds: frozenset[Kind] = frozenset()
     """Empty: all."""
     fpid_hash: str = ""
+    fpid: str = ""
+    """All 42 characters."""
+    trn: str = ""
+    """All 18 characters."""
+    fpids: frozenset[str] | None = None
+    """None: all."""
     first: int = 0
     last: int = 1 << 63
     since_ns: int = -(1 << 63)
@@ -46,8 +66,60 @@ class Filter(Struct, frozen=True, kw_only=True):
             and self.since_ns <= record.time_ns <= self.until_ns
             and (not self.kinds or record.kind in self.kinds)
             and (self.positions is None or record.position in self.positions)
-            and (not self.fpid_hash or (record.fpid != "" and log.fpid_hash(record.fpid) == self.fpid_hash))
+            and (not (self.fpid_hash or self.fpid or self.trn or self.fpids is not None) or self._names(record))
         )
+
+    def _names(self, record: Record) -> bool:
+        """Whether it is about a payment that is wanted."""
+        fpid = record.fpid or _claimed(record)
+        return (
+            fpid != ""
+            and (not self.fpid_hash or log.fpid_hash(fpid) == self.fpid_hash)
+            and (not self.fpid or fpid == self.fpid)
+            and (not self.trn or fpid[:TRN_CHARS] == self.trn)
+            and (self.fpids is None or fpid in self.fpids)
+        )
+
+
+def _claimed(record: Record) -> str:
+    """The FPID in what came and was not believed (a wrong MAC): it is recorded for no payment, and it did come."""
+    if record.kind not in CLAIMS:
+        return ""
+    try:
+        message = _codec().decode(split_body(record)[1].get("message", b""))
+    except Unparseable:
+        return ""
+    return fpid_of(message) if isinstance(message, NAMES_PAYMENT) else ""
+
+
+@cache
+def _codec() -> Codec:
+    return Codec()
+
+
+def whole_fpid(text: str) -> str:
+    """An FPID as it is recorded, from what somebody typed or copied, whose blanks may have gone.
+
+    Raises `ValueError`, which does not show it, for what can be none: it would match nothing, and say "never received".
+    """
+    if len(text) == FPID_CHARS:
+        return text
+    match text.split():
+        case [trn, rest] if len(trn) <= TRN_CHARS:
+            text = trn.ljust(TRN_CHARS) + rest
+    if not FPID_LEAST_CHARS <= len(text.rstrip()) <= FPID_CHARS:
+        raise ValueError(
+            f"--fpid: an FPID has {FPID_CHARS} characters: TRN ({TRN_CHARS}), payment type (2), date (8), currency (3),"
+            " sender (11); --trn takes a TRN alone"
+        )
+    return text.rstrip().ljust(FPID_CHARS)
+
+
+def whole_trn(text: str) -> str:
+    """A TRN as it is recorded. Raises `ValueError`, which does not show it, when it is too long for one."""
+    if len(text.rstrip()) > TRN_CHARS:
+        raise ValueError(f"--trn: a TRN has {TRN_CHARS} characters at most; --fpid takes an FPID")
+    return text.rstrip().ljust(TRN_CHARS)
 
 
 class Printer:
@@ -73,7 +145,7 @@ class Printer:
         if self._fields:
             for name, message in messages.items():
                 self._write(f"{'':12}{name}, {len(message)} bytes\n")
-                for line in self._lines(self._codec.explain(message)):
+                for line in self._lines(self._explain(record, name, message)):
                     self._write(f"{'':14}{line}\n")
 
     def _as_json(self, record: Record, body: dict[str, Any], messages: dict[str, bytes]) -> None:
@@ -100,17 +172,21 @@ class Printer:
                     if not part.fatal
                 }
                 for name, message in messages.items()
-                for parts in [self._codec.explain(message)]
+                for parts in [self._explain(record, name, message)]
             }
         self._write(msgspec.json.encode(shown).decode() + "\n")
+
+    def _explain(self, record: Record, name: str, message: bytes) -> list[Part]:
+        """Take a message apart. What is recorded without its MAC is whole: DE128 stands for itself, and is left out."""
+        if name not in WITHOUT_MAC and record.kind is not Kind.MANAGEMENT_OUT:
+            return self._codec.explain(message)
+        return [part for part in self._codec.explain(join_mac(message, bytes(8))) if part.field != MAC_FIELD]
 
     def _lines(self, parts: list[Part]) -> Iterator[str]:
         for part in parts:
             shown = part.value if self._shown(part, parts) else "*" * min(len(part.value), MASK_MAX)
             value = shown.encode("unicode_escape").decode()
             fault = f"  bad at byte {part.fault_position}: {part.fault}" if part.fault else ""
-            if part.field == 128 and not part.value:
-                continue  # our own replies are recorded without their MAC
             yield f"{part.field:>3} {part.name:28} {value}{fault}".rstrip()
 
     def _shown(self, part: Part, parts: list[Part]) -> bool:
@@ -136,7 +212,7 @@ def split_body(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
         if name in MESSAGES:
             if value:
                 messages[name] = value
-                shown[f"{name}_bytes"] = len(value)
+                shown[name if name in SIZE_ALONE else f"{name}_bytes"] = len(value)
         elif isinstance(value, bytes):
             shown[name] = value.hex() if name in HEX else len(value)
         elif value != "" and name not in HIDDEN:

@@ -8,7 +8,6 @@ the gateway to call (both have a /payments, and a document can say each path onc
 printed as paths: generators of server code read those only.
 """
 
-import argparse
 import sys
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 import gateway
 from gateway import config, config_file
+from gateway.arguments import Parser
 from gateway.errors import ConfigurationError
 from gateway.processor.messages import (
     Account,
@@ -509,7 +509,7 @@ def _content(schema: dict[str, Any], examples: dict[str, Any], *, required: bool
 
 def main() -> None:
     """Print it."""
-    parser = argparse.ArgumentParser(description="Print the OpenAPI document.")
+    parser = Parser(description="Print the OpenAPI document.")
     parser.add_argument(
         "half", nargs="?", choices=["processor"], help="what the processor serves, alone, as paths; default: both ends"
     )

@@ -22,6 +22,7 @@ import trio
 import trustme
 
 from gateway import config, log
+from gateway.arguments import Parser
 from gateway.lifecycle import State
 from gateway.processor.door import Door
 from gateway.processor.messages import Readiness, ReadyParts
@@ -195,7 +196,7 @@ async def run(options: argparse.Namespace, tls: config.ServerTls | None, papers:
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--submissions", type=int, default=20_000)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--tls", action="store_true", help="the door with client certificates; the floor stays plain")

@@ -20,6 +20,7 @@ from pathlib import Path
 import trio
 
 from gateway import log
+from gateway.arguments import Parser
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.journal.looking import Watch, look
@@ -206,7 +207,7 @@ async def million(settings: JournalSettings, disk: RealDisk, records: int) -> No
 
 def main() -> None:
     """Each part in a directory of its own, removed at the end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", nargs="?", default=".", help="where (default: here)")
     parser.add_argument("--records", type=int, default=1_000_000, help="of the start (default: %(default)s)")
     args = parser.parse_args()

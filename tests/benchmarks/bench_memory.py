@@ -17,6 +17,7 @@ from pathlib import Path
 from resource import getpagesize
 
 from gateway import steps
+from gateway.arguments import Parser
 from gateway.lifecycle import State
 from gateway.outcomes import Outcome, Outcomes
 from gateway.outcomes import Replay as OutcomesReplay
@@ -178,7 +179,7 @@ def measure(kind: str, payments: int, days: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--payments", type=int, default=1_000_000, help="how many (default: %(default)s)")
     parser.add_argument("--days", type=int, default=12, help="over how many days (default: %(default)s)")
     parser.add_argument("--kind", choices=sorted(KINDS), help="only this one, in this process")

@@ -5,7 +5,6 @@
 The cost of an ask is processor time of this process, not the time that passes: the mock has the other core.
 """
 
-import argparse
 import json
 import random
 import subprocess
@@ -21,6 +20,7 @@ import trio
 import trustme
 
 from gateway import config, steps
+from gateway.arguments import Parser
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.forwarder import Forwarder, the_processor
@@ -31,9 +31,10 @@ from gateway.wire.message import PaymentRequest
 from gateway.work import Answer, Ask
 
 MOCK = """
-import argparse, sys
+import sys
+from gateway.arguments import Parser
 from loadtest import processor
-parser = argparse.ArgumentParser()
+parser = Parser()
 processor.add_parser(parser.add_subparsers())
 options = parser.parse_args()
 sys.exit(options.run(options))
@@ -193,7 +194,7 @@ async def tell(settings: config.Processor, notices: int) -> None:
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--asks", type=int, default=20_000)
     parser.add_argument("--notices", type=int, default=20_000)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 16, 64])

@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from gateway import config, disk, steps
+from gateway.arguments import Parser
 from gateway.journal.writer import open_journal
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, fpid_of, join_mac
@@ -102,7 +103,7 @@ async def main(records: int, backlog: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_000_000, help="records in the journal (default: %(default)s)")
     parser.add_argument("--backlog", type=int, default=0, help="stand-ins that nobody was told of (default: none)")
     parser.add_argument("--fill", type=Path, metavar="DIR", help="only make the journal, here")

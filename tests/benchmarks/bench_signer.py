@@ -18,6 +18,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from gateway.arguments import Parser
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway import config, log
@@ -86,7 +88,7 @@ async def measure(
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=40_000)
     parser.add_argument("--algorithm", default="aes-cmac", choices=["aes-cmac", "hmac-sha256", "des3-retail"])
     parser.add_argument("--bytes", type=int, default=450, help="of a message")

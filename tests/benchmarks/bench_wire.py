@@ -6,7 +6,6 @@ Prints the best of N rounds in microseconds a message: the best is the least dis
 does. Each candidate is first checked to read and write the very same message.
 """
 
-import argparse
 import platform
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import iso8583
 
+from gateway.arguments import Parser
 from gateway.config import Wire
 from gateway.wire import plan, walk
 from gateway.wire.codec import Codec, fpid_of, join_mac, split_mac
@@ -71,7 +71,7 @@ def oracle_spec(codec: Codec) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="What the codec costs.")
+    parser = Parser(description="What the codec costs.")
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     codec = Codec()

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import trio
 
+from gateway.arguments import Parser
 from loadtest import report
 from loadtest.kills import Clock
 from loadtest.ledger import Verdict
@@ -53,7 +54,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m tests.drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code 0: the ledger balances and everything was as it must be. 1: not so. 2: it could not be run.",
     )  # fmt: skip

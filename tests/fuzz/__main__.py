@@ -1,10 +1,10 @@
 """Fuzzing: `python -m tests.fuzz --target NAME|all --seconds N [--jobs J] [--keep]`, or `--replay FILE`."""
 
-import argparse
 import importlib.util
 import sys
 from pathlib import Path
 
+from gateway.arguments import Parser
 from tests.fuzz import runner
 from tests.fuzz.quiet import hush
 from tests.fuzz.target import MODULES, target_of
@@ -14,7 +14,7 @@ EXIT_GOOD, EXIT_FOUND, EXIT_CANNOT = 0, 1, 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Fuzz or replay; returns the exit code: 0 nothing was found, 1 something was, 2 it cannot run."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = Parser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument(
         "--target", choices=["all", *MODULES], default="all", help="what to fuzz (default: %(default)s)"
     )

@@ -1,6 +1,5 @@
 """The seals of the HSM: which hold, which do not, and of which nobody can say."""
 
-import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import trio
 
 from gateway import config, config_command, seal_check, steps
 from gateway.__main__ import main
+from gateway.arguments import Parser
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.journal import command, seals
@@ -114,7 +114,7 @@ def verify(settings: JournalSettings, tokens: FakeTokens, capsys: pytest.Capture
         return lambda found: trio.run(seal_check.ask, found, configuration, older, tokens.open)
 
     def run(*arguments: str, config: str = "gateway.toml") -> tuple[int, str, str]:
-        parser = argparse.ArgumentParser()
+        parser = Parser()
         command.add_parser(parser.add_subparsers(), tokens_of)
         given = ["--config", config] if config else []
         args = parser.parse_args(["journal", "verify", settings.dir, *given, *arguments])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.arguments import Parser
 from loadtest import hub, participants
 from loadtest.sites import Port
 
@@ -49,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def options(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     hub.add_parser(parser.add_subparsers())
     return parser.parse_args(["hub", *arguments])
 

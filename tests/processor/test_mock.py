@@ -1,6 +1,5 @@
 """The mock processor keeps its own word: modes, decisions for ever, the book, the control end point, the command."""
 
-import argparse
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.arguments import Parser
 from gateway.processor.messages import encode, payment_of
 from loadtest import processor
 from loadtest.ledger import ProcessorEvent, fpid_hash
@@ -297,7 +297,7 @@ def test_no_modes(text: str) -> None:
 def test_the_command(tmp_path: Path) -> None:
     """`processor` prints its ports first, appends its book to the file, and ends with the signal."""
     start = (
-        "import argparse, sys; from loadtest import processor; parser = argparse.ArgumentParser();"
+        "import sys; from gateway.arguments import Parser; from loadtest import processor; parser = Parser();"
         "processor.add_parser(parser.add_subparsers()); options = parser.parse_args(); sys.exit(options.run(options))"
     )
     book = tmp_path / "book"
@@ -323,7 +323,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_be_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A wrong mode or file is said, with exit code 2."""
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     processor.add_parser(parser.add_subparsers())
     for arguments in (["--mode", "drunk"], ["--ledger", str(tmp_path / "no" / "book")], ["--certificate", "nowhere"]):
         options = parser.parse_args(["processor", *arguments])

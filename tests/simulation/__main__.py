@@ -23,6 +23,7 @@ from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 
+from gateway.arguments import Parser
 from tests import rare
 from tests.simulation import campaign
 from tests.simulation.seeds import Result, run_seed
@@ -49,7 +50,7 @@ def main() -> int:
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
     """What the command was told."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m tests.simulation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code 0: every promise was kept. 1: one was not; the seeds are said, and one's story told. "
         "130: interrupted, and none was broken by then.",

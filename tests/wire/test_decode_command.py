@@ -1,6 +1,5 @@
 """`fps-gateway decode`: whatever comes in, what can be read is shown, and nothing sensitive unless asked for."""
 
-import argparse
 import io
 import re
 import sys
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import decode, log
+from gateway.arguments import Parser
 from gateway.config import Wire as WireSettings
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.frame import frame
@@ -36,7 +36,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def parsed(*arguments: str) -> int:
-    parser = argparse.ArgumentParser(prog="fps-gateway")
+    parser = Parser(prog="fps-gateway")
     decode.add_parser(parser.add_subparsers())
     args = parser.parse_args(["decode", *arguments])
     code: int = args.run(args)
