@@ -30,11 +30,13 @@ from gateway.limit import Limit
 from gateway.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
-"""Beyond it the oldest connection is closed, so that a crowd of idle ones cannot keep a probe out."""
+"""Beyond it the oldest connection on which no request is under way is closed, or, where there is none, the oldest: a
+crowd cannot keep a probe out."""
 CONNECTION_S_MAX = 60.0
-"""How long a connection may live, whatever it does."""
-IDLE_S_MAX = 5.0
-"""How long a request's head may take, and a connection may wait for its next request."""
+"""How long a connection may live. No response is cut for it: the one that may be the last says `Connection: close`."""
+IDLE_S_MAX = 20.0
+"""How long a request's head may take, and a connection may wait for its next request. Well above the intervals of those
+who scrape and probe: closing as the next request comes costs that client a connection, and some of them the request."""
 SEND_S_MAX = 2.0
 """How long a client may take to read what was written at once; also what it may add to the time that ending takes."""
 HEAD_BYTES_MAX = 8192
@@ -58,6 +60,8 @@ Control = Callable[[bytes], Awaitable[tuple[int, dict[str, Any]]]]
 and `error`. It may be cancelled when it takes `CONTROL_S_MAX`, or the gateway ends."""
 _Response = tuple[int, str, bytes]
 _Headers = list[tuple[bytes, bytes]]
+_HTTP_1 = frozenset({"1.0", "1.1"})
+"""The versions that have a `Connection` header."""
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -112,26 +116,58 @@ class _Door:
         self._config.h2_max_concurrent_streams = 8
         self._context = WorkerContext(None)
         self._places = Limit("ops.CONNECTIONS_MAX", CONNECTIONS_MAX)
-        self._open: dict[trio.SocketStream, trio.CancelScope] = {}
+        self._open: dict[trio.SocketStream, _Life] = {}
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         if len(self._open) < CONNECTIONS_MAX:
             self._places.eased()
         else:
-            self._places.hit(trio.current_time(), "the oldest connection is closed for the next", 1)
-            oldest = next(iter(self._open))
-            self._open.pop(oldest).cancel()
-            # closing wakes a sender that hypercorn shields from being cancelled
-            oldest.socket.close()
+            self._places.hit(trio.current_time(), "the oldest connection that is not asking is closed for the next", 1)
+            self._make_place()
+        life = self._open[stream] = _Life()
         try:
-            with trio.move_on_after(CONNECTION_S_MAX) as self._open[stream]:
-                impatient = cast("Any", _Impatient(stream))
-                await TCPServer(self._application, self._config, self._context, ConnectionState({}), impatient).run()
+            with life.scope:
+                impatient, state = cast("Any", _Impatient(stream)), ConnectionState({"life": life})
+                await TCPServer(self._application, self._config, self._context, state, impatient).run()
         except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails
             _log.warning("ops connection failed", error=log.describe(error))
         finally:
             self._open.pop(stream, None)
             stream.socket.close()
+
+    def _make_place(self) -> None:
+        leaving = next((stream for stream, life in self._open.items() if not life.under_way), next(iter(self._open)))
+        self._open.pop(leaving).scope.cancel()
+        # closing wakes a sender that hypercorn shields from being cancelled
+        leaving.socket.close()
+
+
+class _Life:
+    """How long one connection may go on. Between requests it ends when its time is over; a request that is under way
+    has limits of its own, and gets its response first.
+    """
+
+    def __init__(self) -> None:
+        self._ends_s = trio.current_time() + CONNECTION_S_MAX
+        self.scope = trio.CancelScope(deadline=self._ends_s)
+        self.under_way = 0
+        """Requests that have no whole response yet."""
+
+    def begin(self) -> None:
+        """A request came."""
+        self.under_way += 1
+        self.scope.deadline = math.inf
+
+    def end(self) -> None:
+        """Its response was written, or there will be none."""
+        self.under_way -= 1
+        if not self.under_way:
+            self.scope.deadline = self._ends_s
+
+    @property
+    def nearly_over(self) -> bool:
+        """The next request might come too late: its client is told not to send it here."""
+        return trio.current_time() + IDLE_S_MAX >= self._ends_s
 
 
 class _Impatient:
@@ -177,14 +213,17 @@ class _Application:
             await self._quiet.wait()
 
     async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+        life: _Life = scope["state"]["life"]
+        life.begin()
         self._under_way += 1
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, life)
         finally:
             self._under_way -= 1
             self._quiet.set()
+            life.end()
 
-    async def _serve(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+    async def _serve(self, scope: dict[str, Any], receive: _Receive, send: _Send, life: _Life) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
@@ -196,6 +235,8 @@ class _Application:
         ]
         if status == 405:
             headers.append((b"allow", self._allowed(scope["path"]).encode()))
+        if life.nearly_over and scope["http_version"] in _HTTP_1:
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -10,7 +10,7 @@ from gateway.clock import Now
 from gateway.news import HandedOn, Heard, News, Replay, Report, Taken
 from gateway.news import Link as StoryLink
 from gateway.ops.news import LiftControl, NewsControl
-from gateway.ops.server import Control, _Application
+from gateway.ops.server import Control, _Application, _Life
 from gateway.ring import wanted_of
 from gateway.standin import order_of
 from gateway.steps import Kind
@@ -116,7 +116,8 @@ def run(data: bytes) -> None:
     served = application(shell)
 
     async def one() -> None:
-        scope = {"type": "http", "method": dice.pick(METHODS), "path": dice.pick(PATHS), "headers": dice.pick(HEADERS)}
+        scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "state": {"life": _Life()}}
+        scope |= {"method": dice.pick(METHODS), "path": dice.pick(PATHS), "headers": dice.pick(HEADERS)}
         if dice.odds(9):
             scope["headers"] = [(b"content-type", b"application/json"), (b"content-length", dice.short())]
         body = dice.take(dice.upto(65535))

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded
 from hypercorn.trio.tcp_server import TCPServer
 from prometheus_client import Counter
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -437,15 +440,84 @@ async def test_a_dripping_head(mock_clock: MockClock, port: int) -> None:
         assert await closed(stream)
 
 
-async def test_a_connection_ends(mock_clock: MockClock, port: int) -> None:
-    """However busy, a connection lives no longer than CONNECTION_S_MAX."""
+async def whole(stream: trio.SocketStream) -> Reply:
+    """The next response, which must be there to its last byte."""
+    received = b""
+    while b"\r\n\r\n" not in received or len(parse(received)[2]) < int(parse(received)[1]["content-length"]):
+        chunk = await stream.receive_some()
+        assert chunk, "a response was cut"
+        received += chunk
+    return parse(received)
+
+
+@pytest.mark.parametrize("interval_s", [0.7, 1.0, 5.0, 6.0, 10.0, 15.0, 19.9])
+async def test_a_connection_ends_between_requests_and_says_so_before(
+    mock_clock: MockClock, port: int, interval_s: float
+) -> None:
+    """Whoever asks at an interval, for long, gets every response whole. A connection lives no longer than
+    CONNECTION_S_MAX, and its last response says that it is the last: nobody asks on one that is about to be closed.
+    """
+    ended = 0
+    while ended < 3:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            began_s = trio.current_time()
+            last = False
+            while not last:
+                await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                _, headers, _ = await whole(stream)
+                assert trio.current_time() - began_s <= server.CONNECTION_S_MAX
+                last = headers.get("connection") == "close"
+                await wait_all_tasks_blocked(0.01)
+                if not last:
+                    mock_clock.jump(interval_s)
+            assert await closed(stream)
+            assert trio.current_time() - began_s >= server.CONNECTION_S_MAX / 2, "not after each"
+        ended += 1
+
+
+async def test_a_response_under_way_is_not_cut_by_the_life_of_its_connection(
+    mock_clock: MockClock, port: int, parts: Parts
+) -> None:
+    """A request that came before CONNECTION_S_MAX gets its response after it, and then the connection is over."""
+    answer = trio.Event()
+
+    async def wait(_body: bytes) -> tuple[int, dict[str, Any]]:
+        await answer.wait()
+        return 200, {"waited": True}
+
+    parts.control = wait
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        pause_s = server.IDLE_S_MAX / 2
-        for _ in range(int(server.CONNECTION_S_MAX / pause_s)):
+        for _ in range(3):  # close to its end
             await stream.send_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert await stream.receive_some()
+            assert "connection" not in (await whole(stream))[1]
             await wait_all_tasks_blocked(0.01)
-            mock_clock.jump(pause_s)
+            mock_clock.jump(19.0)
+        await stream.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{}}".encode())
+        await wait_all_tasks_blocked(0.01)
+        mock_clock.jump(server.CONTROL_S_MAX / 2)
+        await wait_all_tasks_blocked(0.01)
+        answer.set()
+        status, headers, body = await whole(stream)
+        assert (status, headers["connection"], json.loads(body)) == (200, "close", {"waited": True})
+        assert await closed(stream)
+
+
+async def test_a_connection_of_http_2_ends_too(mock_clock: MockClock, port: int) -> None:
+    """HTTP/2 has no header that says so: it is closed when its time is over and nothing is under way."""
+    client = H2Connection(H2Configuration(client_side=True))
+    client.initiate_connection()
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for number in range(6):
+            head = {":method": "GET", ":path": "/live", ":scheme": "http", ":authority": "x"}
+            client.send_headers(2 * number + 1, list(head.items()), end_stream=True)
+            await stream.send_all(client.data_to_send())
+            ended = False
+            while not ended:
+                chunk = await stream.receive_some()
+                assert chunk
+                ended = any(isinstance(event, StreamEnded) for event in client.receive_data(chunk))
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(server.CONNECTION_S_MAX / 6)
         assert await closed(stream)
 
 
@@ -481,7 +553,7 @@ async def test_a_control_that_does_not_end(mock_clock: MockClock, port: int, par
 
 async def stuck(port: int, parts: Parts) -> trio.SocketStream:
     """A client that asks for much and reads little of it."""
-    parts.statistics = lambda: {"much": "x" * 50_000_000}
+    parts.statistics = lambda: {"much": "x" * 20_000_000}
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     await stream.send_all(b"GET /statistics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert await stream.receive_some(1)
@@ -508,10 +580,31 @@ async def test_a_client_that_does_not_read_cannot_delay_the_end(mock_clock: Mock
     await stream.aclose()
 
 
-async def test_the_oldest_of_a_crowd_may_be_sending(mock_clock: MockClock, port: int, parts: Parts) -> None:
-    """Closing the oldest connection does not wait for its client to read."""
-    oldest = await stuck(port, parts)
-    crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(server.CONNECTIONS_MAX)]
-    assert await closed(oldest)
+async def test_a_crowd_costs_nobody_a_response(port: int, parts: Parts) -> None:
+    """The oldest connection on which nothing is under way makes place, not an older one that is owed a response."""
+    answer = trio.Event()
+
+    async def wait(_body: bytes) -> tuple[int, dict[str, Any]]:
+        await answer.wait()
+        return 200, {}
+
+    parts.control = wait
+    async with trio.open_nursery() as nursery:
+        oldest = await trio.open_tcp_stream("127.0.0.1", port)
+        await oldest.send_all(f"POST /switch HTTP/1.1\r\nHost: x\r\n{JSON}Content-Length: 2\r\n\r\n{{}}".encode())
+        await wait_all_tasks_blocked(0.01)
+        crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(server.CONNECTIONS_MAX)]
+        nursery.start_soon(closed, crowd[0])
+    answer.set()
+    assert (await whole(oldest))[0] == 200
     for stream in [oldest, *crowd]:
+        await stream.aclose()
+
+
+async def test_the_oldest_of_a_crowd_may_be_sending(mock_clock: MockClock, port: int, parts: Parts) -> None:
+    """Where every connection is busy the oldest goes, and that does not wait for its client to read."""
+    crowd = [await stuck(port, parts) for _ in range(server.CONNECTIONS_MAX)]
+    crowd.append(await trio.open_tcp_stream("127.0.0.1", port))
+    assert await closed(crowd[0])
+    for stream in crowd:
         await stream.aclose()
