@@ -7,17 +7,22 @@ be exactly right to be taken for an acceptance, and need not be to be taken for 
 * A refusal is any whole response, of any status, in which a TxSts says RJCT: beside another one, within other members,
   in text that is no JSON or is cut off, in another encoding, compressed. One that is not as agreed is a refusal with a
   *fault*: which rule it breaks, for people to hear. Where its reason is of no use it goes with `pair.refused_code`.
-* Everything else decides nothing: `NotAnAnswer`.
+* Everything else decides nothing: `NotAnAnswer`. So does an error page that quotes the question: a customer's text may
+  say TxSts and RJCT, and whoever stands in front of the processor is no processor. What the question said is not
+  counted in a response that is no 200 and no JSON.
 
 tests/processor/answer_shapes.py lists the shapes. The document for the processor's team describes what is exactly
 right (`messages.Status`), and nothing else here is promised to anybody.
 """
 
+import html
 import json
 import re
 import zlib
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -52,7 +57,7 @@ class Decided(NamedTuple):
     code: str
     """DE26."""
     field: str
-    """DE44, three digits, or empty."""
+    """DE44, three digits, with 1930; else empty: another code says that no field failed."""
     fault: str = ""
     """Of a refusal that is not as agreed: the rule that it breaks."""
 
@@ -87,13 +92,13 @@ class Answers:
         self._refused_code = refused_code
         self._plain: dict[bytes, Decided] = {}
 
-    def read(self, status: int, body: bytes) -> Decided:
-        """Read the whole response to a question. Raises `NotAnAnswer`."""
+    def read(self, status: int, body: bytes, asked: Callable[[], Iterable[str]] = tuple) -> Decided:
+        """Read the whole response to a question. `asked`: the texts in the question. Raises `NotAnAnswer`."""
         if status == 200:
             plain = self._plain.get(body)
             return plain if plain is not None else self._read(body)
         refusal = self._refusal(body)
-        if refusal is None:
+        if refusal is None or (refusal.fault == UNREAD and _is_quoted(body, asked())):
             raise NotAnAnswer(f"status {status}")
         return refusal._replace(fault=refusal.fault or f"RJCT with status {status}")
 
@@ -147,7 +152,7 @@ class Answers:
             return Decided(self._refused_code, "", NO_REASON)
         if code == SYNTAX_ERROR and not field:
             return Decided(self._refused_code, "", fault or NOWHERE)
-        return Decided(code, field.zfill(3) if field else "", fault)
+        return Decided(code, field.zfill(3) if code == SYNTAX_ERROR else "", fault)
 
     # --- an acceptance
 
@@ -179,6 +184,25 @@ def _is_refusal(name: str, value: Any) -> bool:
     while isinstance(value, list) and len(value) == 1:
         value = value[0][1] if isinstance(value, Pairs) else value[0]
     return name.casefold() == "txsts" and isinstance(value, str) and value.strip().upper() == "RJCT"
+
+
+def _is_quoted(body: bytes, asked: Iterable[str]) -> bool:
+    """Whether a response that is no JSON says RJCT in the question's own words alone, however it escapes them."""
+    text = _text_of(body)
+    with suppress(msgspec.DecodeError):
+        pairs_of(text)
+        return False  # JSON: a member says so, which no customer can write
+    said = _unescaped(text)
+    for quote in sorted(filter(_SAID.search, map(_unescaped, asked)), key=len, reverse=True):
+        said = said.replace(quote, " ")
+    return _SAID.search(said) is None
+
+
+def _unescaped(text: str) -> str:
+    """A text as it was before HTML, JSON or a URL escaped it, as far as it is ASCII."""
+    text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    text = re.sub(r"\\+[rn]", " ", text).replace("\\", "")  # no payment holds a backslash
+    return re.sub(r"[^!-~]+", " ", html.unescape(unquote(text))).strip().casefold()
 
 
 def _is_field(text: str) -> bool:

@@ -33,7 +33,7 @@ from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
 from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
-from gateway.processor.messages import encode, key_of, payment_of
+from gateway.processor.messages import encode, key_of, payment_of, texts_of
 from gateway.processor.reach import Reach
 from gateway.processor.statuses import AGAIN, CROSSINGS_MAX, UNREAD, Told
 from gateway.work import Answer, Ask
@@ -242,7 +242,7 @@ class Client:
             link.scope.cancel()
         answer: Decided | None = None
         try:
-            answer = self._answers.read(response.status, response.body)
+            answer = self._answers.read(response.status, response.body, lambda: texts_of(ask.request, ask.fpid))
         except NotAnAnswer as error:
             self._decides_nothing(ask, response.status, str(error), now_s)
         else:
@@ -512,7 +512,7 @@ class Client:
                     response = await self._call(place, b"GET", path, "", b"")
                     if response.status == 404:
                         return None
-                    answer = self._answers.read(response.status, response.body)
+                    answer = self._answers.read(response.status, response.body, lambda: (fpid,))
                     return Answer(fpid, answer.code, answer.field, None)
                 except (Unavailable, NotAnAnswer) as error:
                     reason = str(error)

@@ -115,7 +115,8 @@ class ReasonInformation(Struct, frozen=True, gc=False, omit_defaults=True):
             str,
             Meta(
                 pattern="^(0{0,2}[1-9]|0?[1-9][0-9]|1[01][0-9]|12[0-8])$",
-                description="With RJCT: the number of the first field in error (DE44), 1 to 128.",
+                description="With 1930: the number of the first field in error (DE44), 1 to 128. With another code it "
+                "does not leave: no field failed then.",
             ),
         ]
         | UnsetType
@@ -513,6 +514,11 @@ def payment_of(
         r.returned_fpid,
         unusual_date or UNSET,
     )
+
+
+def texts_of(request: PaymentRequest, fpid: str) -> tuple[str, ...]:
+    """Every text in a question: for whoever has to know them when they come back."""
+    return (fpid, *(value for value in msgspec.structs.astuple(request) if isinstance(value, str)))
 
 
 def _readable(reversal: ReversalRequest) -> ReversalRequest:

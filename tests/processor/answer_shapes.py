@@ -53,7 +53,7 @@ AS_AGREED = [
     Shape("refused, a field in error", 200, _field('"120"'), "refused 1930/120"),
     Shape("refused, a field in error in short", 200, _field('"6"'), "refused 1930/006"),
     Shape("refused, the last field", 200, _field('"128"'), "refused 1930/128"),
-    Shape("refused, a field beside another code", 200, _field('"35"', "1114"), "refused 1114/035"),
+    Shape("refused, a field beside another code", 200, _field('"35"', "1114"), "refused 1114"),
     Shape("refused, system malfunction", 200, _code('"1909"'), "refused 1909"),
     Shape("refused, another status within", 200, R1114[:-1] + b',"was":{"TxSts":"ACSP"}}', "refused 1114"),
 ]  # fmt: skip

@@ -1,7 +1,10 @@
 """What the processor's answers are taken for: every shape of the table, and that no refusal is ever an acceptance."""
 
+import html
 import json
 import random
+from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -119,3 +122,51 @@ def test_bodies_are_remembered_within_a_limit() -> None:
 def test_a_status_says_what_it_was_made_of(code: str) -> None:
     """Every code that a payment can be decided with can be told, and is read back as itself."""
     assert READER.read(200, encode(status_of(code, "", built_in()))) == Decided(code, "")
+
+
+def test_a_field_is_named_with_a_syntax_error_alone() -> None:
+    """DE44 leaves with 1930 and never beside another code: another code says that no field failed."""
+    for shape in SHAPES:
+        with suppress(NotAnAnswer):
+            decided = READER.read(shape.status, shape.body)
+            assert bool(decided.field) == (decided.code == "1930"), shape.what
+
+
+TEXTS = [
+    "TxSts RJCT", 'INV 7; TxSts: "RJCT" <b>', "TXSTS=rjct é", "a\r\nTxSts\r\nRJCT(1114)", "TxSts,RJCT TxSts,RJCT",
+]  # fmt: skip
+"""What a customer may write into a payment."""
+PAGES = {
+    "as it came": lambda text: f"<html><body>Bad request: {text}</body></html>",
+    "for HTML": lambda text: f"<html><pre>{html.escape(text)}</pre></html>",
+    "as JSON within HTML": lambda text: f"<pre>{{&quot;Ustrd&quot;: {json.dumps(text)}}}</pre>",
+    "escaped JSON within HTML": lambda text: html.escape(json.dumps(json.dumps({"Ustrd": text}))) + "<hr>",
+    "as a URL": lambda text: f"No such page: /payments?{quote(text, safe=':, ')}",
+    "twice": lambda text: f"{text}\n----\n{text}",
+    "in Python": lambda text: f"ValidationError: {[text]!r}",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("status", [400, 403, 413, 422, 500, 502])
+def test_a_page_that_quotes_the_question_refuses_nothing(status: int, text: str, page: str) -> None:
+    """Whoever stands in front of the processor shows what was sent: a customer's words are no decision."""
+    asked = ["F" * 42, "Jane Doe", text]
+    for encoding in ("utf-8", "cp1252"):
+        body = PAGES[page](text).encode(encoding)
+        with pytest.raises(NotAnAnswer, match=rf"^status {status}\Z"):
+            READER.read(status, body, lambda: asked)
+        refusal = READER.read(status, body + b"\n<TxSts>RJCT</TxSts>", lambda: asked)
+        assert refusal == Decided("1100", "", answers.UNREAD), "its own word beside the quotation"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_the_processor_says_itself_refuses_whatever_the_question_said(text: str) -> None:
+    """A customer's words cannot make a refusal of their own payment unread: not with 200, not in JSON."""
+    asked = [text]
+    for status, body in [
+        (200, b"<TxSts>RJCT</TxSts>"), (200, text.encode() + R1114), (200, R1114[:-1]), (422, R1114),
+        (400, b'{"was":' + json.dumps(text).encode() + b',"TxSts":"RJCT"}'), (500, R1114.decode().encode("utf-16")),
+    ]:  # fmt: skip
+        assert READER.read(status, body, lambda: asked).code in {"1100", "1114"}

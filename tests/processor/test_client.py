@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 import trio
 import trio.testing
+from msgspec import structs
 
 from gateway import metrics
 from gateway.addresses.network import nameless
@@ -73,6 +74,24 @@ async def test_a_question_about_a_payment_of_another_day_bears_a_mark(autojump_c
         world.ask(2)
         await world.answered(2)
     assert [question.get("unusual_date") for question in asked] == [True, None]
+
+
+async def test_an_error_page_that_quotes_the_payment_refuses_nothing(autojump_clock: Clock) -> None:
+    """A customer's own words come back from a proxy with 400: no decision, as an inquiry of that FPID has none."""
+    fpid, request = payment(1)
+    fpid = f"TxSts-RJCT        {fpid[18:]}"
+    request = structs.replace(request, trn="TxSts-RJCT", remittance="TxSts: RJCT")
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            await peer.respond(400, b"<h1>Bad Request</h1>" + question.path.encode() + question.body)
+
+    async with asking(script) as world:
+        world.client.ask([Ask(fpid, request, trio.current_time() + 5.0)])
+        with pytest.raises(Unavailable, match="status 400"):
+            await world.client.inquire(fpid)
+        assert (world.answers, world.counts) == ([], {"status": 1})
 
 
 async def test_one_question_at_a_time_on_a_connection(autojump_clock: Clock) -> None:
