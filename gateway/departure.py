@@ -23,6 +23,7 @@ class Note(Enum):
 
     SUBMITTED = auto()
     UNAVAILABLE = auto()
+    FULL = auto()
     CLASH = auto()
     SUBMITTED_AGAIN = auto()
     DECLINED = auto()

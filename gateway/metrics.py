@@ -52,7 +52,7 @@ GCCollector(registry=REGISTRY)
 
 LIMITS = (
     "node.processor.connections_max", "node.processor.waiting_max", "node.submissions.connections_max",
-    "signer.WAITING_MAX", "ops.CONNECTIONS_MAX", "node.payments_max",
+    "signer.WAITING_MAX", "signer.VERIFICATIONS_MAX", "ops.CONNECTIONS_MAX", "node.payments_max",
 )  # fmt: skip
 """By the setting, or where they stand in the code."""
 _limit_reached = Counter(

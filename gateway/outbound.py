@@ -168,7 +168,10 @@ class Outbound:
         self._do.tell_outbound(Note.SUBMITTED, fpid)
 
     def _full(self) -> str:
-        return "too many payments are under way" if len(self.in_flight) >= self._payments_max else ""
+        if len(self.in_flight) < self._payments_max:
+            return ""
+        self._do.tell_outbound(Note.FULL, "")
+        return "too many payments are under way"
 
     def _unavailable(self, submission: Submission, why: str) -> None:
         self._do.tell_outbound(Note.UNAVAILABLE, "", why)

@@ -13,7 +13,7 @@ import hypothesis
 import msgspec
 import pytest
 
-from gateway import log
+from gateway import log, metrics
 from tests.rare_plugin import Plugin
 
 HERE = Path(__file__).parent
@@ -56,6 +56,25 @@ class Logged:
         """The lines, or those with this event."""
         lines = [msgspec.json.decode(line) for line in self._collected.lines]
         return [line for line in lines if not event or line["event"] == event]
+
+
+class Reached:
+    """What was said of a limit, and what it turned away since the test began."""
+
+    def __init__(self, logged: Logged) -> None:
+        self._logged = logged
+        self._before = {name: counted._value.get() for name, counted in metrics.LIMIT_TURNED_AWAY.items()}
+
+    def __call__(self, name: str) -> tuple[list[int], int]:
+        """The figure in each line that names it, and how many it turned away."""
+        said = [line["limit"] for line in self._logged("limit reached") if line["where"] == name]
+        return said, int(metrics.LIMIT_TURNED_AWAY[name]._value.get() - self._before[name])
+
+
+@pytest.fixture
+def reached(logged: Logged) -> Reached:
+    """Limits that are reached in this test."""
+    return Reached(logged)
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from gateway.wire.message import (
     Usm,
 )
 from gateway.work import Answer
+from tests.conftest import Reached
 from tests.fakes.engine import PAIR, FakeLink, World, codes, payment, sealed
 
 
@@ -50,6 +51,20 @@ def test_a_chunk_of_payments_moves_as_one_batch_at_every_stage(world: World) -> 
     world.written()
     assert world.journal.kinds().count("REPLIED") == 100
     assert world.engine.in_flight == 0
+
+
+def test_more_payments_than_are_decided_at_once_are_a_limit_that_says_so(world: World, reached: Reached) -> None:
+    """What is not asked about is stood in for and counted, in one line while it lasts; with room, it is over."""
+    world.frames(*(payment(f"TRN{number}") for number in range(1007)))
+    world.settle()
+    assert len(world.processor.asked) == 1000
+    assert reached("node.payments_max") == ([1000], 7)
+    assert world.engine.arriving._places.reached
+    world.engine.on_answers([Answer(ask.fpid, "0000", "", ask.context) for ask in world.processor.asked])
+    world.turn()
+    world.settle()
+    world.written()
+    assert not world.engine.arriving._places.reached
 
 
 @given(st.permutations(["sync", "macs"]))

@@ -19,6 +19,7 @@ from gateway.submissions import Submissions
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import Advice, PaymentRequest
 from gateway.work import Standing, Submission
+from tests.conftest import Reached
 from tests.fakes.engine import CODEC, FakeLink, World, codes, response, sealed, submission
 from tests.fakes.outbound import LIMITS, Heard, answer, kinds, second, sent, unknown
 
@@ -163,8 +164,10 @@ def test_without_a_link_nothing_is_recorded(world: World, heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("why", ["room", "closed", "full"])
-def test_what_cannot_be_taken_is_unavailable(world: World, heard: Heard, why: str) -> None:
-    """A disk that does not keep up, a drain, too many under way: said at once, and nothing is recorded."""
+def test_what_cannot_be_taken_is_unavailable(world: World, heard: Heard, why: str, reached: Reached) -> None:
+    """A disk that does not keep up, a drain, too many under way: said at once, and nothing is recorded. The limit says
+    that it was that.
+    """
     if why == "room":
         world.journal.room = False
     elif why == "closed":
@@ -175,6 +178,7 @@ def test_what_cannot_be_taken_is_unavailable(world: World, heard: Heard, why: st
     world.submit(heard.of(submission("key-x", "OUTX")))
     assert heard.states == ["unavailable"]
     assert len(kinds(world)) == before
+    assert reached("node.payments_max") == (([1000], 1) if why == "full" else ([], 0))
 
 
 def test_what_the_scheme_would_refuse_is_not_taken_and_not_settled(world: World, heard: Heard) -> None:
@@ -511,6 +515,23 @@ def test_what_is_unknown_is_not_called_unavailable(world: World, heard: Heard) -
     again.submitting = []
     again.submit(heard.of(submission()))
     assert heard.states == ["UNKNOWN"] * 3
+
+
+def test_another_round_that_there_is_no_place_for_is_counted(world: World, heard: Heard, reached: Reached) -> None:
+    """It goes on standing as it stood, without a word to who asks for it: the limit says why. Once there is room, it
+    is no limit that holds anything up.
+    """
+    unknown(world, heard)
+    world.submit(*(submission(f"more-{n}", f"MORE{n}") for n in range(1000)))
+    for _ in range(2):
+        world.submit(heard.of(submission(wait=True)))
+    assert heard.states == ["UNKNOWN"] * 3
+    assert reached("node.payments_max") == ([1000], 2)
+    world.settle()
+    answer(world)
+    world.settle()
+    world.submit(submission("key-x", "OUTX"))
+    assert not world.engine.leaving._places.reached
 
 
 def test_memory_of_what_is_unknown_is_bounded_by_its_connections(world: World, heard: Heard) -> None:

@@ -10,6 +10,7 @@ from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER, Carried, Departing
 from gateway.engine.shells import Link, Links, NoLinks
+from gateway.limit import Limit
 from gateway.outbound import Link as StoryLink
 from gateway.outbound import Note, Outbound, Payment
 from gateway.steps import Kind
@@ -33,6 +34,7 @@ class Leaving(outbound.Commands):
         forbids: Callable[[PaymentRequest], str],
         ejection: Ejection,
     ) -> None:
+        self._places = Limit("node.payments_max", payments_max)
         self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, ejection, forbids)
         self.links: Links = NoLinks()
         self.alarms: list[tuple[float, str]] = []
@@ -89,6 +91,10 @@ class Leaving(outbound.Commands):
     def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
         """Count it, and say it where somebody may want to hear."""
         self._batch.count("outbound_" + note.name.lower())
+        if note is Note.FULL:
+            self._places.hit(self._batch.now.mono_s, "payments that the processor submits are turned away", 1)
+        elif self._places.reached and (note is Note.SUBMITTED or len(self.story.in_flight) < self._places.most):
+            self._places.eased()
         elapsed_s = self._batch.now.mono_s - since_s if since_s else 0.0
         if note is Note.SETTLED and since_s:
             metrics.OUTBOUND_SETTLE_S.observe(elapsed_s)

@@ -39,6 +39,7 @@ NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
     _IN.STAND_IN_MODE: ("warning", "stand-in works in this mode from here on"),
     _OUT.SUBMITTED: (None, ""),
     _OUT.UNAVAILABLE: ("debug", "submission not taken"),
+    _OUT.FULL: (None, ""),
     _OUT.CLASH: ("warning", "submission refused: its key or FPID is another payment's"),
     _OUT.SUBMITTED_AGAIN: ("info", "payment submitted again"),
     _OUT.DECLINED: ("warning", "payment declined: the scheme would refuse it"),

@@ -81,6 +81,7 @@ class Signer:
         not why, in words. Also from within `install` and `hold`. It must not call `hold`, `install` or `submit`."""
         self._clock = clock
         self._places = Limit("signer.WAITING_MAX", WAITING_MAX)
+        self._requests = Limit("signer.VERIFICATIONS_MAX", VERIFICATIONS_MAX)
         self._tokens = Tokens(
             settings, mac, keys or config.Keys(), extra_keys, clock, self, open_worker=open_worker, luck=luck
         )
@@ -135,19 +136,24 @@ class Signer:
         room = max(WAITING_MAX - self.waiting, 0)
         if len(urgent) > room:
             urgent, refused = urgent[:room], urgent[room:]
-        room = max(min(room - len(urgent), VERIFICATIONS_MAX - len(self._others)), 0)
+        left, room = room - len(urgent), VERIFICATIONS_MAX - len(self._others)
+        full = self._places if refused or left <= room else self._requests
+        room = max(min(left, room), 0)
         if len(others) > room:
             others, refused = others[:room], refused + others[room:]
+        elif others:
+            self._requests.eased()
         if urgent or others:
             self._urgent.extend(urgent)
             self._others.extend(others)
             self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in jobs])
             self.dispatch()
-        if refused:
-            self._places.hit(self._clock().mono_s, "messages are neither verified nor signed", len(refused))
-            self._give_up(refused)
-        else:
+        if full is self._requests or not refused:
             self._places.eased()
+        if refused:
+            what = "not verified" if full is self._requests else "neither verified nor signed"
+            full.hit(self._clock().mono_s, f"messages are {what}", len(refused))
+            self._give_up(refused)
 
     @property
     def serving(self) -> int:

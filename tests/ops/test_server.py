@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from gateway import config, metrics
 from gateway.errors import Unavailable
 from gateway.ops import server
+from tests.conftest import Reached
 
 Reply = tuple[int, dict[str, str], bytes]
 COUNTED = Counter("test_ops_things_total", "Things.", registry=metrics.REGISTRY)
@@ -241,11 +242,12 @@ async def test_no_websockets(port: int) -> None:
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_a_crowd_cannot_keep_a_probe_out(port: int) -> None:
-    """With CONNECTIONS_MAX idle connections a new one is served, and the oldest is closed."""
+async def test_a_crowd_cannot_keep_a_probe_out(port: int, reached: Reached) -> None:
+    """With CONNECTIONS_MAX idle connections a new one is served, and the oldest is closed: the limit says so."""
     crowd = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(server.CONNECTIONS_MAX)]
     assert (await fetch(port, "/live"))[0] == 200
     assert await closed(crowd[0])
+    assert reached("ops.CONNECTIONS_MAX") == ([server.CONNECTIONS_MAX], 1)
     for stream in crowd:
         await stream.aclose()
 

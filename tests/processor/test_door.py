@@ -16,6 +16,7 @@ from gateway.processor.door import SWEEP_S
 from gateway.processor.messages import Readiness
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
 from gateway.work import Standing, Submission
+from tests.conftest import Reached
 from tests.fakes.door import BODY, FPID, READY, Response, door, durable, get, head, ignore, post, refuse, settle
 
 PENDING = {"FPID": FPID, "TxId": "TEST00000000000001", "state": "PENDING"}
@@ -733,8 +734,11 @@ async def test_one_bad_connection_disturbs_no_other(autojump_clock: MockClock) -
         assert world.door.statistics()["connections"] == 1
 
 
-async def test_who_gives_way(autojump_clock: MockClock) -> None:
-    """Beyond the limit the connection that has been idle for longest goes; when none is idle, the new one."""
+async def test_who_gives_way(autojump_clock: MockClock, reached: Reached) -> None:
+    """Beyond the limit the connection that has been idle for longest goes; when none is idle, the new one, and the
+    limit says so: once, until there is room again.
+    """
+    limit = "node.submissions.connections_max"
     async with door(ignore, connections_max=3) as world:
         busy, old, young = world.client(), world.client(), world.client()
         await busy.send(post())
@@ -745,12 +749,20 @@ async def test_who_gives_way(autojump_clock: MockClock) -> None:
         assert world.door._has_place(named=True)
         assert await old.end() == b""
         assert (await young.ask(get("/payments/x"))).status == 404
+        assert reached(limit) == ([], 0), "somebody gave way"
         await young.send(post())
         newest = world.client()
         await newest.send(post())
         await world.engine.submitted(3)
         assert not world.door._has_place(named=True)
         assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
+        assert not world.door._has_place(named=True)
+        assert reached(limit) == ([3], 2)
+        await newest.hang_up()
+        await busy.hang_up()
+        await trio.sleep(60)
+        assert world.door._has_place(named=True)
+        assert not world.door._places.reached
 
 
 async def test_several_at_once_take_the_places_of_those_who_may_only_look_first(autojump_clock: MockClock) -> None:

@@ -13,6 +13,7 @@ from gateway.clock import system_clock
 from gateway.signer import breaker, messages, pool, tokens
 from gateway.signer.pool import Signer
 from gateway.work import MacJob as Job
+from tests.conftest import Reached
 from tests.fakes.token import FakeTokens
 
 KEYS = {"fps-hub": bytes(16), "fps-own": bytes(range(16))}
@@ -79,21 +80,29 @@ async def rig(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> 
     return start
 
 
-async def test_one_queue_has_a_limit_and_says_so(autojump_clock: Any, rig: Any) -> None:
+async def test_one_queue_has_a_limit_and_says_so(autojump_clock: Any, rig: Any, reached: Reached) -> None:
     """Jobs beyond the limit are unavailable at once; those within it wait."""
     made = await rig(running=False)
     jobs = made.submit(pool.WAITING_MAX + 7)
     assert [job.error for job in jobs[-8:]] == ["", *["unavailable"] * 7]
     assert made.done == jobs[-7:]
     assert made.signer.waiting == pool.WAITING_MAX
+    assert reached("signer.WAITING_MAX") == ([pool.WAITING_MAX], 7)
+    made.verify(3)
+    assert reached("signer.WAITING_MAX") == ([pool.WAITING_MAX], 10), "one episode"
+    assert reached("signer.VERIFICATIONS_MAX") == ([], 0)
 
 
-async def test_requests_leave_room_for_replies(autojump_clock: Any, rig: Any) -> None:
-    """Verifications fill their part of the room only; a reply's MAC still waits for its turn, up to the whole room."""
+async def test_requests_leave_room_for_replies(autojump_clock: Any, rig: Any, reached: Reached) -> None:
+    """Verifications fill their part of the room only; a reply's MAC still waits for its turn, up to the whole room.
+    Each limit says when it is reached, with its own figure.
+    """
     made = await rig(running=False)
     requests = made.verify(pool.VERIFICATIONS_MAX + 7)
     assert made.done == requests[-7:]
     assert {job.error for job in made.done} == {"unavailable"}
+    asked = ([pool.VERIFICATIONS_MAX], 7)
+    assert (reached("signer.VERIFICATIONS_MAX"), reached("signer.WAITING_MAX")) == (asked, ([], 0))
     room = pool.WAITING_MAX - pool.VERIFICATIONS_MAX
     replies = made.submit(room + 7)
     assert made.done[7:] == replies[-7:]
@@ -101,6 +110,8 @@ async def test_requests_leave_room_for_replies(autojump_clock: Any, rig: Any) ->
     mixed = made.jobs(2) + made.jobs(2, mac=b"no right")
     made.signer.submit(mixed)
     assert made.done[14:] == mixed
+    assert (reached("signer.VERIFICATIONS_MAX"), reached("signer.WAITING_MAX")) == (asked, ([pool.WAITING_MAX], 11))
+    assert made.signer._requests.reached, "replies alone end no episode of requests"
 
 
 async def test_replies_leave_no_more_room_for_requests_than_there_is(autojump_clock: Any, rig: Any) -> None:
