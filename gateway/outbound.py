@@ -160,7 +160,7 @@ class Outbound:
         payment = Payment(submission.key, fpid, submission.content, submission.covered, before, now.mono_s)
         payment.waiting.append(submission)
         self._enter(payment)
-        assert self._step(payment, Event.SUBMIT) is Act.SUBMIT
+        self._go(payment, Event.SUBMIT, Act.SUBMIT)
         body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
         position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
         payment.attempt += 1
@@ -179,7 +179,7 @@ class Outbound:
 
     def _again(self, payment: Payment, submission: Submission) -> None:
         """The same key and content, while it is under way."""
-        assert self._step(payment, Event.SUBMIT) is Act.AWAIT
+        self._go(payment, Event.SUBMIT, Act.AWAIT)
         self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
         if submission.wait or not payment.durable:
             if len(payment.waiting) % VOID_LOOK == VOID_LOOK - 1:
@@ -206,7 +206,7 @@ class Outbound:
         payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
         self._enter(payment)
         payment.waiting.append(submission)
-        assert self._step(payment, Event.SUBMIT) is Act.SEND_AGAIN
+        self._go(payment, Event.SUBMIT, Act.SEND_AGAIN)
         self._send_again(payment, now)
 
     def _clash(self, submission: Submission, payment: Payment | None, known: Known | None) -> None:
@@ -255,7 +255,7 @@ class Outbound:
         if link is None or not self._do.hand(payment, link, body, until_s):
             self.on_unsent(payment, attempt, "no-link", now)
             return
-        assert self._step(payment, Event.READY) is Act.TRANSMIT
+        self._go(payment, Event.READY, Act.TRANSMIT)
         self.ejection.sent(link, payment.fpid, now.mono_s, new=payment.attempt == 1)
         payment.link, payment.left_before, payment.left = link, payment.left, True
         payment.links.add(link.id)
@@ -317,7 +317,7 @@ class Outbound:
         elif not self._do.submitters():
             self._interrupt(payment, Event.UNSENT, "no-link", now)
         else:
-            assert self._step(payment, Event.DEADLINE) is Act.SEND_AGAIN
+            self._go(payment, Event.DEADLINE, Act.SEND_AGAIN)
             self._send_again(payment, now)
 
     def _waits_on(self, payment: Payment, now: Now) -> bool:
@@ -413,7 +413,7 @@ class Outbound:
                 payment.inconclusive = code
             self._on_inconclusive(payment, code, response.body, link, now)
         else:
-            assert self._step(payment, Event.ANSWER) is Act.SETTLE
+            self._go(payment, Event.ANSWER, Act.SETTLE)
             if self.unknown.pop(fpid, None) is not None:
                 self._enter(payment)
             self._settle(payment, code, response.field_in_error, by, response, link)
@@ -484,7 +484,7 @@ class Outbound:
         """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
         if position != payment.recording:
             return
-        assert self._step(payment, Event.RECORDED) is Act.REPORT
+        self._go(payment, Event.RECORDED, Act.REPORT)
         assert payment.standing is not None
         if payment.state is State.SETTLED:
             self._do.tell_outbound(Note.SETTLED, payment.fpid, payment.standing.code, payment.submitted_s)
@@ -532,6 +532,11 @@ class Outbound:
     def _set_timer(self, payment: Payment, at_s: float) -> None:
         payment.due_s = at_s
         self._do.set_alarm(payment, at_s)
+
+    def _go(self, payment: Payment, event: Event, only: Act) -> None:
+        """Take the step where the law has but one act for it."""
+        act = self._step(payment, event)
+        assert act is only
 
     @staticmethod
     def _step(payment: Payment, event: Event) -> Act:

@@ -384,6 +384,21 @@ def test_no_test_sleeps() -> None:
     assert sleepers == []
 
 
+def test_nothing_is_done_by_an_assertion() -> None:
+    """Python leaves assertions out when it is told to (-O): what they call only looks."""
+    looks = {"isinstance", "len", "step", "_CURSOR.fullmatch"}
+    doing = [
+        f"{module}:{node.lineno}: {ast.unparse(inner)}"
+        for module, tree in trees("gateway").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+        for inner in ast.walk(node.test)
+        if isinstance(inner, ast.NamedExpr | ast.Await | ast.Yield)
+        or (isinstance(inner, ast.Call) and ast.unparse(inner.func) not in looks)
+    ]
+    assert doing == []
+
+
 def test_no_python_that_we_start_takes_modules_from_the_working_directory() -> None:
     """Whoever can write there could put a module of their own in the place of ours: each is started with -P or -I."""
     unsafe = []
