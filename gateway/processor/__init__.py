@@ -7,7 +7,8 @@
 * `messages`: the JSON both ways, and nothing else that knows its names; `openapi` makes the document of it.
 * `notices`: a record of the journal as the notice that is told.
 * `pipe`: bytes over TCP or TLS; `exchange`: one request's response, and what counts for one; `link`: one HTTP
-  connection over a pipe; `statuses`: what a response's status says; `client`: the pool, and what is repeated.
+  connection over a pipe; `reach`: a host, and what its addresses prove; `statuses`: what a response's status says;
+  `client`: the pool that asks, and what is asked again; `calls`: a notice, a look or an inquiry.
 * `forwarder`: tells what was done in the processor's absence, in order per payment, until it is acknowledged.
 * `peers`: tells our other processes the scheme's news, by forwarders of the same kind.
 * `sibling`: looks at the other site's gateway, whether both share what a pair must share.

@@ -9,7 +9,7 @@ An ask that its asker made `void` is not sent, nor sent again: what was asked st
 deadline is listened to for `late_answer_s` more, since a late refusal must be known; but late listeners hold at most
 half of the pool when payments wait that are not late yet.
 
-`tell`, `look` and `inquire` have a few connections of their own: notices and questions never wait for each other.
+`tell`, `look` and `inquire` have a few connections of their own (`calls`).
 """
 
 import heapq
@@ -17,24 +17,23 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
 import trio
 
 from gateway import config, log, metrics
-from gateway.addresses.dialler import Dialler
 from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
 from gateway.limit import Limit
 from gateway.papers import Papers
 from gateway.processor.answers import Answers, Decided, NotAnAnswer
 from gateway.processor.breaker import Breaker, pause
+from gateway.processor.calls import Calls
 from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
-from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
+from gateway.processor.link import UNTOUCHED, End, Link, Response
 from gateway.processor.messages import encode, key_of, payment_of, texts_of
-from gateway.processor.reach import Reach
+from gateway.processor.reach import Reach, Reaches
 from gateway.processor.statuses import AGAIN, CROSSINGS_MAX, UNREAD, Told
 from gateway.work import Answer, Ask
 
@@ -52,8 +51,6 @@ SWEEP_S = 0.01
 """Deadlines are looked at so finely: being late is a matter of seconds."""
 UNDECIDED_EVERY_S = 60.0
 """How often it is said that responses decide nothing."""
-INQUIRIES_MAX = 8
-"""Inquiries under way at once."""
 
 _log = log.get("processor")
 
@@ -68,19 +65,6 @@ class Keys(NamedTuple):
 
 
 PROCESSOR = Keys()
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """Who waits for a response on a connection of `tell`, `look` or `inquire`."""
-
-    event: trio.Event
-    reach: Reach
-    response: Response | None = None
-    keep: bool = False
-    end: str = ""
-    untouched: bool = False
-    """Nothing of a response came, on a connection that had served: it was closing already."""
 
 
 class Client:
@@ -103,10 +87,9 @@ class Client:
         self._settings = settings
         self._answers = answers or Answers()
         self._directory = directory or FixedDirectory(endpoint(settings, keys.url))
-        self._papers = Papers(settings.tls, keys.tls) if settings.tls is not None or self._any_tls() else None
-        self._network = network
-        self._party = keys.party
-        self._reaches: dict[Endpoint, Reach] = {}
+        papers = Papers(settings.tls, keys.tls) if settings.tls is not None or self._any_tls() else None
+        self._reaches = Reaches(keys.party, settings, papers, network, luck)
+        self._calls = Calls(settings, self._directory, self._reaches, self._answers)
         self._luck = luck
         self.on_answers: Callable[[list[Answer]], None] = lambda _: None
         self._nursery: trio.Nursery | None = None
@@ -125,9 +108,6 @@ class Client:
         self._asks = Breaker(AWAY_PAUSE_S, AWAY_PAUSE_MAX_S, AWAY_AFTER)
         self._timer = trio.CancelScope()
         self._heads: dict[Endpoint, bytes] = {}
-        self._spare: list[tuple[Link, Reach]] = []
-        """Idle connections of `tell`, `look` and `inquire`."""
-        self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
         self._counts = dict.fromkeys(metrics.PROCESSOR_ASK_OUTCOMES, 0)
         self._pool = Limit("node.processor.connections_max", settings.connections_max)
         self._queue = Limit("node.processor.waiting_max", settings.waiting_max)
@@ -138,13 +118,13 @@ class Client:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connections, until cancelled. Then everything is dropped: asks are idempotent, notices are kept."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = self._calls.nursery = nursery
             task_status.started()
             try:
                 self._dispatch(trio.current_time())
                 await self._watch()
             finally:
-                self._nursery = None
+                self._nursery = self._calls.nursery = None
 
     def _any_tls(self) -> bool:
         return self._directory.primary().tls or any(place.tls for place in self._directory.inquiries())
@@ -386,10 +366,10 @@ class Client:
     async def _keep_link(self) -> None:
         """Connect, and live as long as the connection does."""
         place = self._directory.primary()
-        reach = self._reach(place)
+        reach = self._reaches.of(place)
         started_s = trio.current_time()
         try:
-            link = await self._open(reach, self._responded)
+            link = await self._reaches.open(reach, self._responded)
         except Unavailable as error:
             now_s = trio.current_time()
             if not self._connects.open:
@@ -414,31 +394,6 @@ class Client:
         self._dispatch(now_s)
         end = await link.run()
         self._ended(link, end)
-
-    def _reach(self, place: Endpoint) -> Reach:
-        reach = self._reaches.get(place)
-        if reach is None:
-            settings = self._settings
-            reach = self._reaches[place] = Reach(
-                place,
-                Dialler(self._party, place.host, place.port, self._network),
-                self._papers,
-                settings.tls.server_name if settings.tls is not None else "",
-                age_max_s=settings.connection_age_max_s,
-                body_bytes_max=settings.answer_bytes_max,
-                luck=self._luck,
-            )
-        return reach
-
-    async def _open(self, reach: Reach, responded: Responded) -> Link:
-        """Connect and shake hands. Raises `Unavailable`."""
-        within_s = self._settings.connect_within_s
-        with trio.move_on_after(within_s):
-            try:
-                return await reach.open(responded)
-            except (OSError, trio.BrokenResourceError) as error:
-                raise Unavailable(log.describe(error)) from error
-        raise Unavailable(f"no connection within {within_s:g} s")
 
     # --- time
 
@@ -481,111 +436,23 @@ class Client:
             self._alarm(next_s, now_s)
         self._dispatch(now_s)
 
-    # --- telling and inquiring
+    # --- telling, looking, inquiring: `Calls`
 
     async def tell(self, key: str, body: bytes, path: bytes = b"/notices") -> Told:
         """Tell a notice, once. Always returns, within `tell_within_s`; says how it went."""
-        place = self._directory.primary()
-        try:
-            response = await self._call(place, b"POST", path, key, body)
-        except Unavailable as error:
-            return Told(0, 0.0, str(error))
-        after = response.retry_after
-        seconds = float(after) if after.isdigit() and len(after) < 6 else 0.0
-        return Told(response.status, seconds, f"status {response.status}")
+        return await self._calls.tell(key, body, path)
 
     async def look(self, path: bytes) -> Response:
         """GET this below the base URL, once; whatever the status. Raises `Unavailable`, within `tell_within_s`."""
-        return await self._call(self._directory.primary(), b"GET", path, "", b"")
+        return await self._calls.look(path)
 
     async def post(self, path: bytes, body: bytes) -> Response:
         """POST this JSON below the base URL, once; whatever the status. Raises `Unavailable`, likewise."""
-        return await self._call(self._directory.primary(), b"POST", path, "", body)
+        return await self._calls.post(path, body)
 
     async def inquire(self, fpid: str) -> Answer | None:
         """Ask what was decided on a payment; None: the processor does not know it. Raises `Unavailable`."""
-        async with self._inquiries:
-            reason = "nobody takes inquiries"
-            for place in self._directory.inquiries():
-                try:
-                    path = b"/payments/" + key_of(fpid).encode()
-                    response = await self._call(place, b"GET", path, "", b"")
-                    if response.status == 404:
-                        return None
-                    answer = self._answers.read(response.status, response.body, lambda: (fpid,))
-                    return Answer(fpid, answer.code, answer.field, None)
-                except (Unavailable, NotAnAnswer) as error:
-                    reason = str(error)
-            raise Unavailable(reason)
-
-    async def _call(self, place: Endpoint, method: bytes, path: bytes, key: str, body: bytes) -> Response:
-        """One request on a connection of its own for as long as it takes. Raises `Unavailable`."""
-        request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\n" % (
-            method, place.path.encode(), path, place.authority.encode(),
-        )  # fmt: skip
-        if method == b"POST":
-            request += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        if key:
-            request += b"Idempotency-Key: %b\r\n" % key.encode()
-        request += b"\r\n" + body
-        reach, crossings = self._reach(place), 0
-        with trio.move_on_after(self._settings.tell_within_s):
-            while True:
-                link = await self._spare_link(reach)
-                over = link.send(request)
-                if over is not None and not link.served:
-                    reach.ended(link, over)
-                    raise Unavailable(f"connection {over.value}: {link.end}")
-                if over is not None:
-                    continue  # nothing was sent: another connection takes it
-                waiter = link.context = _Waiter(trio.Event(), reach)
-                try:
-                    await waiter.event.wait()
-                except trio.Cancelled:
-                    link.scope.cancel()  # its response may still come: nobody else must get it
-                    raise
-                crossings += 1
-                again = crossings <= CROSSINGS_MAX
-                if waiter.response is not None and not (again and waiter.response.status in UNREAD):
-                    return waiter.response
-                if waiter.response is None and not (again and waiter.untouched):
-                    raise Unavailable(waiter.end)
-        raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
-
-    async def _spare_link(self, reach: Reach) -> Link:
-        while self._spare:
-            link, of = self._spare.pop()
-            if of is reach and reach.fit(link, trio.current_time()):
-                return link
-            link.scope.cancel()
-        link = await self._open(reach, self._replied)
-        if self._nursery is None:
-            link.scope.cancel()
-            await link.run()  # closes it
-            raise Unavailable("not running")
-        self._nursery.start_soon(self._keep_spare, link)
-        return link
-
-    async def _keep_spare(self, link: Link) -> None:
-        end = await link.run()
-        self._spare = [item for item in self._spare if item[0] is not link]
-        waiter: _Waiter | None = link.context
-        if waiter is not None:
-            waiter.reach.ended(link, end)
-            waiter.end = f"connection {end.value if end is not None else 'given up'}: {link.end}"
-            waiter.untouched = end in UNTOUCHED and link.served > 0
-            waiter.event.set()
-
-    def _replied(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
-        waiter: _Waiter = link.context
-        link.context = None
-        waiter.response = response
-        waiter.event.set()
-        fit = waiter.reach.responded(link, response, trio.current_time())
-        if keep and fit:
-            self._spare.append((link, waiter.reach))
-        elif keep:
-            link.scope.cancel()
+        return await self._calls.inquire(fpid)
 
     def _head(self, place: Endpoint) -> bytes:
         head = self._heads.get(place)

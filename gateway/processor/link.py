@@ -11,7 +11,7 @@ something else. CLOSED and UNASKED mean that nothing of a response had come (`UN
 with the server's closing is safe to ask again, since the idempotency key is the same.
 
 What HTTP/1.1 cannot show: a response that left the server before our request reached it, and reached us after we had
-written. Only its status may say so (`client.UNREAD`).
+written. Only its status may say so (`statuses.UNREAD`).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One host that is asked over HTTP: connections to it are made here, and what they prove of its addresses is noted.
+"""Hosts that are asked over HTTP: connections to them are made here, and what they prove of addresses is noted.
 
 An address proves itself by a whole response that is not of those behind which nobody is (`NOBODY`). A connection that
 brought one of these is not used again: it may lead to a host that the name has left. That costs one every `SPARE_S` at
@@ -11,8 +11,11 @@ from math import inf
 
 import trio
 
+from gateway import config, log
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
+from gateway.addresses.network import Network
+from gateway.errors import Unavailable
 from gateway.papers import Papers
 from gateway.processor.directory import Endpoint
 from gateway.processor.link import UNTOUCHED, End, Link, Responded, Response
@@ -82,3 +85,45 @@ class Reach:
             self._dialler.heard(link.address, Proof.NOTHING)
         elif end not in UNTOUCHED:  # else the question crossed with its closing, which says nothing
             self._dialler.heard(link.address, Proof.MISSED)
+
+
+class Reaches:
+    """How each host that a directory names is reached by one party's settings."""
+
+    def __init__(
+        self, party: str, settings: config.Processor, papers: Papers | None, network: Network,
+        luck: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`party` names it in logs and metrics."""
+        self._party = party
+        self._settings = settings
+        self._papers = papers
+        self._network = network
+        self._luck = luck
+        self._known: dict[Endpoint, Reach] = {}
+
+    def of(self, place: Endpoint) -> Reach:
+        """One for each place, whose addresses it remembers."""
+        reach = self._known.get(place)
+        if reach is None:
+            settings = self._settings
+            reach = self._known[place] = Reach(
+                place,
+                Dialler(self._party, place.host, place.port, self._network),
+                self._papers,
+                settings.tls.server_name if settings.tls is not None else "",
+                age_max_s=settings.connection_age_max_s,
+                body_bytes_max=settings.answer_bytes_max,
+                luck=self._luck,
+            )
+        return reach
+
+    async def open(self, reach: Reach, responded: Responded) -> Link:
+        """Connect and shake hands. Raises `Unavailable`."""
+        within_s = self._settings.connect_within_s
+        with trio.move_on_after(within_s):
+            try:
+                return await reach.open(responded)
+            except (OSError, trio.BrokenResourceError) as error:
+                raise Unavailable(log.describe(error)) from error
+        raise Unavailable(f"no connection within {within_s:g} s")

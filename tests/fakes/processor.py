@@ -12,6 +12,7 @@ from gateway import config, steps
 from gateway.addresses.network import nameless
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
+from gateway.processor.directory import Directory
 from gateway.steps import TOLD_KINDS, Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
@@ -184,12 +185,14 @@ class Asking:
 
 @asynccontextmanager
 async def asking(
-    script: Script = answering, *, answers: Answers | None = None, **changes: object
-) -> AsyncIterator[Asking]:
+    script: Script = answering, *, answers: Answers | None = None, directory: Directory | None = None,
+    luck: Callable[[], float] = lambda: 1.0, **changes: object,
+) -> AsyncIterator[Asking]:  # fmt: skip
     """A running client over memory streams to a processor that plays this script."""
     async with trio.open_nursery() as nursery:
         processor = Processor(nursery, script)
-        client = Client(settings(**changes), network=nameless(processor.connect), luck=lambda: 1.0, answers=answers)  # type: ignore[arg-type]
+        network = nameless(processor.connect)
+        client = Client(settings(**changes), network=network, directory=directory, luck=luck, answers=answers)  # type: ignore[arg-type]
         found = Asking(client, processor)
         await nursery.start(client.run)
         with trio.fail_after(PATIENCE_S):

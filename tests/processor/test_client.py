@@ -132,7 +132,7 @@ async def test_the_pool_grows_a_few_connections_at_a_time(autojump_clock: Clock)
             under_way -= 1
             return await plain(host, port)
 
-        world.client._network = nameless(slow_connect)
+        world.client._reaches._network = nameless(slow_connect)
         world.ask(*range(50))
         await world.answered(50)
     assert peak == CONNECTING_MAX
@@ -697,7 +697,7 @@ async def test_connecting_takes_too_long(autojump_clock: Clock) -> None:
             await trio.sleep_forever()
             raise AssertionError
 
-        world.client._network = nameless(never)
+        world.client._reaches._network = nameless(never)
         world.ask()
         await trio.sleep(1.9)
         assert world.client.health() == ""
@@ -866,8 +866,7 @@ class TwoHosts:
 
 async def test_an_inquiry_goes_to_the_next_host(autojump_clock: Clock) -> None:
     """When one host does not answer, the next that takes inquiries is asked."""
-    async with asking() as world:
-        world.client._directory = TwoHosts()
+    async with asking(directory=TwoHosts()) as world:
         plain = world.processor.connect
 
         async def connect(host: str, port: int) -> trio.abc.Stream:
@@ -875,7 +874,7 @@ async def test_an_inquiry_goes_to_the_next_host(autojump_clock: Clock) -> None:
                 raise ConnectionRefusedError(111, "Connection refused")
             return await plain(host, port)
 
-        world.client._network = nameless(connect)
+        world.client._reaches._network = nameless(connect)
         answer = await world.client.inquire("F" * 42)
         assert answer is not None
         assert answer.code == "0000"
@@ -883,9 +882,8 @@ async def test_an_inquiry_goes_to_the_next_host(autojump_clock: Clock) -> None:
 
 async def test_another_primary(autojump_clock: Clock) -> None:
     """When the directory names another host, connections to the one before are not asked any more."""
-    async with asking() as world:
-        directory = TwoHosts()
-        world.client._directory = directory
+    directory = TwoHosts()
+    async with asking(directory=directory) as world:
         world.ask(1)
         await world.answered(1)
         directory.first = directory.second
@@ -1025,14 +1023,13 @@ async def test_a_notice_after_an_idle_connection_ended(autojump_clock: Clock) ->
             assert (await world.client.tell(f"node/{number}", b"{}")).acknowledged
             await idle()
         assert len(world.processor.dials) == 3
-        assert world.client._spare == []
+        assert world.client._calls._spare == []
 
 
 async def test_a_notice_goes_to_the_primary(autojump_clock: Clock) -> None:
     """Also when a connection to the one before is still there."""
-    async with asking() as world:
-        directory = TwoHosts()
-        world.client._directory = directory
+    directory = TwoHosts()
+    async with asking(directory=directory) as world:
         assert (await world.client.tell("node/1", b"{}")).acknowledged
         directory.first = directory.second
         assert (await world.client.tell("node/2", b"{}")).acknowledged

@@ -235,8 +235,7 @@ async def test_connections_that_were_made_together_do_not_go_together(autojump_c
             closed.append(trio.current_time())
 
     lucks = itertools.cycle([0.0, 0.25, 0.5, 0.75, 1.0])
-    async with asking(script, connection_age_max_s=100.0, connections_max=5) as world:
-        world.client._luck = lambda: next(lucks)
+    async with asking(script, luck=lambda: next(lucks), connection_age_max_s=100.0, connections_max=5) as world:
         while trio.current_time() < 110:
             answers = len(world.answers)
             world.ask(*range(5))
