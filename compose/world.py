@@ -11,6 +11,13 @@ and we are root, a private one (tests/machines/engine.py), which ends with it. `
 The data centres are the files that production has (compose/dc-a.yaml, compose/dc-b.yaml) with other values.
 """
 
+import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("compose.world"))
+
 import argparse
 import json
 import os
@@ -18,7 +25,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -363,7 +369,7 @@ def remove_left() -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Do what the command line says."""
     parser = Parser(
         prog="python -m compose.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -377,10 +383,6 @@ def main() -> int:
     run.add_argument("--stay", action="store_true", help="wait for Ctrl-C after the load")
     run.set_defaults(do=_run)
     commands.add_parser("down", help="end what a killed run has left").set_defaults(do=_down)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     code: int = options.do(options)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

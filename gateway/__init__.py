@@ -19,7 +19,7 @@ pair, node, ask, tell, stand in, submit, settle. Each has one meaning, and each 
 Who may import whom. A module imports from rows above its own, or from its own folder but not from below; a story may
 import its stages. tests/test_layout.py reads this table and holds every module to it:
 
-    errors clock written strict_json quiet arguments
+    errors clock written strict_json quiet arguments console
     log metrics config disk listening exitcodes standstill
     config_rules addresses signals papers limit
     config_file

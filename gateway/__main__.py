@@ -1,7 +1,13 @@
 """`fps-gateway`: arguments → configuration → `trio.run` → exit code (gateway/exitcodes.py)."""
 
-import argparse
 import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("gateway.__main__"))
+
+import argparse
 import time
 import traceback
 from collections.abc import Sequence
@@ -10,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gateway
+from gateway import config_command, config_file, decode, drain_command, hsm_command
 from gateway.arguments import Parser
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode, exit_code
+from gateway.journal import command as journal_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +30,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    from gateway import config_command, config_file, decode, drain_command, hsm_command
-    from gateway.journal import command as journal_command
-
+    """Run one command and return its exit code. None: the command of this process, by its own command line."""
+    if arguments is None:
+        return console.command("gateway.__main__")
     parser = Parser(
         prog="fps-gateway",
         description="A gateway between a bank and the UK Faster Payments hub.",
@@ -60,6 +67,7 @@ def _tokens_of(files: Sequence[str], older: Sequence[str]) -> "Ask":
 def _exit_codes() -> str:
     lines = ["exit codes:"]
     lines += [f"  {code.value:3}  {code.name.lower()}" for code in ExitCode]
+    lines += [f"commands that print: {console.EXIT_CODES}"]
     return "\n".join(lines)
 
 
@@ -67,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from gateway import signals
 
     signals.while_starting(lambda _name: None)
-    from gateway import config_file, log
+    from gateway import log
 
     try:
         configuration = config_file.load(*arguments.config)
@@ -112,7 +120,3 @@ def traceback_of(error: BaseException) -> str:
         error = next(inner for inner in error.exceptions if exit_code(inner) is ExitCode.BUG)
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,7 @@ a message that cannot be read nothing but MTI and bitmaps is shown, and in any o
 """
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from gateway import log
+from gateway import console, log
 from gateway.arguments import Commands
 from gateway.config import Wire
 from gateway.errors import ConfigurationError
@@ -108,15 +109,8 @@ def run(args: argparse.Namespace) -> int:
         return _usage(f"{args.file}: {error.strerror or error.__class__.__name__}")
     except ValueError as error:
         return _usage(f"{args.file}: {error}")
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    printer = Printer(sys.stdout, codec, reveal=args.reveal, colours=colours)
-    try:
-        good = [printer.message(number, len(found), item) for number, item in enumerate(found, 1)]
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read us has seen enough; what Python flushes at its end must not fail once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    printer = Printer(sys.stdout, codec, reveal=args.reveal, colours=console.has_colours(sys.stdout))
+    good = [printer.message(number, len(found), item) for number, item in enumerate(found, 1)]
     return 0 if all(good) else 1
 
 
@@ -128,6 +122,8 @@ def _usage(text: str) -> int:
 def _read(name: str) -> bytes:
     if name == "-":
         data = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1)
+        if data is None:  # it is non-blocking, and nothing is there
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     else:
         with Path(name).open("rb") as file:
             data = file.read(INPUT_BYTES_MAX + 1)

@@ -6,6 +6,12 @@ A step that leaves a payment where it is, is not drawn; the table has it.
 """
 
 import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("gateway.diagram"))
+
 from pathlib import Path
 
 from gateway.lifecycle import LAW, OUTBOUND, Act, State
@@ -49,15 +55,11 @@ def renewed(text: str) -> str:
     return before + diagrams() + after
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Renew the file that is named."""
-    if len(sys.argv) != 2:
+    if len(arguments) != 1:
         sys.stderr.write(__doc__ or "")
         return 2
-    path = Path(sys.argv[1])
+    path = Path(arguments[0])
     path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

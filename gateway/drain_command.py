@@ -13,7 +13,7 @@ from math import inf
 import msgspec
 import trio
 
-from gateway import config, config_file
+from gateway import config, config_file, console
 from gateway.addresses.network import MACHINE, Network
 from gateway.arguments import Commands
 from gateway.errors import ConfigurationError, Unavailable
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         client = client_of(url)
     except ConfigurationError as error:
         return config_file.say(error)
-    show = _on_terminal if sys.stderr.isatty() else None
+    show = _on_terminal if console.rewrites(sys.stderr) else None
     try:
         code, text = trio.run(drain, client, url, arguments.within, show)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         return config_file.say(error)
     # what tokens' libraries say is for the person who looks, and no part of what is printed
-    writer = log.configure("warning", "console", log.Writer(sys.stderr.buffer))
+    writer = log.configure("warning", "console", log.Writer(sys.stderr.buffer), out=sys.stderr)
     try:
         report = trio.run(survey, configuration.node.token, configuration.pair, arguments.key)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:

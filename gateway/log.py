@@ -21,11 +21,12 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TextIO
 
 import msgspec
 import structlog
 
+from gateway import console
 from gateway.errors import GatewayError
 from gateway.quiet import Quiet
 
@@ -271,6 +272,12 @@ def _prefixed(render: Any) -> Any:
     return prefixed
 
 
+def _as_text(out: TextIO) -> Any:
+    """Lines for a person at a terminal, in what it can show."""
+    render = structlog.dev.ConsoleRenderer(colors=console.has_colours(out), timestamp_key="time")
+    return lambda *line: console.plain(render(*line), out.encoding)
+
+
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -292,17 +299,18 @@ def configure(
     writer: Writer | None = None,
     *,
     seconds: Callable[[], float] | None = None,
+    out: TextIO | None = None,
 ) -> Writer:
     """Set up the log for this process and return its writer, to be closed last. `seconds`: the clock by which lines are
-    held back that a peer makes us write again and again; without it none is.
+    held back that a peer makes us write again and again; without it none is. `out`: what the writer
+    writes to, where that is not standard output.
 
     Loggers that were used before keep what they were set up with, except in tests (`strict`).
     """
     writer = writer or Writer()
-    console = form == "console" or (form == "auto" and sys.stdout.isatty())
-    render: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time") if console else _as_json
-    )
+    out = out or sys.stdout
+    in_words = form == "console" or (form == "auto" and out.isatty())
+    render: Any = _as_text(out) if in_words else _as_json
     set_level(level)
     structlog.configure(
         processors=[

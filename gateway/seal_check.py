@@ -33,7 +33,7 @@ def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
 
     def run(found: Sequence[Found]) -> list[Opinion]:
         # what the signer says of tokens in trouble is for the person, and not part of the result
-        writer = log.configure("error", "console", log.Writer(sys.stderr.buffer))
+        writer = log.configure("error", "console", log.Writer(sys.stderr.buffer), out=sys.stderr)
         try:
             return trio.run(ask, found, configuration, older)
         finally:

@@ -1,7 +1,13 @@
 """`python -m hsm`: see the package."""
 
-import argparse
 import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("hsm.__main__"))
+
+import argparse
 from pathlib import Path
 
 from gateway.arguments import Parser
@@ -16,7 +22,7 @@ KCV_BYTES = 3
 """Leftmost bytes that are shown: enough to tell keys apart, too few to help anyone."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Returns the exit status: 0 done or agreed, 1 refused or not agreed, 2 wrong usage (argparse)."""
     options = _parser().parse_args(arguments)
     try:
@@ -128,7 +134,3 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--module", metavar="PATH", help="the SoftHSM module; looked for when not given")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,13 @@
 """`python -m loadtest COMMAND`: which commands there are. Each is explained by its own --help."""
 
-import argparse
 import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("loadtest.__main__"))
+
+import argparse
 
 import loadtest
 from gateway.arguments import Parser
@@ -19,12 +25,8 @@ def _commands() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run a command and return its exit code: 0 all well, 1 something did not hold, 2 could not be done as asked."""
     options = _commands().parse_args(arguments)
     code: int = options.run(options)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

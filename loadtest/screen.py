@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gateway import console
+
 LINES_EVERY_S = 5.0
 """Without a terminal, a line so often and at each event."""
 EVENTS_SHOWN = 12
@@ -120,7 +122,7 @@ class Board:
 @contextmanager
 def screen(*, plain: bool) -> Iterator[Screen]:
     """A table on a terminal, lines elsewhere."""
-    if plain or not sys.stdout.isatty():
+    if plain or not console.rewrites(sys.stdout):
         yield Lines()
         return
     with Live(console=Console(), auto_refresh=False) as live:

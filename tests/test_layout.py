@@ -257,9 +257,11 @@ def test_the_gateway_stands_alone() -> None:
 def test_the_hub_player_knows_messages_only() -> None:
     """`loadtest` judges the gateway from outside: of its code it knows the wire and the message definitions.
 
-    And how a command line is taken.
+    And how a command line is taken, and how a command meets a terminal.
     """
-    known = ("gateway.wire", "gateway.processor.messages", "gateway.errors", "gateway.arguments")
+    known = (
+        "gateway.wire", "gateway.processor.messages", "gateway.errors", "gateway.arguments", "gateway.console",
+    )  # fmt: skip
     strangers = [
         f"{found.module}:{found.line}: {found.name}"
         for found in imports("loadtest")

@@ -6,7 +6,6 @@ it is there at a second look, too.
 
 import argparse
 import collections
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -111,11 +110,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         directories = [_directory(disk, path) for path in args.dirs]
         code: int = args.journal_action(*directories, args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read us has seen enough; what Python flushes at its end must not fail once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BAD
     except OSError as error:
         return _failed(f"{', '.join(args.dirs)}: {error.strerror or error.__class__.__name__}", ExitCode.USAGE)
     except (KeyboardInterrupt, ValueError, GatewayError) as error:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from gateway import console
 from gateway.disk import Directory, File
 from gateway.errors import Refusal
 from gateway.journal.manifest import Manifest, read_manifest
@@ -94,7 +95,7 @@ class Progress(Watch):
 
 def progress(directory: Directory) -> Watch:
     """For a person who waits, and nothing where standard error is no terminal."""
-    if not sys.stderr.isatty():
+    if not console.rewrites(sys.stderr):
         return Watch()
     return Progress(sum(number_of(name) is not None for name in directory.names()))
 

@@ -9,6 +9,12 @@ printed as paths: generators of server code read those only.
 """
 
 import sys
+
+from gateway import console
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(console.command("gateway.processor.openapi"))
+
 from typing import Any, NamedTuple
 
 import msgspec
@@ -507,21 +513,19 @@ def _content(schema: dict[str, Any], examples: dict[str, Any], *, required: bool
     return {"required": True, **content} if required else content
 
 
-def main() -> None:
+def main(arguments: list[str]) -> int:
     """Print it."""
     parser = Parser(description="Print the OpenAPI document.")
     parser.add_argument(
         "half", nargs="?", choices=["processor"], help="what the processor serves, alone, as paths; default: both ends"
     )
     parser.add_argument("--codes", metavar="FILE", default="", help="a table of action codes in place of the built-in")
-    arguments = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     try:
-        action_codes = codes.load(arguments.codes)
+        action_codes = codes.load(chosen.codes)
     except ConfigurationError as error:
-        sys.exit(config_file.say(error))
-    value = processor_document(action_codes) if arguments.half else document(action_codes)
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        return config_file.say(error)
+    value = processor_document(action_codes) if chosen.half else document(action_codes)
+    text = console.json_text(msgspec.json.format(msgspec.json.encode(value), indent=2), sys.stdout)
+    sys.stdout.write(text + "\n")
+    return 0

@@ -1,0 +1,197 @@
+"""How a command of ours meets whatever it was started from: a terminal, pipes, files, nothing. The one place for that.
+
+Every entry point calls `command` before it imports anything else of ours. From then on:
+
+* A standard stream that is closed is /dev/null. Else the next file that is opened (a segment of the journal, say)
+  would get its number, and whatever is printed would be written there.
+* Output that nobody takes any more (`… | head -1`, a full disk) ends the command, without a traceback: 141 as shells
+  have it when a reader has gone, 69 with a line that says why when it cannot be written. Nobody can tell then what the
+  command's own code would have been. Standard error that nobody takes costs its lines only.
+* What the encoding of a stream cannot say is written in ASCII: `->` for an arrow, else its escape, which is JSON's
+  too: what was JSON still is (and says the very same by `json_text`, where its texts are prose of ours).
+* Ctrl-C ends it quietly with 130, at once while it imports and when it is through. In between it raises
+  `KeyboardInterrupt`: a command may have something to put in order, and may end otherwise.
+
+Knows no command. Imports next to nothing, because what comes before it is what a Ctrl-C still hits.
+"""
+
+import codecs
+import importlib
+import io
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, TextIO
+
+OUTPUT_GONE: Final = 141
+"""128 and the number of SIGPIPE: whoever read the output went before its end."""
+OUTPUT_FAILED: Final = 69
+"""The output cannot be written: a full disk. As `exitcodes.UNAVAILABLE`."""
+INTERRUPTED: Final = 130
+"""As `exitcodes.INTERRUPTED`."""
+EXIT_CODES: Final = "130 by Ctrl-C; 141 whoever read the output has gone"
+"""For the help of commands."""
+
+PLAIN: Final = {
+    "…": "...", "→": "->", "←": "<-", "↔": "<->", "─": "-", "│": "|", "├": "|", "└": "`", "·": "-", "≥": ">=",
+    "≤": "<=", "‖": "||", "▶": ">", "–": "-", "—": "-", "×": "x",
+}  # fmt: skip
+"""What our own texts have beyond ASCII."""
+_ERRORS: Final = "fps-plain"
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that an encoding does not have. An escape is JSON's, and Python's."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(PLAIN.get(sign) or _escaped(sign) for sign in error.object[error.start : error.end]), error.end
+
+
+def _escaped(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+codecs.register_error(_ERRORS, _plain)
+
+
+def plain(text: str, encoding: str | None) -> str:
+    """A text as an encoding can say it."""
+    encoding = encoding or "ascii"
+    return text.encode(encoding, _ERRORS).decode(encoding)
+
+
+def json_text(encoded: bytes, out: TextIO) -> str:
+    """JSON for a stream: where the stream cannot say it as it is, with escapes that mean the same."""
+    text = encoded.decode()
+    try:
+        text.encode(out.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "".join(sign if sign.isascii() else _escaped(sign) for sign in text)
+    return text
+
+
+def has_colours(out: TextIO) -> bool:
+    """Whether colours are wanted there: on a terminal that has them, unless NO_COLOR is set (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or rewrites(out)
+
+
+def rewrites(out: TextIO) -> bool:
+    """Whether a line there can be written anew: a terminal, and not a dumb one."""
+    return out.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
+
+
+class _Ended(SystemExit):
+    """Standard output takes no more. No `except` for errors catches it."""
+
+
+class _Output(io.FileIO):
+    """A standard stream. With `needed` its failure ends the command; without, what it does not take is lost."""
+
+    def __init__(self, descriptor: int, *, needed: bool) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._needed = needed
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """All of it may take several writes: that is the buffer's business."""
+        try:
+            while (written := super().write(data)) is None:  # someone who shares it has made it non-blocking
+                select.select([], [self.fileno()], [])
+        except OSError as error:
+            self.failure = error
+            _to_nowhere(self.fileno())  # what is still in the buffers must not fail once more, at the very end
+            if self._needed:
+                raise _Ended from error
+            return memoryview(data).nbytes
+        return written
+
+
+def command(module: str) -> int:
+    """Have `main` of a module do what the command line says, and return the exit code. For entry points alone."""
+    _take_interrupts(_end_now)
+    output = _open_streams()
+    main = importlib.import_module(module).main
+    try:
+        _take_interrupts(signal.default_int_handler)
+        code = _code_of(main, sys.argv[1:])
+        sys.stdout.flush()
+    except BaseException as error:
+        if output.failure is None and not _is_interrupt(error):
+            raise
+        code = INTERRUPTED
+    finally:
+        _take_interrupts(_end_now)
+    return code if output.failure is None else _code_of_failure(output.failure)
+
+
+def _code_of(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """What it returns, or what it exits with: argparse does."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _code_of_failure(error: OSError) -> int:
+    if isinstance(error, ConnectionError):
+        return OUTPUT_GONE
+    sys.stderr.write(f"standard output: {error.strerror}\n")
+    return OUTPUT_FAILED
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(KeyboardInterrupt)[1] is None
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _end_now(_number: int, _frame: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+def _take_interrupts(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have it called by Ctrl-C; not where whoever started us had it ignored, as shells do behind `&`."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _open_streams() -> _Output:
+    """Put streams that keep what the docstring says in the place of Python's; returns the one of standard output."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _to_nowhere(descriptor)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it is kept, and no path
+    output = _Output(1, needed=True)
+    sys.stdout = _text(output, sys.stdout)
+    sys.stderr = _text(_Output(2, needed=False), sys.stderr, line_buffering=True)
+    return output
+
+
+def _text(raw: _Output, before: TextIO | None, *, line_buffering: bool = False) -> TextIO:
+    """As Python had it, with another end. `before`: None where the stream was closed."""
+    at_once = isinstance(before, io.TextIOWrapper) and before.write_through
+    by_line = line_buffering or (isinstance(before, io.TextIOWrapper) and before.line_buffering)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=before.encoding if before is not None else "utf-8",
+        errors=_ERRORS,
+        line_buffering=by_line or at_once,
+    )
+
+
+def _to_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != descriptor:
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    os.set_inheritable(descriptor, True)
