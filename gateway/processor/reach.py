@@ -1,9 +1,10 @@
 """Hosts that are asked over HTTP: connections to them are made here, and what they prove of addresses is noted.
 
 An address proves itself by a whole response that is not of those behind which nobody is (`NOBODY`). A connection that
-brought one of these is not used again: it may lead to a host that the name has left. That costs one every `SPARE_S` at
-the most: a host that turns away a part of what it is asked must not have to shake hands for each. Nor is one used again
-that is old, or whose address has lost its turn. All of that is looked at between two exchanges, never within one.
+brought one of these is not used again: it may lead to a host that the name has left. Of 502, 503 and 504 that costs one
+every `SPARE_S` at the most: a host that turns away a part of what it is asked must not have to shake hands for each.
+Nor is one used again that brought word that nobody read the request (`UNREAD`), that is old, or whose address has lost
+its turn. All of that is looked at between two exchanges, never within one.
 """
 
 from collections.abc import Callable
@@ -66,13 +67,13 @@ class Reach:
         """A whole response came. Says whether the link may be asked once more, as far as we are concerned."""
         if response.status in NOBODY:
             self._dialler.heard(link.address, Proof.MISSED)
-            if now_s < self._spared_s:
-                return self.fit(link, now_s)
+        elif response.status not in UNREAD:
+            self._dialler.heard(link.address, Proof.PROVED)
+        if response.status in UNREAD:
+            return False  # nobody read the request: the next one goes elsewhere
+        if response.status in NOBODY and now_s >= self._spared_s:
             self._spared_s = now_s + SPARE_S
             return False
-        if response.status in UNREAD:
-            return False  # nobody read the request: the connection is worth nothing, and its address proved nothing
-        self._dialler.heard(link.address, Proof.PROVED)
         return self.fit(link, now_s)
 
     def missed(self, link: Link) -> None:

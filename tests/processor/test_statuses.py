@@ -67,6 +67,27 @@ async def test_a_question_that_is_not_answered(
         assert len(world.processor.dials) == (1 if (status, connection) == (429, KEEP) else 2)
 
 
+@pytest.mark.parametrize("status", sorted(UNREAD))
+async def test_what_nobody_read_never_goes_to_the_same_connection_again(status: int, autojump_clock: Clock) -> None:
+    """However many meet that at once: a connection that leads to the wrong host is worth nothing to any of them."""
+    asked: list[set[bytes]] = []
+
+    async def script(peer: Peer) -> None:
+        wrong, here = len(asked) < 6, set[bytes]()
+        asked.append(here)
+        while True:
+            key = (await peer.request()).headers["idempotency-key"].encode()
+            assert key not in here, "asked again on the same connection"
+            here.add(key)
+            await trio.sleep(0.01)
+            await (peer.send(response(status, KEEP)) if wrong else peer.respond())
+
+    async with asking(script) as world:
+        world.ask(*range(6))
+        assert sorted(await world.answered(6)) == [(number, "0000") for number in range(6)]
+        assert all(len(keys) <= 1 for keys in asked[:6]), "nobody else is sent there either"
+
+
 @pytest.mark.parametrize(("status", "becomes"), [(status, row[1]) for status, row in ROWS.items()])
 async def test_a_notice_that_is_answered(status: int, becomes: str, autojump_clock: Clock) -> None:
     """It is told again at once where nobody read it; else the status says what it is."""
