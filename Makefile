@@ -28,7 +28,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure, drbd-drill and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure, drbd-drill, pages and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -85,6 +85,10 @@ endure: $(READY) ## a million payments in one go, with faults, half an hour and 
 .PHONY: drbd-drill
 drbd-drill: $(READY) guests ## lose a server, disks and the network under real DRBD, in virtual machines, five to fifteen minutes
 	@$(BIN)/python -m tests.drill $(ARGS)
+
+.PHONY: pages
+pages: $(READY) filesystems machines ## from a fault to its page, by a real Prometheus: median and worst of five, ten minutes
+	@$(BIN)/python -m tests.paging $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure: the pieces one by one, then the whole path, the gateway on a core of its own

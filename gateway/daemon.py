@@ -58,8 +58,8 @@ from gateway.reload import Reload
 from gateway.ring import wanted_of
 from gateway.signals import ENDS, RELOADS
 from gateway.signer.pool import Signer
+from gateway.standin import MODES, order_of
 from gateway.standin import check as check_rules
-from gateway.standin import order_of
 from gateway.standstill import RUNS_EVERY_S, Standstill
 from gateway.steps import Kind
 from gateway.volume.report import Reported
@@ -212,20 +212,31 @@ class Gateway:
             reasons.append("draining")
         reasons = [reason for reason in reasons if reason]
         parts = {
-            "journal": self.journal.health(trio.current_time()) or "ok",
-            "clock": self.engine.clocks.trouble or "ok",
-            "hub_clock": "differs on every link" if self._hub_clock_differs else "ok",
+            **{part: trouble or "ok" for part, trouble in self._troubles().items()},
             "signer": {name: health._asdict() for name, health in self.signer.health().items()},
-            "tokens": self.signer.trouble() or "ok",
-            "links": self.links.ready() or self._ejected() or "ok",
-            "processor": self.client.health() or "ok",
-            "peers": self.peers.health() or "ok",
-            "scheme": self.engine.news.health() or "ok",
             "volume": self.volume.health() if self.volume is not None else "not watched",
             "sibling": self.sibling.health() or "ok" if self.sibling is not None else "not watched",
             **self.identity._asdict(),
         }
         return not reasons, {"reasons": reasons, "parts": parts}
+
+    def _troubles(self) -> dict[str, str]:
+        """By part: what is wrong with it, in words; empty when nothing is."""
+        return {
+            "journal": self.journal.health(trio.current_time()),
+            "clock": self.engine.clocks.trouble,
+            "hub_clock": "differs on every link" if self._hub_clock_differs else "",
+            "tokens": self.signer.trouble(),
+            "links": self.links.ready() or "; ".join(filter(None, (self.links.trouble(), self._ejected()))),
+            "processor": self.client.health(),
+            "stand_in": self.engine.inbound.stand_in_switched(),
+            "peers": self.peers.health(),
+            "scheme": self.engine.news.health(),
+        }
+
+    def _well(self) -> dict[str, bool]:
+        """The same, for a metric."""
+        return {part: not trouble for part, trouble in self._troubles().items()}
 
     def _ejected(self) -> str:
         """Which links get no new payments of ours, and why."""
@@ -277,6 +288,7 @@ class Gateway:
         """Run until stopped. Returns whether everything in flight was finished."""
         with metrics.shown(
             metrics.StepCounts(self.engine.counts, STEPS),
+            metrics.Parts(self._well, tuple(MODES), lambda: self.engine.inbound.stand_in_mode),
             metrics.SchemeNews(self.engine.news.counts, self.engine.news.held),
             metrics.PairInfo(self.identity.group, self.identity.fingerprint, self.identity.version),
         ):  # fmt: skip

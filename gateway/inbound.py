@@ -346,6 +346,15 @@ class Inbound:
         """Write the mode anew, so that it does not go with its segment; returns the position."""
         return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", link)
 
+    @property
+    def stand_in_mode(self) -> str:
+        """The mode that holds."""
+        return self._stand_in.mode
+
+    def stand_in_switched(self) -> str:
+        """What on-call should know of that, in words; empty while it is the configuration's."""
+        return self._stand_in.switched()
+
     def stand_in_statistics(self, now: Now) -> dict[str, object]:
         """The rules, the mode, what was refused and why, and how much of the daily total is used."""
         return self._stand_in.statistics(now.wall_ns)

@@ -167,7 +167,7 @@ class Act(IntEnum):
     REPORT_AGAIN = 28
     """Say the outcome again."""
     COMPARE = 29
-    """Another answer: the same is fine, a different one is recorded and alarmed. Nothing changes."""
+    """Another answer: the same is fine, a different one is recorded, told, and an alert. Nothing changes."""
 
 
 class Row(NamedTuple):

@@ -334,6 +334,29 @@ class PairInfo(Collector):
         yield info
 
 
+class Parts(Collector):
+    """Shows, when it is asked for, which part has trouble that `/ready` says in words, and stand-in's mode."""
+
+    def __init__(self, well: Callable[[], dict[str, bool]], modes: Sequence[str], mode: Callable[[], str]) -> None:
+        """`modes`: every mode there is; `mode`: the one that holds."""
+        self._well = well
+        self._modes = modes
+        self._mode = mode
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        text = "1 while this part of /ready is as it should be; 0: /ready says in words what is wrong."
+        parts = GaugeMetricFamily("fps_part_well", text, labels=["part"])
+        for part, well in self._well().items():
+            parts.add_metric([part], well)
+        yield parts
+        mode = self._mode()
+        modes = GaugeMetricFamily("fps_stand_in_mode", "1 for the mode that stand-in works in.", labels=["mode"])
+        for one in self._modes:
+            modes.add_metric([one], one == mode)
+        yield modes
+
+
 class SchemeNews(Collector):
     """Shows what the scheme's news says, when it is asked for; both callables are `news.News`'s."""
 

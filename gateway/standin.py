@@ -36,7 +36,7 @@ DAYS_MAX = 32
 """Days whose totals are kept: those that were counted last. Days are not compared, so that a wall clock that is wrong
 for a while does not make the right day forgotten."""
 
-_MODES: dict[str, StandInMode] = {"timer": "timer", "always": "always", "never": "never"}
+MODES: dict[str, StandInMode] = {"timer": "timer", "always": "always", "never": "never"}
 _DAY_NS = 86_400 * 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -162,11 +162,16 @@ class StandIn:
     def take_up(self, recorded: steps.StandInMode | None) -> None:
         """At a start: the latest order counts, the journal's or, when it was changed since, the configuration's."""
         if recorded is not None and recorded.configured == self._rules.mode:
-            self.mode = _MODES.get(recorded.mode, self.mode)
+            self.mode = MODES.get(recorded.mode, self.mode)
 
     def order(self) -> steps.StandInMode:
         """For the journal: the mode, and what the configuration says meanwhile."""
         return steps.StandInMode(self.mode, self._rules.mode)
+
+    def switched(self) -> str:
+        """What on-call should know, in words; empty while the mode is the one that the configuration says."""
+        configured = self._rules.mode
+        return f"{self.mode}, by an operator: the configuration says {configured}" if self.mode != configured else ""
 
     def statistics(self, wall_ns: int) -> dict[str, object]:
         """The rules, the mode, the refusals; of the daily total only its share of the limit. No amounts."""

@@ -135,7 +135,7 @@ def test_the_log_says_why_news_was_not_applied(world: World, logged: Logged) -> 
 
 
 def test_no_line_holds_what_news_says(world: World, logged: Logged) -> None:
-    """Amounts, names and texts are in no line; what came again is no alarm; unknown values name their field."""
+    """Amounts, names and texts are in no line; what came again is no warning; unknown values name their field."""
     link = Link()
     message = usm(
         "975", sitl_new="0000000000987654", institution_name="SECRET BANK", information="SECRET", sitl_status="55"

@@ -90,7 +90,7 @@ def test_a_key_that_comes_while_another_is_on_trial_takes_its_place(world: World
 
 
 def test_a_verification_that_the_hub_refuses_is_sent_again_and_then_given_up(world: World, logged: Logged) -> None:
-    """Each refusal is said; the key before stays in force, and that is an alarm."""
+    """Each refusal is said; the key before stays in force, and that is an error line."""
     change(world)
     for _ in range(PAIR.keys.verify_max):
         respond(world, "886", "9909")

@@ -257,7 +257,7 @@ def test_a_reversal_ends_the_waiting() -> None:
 
 @pytest.mark.parametrize(("code", "note"), [("0000", Note.LATE_ACCEPT), ("1114", Note.LATE_ANSWER)])
 def test_an_answer_after_the_refusal_in_its_stead_changes_nothing(code: str, note: Note) -> None:
-    """An acceptance is an alarm: the processor must take it back, and DECLINED tells it so."""
+    """An acceptance is an error line: the processor must take it back, and DECLINED tells it so."""
     stage = ruled(mode="never")
     payment = begun(stage)
     stage.fires(payment, LAST_S)

@@ -54,7 +54,8 @@ NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
     _OUT.UNSENT: ("error", "payment never left"),
     _OUT.RESUMED: ("warning", "payment under way when the last process ended"),
 }
-"""How each note is said. A late refusal, a contradiction, an unknown payment are alarms."""
+"""How each note is said. Whatever is a warning or an error here is an alert, too, or has a
+reason not to be (tests/compose/test_alerts.py)."""
 
 
 def say(note: inbound.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:

@@ -55,8 +55,9 @@ STEPS = (
     *(f"outbound_{note.name.lower()}" for note in outbound.Note),
     NEWS_LIFTED,
     *(f"key_{note.name.lower()}" for note in keyring.Note),
-)
-"""What is counted of payments and keys, by name (`Batch.counts`)."""
+    "not_taken_in", "unreadable", "unverified",
+)  # fmt: skip
+"""What is counted of messages, payments and keys, by name (`Batch.counts`), and is there before it counts."""
 PAYMENT_CLASSES = (b"92", b"94")
 """How the MTI of a message begins that is about a payment."""
 

@@ -135,12 +135,29 @@ class Links:
         if not self.links:
             ends = (f"{site.settings.name} ({site.last_end or 'not connected yet'})" for site in self._sites)
             return "no link to the hub: " + ", ".join(ends)
-        wanted = ((Direction.RECEIVE, self._pair.session.receive), (Direction.SUBMIT, self._pair.session.submit))
         return "; ".join(
             f"no link is signed on to {direction.value}" + (" (on hold)" if self._held else "")
-            for direction, wants in wanted
-            if wants and not self.signed_on(direction)
+            for direction in self._wanted()
+            if not self.signed_on(direction)
         )
+
+    def trouble(self) -> str:
+        """What each site lacks that has no link, or is not signed on as we want it, in words; empty when none does."""
+        lacking: list[str] = []
+        for site in self._sites:
+            link = site.link
+            if link is None or not link.open:
+                lacking.append(f"no link to {site.settings.name} ({site.last_end or 'not connected yet'})")
+                continue
+            off = [direction.value for direction in self._wanted() if not link.session.signed_on(direction)]
+            if off:
+                lacking.append(f"{site.settings.name} is not signed on to {' and '.join(off)}")
+        return "; ".join(lacking)
+
+    def _wanted(self) -> list[Direction]:
+        session = self._pair.session
+        wanted = ((Direction.RECEIVE, session.receive), (Direction.SUBMIT, session.submit))
+        return [direction for direction, wants in wanted if wants]
 
     def statistics(self) -> list[SiteStatistics]:
         """Each site, for people."""

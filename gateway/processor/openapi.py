@@ -417,8 +417,8 @@ def _processors_paths() -> dict[str, Any]:
                 "comes back as a notice.\n\n"
                 "Only a 200 with a valid answer accepts; in an answer, no member may come twice. A refusal counts in "
                 "whatever shape and with whatever status it comes: where its code is none that a receiver may say, the "
-                "payment is refused with one of the gateway's own, and people are alarmed. Everything else decides "
-                "nothing. A 3xx or 4xx is taken for a broken interface: people are alarmed, and the gateway may accept "
+                "payment is refused with one of the gateway's own, and an alert fires. Everything else decides "
+                "nothing. A 3xx or 4xx is taken for a broken interface: an alert fires, and the gateway may accept "
                 "in your stead.\n\n"
                 "A question with `unusual_date` is about a payment whose date lies outside the window: the gateway "
                 "does not accept it in your stead.",
@@ -461,7 +461,7 @@ def _processors_paths() -> dict[str, Any]:
                 "tags": [PROCESSOR],
                 "summary": "Something was done in the processor's absence, or became of a payment that it submitted",
                 "description": "Told until it is acknowledged, for days if need be; in order for each FPID. Any "
-                f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and people are alarmed. "
+                f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and an alert fires. "
                 "Anything else means that you are away, 401, 403 and 404 too: it is told again.\n\n"
                 "ORPHANED and UNDELIVERED are statements about the moment `recorded` and about nothing after it. A "
                 "question (POST /payments) for the same FPID that arrives after that moment, or its answer, "

@@ -1,8 +1,8 @@
 """The gateway of our group at the other site: does it share what a pair must share?
 
-Its `/ready` is looked at now and then. Another fingerprint, another group, or our own name is an alarm: people must
-look. Nothing is decided by it, ever: sites share nothing and vote on nothing, and a sibling that is away is no alarm
-either, since the other site may well be dead while this one goes on.
+Its `/ready` is looked at now and then. Another fingerprint, another group, or our own name is an error line and an
+alert (SitesDiffer): people must look. Nothing is decided by it, ever: sites share nothing and vote on nothing. A
+sibling that is away calls nobody at once, since the other site may well be dead while this one goes on.
 """
 
 import random

@@ -1,16 +1,21 @@
 """The alerts, judged by Prometheus's own tool: each goes off when it should, not before, and not for a neighbour."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from gateway import metrics
+from gateway import config, inbound, keyring, metrics, outbound
+from gateway.daemon import WATCH_EVERY_S
 from gateway.engine import STEPS
+from gateway.engine.notes import NOTES
+from gateway.news import COUNTED, OUTCOMES
 
 PROMETHEUS = Path(__file__).parents[2] / "compose" / "prometheus"
 RULES = (PROMETHEUS / "alerts.yaml").read_text(encoding="utf-8")
@@ -18,6 +23,7 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 OTHERS = {"up", "process_start_time_seconds"}
 """What a rule may name besides metrics of ours: Prometheus makes the one, its client the other."""
 STEP_S = 5
+_IN, _OUT = inbound.Note, outbound.Note
 
 
 class Case(NamedTuple):
@@ -53,12 +59,13 @@ def _all(name: str, group: str, values: dict[str, str]) -> dict[str, str]:
     return {_series(name, group, labels): f"{value}x100" for labels, value in values.items()}
 
 
+WAYS = ("receive", "submit")
 UNDECIDED = "fps_processor_undecided_responses_total"
 CERTIFICATE = 'use="node.submissions.tls",kind="own"'
 SYNCS = "fps_journal_sync_seconds_bucket"
 CASES = {
-    "GatewayAway": gauge("up", "0", "1", 35, 25),
-    "GatewayNotReady": gauge("fps_ready", "0", "1", 35, 25),
+    "GatewayAway": gauge("up", "0", "1", 20, 15),
+    "GatewayNotReady": gauge("fps_ready", "0", "1", 20, 15),
     "GatewayStartsAgainAndAgain": Case(
         {_series("process_start_time_seconds", "sip", ""): "1x20 2x20 3x20 4x20"},
         {_series("process_start_time_seconds", "sop", ""): "1x20 2x60"},
@@ -68,11 +75,16 @@ CASES = {
     "ClockWrong": gauge("fps_clock_wrong", "1", "0", 20, 10),
     "HubClockDiffers": gauge("fps_hub_clock_differs", "1", "0", 65, 55),
     "PaymentsOfAnotherDay": count("fps_steps_total", 'step="bad_date"'),
-    "LinkDown": gauge("fps_link_up", "0", "1", 65, 55, 'site="a"'),
+    "LinkDown": gauge("fps_link_up", "0", "1", 20, 15, 'site="a"'),
     "BothLinksDown": Case(
         _all("fps_link_up", "sip", {'site="a"': "0", 'site="b"': "0"}),
         _all("fps_link_up", "sop", {'site="a"': "0", 'site="b"': "1"}),
         20, 10,
+    ),
+    "NoLinkSignedOn": Case(
+        _all("fps_link_signed_on", "sip", {f'site="{site}",direction="{way}"': "0" for site in "ab" for way in WAYS}),
+        _all("fps_link_signed_on", "sop", {'site="a",direction="receive"': "0", 'site="b",direction="receive"': "1"}),
+        20, 15,
     ),
     "LinkNotSignedOn": Case(
         _all("fps_link_up", "sip", {'site="a"': "1"})
@@ -90,17 +102,22 @@ CASES = {
     ),
     "WrongMacs": count("fps_signer_jobs_total", 'outcome="wrong-mac"'),
     "TokenDown": gauge("fps_signer_token_up", "0", "1", 65, 55, 'token="fps-1"'),
-    "RemoteTokensOnly": gauge("fps_signer_remote_only", "1", "0", 65, 55),
+    "NoTokenLeft": gauge("fps_signer_tokens_serving", "0", "1", 10, 5),
+    "RemoteTokensOnly": gauge("fps_signer_remote_only", "1", "0", 30, 25),
+    "UnreadableMessages": count("fps_steps_total", 'step="unreadable"', at_s=105),
+    "KeyChangeFailed": count("fps_steps_total", 'step="key_given_up"', at_s=105),
+    "NameLookupTrouble": gauge("fps_name_lookup_trouble", "1", "0", 60, 55, 'party="hub a"'),
+    "NotTakenIn": count("fps_steps_total", 'step="not_taken_in"', at_s=105),
     "OneTokenLeft": Case(
         _all("fps_signer_token_up", "sip", {'token="1"': "0", 'token="2"': "1"}),
         _all("fps_signer_token_up", "sop", {'token="1"': "1", 'token="2"': "1", 'token="3"': "0"}),
-        65, 55,
+        30, 25,
     ),
     "CertificateEnds": gauge("fps_certificate_end_timestamp_seconds", "1800000", "1900000", 65, 55, CERTIFICATE),
-    "CertificateEndsSoon": gauge("fps_certificate_end_timestamp_seconds", "250000", "1800000", 65, 55, CERTIFICATE),
+    "CertificateEndsSoon": gauge("fps_certificate_end_timestamp_seconds", "250000", "1800000", 20, 10, CERTIFICATE),
     "SitesDiffer": gauge("fps_sibling_differs", "1", "0", 20, 10),
     "SiblingAway": gauge("fps_sibling_away", "1", "0", 305, 295),
-    "TokenKeysDiffer": gauge("fps_signer_token_keys_differ", "1", "0", 65, 55, 'token="fps-1"'),
+    "TokenKeysDiffer": gauge("fps_signer_token_keys_differ", "1", "0", 30, 25, 'token="fps-1"'),
     "JournalSlow": Case(
         {
             _series(SYNCS, "sip", 'le="0.1"'): "0+90x100",
@@ -110,6 +127,7 @@ CASES = {
         {_series(SYNCS, "sop", 'le="0.1"'): "0+100x100", _series(SYNCS, "sop", 'le="+Inf"'): "0+100x100"},
         180, 100,
     ),
+    "JournalUnready": gauge("fps_part_well", "0", "1", 10, 5, 'part="journal"'),
     "JournalWaits": gauge("fps_journal_waiting_bytes", "20000000", "10000000", 20, 10),
     "JournalFollowerBehind": gauge(
         "fps_journal_follower_lag_records", "100001", "5000", 305, 295, 'follower="processor"'
@@ -117,11 +135,23 @@ CASES = {
     "VolumeDegraded": gauge("fps_volume_state", "1", "0", 65, 55, 'state="degraded"'),
     "VolumeUnready": gauge("fps_volume_state", "1", "0", 20, 10, 'state="unready"'),
     "VolumeStandsAlone": gauge("fps_volume_standalone", "1", "0", 65, 55, 'peer="server2"'),
-    "StandIn": count("fps_steps_total", 'step="stood_in"'),
+    "ProcessorAway": gauge("fps_part_well", "0", "1", 20, 10, 'part="processor"'),
+    "StandIn": count("fps_steps_total", 'step="stood_in"', at_s=105),
+    "StandInSwitched": gauge("fps_part_well", "0", "1", 20, 10, 'part="stand_in"'),
+    "RefusedInOurName": count("fps_steps_total", 'step="declined"', at_s=105),
+    "LateAccept": count("fps_steps_total", 'step="late_accept"', at_s=105),
+    "Overruled": count("fps_steps_total", 'step="overruled"', at_s=105),
+    "Undelivered": count("fps_steps_total", 'step="undelivered"', at_s=105),
+    "Orphaned": count("fps_steps_total", 'step="orphaned"', at_s=105),
+    "OutboundUnknown": count("fps_steps_total", 'step="outbound_unknown"', at_s=105),
+    "OutboundUnsent": count("fps_steps_total", 'step="outbound_unsent"', at_s=105),
+    "Contradicted": count("fps_steps_total", 'step="outbound_contradicted"', at_s=105),
+    "SubmissionsTurnedAway": count("fps_submissions_total", 'status="503"', at_s=105),
+    "LimitTurnsAway": count("fps_limit_turned_away_total", 'limit="node.payments_max"', at_s=105),
     "LateRefusal": count("fps_steps_total", 'step="late_refusal"'),
     "ProcessorRefusesQuestions": count(UNDECIDED, 'status_class="4xx"', at_s=105),
     "RefusalNotAsAgreed": count("fps_processor_bad_refusals_total"),
-    "NoticesOld": gauge("fps_notice_oldest_age_seconds", "301", "10", 65, 55),
+    "NoticesOld": gauge("fps_notice_oldest_age_seconds", "301", "10", 20, 10),
     "NoticeParked": count("fps_notices_total", 'outcome="parked"'),
     "SchemeSuspended": gauge("fps_scheme_suspended", "1", "0", 20, 10, 'what="own"'),
     "OthersSuspended": gauge("fps_scheme_suspended", "2", "0", 20, 10, 'what="others"'),
@@ -160,18 +190,137 @@ def test_it_goes_off_for_its_trouble_in_time_and_for_nothing_else(alert: str, tm
     ]
     if case.not_yet_s:
         expected.append({"expr": firing, "eval_time": f"{case.not_yet_s}s", "exp_samples": []})
-    tests = tmp_path / "tests.yaml"  # JSON is YAML
-    tests.write_text(
-        json.dumps(
-            {
-                "rule_files": [str(PROMETHEUS / "alerts.yaml")],
-                "evaluation_interval": f"{STEP_S}s",
-                "tests": [{"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": expected}],
-            }
-        )
-    )
-    judged = promtool("test", "rules", str(tests))
+    judge([{"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": expected}], tmp_path)
+
+
+def judge(tests: list[dict[str, Any]], directory: Path) -> None:
+    """Have promtool say whether the alerts do what these expect."""
+    file = directory / "tests.yaml"  # JSON is YAML
+    rules = {"rule_files": [str(PROMETHEUS / "alerts.yaml")], "evaluation_interval": f"{STEP_S}s", "tests": tests}
+    file.write_text(json.dumps(rules))
+    judged = promtool("test", "rules", str(file))
     assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+# --- how soon
+
+
+class Rule(NamedTuple):
+    """What a rule says of itself."""
+
+    severity: str
+    for_s: float
+    why: str
+
+
+SECONDS = {"s": 1.0, "m": 60.0}
+PAGE_WITHIN_S = 45.0
+ONE_BOUNCE_S = 15
+"""How long a link may be down that bounces once: the hub site hangs up, and we dial again with a growing pause."""
+
+
+def seconds(text: str) -> float:
+    """A duration as Prometheus writes it."""
+    number, unit = re.fullmatch(r"(\d+)([sm])", text).groups()  # type: ignore[union-attr]
+    return float(number) * SECONDS[unit]
+
+
+def setting(name: str, text: str) -> float:
+    """A duration that stands alone in a file."""
+    found = re.findall(rf"^ +{name}: (\w+)$", text, re.MULTILINE)
+    assert len(found) == 1, name
+    return seconds(found[0])
+
+
+def rules() -> dict[str, Rule]:
+    """Every rule of the file, by name."""
+    found: dict[str, Rule] = {}
+    for block in re.split(r"(?m)^      - alert: ", RULES)[1:]:
+        name, body = block.split("\n", 1)
+        for_ = re.search(r"^        for: (\w+)$", body, re.MULTILINE)
+        severity = re.search(r"labels: \{severity: (\w+)\}", body)
+        why = re.search(r'^          why: "(.+)"$', body, re.MULTILINE)
+        found[name] = Rule(
+            severity.group(1) if severity else "", seconds(for_.group(1)) if for_ else 0.0, why.group(1) if why else ""
+        )
+    return found
+
+
+_TIMES = config.Deadlines()
+_SESSION = config.Session()
+_STALL_S = config.JournalSettings("any").stall_after_s
+OWN_TIME_S = {
+    "JournalUnready": _STALL_S + WATCH_EVERY_S,
+    "GatewayNotReady": _STALL_S + WATCH_EVERY_S,
+    "StandIn": _TIMES.stand_in_after_s,
+    "RefusedInOurName": _TIMES.last_moment_s,
+    "Undelivered": _TIMES.reply_within_s,
+}
+"""What the gateway itself takes, as it is configured by default, until its metric says so: of a disk that hangs, and
+of a processor that is silent. Others show at once, or when the fault is by its definition (a payment is unknown when
+it was asked for in vain)."""
+
+
+def worst_s(name: str, rule: Rule) -> float:
+    """From the fault to the alert, when everything has just been looked at: the scrape comes an interval later and
+    takes as long as it may, the evaluation that sees it an interval after that, and `for` ends at an evaluation.
+    """
+    prometheus = (PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8")
+    evaluated_s = setting("evaluation_interval", prometheus)
+    waits_s = math.ceil(rule.for_s / evaluated_s) * evaluated_s
+    scraped_s = setting("scrape_interval", prometheus) + setting("scrape_timeout", prometheus)
+    return OWN_TIME_S.get(name, 0.0) + scraped_s + evaluated_s + waits_s
+
+
+def test_every_alert_is_a_page_or_a_ticket_and_says_why() -> None:
+    found = rules()
+    assert list(found) == ALERTS
+    assert [name for name, rule in found.items() if rule.severity not in {"page", "ticket"} or not rule.why] == []
+    assert set(OWN_TIME_S) <= {name for name, rule in found.items() if rule.severity == "page"}
+
+
+def test_every_page_comes_within_45_seconds_at_worst() -> None:
+    """Added up from the files: scrape, evaluation, `for`, and what the gateway takes to know."""
+    pages = {name: rule for name, rule in rules().items() if rule.severity == "page"}
+    assert len(pages) > 20
+    assert {name: worst for name, rule in pages.items() if (worst := worst_s(name, rule)) >= PAGE_WITHIN_S} == {}
+
+
+WHEN_LINKS_GO = "LinkDown|BothLinksDown|NoLinkSignedOn|GatewayNotReady"
+
+
+def test_a_link_that_bounces_once_calls_nobody_and_one_that_flaps_calls_once(tmp_path: Path) -> None:
+    """Down for a quarter of a minute: no alert. Down for half a minute and up for more, in turn: each alert of links
+    begins once, and goes on without a gap.
+    """
+    once = f"1x9 0x{ONE_BOUNCE_S // STEP_S - 1} 1x100"  # `0xN` is N + 1 of them
+    flapping = "1x9 " + "0x5 1x9 " * 5 + "1x100"
+    gauges = {"fps_link_up": 'site="a"', "fps_link_signed_on": 'site="a",direction="receive"', "fps_ready": ""}
+    series = [
+        {"series": _series(name, group, labels), "values": values}
+        for name, labels in gauges.items()
+        for group, values in (("sip", once), ("sop", flapping))
+    ]
+
+    def fired(group: str) -> str:
+        alerts = f'ALERTS{{alertname=~"{WHEN_LINKS_GO}",alertstate="firing",group="{group}"}}'
+        return f"sum by (alertname) ({alerts})[7m:{STEP_S}s]"
+
+    def expect(expression: str, value: int | None) -> dict[str, Any]:
+        samples = [] if value is None else [{"labels": "{}", "value": value}]
+        return {"expr": expression, "eval_time": "7m", "exp_samples": samples}
+
+    # down at 50 s for the first time: firing from 70 s on, at every look
+    looks = (7 * 60 - 70) // STEP_S + 1
+    expected = [
+        expect(f"count(count_over_time({fired('sip')}))", None),
+        expect(f"count(count_over_time({fired('sop')}))", len(WHEN_LINKS_GO.split("|"))),
+        expect(f"min(count_over_time({fired('sop')}))", looks),
+    ]
+    judge([{"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": expected}], tmp_path)
+
+
+# --- what they name
 
 
 def names_of(rules: str) -> set[str]:
@@ -185,7 +334,8 @@ def test_every_metric_that_a_rule_names_is_one_of_the_gateway() -> None:
     counts = metrics.StepCounts({"received": 1})
     volume = metrics.VolumeStates(("ok",), lambda: metrics.VolumeShown("ok", 3, 3, True, {"server2": (False, 0)}))
     news = metrics.SchemeNews({("971", "older"): 0}, lambda: {"service": 0})
-    with metrics.shown(counts, volume, news):
+    parts = metrics.Parts(lambda: {"journal": True}, ("timer",), lambda: "timer")
+    with metrics.shown(counts, volume, news, parts):
         shown = metrics.exposition("")[0].decode()
     known = set(re.findall(r"^# TYPE (\S+) ", shown, re.MULTILINE))
     histograms = set(re.findall(r"^# TYPE (\S+) histogram", shown, re.MULTILINE))
@@ -195,13 +345,50 @@ def test_every_metric_that_a_rule_names_is_one_of_the_gateway() -> None:
     assert named - known - OTHERS == set()
 
 
+def series_of(rules: str) -> set[tuple[str, str]]:
+    """Every counter whose growth a rule waits for, where the rule says of what: with each label value that it names."""
+    found: set[tuple[str, str]] = set()
+    for metric, label, values in re.findall(r'increase\((\w+)\{(\w+)=~?"([^"]+)"\}', rules):
+        found |= {(metric, f'{label}="{value}"') for value in values.split("|")}
+    return found
+
+
 def test_a_counter_that_an_alert_waits_for_is_there_before_it_counts() -> None:
     """Prometheus sees it grow from 0 to 1; that it comes to be with 1 is no increase, and the first would be missed."""
-    waited = set(re.findall(r'increase\((\w+\{\w+="[^"]+"\})', RULES))
-    assert len(waited) > 3
-    with metrics.shown(metrics.StepCounts({}, STEPS)):
-        shown = metrics.exposition("")[0].decode()
-    assert {series for series in waited if f"{series} " not in shown} == set()
+    waited = series_of(RULES)
+    assert len(waited) > 15
+    news = metrics.SchemeNews(dict.fromkeys(product(COUNTED, OUTCOMES), 0), dict)
+    with metrics.shown(metrics.StepCounts({}, STEPS), news):
+        shown = re.findall(r"^(\w+)\{(.*)\} ", metrics.exposition("")[0].decode(), re.MULTILINE)
+    there = {(metric, label) for metric, labels in shown for label in labels.split(",")}
+    assert waited - there == set()
+
+
+NO_ALERT = {
+    _IN.CONFLICT: "refused: the sender's mistake, and the hub's to hear of",
+    _IN.BAD_FIELD: "refused: the sender's mistake",
+    _IN.REVERSED: "the hub's right, and told; the processor acts on it",
+    _IN.REFUSED_REVERSED: "the hub's right: what came late is refused",
+    _IN.MUST_ACCEPT: "accepted as StandIn says, which pages",
+    _IN.STAND_IN_MODE: "StandInSwitched goes by the mode itself",
+    _OUT.CLASH: "the submitter's mistake, and its response says so",
+    _OUT.DECLINED: "refused before it left, and its response says so; that the scheme suspends us pages",
+    _OUT.RETRIED: "the promise works; when it does not, OutboundUnknown pages",
+    _OUT.INCONCLUSIVE: "it is repeated; when that does not help, OutboundUnknown pages",
+    _OUT.RESUMED: "taken up again; GatewayStartsAgainAndAgain pages for a process that does not stay",
+}
+"""What the log warns of and no rule names, and why."""
+
+
+def test_whatever_the_log_warns_of_is_an_alert_or_has_a_reason_not_to_be() -> None:
+    """Of payments: a fault that raises nothing is one that nobody has thought of."""
+    named = {step for said in re.findall(r'step=~?"([\w|]+)"', RULES) for step in said.split("|")}
+    loud = {note for note, (level, _) in NOTES.items() if level in {"warning", "error"}}
+    silent = {note for note in loud if ("outbound_" * isinstance(note, outbound.Note) + note.name.lower()) not in named}
+    assert silent == set(NO_ALERT)
+    assert not {note for note in silent if NOTES[note][0] == "error"}
+    keys = {f"key_{note.name.lower()}" for note, (level, _) in keyring.SAID.items() if level == "error"}
+    assert keys - named == set()
 
 
 def test_every_step_that_a_rule_names_is_one_that_is_counted() -> None:

@@ -212,7 +212,7 @@ def test_when_a_whole_data_centre_dies_the_other_one_serves(world: World, docker
     world.signed_on()
 
 
-def test_sites_that_differ_are_an_alarm_and_payments_go_on(world: World, docker: Engine) -> None:
+def test_sites_that_differ_are_an_alert_and_payments_go_on(world: World, docker: Engine) -> None:
     """One site gets another pair file. It is left so: the ledger judges below what that does to payments, nothing."""
     for site in "ab":
         alike = partial(query, docker, site, "fps_sibling_differs + fps_sibling_away == 0")
@@ -222,8 +222,8 @@ def test_sites_that_differ_are_an_alarm_and_payments_go_on(world: World, docker:
     world.compose("dc-b", "restart", "sip")
     world.signed_on()
     for site in "ab":
-        alarmed = partial(query, docker, site, 'ALERTS{alertname="SitesDiffer",alertstate="firing"}')
-        until(lambda alarmed=alarmed: '"sip"' in alarmed(), WITHIN_S, "it is an alarm")  # type: ignore[misc]
+        alerted = partial(query, docker, site, 'ALERTS{alertname="SitesDiffer",alertstate="firing"}')
+        until(lambda alerted=alerted: '"sip"' in alerted(), WITHIN_S, "it is an alert")  # type: ignore[misc]
     assert "the sites do not share what a pair must share" in docker.run("logs", A)
 
 

@@ -33,13 +33,14 @@ async def test_a_link_to_each_site(make_world: Make, nursery: trio.Nursery) -> N
     """Dialled at once, signed on in both directions, each with an id of its own; DE11 is shared."""
     world = make_world("a", "b")
     assert world.links.ready() == "no link to the hub: a (not connected yet), b (not connected yet)"
+    assert world.links.trouble() == "no link to a (not connected yet); no link to b (not connected yet)"
     nursery.start_soon(world.links.run)
     await settle()
     assert [link.site for link in world.links.links] == ["a", "b"]
     assert {link.id for link in world.links.links} == {1, 2}
     assert len(world.links.signed_on(Direction.RECEIVE)) == 2
     assert len(world.links.signed_on(Direction.SUBMIT)) == 2
-    assert world.links.ready() == ""
+    assert world.links.ready() == world.links.trouble() == ""
     ids = [message.message_id for hub in world.hubs for message in hub.messages]
     assert sorted(ids) == ["000001", "000002", "000003", "000004"]
     assert world.links.message_ids.take() == "000005"
@@ -55,7 +56,9 @@ async def test_a_site_that_is_away_disturbs_no_other(
     nursery.start_soon(world.links.run)
     await trio.sleep(14400)
     assert [link.site for link in world.links.links] == ["serves"]
-    assert world.links.ready() == ""
+    assert world.links.ready() == "", "one is enough"
+    away_why, hangs_why = "ConnectionRefusedError: Connection refused", "no connection within 5 s"
+    assert world.links.trouble() == f"no link to away ({away_why}); no link to hangs ({hangs_why})"
     away, hangs, serves = world.links.statistics()
     assert away.last_end == "ConnectionRefusedError: Connection refused"
     assert hangs.last_end == "no connection within 5 s"
@@ -148,6 +151,7 @@ async def test_a_hub_that_refuses_every_sign_on_and_drops_is_not_hammered(
         await trio.sleep(40)
         assert world.links.statistics()[0].attempts == count
         assert "no link is signed on to receive" in world.links.ready()
+        assert world.links.trouble() == "a is not signed on to receive"
         await world.hubs[-1].stream.aclose()
         await trio.sleep(20)
 

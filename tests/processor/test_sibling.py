@@ -1,4 +1,4 @@
-"""The other site's gateway, as this one sees it: an alarm when they do not share what they must, and nothing else."""
+"""The other site's gateway, as this one sees it: an error line when they share not what they must, nothing else."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ from tests.fakes.processor import Peer, Processor, settings, until
 OWN = Identity("sip-a", "sip", "0123456789abcdef", "0.1.0")
 ITS = Identity("sip-b", "sip", "0123456789abcdef", "0.2.0")
 SETTINGS = config.Sibling("http://sip-b:9200/ops")
-ALARM = "the sites do not share what a pair must share"
+ERROR_LINE = "the sites do not share what a pair must share"
 
 
 def gauge(name: str) -> float | None:
@@ -101,12 +101,12 @@ async def test_a_difference_is_an_alarm(autojump_clock: MockClock, logged: Logge
         assert gauge("fps_sibling_differs") == 1
         there.body = ready(ITS._replace(fingerprint="e" * 16))
         await trio.sleep(100)
-        assert len(logged(ALARM)) == 2
+        assert len(logged(ERROR_LINE)) == 2
         there.body = ready(ITS)
         await trio.sleep(10)
         assert sibling.health() == ""
         assert gauge("fps_sibling_differs") == 0
-    first, second = logged(ALARM)
+    first, second = logged(ERROR_LINE)
     assert (first["level"], first["reason"]) == ("error", said)
     assert "eeeeeeeeeeeeeeee" in second["reason"]
     assert len(logged("the sites share what a pair must share")) == 1

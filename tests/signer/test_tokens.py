@@ -127,7 +127,7 @@ async def test_a_wrong_pin_is_not_tried_twice(clock: Any, world: Any, logged: An
 
 
 async def test_a_token_with_other_keys_is_kept_out(clock: Any, world: Any, logged: Any) -> None:
-    """Most tokens agree, so the odd one is kept out, with an alarm that names it and the key."""
+    """Most tokens agree, so the odd one is kept out, with an error line that names it and the key."""
     world.other_key("fps-1", "fps-own")
     signer = await world.start()
     assert [world.state(name) for name in world.names] == ["different-keys", "serving", "serving"]

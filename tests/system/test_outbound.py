@@ -311,6 +311,12 @@ async def test_a_scheme_return_is_accepted_whatever_the_processor_says(worlds: W
 # --- stand-in
 
 
+async def shows(it: World, *series: str) -> bool:
+    """Whether the gateway's metrics say all of this: a rendering is good for a moment."""
+    shown = await it.metrics()
+    return all(f"{one}\n" in shown for one in series)
+
+
 async def test_stand_in_is_switched_while_payments_come(worlds: Worlds) -> None:
     """Maintenance: `always` answers without the processor, `never` only by it; both hold over a restart."""
     async with worlds(FAST) as it:
@@ -319,6 +325,12 @@ async def test_stand_in_is_switched_while_payments_come(worlds: Worlds) -> None:
         await load(it, 100, 1)
         hub = await it.settled()
         assert set(hub["codes"]) == {"0080"}
+        said = (await ready(it))["parts"]["stand_in"]
+        assert said == "always, by an operator: the configuration says timer"
+        await until(partial(shows, it, 'fps_stand_in_mode{mode="always"} 1.0', 'fps_part_well{part="stand_in"} 0.0'))
+        assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "timer"}'))[0] == 200
+        assert (await ready(it))["parts"]["stand_in"] == "ok"
+        await until(partial(shows, it, 'fps_stand_in_mode{mode="timer"} 1.0', 'fps_part_well{part="stand_in"} 1.0'))
         assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "never"}'))[0] == 200
         assert await it.the_gateway.end() == 0
         await it.start_gateway()

@@ -35,7 +35,7 @@ async def parts(gateway: Gateway) -> dict[str, Any]:
 
 
 async def test_sites_that_do_not_share_what_a_pair_must_share_say_so_and_serve(worlds: Worlds) -> None:
-    """An alarm at both, in `/ready`, metrics and log; both are ready all the same. Put right, it is over."""
+    """Seen at both, in `/ready`, metrics and log; both are ready all the same. Put right, it is over."""
     async with worlds(PAIR) as it:
         one, other = it.gateways
 
@@ -64,8 +64,8 @@ async def test_sites_that_do_not_share_what_a_pair_must_share_say_so_and_serve(w
         other.configuration.write_text(right, encoding="utf-8")
         await other.start()
         await until(lambda: say("ok"))
-        alarms = [line for line in log_of(it) if line["event"] == "the sites do not share what a pair must share"]
-        assert [line["level"] for line in alarms] == ["error"]
+        errors = [line for line in log_of(it) if line["event"] == "the sites do not share what a pair must share"]
+        assert [line["level"] for line in errors] == ["error"]
         assert await it.stop_gateway() == 0
 
 

@@ -1,0 +1,5 @@
+"""Worlds of real processes, as the system tests have them."""
+
+from tests.system.conftest import worlds
+
+__all__ = ["worlds"]
