@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.clock import Clock, Now
-from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send
+from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send, wanted
 from gateway.hub.session import Session
 from gateway.wire.frame import Frame, FrameError, Framer, framer_of
 from gateway.wire.message import Message
@@ -117,9 +117,10 @@ class LinkStatistics(Struct, frozen=True):
 class _Counts:
     """The metrics of a site."""
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, directions: tuple[Direction, ...]) -> None:
+        """`directions`: those that we want; of others there is no series, whose 0 an alert would take for trouble."""
         self.up = metrics.LINK_UP.labels(site)
-        self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in Direction}
+        self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in directions}
         self.reports = {name: metrics.LINK_REPORTS.labels(site, name) for name in REPORT_LEVELS}
         self.empty = metrics.LINK_EMPTY_FRAMES.labels(site)
         self.frames_in = metrics.LINK_FRAMES_IN.labels(site)
@@ -151,7 +152,7 @@ class Link:
         self._clock = clock
         self._came_s = came_s
         self._log = _log.bind(link=site.name, connection=connection)
-        self._counts = _Counts(site.name)
+        self._counts = _Counts(site.name, wanted(pair.session))
         self._framer = Framer(pair.wire)
         self._frame: Callable[[bytes], bytes] = framer_of(pair.wire)
         self._queue: list[bytes] = []
@@ -479,7 +480,8 @@ class Link:
             self._set_alarm(timer)
 
     def _change(self, change: Changed) -> None:
-        self._counts.signed_on[change.direction].set(change.on)
+        if change.direction in self._counts.signed_on:
+            self._counts.signed_on[change.direction].set(change.on)
         self._log.info("signed on" if change.on else "signed off", direction=change.direction.value)
 
     def _report(self, report: Report) -> None:

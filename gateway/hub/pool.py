@@ -26,7 +26,7 @@ from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock
 from gateway.hub.dial import Dial, Dialled, Sockets
 from gateway.hub.link import Inbox, Link, LinkStatistics
-from gateway.hub.rules import Direction
+from gateway.hub.rules import Direction, wanted
 from gateway.hub.session import MessageIds, Session
 
 _log = log.get("hub")
@@ -56,7 +56,7 @@ class SiteStatistics(Struct, frozen=True):
 class _Site:
     """One hub site, and its link while there is one."""
 
-    def __init__(self, settings: config.HubSite, network: Network) -> None:
+    def __init__(self, settings: config.HubSite, directions: tuple[Direction, ...], network: Network) -> None:
         self.settings = settings
         self.dialler = Dialler(f"hub {settings.name}", settings.host, settings.port, network)
         self.link: Link | None = None
@@ -72,7 +72,7 @@ class _Site:
         metrics.LINK_UP.labels(settings.name).set(0)
         metrics.LINK_EJECTED.labels(settings.name).set(0)
         metrics.LINK_EJECTIONS.labels(settings.name)
-        for direction in Direction:
+        for direction in directions:
             metrics.LINK_SIGNED_ON.labels(settings.name, direction.value).set(0)
 
 
@@ -91,7 +91,7 @@ class Links:
         self._came_s = came_s
         self._random = random
         self._dial = dial or Sockets().dial
-        self._sites = [_Site(settings, network) for settings in sites]
+        self._sites = [_Site(settings, wanted(pair.session), network) for settings in sites]
         self._connections = itertools.count(1)
         self._held = False
         self._voice = trio.Event()
@@ -137,7 +137,7 @@ class Links:
             return "no link to the hub: " + ", ".join(ends)
         return "; ".join(
             f"no link is signed on to {direction.value}" + (" (on hold)" if self._held else "")
-            for direction in self._wanted()
+            for direction in wanted(self._pair.session)
             if not self.signed_on(direction)
         )
 
@@ -149,15 +149,10 @@ class Links:
             if link is None or not link.open:
                 lacking.append(f"no link to {site.settings.name} ({site.last_end or 'not connected yet'})")
                 continue
-            off = [direction.value for direction in self._wanted() if not link.session.signed_on(direction)]
+            off = [direction.value for direction in wanted(self._pair.session) if not link.session.signed_on(direction)]
             if off:
                 lacking.append(f"{site.settings.name} is not signed on to {' and '.join(off)}")
         return "; ".join(lacking)
-
-    def _wanted(self) -> list[Direction]:
-        session = self._pair.session
-        wanted = ((Direction.RECEIVE, session.receive), (Direction.SUBMIT, session.submit))
-        return [direction for direction, wants in wanted if wants]
 
     def statistics(self) -> list[SiteStatistics]:
         """Each site, for people."""

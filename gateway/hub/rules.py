@@ -30,6 +30,7 @@ reported.
 from enum import Enum
 from typing import Final, Literal, NamedTuple
 
+from gateway import config
 from gateway.wire.codes import ACCEPTED, MALFUNCTION
 from gateway.wire.message import Message
 
@@ -41,6 +42,12 @@ class Direction(Enum):
 
     RECEIVE = "receive"
     SUBMIT = "submit"
+
+
+def wanted(settings: config.Session) -> tuple[Direction, ...]:
+    """The directions that we sign on in."""
+    wants = {Direction.RECEIVE: settings.receive, Direction.SUBMIT: settings.submit}
+    return tuple(direction for direction, is_wanted in wants.items() if is_wanted)
 
 
 ReportName = Literal[

@@ -69,6 +69,19 @@ async def test_a_site_that_is_away_disturbs_no_other(
     assert max(pauses(world, "hangs")) <= 20
 
 
+async def test_a_direction_that_we_do_not_want_has_no_series(make_world: Make, nursery: trio.Nursery) -> None:
+    """Its 0 would be an alert for ever: LinkNotSignedOn."""
+    world = make_world("receiver", submit=False)
+    nursery.start_soon(world.links.run)
+    await settle()
+    shown = {
+        way: metrics.REGISTRY.get_sample_value("fps_link_signed_on", {"site": "receiver", "direction": way})
+        for way in ("receive", "submit")
+    }
+    assert shown == {"receive": 1.0, "submit": None}
+    assert world.links.ready() == world.links.trouble() == ""
+
+
 async def test_the_pause_doubles_up_to_its_limit(
     make_world: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:

@@ -6,7 +6,6 @@ alert, the median and the worst of the times from the fault until Prometheus say
 `PAGE_WITHIN_S` or more is an exit code of 1.
 """
 
-import argparse
 import random
 import statistics
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from gateway.arguments import Parser
 from loadtest.world import Plan, world
 from tests.paging import prometheus
 from tests.paging.faults import FAULTS, Fault, begin, disk_for, fires
@@ -24,6 +24,8 @@ GIVEN_UP_S = 90.0
 INTERVAL_S = 5.0
 """Prometheus's own: a fault comes anywhere in it."""
 RATE = 10.0
+PLAN = Plan(segment_bytes=1 << 20)
+"""As production is set, but for segments that fit on a small disk that fails on order."""
 Times = dict[tuple[str, str], list[float]]
 """By fault and alert: seconds, one for each repetition."""
 
@@ -35,7 +37,7 @@ async def measure(
     async with limit:
         directory.mkdir()
         with disk_for(fault) as disk:
-            async with world(Plan(), directory / "world", keep=False) as it:
+            async with world(PLAN, directory / "world", keep=False) as it:
                 await begin(it, disk)
                 await it.hub("start", rate=RATE, duration=100_000, model="poisson", seed=1)
                 for number in range(times):
@@ -71,7 +73,7 @@ async def main(names: list[str], times: int, at_once: int) -> int:
 
 def run() -> int:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.paging", description=__doc__)
+    parser = Parser(prog="python -m tests.paging", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="repetitions of each fault")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="this one; may be repeated")
     parser.add_argument("--at-once", type=int, default=3, help="worlds side by side")
