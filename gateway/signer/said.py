@@ -14,7 +14,7 @@ from gateway import log, metrics
 LINES_MAX = 20
 """Quoted of one worker; the rest is counted."""
 LINE_BYTES_MAX = 1024
-"""Of a line that is looked at. The log shows fewer (`log.TEXT_MAX`), by more than a PIN is long: none is cut in two."""
+"""Of a line that is looked at. The log shows fewer (`log.TEXT_MAX`)."""
 CHUNK_BYTES = 65536
 """Read at once: what a pipe holds."""
 HIDDEN = b"[PIN]"
@@ -30,8 +30,8 @@ class Mask:
         self._length = len(secret)
         self._digest = self._of(secret)
 
-    def __call__(self, text: bytes) -> bytes:
-        """The text without it."""
+    def __call__(self, text: bytes, *, cut: bool = False) -> bytes:
+        """The text without it; `cut`: there is more behind, and what stands last may be the beginning of one."""
         at = 0
         while at + self._length <= len(text):
             if self._of(text[at : at + self._length]) == self._digest:
@@ -39,7 +39,7 @@ class Mask:
                 at += len(HIDDEN)
             else:
                 at += 1
-        return text
+        return text[: max(len(text) - self._length + 1, 0)] if cut else text
 
     def _of(self, text: bytes) -> bytes:
         return hashlib.blake2b(text, key=self._salt, digest_size=16).digest()
@@ -91,7 +91,8 @@ class Said:
                 self._count_only("the PIN is not known, and may be in it")
                 return
             self._mask = Mask(pin)
-        shown = "".join(c if c.isprintable() else " " for c in self._mask(line).decode(errors="replace")).strip()
+        text = self._mask(line, cut=len(line) == LINE_BYTES_MAX).decode(errors="replace")
+        shown = "".join(c if c.isprintable() else " " for c in text).strip()
         self._left -= 1
         _logger.warning("a token's library says", token=self._token, detail=shown)
         if not self._left:

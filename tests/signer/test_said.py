@@ -39,6 +39,20 @@ def test_the_pin_is_hidden_wherever_it_stands(parts: list[bytes]) -> None:
     assert Mask(PIN)(text) == text.replace(PIN, HIDDEN)
 
 
+@pytest.mark.parametrize("before", ["x", "\N{KEY}", PIN.decode(), "y" + PIN.decode()])
+def test_no_part_of_a_pin_is_shown_where_a_line_is_cut(before: str, logged: Any) -> None:
+    """Whatever stands before it, and however short that becomes when it is shown."""
+    beginnings = tuple(PIN[:length].decode() for length in range(1, len(PIN)))
+    for shift in range(len(PIN)):
+        said = Said("fps-1", lambda: PIN)
+        said.feed(b"-" * shift + before.encode() * LINE_BYTES_MAX)
+        said.feed(b"\n")
+        room = LINE_BYTES_MAX - shift - len(PIN) // 2
+        said.feed(b"-" * shift + before.encode() * (room // len(before.encode())) + PIN * 2 + b"\n")
+    assert len(shown(logged)) == 2 * len(PIN)
+    assert [line for line in shown(logged) if line.rstrip("…").endswith(beginnings)] == []
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_lines_are_quoted_however_they_are_cut_and_without_what_a_terminal_would_obey(logged: Any, size: int) -> None:
     """The last one may have no end."""
