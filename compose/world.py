@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from compose.prepare import GROUPS, HSM, HUB_CONTROL, OWNER, PROCESSOR_CONTROL, SITES, door
-from gateway.arguments import Parser
+from gateway.arguments import RATE_OR_NONE, SECONDS, Parser
 
 HERE = Path(__file__).parent
 BASE = "localhost/fps-base:1"
@@ -376,9 +376,11 @@ def main(arguments: list[str]) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="bring it up, load it, judge it, take it down")
-    run.add_argument("--rate", type=float, default=20.0, metavar="PER_S", help="payments that come (default: 20)")
-    run.add_argument("--outbound", type=float, default=10.0, metavar="PER_S", help="that leave (default: 10)")
-    run.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of load (default: 60)")
+    run.add_argument(
+        "--rate", type=RATE_OR_NONE, default=20.0, metavar="PER_S", help="payments that come (default: 20)"
+    )
+    run.add_argument("--outbound", type=RATE_OR_NONE, default=10.0, metavar="PER_S", help="that leave (default: 10)")
+    run.add_argument("--seconds", type=SECONDS, default=60.0, metavar="S", help="of load (default: 60)")
     run.add_argument("--groups", default=",".join(GROUPS), metavar="LIST", help="(default: %(default)s)")
     run.add_argument("--stay", action="store_true", help="wait for Ctrl-C after the load")
     run.set_defaults(do=_run)

@@ -15,7 +15,7 @@ import trio
 
 from gateway import config, config_file, console
 from gateway.addresses.network import MACHINE, Network
-from gateway.arguments import Commands
+from gateway.arguments import SECONDS, Commands
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.ops.drain import WAIT_S_MAX, Progress
@@ -72,18 +72,10 @@ def add_parser(subparsers: Commands) -> None:
     which.add_argument("--config", action="append", metavar="FILE", help="as `run` was given it: where its ops port is")
     which.add_argument("--ops", metavar="URL", help="its ops server: http://127.0.0.1:9200")
     parser.add_argument(
-        "--within", type=seconds, metavar="S",
-        help="wait for no longer than this (default: as long as the gateway says that it may take)",
+        "--within", type=SECONDS, metavar="S",
+        help="wait for no longer than this, more than 0 (default: as long as the gateway says that it may take)",
     )  # fmt: skip
     parser.set_defaults(run=run)
-
-
-def seconds(text: str) -> float:
-    """A time to wait, from the command line. Raises ValueError."""
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError
-    return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:

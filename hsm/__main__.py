@@ -10,7 +10,7 @@ if __name__ == "__main__":  # before the rest is imported
 import argparse
 from pathlib import Path
 
-from gateway.arguments import Parser
+from gateway.arguments import FEW, FEW_OR_NONE, Parser
 from gateway.config import Keys, Mac
 from gateway.errors import Refusal
 from gateway.signer.token import TokenFault
@@ -68,8 +68,8 @@ def _check(where: layout.Layout) -> int:
 
 
 def _layout(options: argparse.Namespace) -> layout.Layout:
-    if not 1 <= options.tokens <= 16 or not 0 <= options.remote <= options.tokens:
-        raise Refusal("--tokens must be 1 to 16, --remote no more than that")
+    if options.remote > options.tokens:
+        raise Refusal("--remote must be no more than --tokens")
     mac = Mac(
         algorithm=options.algorithm,
         hub_key=options.hub_key,
@@ -116,8 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Mac()
     for command in (making, checking):
         command.add_argument("--dir", type=Path, required=True, help="where the tokens, PIN files and key file are")
-        command.add_argument("--tokens", type=int, default=4, metavar="N", help="how many")
-        command.add_argument("--remote", type=int, default=0, metavar="N", help="the last N are remote (local = false)")
+        command.add_argument("--tokens", type=FEW, default=4, metavar="N", help="how many")
+        command.add_argument(
+            "--remote", type=FEW_OR_NONE, default=0, metavar="N", help="the last N are remote (local = false)"
+        )
         command.add_argument("--prefix", default="fps", help="tokens are named PREFIX-1, PREFIX-2 …")
         command.add_argument(
             "--algorithm", choices=sorted(layout.KEY_BYTES), default=defaults.algorithm, help="what the keys are for"

@@ -23,7 +23,7 @@ from typing import Any
 
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import RATE, SECONDS, Commands, Number
 from loadtest import report
 from loadtest.banks import SIMULATED
 from loadtest.screen import Row, Screen, screen
@@ -49,8 +49,14 @@ def add_parser(commands: Commands) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rate", type=float, default=100.0, metavar="PER_S", help="payments per second (default: 100)")
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of payments (default: 60, least: 20)")
+    parser.add_argument("--rate", type=RATE, default=100.0, metavar="PER_S", help="payments per second (default: 100)")
+    parser.add_argument(
+        "--seconds",
+        type=Number(SECONDS_MIN, SECONDS.most),
+        default=60.0,
+        metavar="S",
+        help="of payments (default: 60, least: 20)",
+    )
     parser.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")
     parser.add_argument("--keep", action="store_true", help="do not remove the temporary directory")
     parser.add_argument("--plain", action="store_true", help="lines rather than a live table, also on a terminal")
@@ -59,9 +65,6 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo and return its exit code."""
-    if options.seconds < SECONDS_MIN or not options.rate > 0:
-        print(f"demo: at least {SECONDS_MIN:g} seconds and a rate above 0 are needed", file=sys.stderr)
-        return 2
     return trio.run(interruptible, partial(_demo, options))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import CORE, COUNT, RATE_OR_NONE, SECONDS, SEED, Commands, Number
 from loadtest import report, siege, steady, story
 from loadtest.banks import Gateway
 from loadtest.kills import Clock, figures
@@ -50,17 +50,19 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     limits = Limits()
-    parser.add_argument("--payments", type=int, default=1_000_000, metavar="N", help="both ways (default: 1000000)")
-    parser.add_argument("--rate", type=float, default=300.0, metavar="PER_S", help="that come (default: 300)")
-    parser.add_argument("--outbound", type=float, default=300.0, metavar="PER_S", help="that leave (default: 300)")
-    parser.add_argument("--every", type=float, default=60.0, metavar="S", help="between troubles (default: 60)")
-    parser.add_argument("--seed", type=int, default=1, help="of the troubles and the load (default: 1)")
+    parser.add_argument("--payments", type=COUNT, default=1_000_000, metavar="N", help="both ways (default: 1000000)")
+    parser.add_argument("--rate", type=RATE_OR_NONE, default=300.0, metavar="PER_S", help="that come (default: 300)")
     parser.add_argument(
-        "--bytes", type=float, default=limits.bytes_per_payment, metavar="N",
+        "--outbound", type=RATE_OR_NONE, default=300.0, metavar="PER_S", help="that leave (default: 300)"
+    )
+    parser.add_argument("--every", type=SECONDS, default=60.0, metavar="S", help="between troubles (default: 60)")
+    parser.add_argument("--seed", type=SEED, default=1, help="of the troubles and the load (default: 1)")
+    parser.add_argument(
+        "--bytes", type=Number(0, 1e9, above=True), default=limits.bytes_per_payment, metavar="N",
         help="what the watched gateway may grow for each payment (default: %(default)g)",
     )  # fmt: skip
-    parser.add_argument("--gateway-cpu", type=int, metavar="N", help="pin the gateways to this core")
-    parser.add_argument("--others-cpu", type=int, metavar="N", help="pin hub and processor to this core")
+    parser.add_argument("--gateway-cpu", type=CORE, metavar="N", help="pin the gateways to this core")
+    parser.add_argument("--others-cpu", type=CORE, metavar="N", help="pin hub and processor to this core")
     parser.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")
     parser.add_argument("--keep", action="store_true", help="do not remove the directory, though all was well")
     parser.set_defaults(run=run)

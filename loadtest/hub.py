@@ -23,7 +23,7 @@ from typing import Any, get_args
 import msgspec
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import COUNT_OR_NONE, PORT_OR_FREE, RATE_OR_NONE, SECONDS, SECONDS_OR_NONE, SEED, Commands
 from gateway.errors import ConfigurationError
 from gateway.wire import fields, meanings
 from loadtest import iso, mischief, participants, report
@@ -50,7 +50,9 @@ def add_parser(commands: Commands) -> None:
         help="a site (default: a and b, free ports); the port is that of the first participant's first group",
     )  # fmt: skip
     world.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    world.add_argument("--control", type=int, default=0, metavar="PORT", help="control socket (default: a free port)")
+    world.add_argument(
+        "--control", type=PORT_OR_FREE, default=0, metavar="PORT", help="control socket (default: a free port)"
+    )
     world.add_argument("--algorithm", choices=get_args(Algorithm), default="aes-cmac", help="default: %(default)s")
     world.add_argument("--header-bytes", type=int, choices=(2, 4), default=4, help="length header (default: 4)")
     world.add_argument("--header-format", choices=("binary", "ascii"), default="binary", help="default: %(default)s")
@@ -59,7 +61,9 @@ def add_parser(commands: Commands) -> None:
     world.add_argument("--usm-table", default="", metavar="FILE", help="what values in news mean, likewise")
     _add_participants(parser.add_argument_group("who takes part"))
     behaviour = parser.add_argument_group("how it behaves")
-    behaviour.add_argument("--patience", type=float, default=10.0, metavar="S", help="waits for a reply (default: 10)")
+    behaviour.add_argument(
+        "--patience", type=SECONDS, default=10.0, metavar="S", help="waits for a reply (default: 10)"
+    )
     behaviour.add_argument(
         "--asynchronous", action="store_true", help="repeat what is not answered (9201) rather than reverse it (9420)"
     )
@@ -68,14 +72,20 @@ def add_parser(commands: Commands) -> None:
         help="when the sender of an asynchronous payment (any but type 10) hears 0000: at once, or after its receiver",
     )  # fmt: skip
     behaviour.add_argument(
-        "--overlap", type=float, default=60.0, metavar="S", help="a replaced key is accepted for so long (default: 60)"
+        "--overlap",
+        type=SECONDS_OR_NONE,
+        default=60.0,
+        metavar="S",
+        help="a replaced key is accepted for so long (default: 60)",
     )
-    behaviour.add_argument("--repeats", type=int, default=20, metavar="N", help="then it gives up (default: 20)")
-    behaviour.add_argument("--echo-after", type=float, default=30.0, metavar="S", help="of silence (default: 30)")
+    behaviour.add_argument(
+        "--repeats", type=COUNT_OR_NONE, default=20, metavar="N", help="then it gives up (default: 20)"
+    )
+    behaviour.add_argument("--echo-after", type=SECONDS, default=30.0, metavar="S", help="of silence (default: 30)")
     behaviour.add_argument(
         "--mischief", default="", metavar="LIST", help=f"all, or some of {', '.join(mischief.KINDS)}"
     )
-    behaviour.add_argument("--mischief-every", type=float, default=1.0, metavar="S", help="(default: 1)")
+    behaviour.add_argument("--mischief-every", type=SECONDS, default=1.0, metavar="S", help="(default: 1)")
     add_load_arguments(parser.add_argument_group("the load"))
     parser.add_argument("--ledger", metavar="FILE", help="the hub's book, NDJSON")
     parser.add_argument(
@@ -111,10 +121,10 @@ def _add_participants(who: "argparse._ArgumentGroup") -> None:
 
 def add_load_arguments(load: "argparse._ArgumentGroup") -> None:
     """What is sent, and when: shared with `run`."""
-    load.add_argument("--rate", type=float, metavar="PER_S", help="payments per second")
-    load.add_argument("--duration", type=float, default=30.0, metavar="S", help="for so long (default: 30)")
+    load.add_argument("--rate", type=RATE_OR_NONE, metavar="PER_S", help="payments per second")
+    load.add_argument("--duration", type=SECONDS, default=30.0, metavar="S", help="for so long (default: 30)")
     load.add_argument("--model", choices=get_args(Model), default="poisson", help="arrivals (default: %(default)s)")
-    load.add_argument("--seed", type=int, default=1, help="of arrivals and payments (default: 1)")
+    load.add_argument("--seed", type=SEED, default=1, help="of arrivals and payments (default: 1)")
     load.add_argument(
         "--run", dest="run_id", default="", metavar="ID", help="keeps TRNs apart (default: from the time)"
     )

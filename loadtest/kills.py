@@ -25,7 +25,7 @@ from typing import Any
 
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import FEW, RATE_OR_NONE, SECONDS, SEED, Commands
 from loadtest import report, siege, story
 from loadtest.load import Rates
 from loadtest.siege import Seen, Siege
@@ -44,12 +44,16 @@ def add_parser(commands: Commands) -> None:
         epilog="Exit code 0: the ledger balances and everybody behaved. 1: not so. 2: it could not be run.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--duration", type=float, default=120.0, metavar="S", help="of load and trouble (default: 120)")
-    parser.add_argument("--seed", type=int, default=1, help="of the troubles and the load (default: 1)")
-    parser.add_argument("--every", type=float, default=EVERY_S, metavar="S", help="between troubles (default: 3)")
-    parser.add_argument("--rate", type=float, default=30.0, metavar="PER_S", help="that the hub sends (default: 30)")
-    parser.add_argument("--outbound", type=float, default=30.0, metavar="PER_S", help="that leave (default: 30)")
-    parser.add_argument("--sites", type=int, default=2, help="data centres: gateways of a bank (default: 2)")
+    parser.add_argument(
+        "--duration", type=SECONDS, default=120.0, metavar="S", help="of load and trouble (default: 120)"
+    )
+    parser.add_argument("--seed", type=SEED, default=1, help="of the troubles and the load (default: 1)")
+    parser.add_argument("--every", type=SECONDS, default=EVERY_S, metavar="S", help="between troubles (default: 3)")
+    parser.add_argument(
+        "--rate", type=RATE_OR_NONE, default=30.0, metavar="PER_S", help="that the hub sends (default: 30)"
+    )
+    parser.add_argument("--outbound", type=RATE_OR_NONE, default=30.0, metavar="PER_S", help="that leave (default: 30)")
+    parser.add_argument("--sites", type=FEW, default=2, help="data centres: gateways of a bank (default: 2)")
     parser.add_argument("--banks", type=int, choices=(1, 2), default=1, help="2: they pay each other (default: 1)")
     parser.add_argument("--asynchronous", action="store_true", help="the hub repeats rather than reverses")
     parser.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")

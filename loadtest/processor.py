@@ -36,7 +36,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from gateway.arguments import Commands
+from gateway.arguments import PORT_OR_FREE, SEED, Commands
 from gateway.processor.messages import encode, status_of
 from gateway.wire import codes, fields
 from loadtest import calls
@@ -579,10 +579,10 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one and prints it")
-    parser.add_argument("--control-port", type=int, default=0, help="for /control and /ledger, also when away")
+    parser.add_argument("--port", type=PORT_OR_FREE, default=0, help="0, the default, takes a free one and prints it")
+    parser.add_argument("--control-port", type=PORT_OR_FREE, default=0, help="for /control and /ledger, also when away")
     parser.add_argument("--mode", default="fast", help="see above (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of mix and malformed (default %(default)s)")
+    parser.add_argument("--seed", type=SEED, default=1, help="of mix and malformed (default %(default)s)")
     parser.add_argument("--ledger", type=Path, help="append the book to this file")
     parser.add_argument("--contents", action="store_true", help="the book holds a digest of each payment")
     parser.add_argument("--certificate", type=Path, help="serve TLS with this certificate (PEM), and --key")

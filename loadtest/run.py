@@ -28,7 +28,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import CORE, FEW, RATE_OR_NONE, SECONDS, SECONDS_OR_NONE, Commands, Number
 from loadtest import load, report
 from loadtest.hub import add_load_arguments
 from loadtest.ledger import Verdict
@@ -56,33 +56,41 @@ def add_parser(commands: Commands) -> None:
     add_load_arguments(parser.add_argument_group("the load"))
     parser.add_argument(
         "--outbound",
-        type=float,
+        type=RATE_OR_NONE,
         default=0.0,
         metavar="PER_S",
         help="payments per second that the processor submits; without --rate, the hub sends none",
     )
     parser.add_argument(
         "--wait",
-        type=float,
+        type=SECONDS_OR_NONE,
         default=10.0,
         metavar="S",
         help="with --outbound: Prefer: wait, the outcome comes in the response; 0: in a notice (default: 10)",
     )
-    parser.add_argument("--warm-up", type=float, default=5.0, metavar="S", help="at the same rate (default: 5)")
+    parser.add_argument(
+        "--warm-up", type=SECONDS_OR_NONE, default=5.0, metavar="S", help="at the same rate (default: 5)"
+    )
     saturate = parser.add_argument_group("saturation")
     saturate.add_argument("--saturate", action="store_true", help="raise the rate until it is no longer kept up")
-    saturate.add_argument("--step", type=float, default=1.25, metavar="X", help="from rate to rate (default: 1.25)")
-    saturate.add_argument("--step-s", type=float, default=8.0, metavar="S", help="each for so long (default: 8)")
-    saturate.add_argument("--p99-limit", type=float, default=100.0, metavar="MS", help="(default: 100)")
+    saturate.add_argument(
+        "--step", type=Number(1, 100, above=True), default=1.25, metavar="X", help="from rate to rate (default: 1.25)"
+    )
+    saturate.add_argument("--step-s", type=SECONDS, default=8.0, metavar="S", help="each for so long (default: 8)")
+    saturate.add_argument(
+        "--p99-limit", type=Number(0, 1e6, above=True), default=100.0, metavar="MS", help="(default: 100)"
+    )
     where = parser.add_argument_group("the world")
-    where.add_argument("--gateway-cpu", type=int, metavar="N", help="pin the gateway's process to this core")
-    where.add_argument("--workers-cpu", type=int, metavar="N", help="and its token workers to this (default: the same)")
-    where.add_argument("--others-cpu", type=int, metavar="N", help="pin hub and processor to this core")
-    where.add_argument("--tokens", type=int, default=2, help="SoftHSM tokens (default: 2)")
+    where.add_argument("--gateway-cpu", type=CORE, metavar="N", help="pin the gateway's process to this core")
+    where.add_argument(
+        "--workers-cpu", type=CORE, metavar="N", help="and its token workers to this (default: the same)"
+    )
+    where.add_argument("--others-cpu", type=CORE, metavar="N", help="pin hub and processor to this core")
+    where.add_argument("--tokens", type=FEW, default=2, help="SoftHSM tokens (default: 2)")
     where.add_argument("--processor-mode", default="fast", metavar="MODE", help="see processor --help")
     where.add_argument("--bank", default="accept", metavar="RULE", help="the hub's simulated bank, see hub --help")
     where.add_argument("--mischief", default="", metavar="LIST", help="of the hub, see hub --help (default: none)")
-    where.add_argument("--stand-in-after", type=float, default=5.0, metavar="S", help="(default: 5)")
+    where.add_argument("--stand-in-after", type=SECONDS, default=5.0, metavar="S", help="(default: 5)")
     where.add_argument("--asynchronous", action="store_true", help="the hub repeats rather than reverses")
     where.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")
     where.add_argument("--keep", action="store_true", help="do not remove the temporary directory")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway.arguments import Commands
+from gateway.arguments import PORT, Commands
 from loadtest import control
 from loadtest.processes import http
 
@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("who", choices=("hub", "processor"))
-    parser.add_argument("port", type=int, help="its control port, on loopback")
+    parser.add_argument("port", type=PORT, help="its control port, on loopback")
     parser.add_argument("order", help="a JSON object")
     parser.set_defaults(run=run)
 

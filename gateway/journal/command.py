@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
-from gateway.arguments import Commands
+from gateway.arguments import COUNT_OR_NONE, Commands
 from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode
@@ -75,7 +75,9 @@ def add_parser(subparsers: Commands, tokens_of: TokensOf) -> None:
             _add_filters(command)
             command.epilog = _EPILOG
         elif name == "tail":
-            command.add_argument("-n", "--limit", type=int, default=20, help="how many (default: %(default)s)")
+            command.add_argument(
+                "-n", "--limit", type=COUNT_OR_NONE, default=20, help="how many (default: %(default)s)"
+            )
             command.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
         elif name == "compare":
             command.epilog = comparing.EPILOG
@@ -101,7 +103,7 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from", dest="since", default="", metavar="WHERE", help="a position, or a time (ISO 8601)")
     command.add_argument("--to", dest="until", default="", metavar="WHERE", help="the same, inclusive")
     command.add_argument("--parked", action="store_true", help="notices that the processor refused for good")
-    command.add_argument("--limit", type=int, default=0, help="how many at most (0: all)")
+    command.add_argument("--limit", type=COUNT_OR_NONE, default=0, help="how many at most (0: all)")
 
 
 def run(args: argparse.Namespace) -> int:

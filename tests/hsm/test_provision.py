@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused_and_left_alone(run: Run, tmp_path: Path) -
         (["--algorithm", "hmac-sha256"], '"fps-hub" has 16 bytes, hmac-sha256 wants 32: use another --dir'),
         (["--algorithm", "des3-retail"], 'fps-1: "fps-hub" is not a key for des3-retail: use another --dir'),
         (["--keys-from", str(tmp_path / "other" / KEYS_FILE)], "is another key than in"),
-        (["--tokens", "99"], "--tokens must be 1 to 16"),
+        (["--remote", "9"], "--remote must be no more than --tokens"),
         (["--module", "/nowhere.so"], "/nowhere.so: cannot be loaded"),
     ):
         refused = run("provision", *options)
