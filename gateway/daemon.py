@@ -172,7 +172,10 @@ class Gateway:
             self.sibling = Sibling(node.sibling, self.identity, network=outside.network, luck=outside.luck.random)
         self.door = None
         if node.submissions:
-            self.door = Door(node.submissions, self.engine, codec, pair.group, self.presented, listen=outside.listen)
+            self.door = Door(
+                node.submissions, self.engine, codec, pair.group, self.presented,
+                came_s=self.standstill.came_s, listen=outside.listen,
+            )  # fmt: skip
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
         self.signer.on_installed = self.engine.on_installed
@@ -314,6 +317,7 @@ class Gateway:
                 self.links.hold(mute=True)  # dial none until one serves
             if self.volume is not None:
                 tree.start_soon(self.volume.run)
+            self.standstill.begins(self.outside.clock())
             tree.start_soon(self._watch)
             tree.start_soon(self._seal)
             tree.start_soon(self._beat)
@@ -370,7 +374,6 @@ class Gateway:
         """Keep the hub away while we could not keep our promises."""
         said: list[str] = []
         served_s = -inf
-        self.standstill.runs(self.outside.clock())  # a start takes its time, and nothing was read yet
         while True:
             self._look_back()
             self._look_at_clocks()
@@ -397,6 +400,7 @@ class Gateway:
         if gap.stood_still_s:
             _log.warning("stood still", pause_s=round(gap.stood_still_s, 1))
             metrics.STOOD_STILL_S.inc(gap.stood_still_s)
+            self.journal.stood_still(gap.stood_still_s)
         if gap.went_ahead_s:
             why = "it was set, or this machine stood still unseen"
             _log.warning("the wall clock went ahead", pause_s=round(gap.went_ahead_s, 1), reason=why)

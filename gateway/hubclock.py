@@ -24,7 +24,7 @@ Pure.
 
 from math import inf
 
-from gateway.wire.usm import NUMBERED, moment_s
+from gateway.wire.usm import MOMENT, NUMBERED, moment_of, moment_s
 
 PROMPT_S = 60
 """News is under way for less, between a hub and a link that stand, and clocks drift by less."""
@@ -60,8 +60,13 @@ class HubClock:
 
 
 def behind(stamp: str, own: str) -> str:
-    """The next stamp behind this one, of a message whose own stamp says earlier."""
-    return f"{int(stamp[:NUMBERED]) + 1:0{NUMBERED}}{own[NUMBERED:]}"
+    """The next stamp behind this one, of a message whose own stamp says earlier. Behind the last number of a second
+    comes the next second.
+    """
+    moment, number = stamp[:MOMENT], int(stamp[MOMENT:NUMBERED]) + 1
+    if number == 10 ** (NUMBERED - MOMENT):
+        moment, number = moment_of((moment_s(stamp) + 1) * 10**9), 0
+    return f"{moment}{number:0{NUMBERED - MOMENT}}{own[NUMBERED:]}"
 
 
 def may_have_stepped(known: str, own: str) -> bool:

@@ -126,7 +126,7 @@ def _seldom(seconds: Callable[[], float]) -> Any:
     def seldom(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if event.get("fpid") or event.get("component") not in PEERS:
             return event
-        held = quiet.takes((event["event"], *(event.get(name) for name in WHO)), seconds())
+        held = quiet.takes(event["event"], tuple([event.get(name) for name in WHO]), seconds())
         if held < 0:
             raise structlog.DropEvent
         if held:

@@ -19,7 +19,11 @@ OVER_AFTER = 2.0
 is a first one."""
 OVER_AFTER_S = 60.0
 KEYS_MAX = 1000
-"""Things that are known at once. What else happens then is one thing: a peer that makes up names gains nothing."""
+"""Things that are known at once. What else is said in the same words then is one thing: a peer that makes up names
+gains nothing, and hides nothing that is said in other words."""
+
+
+_OTHERS = object()
 
 
 class _About:
@@ -39,11 +43,13 @@ class Quiet:
     """Says of each line whether it is written."""
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, _About] = {}
+        self._known: dict[tuple[str, Hashable], _About] = {}
 
-    def takes(self, what: Hashable, now_s: float) -> int:
-        """How many lines about this were held back since the last that was written; -1: this one is, too."""
-        about = self._known.get(what) or self._begin(what, now_s)
+    def takes(self, event: str, who: Hashable, now_s: float) -> int:
+        """How many lines with these words about these were held back since the last that was written; -1: this one is,
+        too.
+        """
+        about = self._known.get((event, who)) or self._begin(event, who, now_s)
         if now_s - about.last_s > max(OVER_AFTER * about.silence_s, OVER_AFTER_S):
             about.lines, about.silence_s, about.until_s = 0, 0.0, -inf
         about.last_s = now_s
@@ -57,11 +63,11 @@ class Quiet:
         held, about.held = about.held, 0
         return held
 
-    def _begin(self, what: Hashable, now_s: float) -> _About:
+    def _begin(self, event: str, who: Hashable, now_s: float) -> _About:
         if len(self._known) >= KEYS_MAX:
             self._known = {
                 key: about for key, about in self._known.items() if now_s - about.last_s <= 2 * SILENCE_MAX_S
             }
-        if len(self._known) >= KEYS_MAX:
-            what = None
+        # our own words are few
+        what = (event, who) if len(self._known) < KEYS_MAX else (event, _OTHERS)
         return self._known.setdefault(what, _About())

@@ -40,6 +40,10 @@ class Standstill:
         self._settled_s = now.mono_s
         """What is read from then on has come after the last standstill."""
 
+    def begins(self, now: Now) -> None:
+        """From now on it runs. What was before is no standstill: a start takes its time, and nothing was read yet."""
+        self._ran = now
+
     def runs(self, now: Now) -> Gap:
         """This process runs. Returns what was before."""
         passed_s = now.mono_s - self._ran.mono_s

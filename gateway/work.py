@@ -151,7 +151,9 @@ class Submission:
     already; and, with `wait`, once more when there is an outcome.
     """
 
-    __slots__ = ("code", "content", "covered", "done", "key", "refused", "request", "standing", "void", "wait", "why")
+    __slots__ = (
+        "code", "content", "covered", "done", "key", "refused", "request", "stale", "standing", "void", "wait", "why",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -176,6 +178,8 @@ class Submission:
         """To be told of the outcome too."""
         self.void = False
         """Set by the submitter when it waits no longer: `done` is not called any more."""
+        self.stale = ""
+        """Why it may be too old to be taken up, in our words: whoever submitted it may have given it up."""
         self.refused: Refused = ""
         """`unavailable`: nothing was recorded, try again or at the other site. `conflict`: the key, or the FPID, is
         another payment's. Empty: see `standing`."""

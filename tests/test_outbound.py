@@ -163,22 +163,44 @@ def test_without_a_link_nothing_is_recorded(world: World, heard: Heard) -> None:
     assert world.engine.in_flight == 0
 
 
-@pytest.mark.parametrize("why", ["room", "closed", "full"])
+@pytest.mark.parametrize("why", ["room", "closed", "full", "stale"])
 def test_what_cannot_be_taken_is_unavailable(world: World, heard: Heard, why: str, reached: Reached) -> None:
-    """A disk that does not keep up, a drain, too many under way: said at once, and nothing is recorded. The limit says
-    that it was that.
+    """A disk that does not keep up, a drain, too many under way, one that lay here while the machine slept: said at
+    once, and nothing is recorded. The limit says that it was that.
     """
     if why == "room":
         world.journal.room = False
     elif why == "closed":
         world.engine.closed = lambda: "draining"
-    else:
+    elif why == "full":
         world.submit(*(submission(f"key-{n}", f"OUT{n}") for n in range(1000)))
     before = len(kinds(world))
-    world.submit(heard.of(submission("key-x", "OUTX")))
+    last = submission("key-x", "OUTX")
+    last.stale = "it lay here" if why == "stale" else ""
+    world.submit(heard.of(last))
     assert heard.states == ["unavailable"]
     assert len(kinds(world)) == before
     assert reached("node.payments_max") == (([1000], 1) if why == "full" else ([], 0))
+
+
+def test_what_is_known_keeps_its_standing_however_long_it_lay_here(world: World, heard: Heard) -> None:
+    """Of one under way nobody says that nothing left; one that is UNKNOWN is not sent once more."""
+
+    def again() -> Submission:
+        one = submission()
+        one.stale = "it lay here"
+        return heard.of(one)
+
+    unknown(world, heard)
+    before = len(kinds(world))
+    world.submit(again())
+    assert heard.states == ["UNKNOWN"] * 2
+    assert len(kinds(world)) == before
+    world = World()
+    world.submit(heard.of(submission()))
+    world.settle()
+    world.submit(again())
+    assert heard.states == [*["UNKNOWN"] * 2, *["WAITING"] * 2]
 
 
 def test_what_the_scheme_would_refuse_is_not_taken_and_not_settled(world: World, heard: Heard) -> None:

@@ -19,7 +19,7 @@ def test_every_line_is_written_or_counted_by_the_next_that_is(lines: list[tuple[
     held = dict.fromkeys("abc", 0)
     for what, pause_s in lines:
         now_s += pause_s
-        said = quiet.takes(what, now_s)
+        said = quiet.takes(what, None, now_s)
         if said < 0:
             held[what] += 1
         else:
@@ -30,7 +30,7 @@ def test_every_line_is_written_or_counted_by_the_next_that_is(lines: list[tuple[
 def test_a_flood_is_a_few_lines_and_then_one_in_five_minutes() -> None:
     """A hundred a second for an hour."""
     quiet = Quiet()
-    written = [at / 100 for at in range(360_000) if quiet.takes("x", at / 100) >= 0]
+    written = [at / 100 for at in range(360_000) if quiet.takes("x", None, at / 100) >= 0]
     assert len(written) < FIRST + 9 + 3600 / SILENCE_MAX_S
     assert written[-1] > 3600 - SILENCE_MAX_S
 
@@ -38,16 +38,17 @@ def test_a_flood_is_a_few_lines_and_then_one_in_five_minutes() -> None:
 def test_what_was_over_begins_anew() -> None:
     quiet = Quiet()
     for _ in range(100):
-        quiet.takes("x", 0.0)
-    assert [quiet.takes("x", OVER_AFTER_S + 1) for _ in range(FIRST + 1)] == [100 - FIRST, *[0] * (FIRST - 1), -1]
+        quiet.takes("x", None, 0.0)
+    assert [quiet.takes("x", None, OVER_AFTER_S + 1) for _ in range(FIRST + 1)] == [100 - FIRST, *[0] * (FIRST - 1), -1]
 
 
 def test_names_that_a_peer_makes_up_take_no_memory() -> None:
     quiet = Quiet()
     for number in range(3 * KEYS_MAX):
-        quiet.takes(number, 0.0)
+        quiet.takes("x", number, 0.0)
     assert len(quiet._known) <= KEYS_MAX + 1
-    assert quiet.takes("one more", 0.0) < 0
+    assert quiet.takes("x", "one more", 0.0) < 0
+    assert [quiet.takes("y", number, 0.0) for number in range(FIRST + 1)] == [*[0] * FIRST, -1]
 
 
 @pytest.fixture

@@ -52,6 +52,14 @@ def test_what_is_read_after_a_standstill_may_be_as_old_as_that() -> None:
     assert standstill.came_s(fresh_s) == fresh_s
 
 
+def test_what_was_before_it_begins_is_no_standstill() -> None:
+    """A start takes its time, and no socket was open yet: nothing that is read after it is older than that."""
+    standstill = Standstill(at(10))
+    standstill.begins(at(15))
+    assert standstill.runs(at(15.05)) == Gap(0, 0)
+    assert standstill.came_s(15.06) == 15.06
+
+
 def test_below_a_second_nothing_is_older_than_it_is_read() -> None:
     standstill = Standstill(at(10))
     assert standstill.came_s(10 + STANDSTILL_S - 0.001) == 10 + STANDSTILL_S - 0.001

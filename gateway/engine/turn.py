@@ -388,7 +388,7 @@ class Engine:
             unavailable = "no link to the hub is signed on to submit"
         for batch in submitted:
             for submission in batch:
-                self.outbound.on_submission(submission, unavailable, now)
+                self.outbound.on_submission(submission, unavailable or submission.stale, now)
 
     # --- messages that came
 

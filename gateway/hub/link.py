@@ -164,6 +164,10 @@ class Link:
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
         self._last_words: FrameError | None = None
+        self._half_frame: float | None = None
+        """Which unfinished frame there is: the framer's `partial_since`."""
+        self._half_frame_read_s = 0.0
+        """When its first byte was read. It may have come much earlier (`came_s`), with all that lies behind it."""
         self._empty, self._empty_since_s = 0, -float("inf")
         self._close_s = inf
         self._up_s = 0.0
@@ -335,6 +339,7 @@ class Link:
         if frames:
             self._frames_in += len(frames)
             self._counts.frames_in.inc(len(frames))
+            self.session.came(len(frames))
             self._inbox.frames(self, frames, now.mono_s)
         if self._framer.error is not None:
             self._last_words = self._framer.error
@@ -342,8 +347,14 @@ class Link:
             self._set_alarm(self._close_s)
             self._log.error("frame error", error=log.describe(self._framer.error))
             self._inbox.frame_error(self, self._framer.error)
-        elif self._framer.partial_since is not None:
-            self._set_alarm(self._framer.partial_since + self._half_frame_s)
+        else:
+            self._time_half_frame(now)
+
+    def _time_half_frame(self, now: Now) -> None:
+        since = self._framer.partial_since
+        if since != self._half_frame:
+            self._half_frame, self._half_frame_read_s = since, now.mono_s
+        self._set_alarm(self._half_frame_due_s())
 
     def _without_empty(self, frames: list[Frame], now: Now) -> list[Frame]:
         """Leave out frames without a body: no message, but what some systems send so that a connection is not idle. A
@@ -438,10 +449,9 @@ class Link:
         return min(self._close_s, self._half_frame_due_s(), inf if timer is None else timer)
 
     def _half_frame_due_s(self) -> float:
-        since = self._framer.partial_since
-        if since is None or self._last_words is not None or not self.open:
+        if self._framer.partial_since is None or self._last_words is not None or not self.open:
             return inf
-        return since + self._half_frame_s
+        return self._half_frame_read_s + self._half_frame_s
 
     def _set_alarm(self, at_s: float) -> None:
         self._alarm.deadline = min(self._alarm.deadline, at_s)

@@ -9,8 +9,10 @@ for good; what is in flight goes on being replied to) and `finish` (off in both 
 be called in any order and any number of times.
 
 A sign-on that the hub refuses, or does not respond to in time, is repeated with doubling pauses for as long as the link
-lives. After silence the hub may have us signed on or not: so a sign-on in doubt that is no longer wanted is signed
-off, and a sign-off that was refused or unanswered is repeated, while the gateway behaves as if it had succeeded.
+lives. `SIGN_ONS_MAX` in a row without a response in each direction that we want, and no payment meanwhile: `Lost`, also
+when echoes are answered, since the next connection may lead to one that answers all. After silence the hub may have us
+signed on or not: so a sign-on in doubt that is no longer wanted is signed off, and a sign-off that was refused or
+unanswered is repeated, while the gateway behaves as if it had succeeded.
 
 **Echo.** After `echo_after_s` without a byte from the hub we send an echo (831); a sign-on that meets silence asks for
 one at once. Anything that comes shows that the link lives. `echo_misses_max` echoes in a row that met nothing but
@@ -203,6 +205,8 @@ RESTING: Final = frozenset({State.REFUSED, State.IN_DOUBT, State.LINGERING})
 """States with a pause running."""
 
 SIGN_ON: Final = {Direction.RECEIVE: "891", Direction.SUBMIT: "881"}
+SIGN_ONS_MAX: Final = 3
+"""So many sign-ons in a row without a response, in each direction that is wanted, and the link is of no use."""
 SIGN_OFF: Final = {Direction.RECEIVE: "892", Direction.SUBMIT: "882"}
 
 # --- the table of echoes

@@ -18,6 +18,7 @@ from gateway.hub.rules import (
     RESTING,
     SIGN_OFF,
     SIGN_ON,
+    SIGN_ONS_MAX,
     SIGNING_ON,
     UNKNOWN,
     Action,
@@ -76,7 +77,7 @@ class _Exchange(NamedTuple):
 class _Side:
     """One direction: its state and its exchange or pause."""
 
-    __slots__ = ("attempts", "direction", "doubted", "exchange", "paused_until_s", "state", "wanted")
+    __slots__ = ("attempts", "direction", "doubted", "exchange", "paused_until_s", "state", "unanswered", "wanted")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
@@ -88,6 +89,8 @@ class _Side:
         """Pauses since the hub last did as we asked."""
         self.doubted = False
         """An exchange went unanswered since: the hub may have obeyed it, and a refusal leaves what it did as it is."""
+        self.unanswered = 0
+        """Sign-ons in a row that had no response."""
 
 
 class Session:
@@ -115,6 +118,10 @@ class Session:
         self._heard_s = 0.0
         self.answered = False
         """Whether the hub has responded to a sign-on or sign-off of ours: then it is one."""
+        self._frames = 0
+        """Of the hub that were no message for us: payments, as far as we know."""
+        self._frames_before = 0
+        """When it was last looked whether the hub ignores us."""
         self._settled_s: float | None = None
         self._settled_longest_s = 0.0
         self._actions: list[Action] = []
@@ -228,6 +235,10 @@ class Session:
         self._misses = 0
         self._step_echo(EchoEvent.FRAME, now)
 
+    def came(self, frames: int) -> None:
+        """So many frames came. What `manage` is handed of them comes off again."""
+        self._frames += frames
+
     def doubt(self, now: Now) -> None:
         """This process stood still: the hub may have gone meanwhile. Ask, and take one silence for its answer."""
         if not self._started or self._ended or self._finishing:
@@ -239,6 +250,7 @@ class Session:
         """A verified message that is no payment. A `Usm` only after it is durable."""
         if self._ended:
             return
+        self._frames -= 1
         match message:
             case NetworkRequest():
                 self._requested(message, now)
@@ -319,6 +331,7 @@ class Session:
             return
         self.answered = True
         side = next(side for side in self._sides.values() if side.exchange is exchange)
+        side.unanswered = 0
         accepted = code == ACCEPTED
         if not accepted:
             name: ReportName = "sign-on refused" if side.state in SIGNING_ON else "sign-off refused"
@@ -349,6 +362,7 @@ class Session:
         """Do what is due. Early or repeated calls do nothing."""
         if not self._started or self._ended:
             return
+        ignored = False
         for side in self._sides.values():
             if self._due_s(side) > now.mono_s:
                 continue
@@ -359,12 +373,25 @@ class Session:
             name: ReportName = "sign-on unanswered" if side.state in SIGNING_ON else "sign-off unanswered"
             self._actions.append(Report(name, side.direction, exchange.function_code, "", exchange.message_id))
             side.doubted = True
+            side.unanswered += side.state in SIGNING_ON
             self._step(side, Event.UNCLEAR, now)
+            ignored = ignored or side.unanswered >= SIGN_ONS_MAX
             if self._heard_s <= exchange.sent_s and self._echo is None and not self._finishing:
                 self._step_echo(EchoEvent.SILENCE, now)
         self._resettle(now)
         self._handle_echo_timer(now)
+        if ignored:
+            self._lose_if_of_no_use(now)
         self._finish_if_done()
+
+    def _lose_if_of_no_use(self, now: Now) -> None:
+        """Whoever is there answers no sign-on, and sends no payment: it may be another one's turn (`addresses`)."""
+        sends, self._frames_before = self._frames > self._frames_before, self._frames
+        wanted = [side for side in self._sides.values() if side.wanted]
+        ignored = wanted and all(side.unanswered >= SIGN_ONS_MAX for side in wanted)
+        if ignored and not sends and not self._ended:
+            self._actions.append(Lost(f"{SIGN_ONS_MAX} sign-ons in a row unanswered"))
+            self.end(now)
 
     def _handle_echo_timer(self, now: Now) -> None:
         if self._echo is not None and self._echo.due_s <= now.mono_s:

@@ -173,6 +173,11 @@ class Journal:
             return f"{self._waiting_bytes} bytes wait for the disk"
         return ""
 
+    def stood_still(self, pause_s: float) -> None:
+        """This process did not run for so long: that is no stall of the disk, which may have synced meanwhile."""
+        if self._waiting_since is not None:
+            self._waiting_since = min(self._waiting_since + pause_s, trio.current_time())
+
     def _refused(self) -> JournalFault:
         if self.failed is not None:
             return self.failed

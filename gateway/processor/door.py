@@ -13,6 +13,9 @@ calls back, and one sweeper looks after everybody's time.
 
 A client that asks to wait for the outcome (`Prefer: wait`) is answered when there is one; what the engine says before,
 that it is durable, is what the client hears when its time is over.
+
+What lay here while this machine slept may be as old as that. Whoever submitted it has given it up by then, and may have
+told a customer so: a payment that nobody knows here is not taken up (503); one that is known gets its standing.
 """
 
 import re
@@ -50,6 +53,8 @@ ONLOOKERS_MAX = 8
 """Connections of those who may only look: the other site's gateway, a load balancer or two."""
 BACKLOG = 128
 """Connections that the kernel may hold before we accept them."""
+
+STALE = "it lay here while this machine stood still, for longer than anybody waits"
 
 _log = log.get("door")
 _JSON = b"application/json"
@@ -106,10 +111,15 @@ class Door:
         group: config.Group,
         ready: Callable[[], Readiness],
         *,
+        came_s: Callable[[float], float],
         listen: Listen = listen_tcp,
     ) -> None:
-        """Raises `ConfigurationError` when the TLS files are of no use."""
+        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`).
+
+        Raises `ConfigurationError` when the TLS files are of no use.
+        """
         self._ready = ready
+        self._came_s = came_s
         self._listen = listen
         self._settings = settings
         self._engine = engine
@@ -356,12 +366,16 @@ class Door:
             self._refuse(turn, 500, "we failed; the log says how")
         else:
             now_s = trio.current_time()
+            came_s, within_s = self._came_s(now_s), self._settings.answer_within_s
             wait = _WAIT.search(request.prefer) if request.prefer else None
             wait_s = min(float(wait[1]), self._settings.wait_max_s) if wait is not None else 0.0
             visit = _Visit(key, payment, covered, content, self._done, wait=wait_s > 0)
             visit.turn = turn
-            turn.context = _Owed(visit, now_s, wait_s)
-            turn.due_s = now_s + self._settings.answer_within_s
+            turn.context = _Owed(visit, came_s, wait_s)
+            turn.due_s = came_s + within_s
+            if turn.due_s <= now_s:
+                visit.stale = STALE
+                turn.due_s = now_s + within_s
             return visit
         return None
 

@@ -261,16 +261,16 @@ def _digest(usm: Usm, **without: str) -> bytes:
 
 
 def _stamp_of(usm: Usm, received_ns: int) -> str:
-    latest = _moment(received_ns + AHEAD_MAX_NS)
-    moment = _year_of(usm.transmission_time, usm.date_sent or _moment(received_ns)) + usm.transmission_time.zfill(10)
+    latest = moment_of(received_ns + AHEAD_MAX_NS)
+    moment = _year_of(usm.transmission_time, usm.date_sent or moment_of(received_ns)) + usm.transmission_time.zfill(10)
     if len(moment) != 14 or not (moment.isascii() and moment.isdigit()) or moment > latest:
-        moment = _moment(received_ns)
+        moment = moment_of(received_ns)
     return f"{moment}{usm.message_id[-6:]:0>6}{_digest(usm).hex()}"
 
 
 def is_stamp(text: str, received_ns: int) -> bool:
     """Whether this can be the stamp of news that came at this time."""
-    latest = _moment(received_ns + AHEAD_MAX_NS)
+    latest = moment_of(received_ns + AHEAD_MAX_NS)
     return STAMP.fullmatch(text) is not None and moment_s(text) > 0 and text[:MOMENT] <= latest
 
 
@@ -285,7 +285,7 @@ def moment_s(stamp: str) -> int:
 def shown_s(request: NetworkRequest, received_ns: int) -> int:
     """The moment that a 9804 of the hub says it was sent (as `moment_s`); 0 when it says none."""
     time = request.transmission_time
-    return moment_s(_year_of(time, request.date_sent or _moment(received_ns)) + time)
+    return moment_s(_year_of(time, request.date_sent or moment_of(received_ns)) + time)
 
 
 def _year_of(time: str, day: str) -> str:
@@ -298,7 +298,8 @@ def _year_of(time: str, day: str) -> str:
     return f"{year + (of_day - of_time > half) - (of_time - of_day > half):04}"
 
 
-def _moment(time_ns: int) -> str:
+def moment_of(time_ns: int) -> str:
+    """The moment of a stamp, at a time in UTC."""
     return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
 
 

@@ -177,7 +177,12 @@ async def run(options: argparse.Namespace, tls: config.ServerTls | None, papers:
         for _ in range(ROUNDS):
             engine = Engine()
             door = Door(
-                config.Submissions(port=0, tls=tls, connections_max=1024), engine, Codec(), "sip", lambda: READY
+                config.Submissions(port=0, tls=tls, connections_max=1024),
+                engine,
+                Codec(),
+                "sip",
+                lambda: READY,
+                came_s=lambda now_s: now_s,
             )
             count = options.submissions // ROUNDS
             found["floor"].append(await measure(Floor().serve, body, count, connections, ["", ""]))

@@ -97,6 +97,11 @@ def refuse(submission: Submission, refused: Any = "unavailable", why: str = "no 
     submission.done(submission)
 
 
+def fresh(now_s: float) -> float:
+    """What is read just came: this process has run all the time."""
+    return now_s
+
+
 def ignore(_: Submission) -> None:
     """Say nothing, yet."""
 
@@ -224,12 +229,16 @@ def settings(**changes: Any) -> config.Submissions:
 
 @asynccontextmanager
 async def door(
-    play: Callable[[Submission], None] | None = None, *, group: config.Group = "sip", **changes: Any
+    play: Callable[[Submission], None] | None = None,
+    *,
+    group: config.Group = "sip",
+    came_s: Callable[[float], float] = fresh,
+    **changes: Any,
 ) -> AsyncIterator[World]:
     """A door that serves memory streams, before an engine that plays this."""
     engine = Engine(play)
     async with trio.open_nursery() as nursery:
-        served = Door(settings(**changes), engine, CODEC, group, lambda: engine.readiness)
+        served = Door(settings(**changes), engine, CODEC, group, lambda: engine.readiness, came_s=came_s)
         nursery.start_soon(served.sweep)
         with trio.fail_after(PATIENCE_S):
             yield World(nursery, served, engine)

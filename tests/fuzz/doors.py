@@ -7,7 +7,7 @@ import trio
 
 from gateway.processor.door import Door
 from gateway.work import Submission
-from tests.fakes.door import BODY, READY, Engine, get, post, refuse, settings, settle
+from tests.fakes.door import BODY, READY, Engine, fresh, get, post, refuse, settings, settle
 from tests.fakes.processor import CODEC
 from tests.fuzz import http
 from tests.fuzz.target import Dice, Target, pieces
@@ -34,7 +34,7 @@ def play(submission: Submission) -> None:
 async def served(chunks: list[bytes]) -> tuple[bytes, Engine]:
     """What a door writes to a client that sends these, and what the engine was asked."""
     engine = Engine(play)
-    door = Door(SETTINGS, engine, CODEC, "sip", lambda: READY)
+    door = Door(SETTINGS, engine, CODEC, "sip", lambda: READY, came_s=fresh)
     pipe = http.Played(chunks)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(door.sweep)

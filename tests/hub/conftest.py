@@ -108,6 +108,7 @@ class Player:
         now = at(time_s)
         if what.startswith("<"):
             self.session.heard(now)
+            self.session.came(1)
             mti, function_code, message_id, *code = what[1:].split()
             self._note(self.session._actions)
             message = told(mti, function_code, message_id, *code[:1])

@@ -24,9 +24,12 @@ from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds
 from gateway.papers import client_context
-from gateway.wire.frame import frame
+from gateway.wire.codec import Codec, join_mac
+from gateway.wire.frame import Framer, frame
+from gateway.wire.message import NetworkRequest, NetworkResponse
 
 WIRE = config.Wire()
+CODEC = Codec()
 Serve = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
@@ -397,7 +400,22 @@ async def speaks_http(stream: trio.abc.Stream) -> None:
     await no_hub(stream)
 
 
-@pytest.mark.parametrize("first", [None, trio.aclose_forcefully, no_hub, speaks_http])
+async def echoes_alone(stream: trio.abc.Stream) -> None:
+    """A hub's front, with nobody behind it who signs us on."""
+    framer = Framer(WIRE)
+    async for chunk in stream:
+        for _, body in framer.feed(bytes(chunk), 0.0):
+            request = CODEC.decode(body)
+            assert isinstance(request, NetworkRequest)
+            if request.function_code == "831":
+                answer = NetworkResponse(
+                    mti="9814", function_code="831", action_code="0000",
+                    message_id=request.message_id, transmission_time=request.transmission_time,
+                )  # fmt: skip
+                await stream.send_all(frame(WIRE, join_mac(CODEC.encode(answer), bytes(8))))
+
+
+@pytest.mark.parametrize("first", [None, trio.aclose_forcefully, no_hub, speaks_http, echoes_alone])
 async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
     first: Serve | None, engine: Any, hub_type: Any
 ) -> None:
@@ -405,7 +423,7 @@ async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
     signing = Signing(hub_type)
     async with two_hosts(first, signing.serve) as (port, network), trio.open_nursery() as nursery:
         named = config.HubSite(name="a", host="hub.example", port=port, reconnect_s=0.001, reconnect_max_s=0.001)
-        session = config.Session(echo_after_s=0.05, respond_within_s=0.05)
+        session = config.Session(echo_after_s=0.05, respond_within_s=0.05, retry_s=0.01)
         links = Links(
             (named,), config.Pair(session=session), engine, MessageIds(),
             clock=system_clock, random=random.Random(1), came_s=float, network=network,  # noqa: S311

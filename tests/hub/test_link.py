@@ -126,6 +126,24 @@ async def test_half_a_frame_for_too_long_ends_the_link(
     assert 10 <= trio.current_time() - start_s < 11
 
 
+async def test_half_a_frame_that_lay_here_has_its_time_from_when_it_was_read(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """What came while this process stood still may end anywhere, with the rest right behind it."""
+    w = wired(half_frame_s=10.0, came_s=lambda now_s: now_s - 3600)
+    nursery.start_soon(w.link.run)
+    stream = together(w.wire, [b"9200 one", b"9200 two", b"9200 three"])
+    for at in range(0, len(stream), 7):
+        await w.stream.send_all(stream[at : at + 7])
+        await trio.sleep(0.01)
+    assert w.link.open
+    assert len(w.engine.bodies) == 3
+    await w.stream.send_all(stream[:7])
+    start_s = trio.current_time()
+    assert (await w.engine.until("down"))[2] == "half a frame for more than 10 s"
+    assert trio.current_time() - start_s == pytest.approx(10)
+
+
 async def test_a_frame_that_completes_in_time_sets_the_half_frame_clock_back(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:

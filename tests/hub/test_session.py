@@ -190,6 +190,69 @@ def test_a_silent_hub_is_lost_soon_after_connecting(player: Make) -> None:
     """)
 
 
+IGNORED = """
+    0     start                    -> 9804 891 000001, 9804 881 000002
+    1     bytes
+    5     timer                    -> (sign-on unanswered receive), (sign-on unanswered submit)
+    6     timer                    -> 9804 891 000003, 9804 881 000004
+    7     < 9804 831 000009        -> 9814 831 000009 0000
+    11    timer                    -> (sign-on unanswered receive), (sign-on unanswered submit)
+    13    timer                    -> 9804 891 000005, 9804 881 000006
+    17    bytes
+"""
+
+
+def test_a_hub_that_answers_echoes_and_no_sign_on_is_lost(player: Make) -> None:
+    """Such a link is of no use, and another address of the site may be. Three sign-ons in each direction are enough."""
+    player().play(f"""
+        {IGNORED}
+        18    timer                    -> (sign-on unanswered receive), (sign-on unanswered submit), LOST
+        99    early
+    """)
+
+
+def test_one_that_once_answered_is_lost_too(player: Make) -> None:
+    """Signed off by the hub, and then ignored."""
+    player(submit=False, retry_max_s=1.0).play("""
+        0    start                    -> 9804 891 000001
+        0.1  < 9814 891 000001 0000   -> +receive
+        1    < 9804 892 000009        -> 9814 892 000009 0000, (signed off by hub receive), -receive
+        2    timer                    -> 9804 891 000002
+        3    bytes
+        7    timer                    -> (sign-on unanswered receive)
+        8    timer                    -> 9804 891 000003
+        9    bytes
+        13   timer                    -> (sign-on unanswered receive)
+        14   timer                    -> 9804 891 000004
+        15   bytes
+        19   timer                    -> (sign-on unanswered receive), LOST
+    """)
+
+
+def test_a_link_that_is_of_some_use_is_kept(player: Make) -> None:
+    """One direction is on, or payments come although no sign-on is answered: their replies leave by this link."""
+    play = player()
+    play.play("""
+        0     start                    -> 9804 891 000001, 9804 881 000002
+        0.1   < 9814 891 000001 0000   -> +receive
+        5     timer                    -> (sign-on unanswered submit)
+        6     timer                    -> 9804 881 000003
+        7     bytes
+        11    timer                    -> (sign-on unanswered submit)
+        13    timer                    -> 9804 881 000004
+        14    bytes
+        18    timer                    -> (sign-on unanswered submit)
+    """)
+    assert not play.session.ended
+    play = player()
+    play.play(IGNORED)
+    play.session.came(1)
+    play.play("18 timer -> (sign-on unanswered receive), (sign-on unanswered submit)")
+    play.play("22 timer -> 9804 891 000007, 9804 881 000008")
+    play.play("23 bytes")
+    play.play("27 timer -> (sign-on unanswered receive), (sign-on unanswered submit), LOST")
+
+
 def test_an_unanswered_echo_on_a_link_that_lives_is_only_reported(player: Make) -> None:
     """The hub sends payments but no 9814: the link is not given up, and misses do not add up."""
     player().play(f"""

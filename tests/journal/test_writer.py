@@ -198,6 +198,24 @@ async def test_a_sync_that_hangs_is_said(fake: FakeDisk, autojump_clock: trio.ab
         assert journal.health(trio.current_time()) == ""
 
 
+async def test_a_process_that_stood_still_takes_no_disk_for_stalled(
+    fake: FakeDisk, autojump_clock: trio.abc.Clock
+) -> None:
+    """What was being synced as it stopped has its time from when it goes on; a disk that hangs is found out then."""
+    async with running(fake) as journal:
+        fake.latency_s = lambda: 3700.0
+        journal.append(Kind.RECEIVED, b"x", wall_ns=WALL_NS)
+        journal.commit()
+        await trio.sleep(3600)
+        journal.stood_still(3600)
+        assert journal.health(trio.current_time()) == ""
+        await trio.sleep(2.1)
+        assert journal.health(trio.current_time()) == "sync stalled for 2.1 s"
+        await durable(journal)
+        assert journal.health(trio.current_time()) == ""
+        journal.stood_still(3600)
+
+
 async def test_a_busy_disk_is_not_a_stalled_one(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
     """Each sync counts from the end of the one before, however long something has been waiting."""
     async with running(fake) as journal:

@@ -148,6 +148,21 @@ async def test_an_engine_that_says_nothing(autojump_clock: MockClock) -> None:
         assert (await client.ask(get("/payments/other"))).status == 404
 
 
+@pytest.mark.parametrize(("lay_s", "stale"), [(0.0, False), (1.5, False), (10.0, True), (3600.0, True)])
+async def test_what_lay_here_is_as_old_as_that(autojump_clock: MockClock, lay_s: float, *, stale: bool) -> None:
+    """It came while this machine stood still. Beyond `answer_within_s` the engine hears that it must not be taken up;
+    before, its time counts from then.
+    """
+    async with door(ignore, came_s=lambda now_s: now_s - lay_s) as world:
+        client = world.client()
+        began_s = trio.current_time()
+        await client.send(post())
+        assert bool((await world.engine.submitted()).stale) is stale
+        assert (await client.response()).status == 504
+        within_s = 10.0 if stale else 10.0 - lay_s
+        assert within_s <= trio.current_time() - began_s <= within_s + 2 * SWEEP_S
+
+
 async def test_submissions_of_one_chunk_go_together(autojump_clock: MockClock) -> None:
     """What comes in one read goes to the engine in one call; the responses leave in the order of the requests."""
     async with door(ignore) as world:

@@ -16,7 +16,7 @@ from gateway import config
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.processor import door as module
 from gateway.processor.door import Door
-from tests.fakes.door import BODY, READY, Client, Engine, durable, get, ignore, post, settings
+from tests.fakes.door import BODY, READY, Client, Engine, durable, fresh, get, ignore, post, settings
 from tests.fakes.processor import CODEC, until
 
 
@@ -76,7 +76,7 @@ async def listening(play: Any = durable, **changes: Any) -> AsyncIterator[Listen
     """A door on a free port."""
     engine = Engine(play)
     async with trio.open_nursery() as nursery:
-        door = Door(settings(**changes), engine, CODEC, "sip", lambda: READY)
+        door = Door(settings(**changes), engine, CODEC, "sip", lambda: READY, came_s=fresh)
         port: int = await nursery.start(door.serve)
         served = Listening(door, engine, port)
         with trio.fail_after(30):
@@ -102,7 +102,7 @@ async def test_a_port_that_is_taken() -> None:
     """Said in words, before anything is served."""
     async with listening() as served:
         with pytest.raises(Unavailable, match=r"submissions: 127\.0\.0\.1:\d+: OSError"):
-            await Door(settings(port=served.port), Engine(), CODEC, "sip", lambda: READY).serve()
+            await Door(settings(port=served.port), Engine(), CODEC, "sip", lambda: READY, came_s=fresh).serve()
 
 
 async def test_a_whole_response_before_the_end() -> None:
@@ -308,4 +308,4 @@ def test_files_that_are_missing(certificates: Certificates, file: str) -> None:
     """A mistake of the configuration, before anybody is served."""
     getattr(certificates, file).unlink()
     with pytest.raises(ConfigurationError, match=r"node\.submissions\.tls"):
-        Door(settings(tls=certificates.settings()), Engine(), CODEC, "sip", lambda: READY)
+        Door(settings(tls=certificates.settings()), Engine(), CODEC, "sip", lambda: READY, came_s=fresh)

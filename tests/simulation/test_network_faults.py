@@ -739,7 +739,10 @@ async def test_the_door(autojump_clock: Clock, lines: Lines) -> None:
     """It listens here, and whoever submits gets a response; when it goes, its port is refused."""
     lines.route.latency_s = (0.001, 0.01)
     engine = doors.Engine()
-    served = Door(doors.settings(), engine, processors.CODEC, "sip", lambda: doors.READY, listen=lines.b.listen)
+    served = Door(
+        doors.settings(), engine, processors.CODEC, "sip", lambda: doors.READY,
+        came_s=doors.fresh, listen=lines.b.listen,
+    )  # fmt: skip
     async with trio.open_nursery() as nursery:
         port = await nursery.start(served.serve)
         client = doors.Client(await lines.a.dial(port))
