@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 import trio
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from gateway import config, log, metrics
 from gateway.errors import ConfigurationError
@@ -289,7 +289,7 @@ def _certificates(path: str) -> list[x509.Certificate]:
     """Those in a file, as far as they can be looked into: whether they can be used OpenSSL says."""
     try:
         return x509.load_pem_x509_certificates(_read(path)) if path else []
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return []
 
 
@@ -315,6 +315,8 @@ def _vouched(of: _Set) -> bool:
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
+    except UnsupportedAlgorithm:
+        return certificate.issuer == issuer.subject  # OpenSSL may know it: the names are what is left
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True

@@ -3,7 +3,9 @@ made here, with any dates and by any authority; handshakes are real ones, in mem
 """
 
 import os
+import shutil
 import ssl
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -248,6 +250,44 @@ def test_when_what_is_in_use_ends_is_shown(place: Place) -> None:
     place.papers()
     assert end_of("own") == NOW + 20 * DAY
     assert end_of("authority") == NOW + 30 * DAY
+
+
+KEYS = {
+    "a curve of its own": ("ec", "ec_paramgen_curve:prime239v1"),
+    "a curve spelt out": ("ec", "ec_paramgen_curve:prime256v1", "ec_param_enc:explicit"),
+    "SM2": ("ec", "ec_paramgen_curve:SM2"),
+    "Ed448": ("ed448",),
+    "RSA-PSS": ("rsa-pss", "rsa_keygen_bits:2048"),
+}  # fmt: skip
+"""Keys of authorities that OpenSSL can use, and another reader may not know."""
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_an_authority_whose_key_only_openssl_knows_can_sign_a_renewal(kind: str, place: Place, logged: Logged) -> None:
+    """Nothing that stands in a certificate ends anybody who looks at it, and a foreign one is refused as ever."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here: it makes the certificates that cryptography cannot")
+    name, *options = KEYS[kind]
+    new = ["-newkey", name, *(each for option in options for each in ("-pkeyopt", option)), "-nodes", "-days", "30"]
+    folder = place.ca.parent
+    authority = ["req", "-x509", *new, "-subj", "/CN=odd", "-keyout", str(folder / "odd.key"), "-out", str(place.ca)]
+    signing = ["-CA", str(place.ca), "-CAkey", str(folder / "odd.key"), "-days", "30"]
+    ours = ["req", "-x509", "-key", str(place.key), "-subj", "/CN=gateway.example", *signing]
+    for number, arguments in enumerate([authority, [*ours, "-out", str(place.certificate)]]):
+        made = subprocess.run([openssl, *arguments], capture_output=True, text=True, check=False)
+        if made.returncode:
+            assert not number, made.stderr
+            pytest.skip(f"this openssl makes no such key: {kind}")
+    place.now = NOW + DAY
+    papers = place.papers()
+    assert papers.trouble() == ""
+    place.write(certificate=place.certificate.read_bytes())
+    papers.look()
+    assert (len(logged(USED)), logged(REFUSED)) == (1, [])
+    place.write(**files_of(issue("gateway.example", OTHER)))
+    papers.look()
+    assert len(logged(REFUSED)) == 1
 
 
 def test_files_that_cannot_be_looked_into_are_openssls_business(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
