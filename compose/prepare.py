@@ -179,6 +179,8 @@ name = "{group}-{data_centre}"
 
 {hubs}{tokens}[node.journal]
 dir = "/var/lib/fps-gateway/journal"
+# in a world that is thrown away; for a bank's own it is begun once, by "fps-gateway journal init"
+begin_if_none = true
 segment_bytes = 4194304
 
 [node.processor]

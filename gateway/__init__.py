@@ -31,7 +31,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
     outside reload
     daemon
-    decode config_command drain_command hsm_command diagram seal_check        what a person types
+    decode config_command drain_command hsm_command init_command diagram seal_check        what a person types
     sdk                                                                       what a bank's processor imports
     __main__
 """

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drain_command.add_parser(commands)
     config_command.add_parser(commands)
     hsm_command.add_parser(commands)
-    journal_command.add_parser(commands, _tokens_of)
+    journal_command.add_parser(commands, _tokens_of, _begin_journal)
     decode.add_parser(commands)
     chosen = parser.parse_args(arguments)
     code: int = chosen.run(chosen)
@@ -62,6 +62,12 @@ def _tokens_of(files: Sequence[str], older: Sequence[str]) -> "Ask":
     from gateway import seal_check
 
     return seal_check.tokens_of(files, older)
+
+
+def _begin_journal(files: Sequence[str]) -> int:
+    from gateway import init_command
+
+    return init_command.run(files)
 
 
 def _exit_codes() -> str:

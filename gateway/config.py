@@ -244,7 +244,7 @@ class Dates(Struct, frozen=True, forbid_unknown_fields=True):
 class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """What both sites must share. Its fingerprint shows when they do not."""
 
-    group: Group = "sip"
+    group: Group
     """The payment group that this process serves."""
     business_days: Annotated[int, Meta(ge=1, le=60)] = 7
     """How long an FPID is remembered for duplicates and repeats, in days without Saturdays and Sundays."""
@@ -352,6 +352,10 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: Annotated[float, Meta(ge=0, le=36525)] = 14.0
     """A segment is deleted when every follower is past it and it is older than this. A restart learns from the journal
     which FPIDs were used: so no less than what `pair.business_days` can span."""
+    begin_if_none: bool = False
+    """Whether a start that finds no journal begins an empty one. An empty journal remembers no payment: where there was
+    one, on another server or on a volume that is not mounted, its duplicates would be paid again. Off, such a start is
+    refused, and `fps-gateway journal init` begins the first one. For worlds that are thrown away."""
     seal_every_s: Seconds = 60.0
     """How often the HSM signs the journal's chain, when something was written since."""
 
@@ -525,7 +529,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of it."""
 
     node: Node
-    pair: Pair = Pair()
+    pair: Pair
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over what the pair shares: equal on both sites, or something is wrong.

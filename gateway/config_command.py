@@ -35,6 +35,7 @@ HALVES = {"node": "What is one gateway process's own", "pair": "What both sites 
 """The tables of a configuration, each of which may be a file of its own."""
 
 EXAMPLES: dict[str, Any] = {
+    "pair.group": "choose one",
     "node.name": "sip-a",
     "node.hub": [
         {"name": "hub-1", "host": "hub-1.example", "port": 8301},
@@ -66,7 +67,8 @@ EXAMPLES: dict[str, Any] = {
     "node.sibling.url": "https://sip-b.example:9200",
     "node.sibling.tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
 }
-"""Values for what has no default; a required setting that is not here fails the tests."""
+"""Values for what has no default; a required setting that is not here fails the tests. Hosts and the group are such
+that the example must be edited: a configuration that nobody has thought about is refused (`config_rules`)."""
 
 
 def add_parser(subparsers: Commands) -> None:
@@ -188,6 +190,7 @@ def example(half: str | None = None) -> str:
         "#",
         *_comment("Lines that begin with # and no space are settings at their default; take the # away to change one."),
         *_comment("In brackets: what is allowed. Names that end in _s are seconds, _bytes bytes, _days days."),
+        *_comment("The group, and each host whose name ends in .example, must be replaced: nothing starts with them."),
     ]
     for field in msgspec.structs.fields(config.Configuration):
         if half in {field.name, None}:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -14,13 +15,21 @@ from gateway import config
 
 Mistake = tuple[str, str]
 """A dotted key, and what is wrong there."""
+MISSING = "is missing"
+PAIR_MISSING = f"{MISSING}: what both sites share lies in a file of its own, mostly; was it given, too?"
+"""Defaults would serve: with another group's rules, perhaps, and a stand-in that the other site does not have."""
+_PLACEHOLDER = re.compile(r"(.*\.)?example(\.(com|net|org))?\.?", re.IGNORECASE)
+"""Names that are kept for examples (RFC 2606): no host ever has one."""
 PAYMENT_WAITING_BYTES = 2048
 """What a payment in flight may still have to write: a stand-in with request and reply, and an undelivered reply."""
 
 
 def mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
     """Say every mistake in what TOML made of all files; where there is none, it is a `config.Configuration`."""
-    mistakes = list(_check_struct(config.Configuration, raw, ""))
+    mistakes = [
+        (key, PAIR_MISSING if (key, what) == ("pair", MISSING) else what)
+        for key, what in _check_struct(config.Configuration, raw, "")
+    ]
     yield from mistakes
     if not mistakes:
         configuration = msgspec.convert(raw, config.Configuration)
@@ -31,7 +40,7 @@ def mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
     # the half that is right in itself still has to fit together: one mistake does not hide the next
     wrong = {key.partition(".")[0] for key, _ in mistakes}
     if "pair" not in wrong:
-        yield from _check_pair(msgspec.convert(raw.get("pair", {}), config.Pair))
+        yield from _check_pair(msgspec.convert(raw["pair"], config.Pair))
     if "node" not in wrong:
         yield from _check_node(msgspec.convert(raw["node"], config.Node))
 
@@ -50,7 +59,7 @@ def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]
         if name in raw:
             yield from _check_value(field.type, raw[name], _join(place, name))
         elif field.required:
-            yield _join(place, name), "is missing"
+            yield _join(place, name), MISSING
 
 
 def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
@@ -196,6 +205,14 @@ def _check_host(place: str, host: str) -> Iterator[Mistake]:
         yield place, "is an IPv6 address in brackets: give it without them"
     elif re.search(r"[\s/@\[\]\x00]", host) or (":" in host and not _is_ipv6(host)):
         yield place, "must be a host name or an address and nothing else: no scheme, no port"
+    else:
+        yield from _check_placeholder(place, host)
+
+
+def _check_placeholder(place: str, host: str) -> Iterator[Mistake]:
+    """What nobody has edited must not start: the example would dial for ever."""
+    if _PLACEHOLDER.fullmatch(host):
+        yield place, "is a placeholder, as the example has it: give the real one"
 
 
 def _is_ipv6(text: str) -> bool:
@@ -206,8 +223,22 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
+def _host_in(url: str) -> str:
+    """Empty where there is none to be seen."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket too many
+        return ""
+
+
 def _check_urls(node: config.Node) -> Iterator[Mistake]:
     """Whom we reach by a URL, and whether there is to be TLS."""
+    urls = {"node.processor.url": node.processor.url}
+    urls |= {f"node.peers.{name}": url for name, url in node.peers.items()}
+    if node.sibling is not None:
+        urls["node.sibling.url"] = node.sibling.url
+    for place, url in urls.items():
+        yield from _check_placeholder(place, _host_in(url))
     yield from _check_tls("node.processor.tls", node.processor.tls)
     if node.processor.url.startswith("http://") and node.processor.tls is not None:
         yield "node.processor.tls", "is given, but the url says http"

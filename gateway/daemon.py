@@ -62,9 +62,7 @@ from gateway.standin import MODES, order_of
 from gateway.standin import check as check_rules
 from gateway.standstill import RUNS_EVERY_S, Standstill
 from gateway.steps import Kind
-from gateway.volume.report import Reported
-from gateway.volume.watch import VolumeWatch
-from gateway.volume.watch import begin as begin_volume
+from gateway.volume.watch import VolumeWatch, begin_for
 from gateway.wire import codes, fields, meanings
 from gateway.wire.codec import Codec
 
@@ -509,15 +507,12 @@ async def run(
             what = f"position {record.position} is of kind {record.kind.name}, and its body is none of that kind"
             raise JournalFault(f"journal {node.journal.dir}: {what}") from None
 
-    volume = None
-    if node.volume is not None:
-        drbd = Reported(node.volume.report) if node.volume.report else outside.drbd
-        volume = await begin_volume(node.volume, node.journal.dir, drbd)
+    volume = await begin_for(node, outside.drbd)
     # blocks: nothing else is there yet that could wait for it, and a signal ends the process
     outside.supervisor.starting("opening the journal")
     journal = open_journal(
         node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
-        journal_id=luck.randbytes(16),
+        journal_id=luck.randbytes(16), begin=node.journal.begin_if_none,
     )  # fmt: skip
     outside.settle()
     with outside.signals() as signals:

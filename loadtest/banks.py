@@ -259,7 +259,6 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
         f'[[node.hub]]\nname = "{site}"\nhost = "127.0.0.1"\nport = {port}\nreconnect_max_s = 1.0\n'
         for site, port in hub_ports.items()
     )
-    group = f'[pair]\ngroup = "{gateway.group}"\n\n' if gateway.group != "sip" else ""
     door = f"[node.submissions]\nport = {gateway.submit_port}\n\n" if gateway.submit_port else ""
     submit = f"[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n\n" if plan.outbound else ""
     if submit and plan.repeats_max is not None:
@@ -274,7 +273,10 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     if siblings:
         sibling = f'[node.sibling]\nurl = "http://127.0.0.1:{siblings[0].ops_port}"\nlook_every_s = 0.5\n\n'
     return f"""# Written by loadtest for one world.
-{group}[pair.deadlines]
+[pair]
+group = "{gateway.group}"
+
+[pair.deadlines]
 stand_in_after_s = {plan.stand_in_after_s}
 reply_within_s = {plan.patience_s - 1.0}
 hub_patience_s = {plan.patience_s}
@@ -284,6 +286,7 @@ name = "{gateway.name}"
 
 [node.journal]
 dir = {_toml(gateway.journal)}
+begin_if_none = true
 segment_bytes = {plan.segment_bytes}
 
 [node.processor]

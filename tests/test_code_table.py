@@ -21,6 +21,7 @@ from gateway.wire import codes
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.message import PaymentResponse
 from tests.fakes.engine import PAIR, World, submission
+from tests.fakes.example import example
 from tests.fakes.outbound import Heard, answer
 from tests.fakes.processor import Record, payment
 
@@ -64,9 +65,9 @@ def test_an_answer_is_read_by_it(codec: Codec) -> None:
 
 def test_what_may_be_configured_follows_it(codec: Codec) -> None:
     """Stand-in says a qualified accept of the table; a refusal of ours has a receiver's code that needs no field."""
-    good = config.Pair(stand_in=config.StandIn(code="0086"), refused_code="1115", reversed_code="1115")
+    good = config.Pair(group="sip", stand_in=config.StandIn(code="0086"), refused_code="1115", reversed_code="1115")
     standin.check(good, codec)
-    bad = config.Pair(stand_in=config.StandIn(code="0084"), refused_code="1114", reversed_code="1930")
+    bad = config.Pair(group="sip", stand_in=config.StandIn(code="0084"), refused_code="1114", reversed_code="1930")
     with pytest.raises(ConfigurationError) as raised:
         standin.check(bad, codec)
     assert raised.value.mistakes == [
@@ -82,8 +83,8 @@ def test_config_check_says_what_the_sender_is_told(
 ) -> None:
     """In the words of the table that is configured."""
     file = tmp_path / "gateway.toml"
-    own = f'[pair.wire]\ncode_table = "{path}"\n[pair.stand_in]\ncode = "{code}"\n'
-    file.write_text(config_command.example("node") + own, encoding="utf-8")
+    own = f'[pair]\ngroup = "sip"\n[pair.wire]\ncode_table = "{path}"\n[pair.stand_in]\ncode = "{code}"\n'
+    file.write_text(example("node") + own, encoding="utf-8")
     assert config_command.check(file) == ends
     told = f"of what stand-in accepts the sender is told: accepted, to be {WORDS} (0086)\n"
     assert (told in capsys.readouterr().out) is (ends is ExitCode.ENDED)

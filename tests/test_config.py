@@ -74,7 +74,7 @@ def mistakes_of(load: Load, text: str) -> list[str]:
 def test_what_is_not_said_has_its_default(load: Load) -> None:
     """A file needs to say only what has no default."""
     loaded = load(GOOD)
-    assert loaded.pair == config.Pair()
+    assert loaded.pair == config.Pair(group="sip")
     assert [site.name for site in loaded.node.hub] == ["hub-1", "hub-2"]
     assert loaded.node.ops == config.Ops()
 
@@ -101,13 +101,30 @@ MISTAKES = [
     ('"sip"', '"SIP"', "28: pair.group: Invalid enum value 'SIP'"),
     (
         'group = "sip"',
-        'reversed_code = "0000"',
-        "28: pair.reversed_code: Expected `str` matching regex '^1[0-9]{3}\\\\Z'",
+        'group = "sip"\nreversed_code = "0000"',
+        "29: pair.reversed_code: Expected `str` matching regex '^1[0-9]{3}\\\\Z'",
     ),
     # a name that is not known, and what may have been meant
     ("drain_s", "drain", "3: node.drain: is not known here; drain_s?"),
     ("[pair.deadlines]", "[pair.deadline]", "30: pair.deadline: is not known here; deadlines?"),
-    ("[pair]", "[xyz]", "27: xyz: is not known here"),
+    ("", "[xyz]", "32: xyz: is not known here"),
+    ('group = "sip"\n', "", "27: pair.group: is missing"),
+    ('"127.0.0.1"', '"hub.example"', "7: node.hub[0].host: is a placeholder, as the example has it: give the real one"),
+    (
+        "http://127.0.0.1:8080",
+        "https://Processor.EXAMPLE./x",
+        "25: node.processor.url: is a placeholder, as the example has it: give the real one",
+    ),
+    (
+        "",
+        "[node.sibling]\nurl = 'https://b.example.com:1'",
+        "33: node.sibling.url: is a placeholder, as the example has it: give the real one",
+    ),
+    (
+        "",
+        "[node.peers]\nsop = 'https://example'",
+        "33: node.peers.sop: is a placeholder, as the example has it: give the real one",
+    ),
     (
         '"journal"',
         '"journal"\nwaiting_bytes_max = 1048575',
@@ -323,7 +340,11 @@ def test_two_files_are_one_configuration(load: Load, tmp_path: Path) -> None:
             "x = 1\npair.group = 'sip'",
             ["b.toml:1: x: is not known here", "b.toml:2: pair: stands in a.toml already"],
         ),
-        ("[pair]\nx = 1\n", "", ["a.toml:1: node: is missing", "a.toml:2: pair.x: is not known here"]),
+        (
+            "[pair]\nx = 1\n",
+            "",
+            ["a.toml:1: node: is missing", "a.toml:1: pair.group: is missing", "a.toml:2: pair.x: is not known here"],
+        ),
         ("x = ", GOOD + "y = ", ["a.toml:1: not TOML: Invalid value", "b.toml:32: not TOML: Invalid value"]),
     ],
 )
@@ -452,7 +473,7 @@ def test_the_processor_url(url: str, good: bool) -> None:  # noqa: FBT001
         ("::1", ""),
         ("fe80::1%eth0", ""),
         ("127.0.0.1", ""),
-        ("hub-1.fps_net.example.", ""),
+        ("hub-1.fps_net.test.", ""),
         ("[::1]", "is an IPv6 address in brackets: give it without them"),
         ("[fe80::1%eth0]", "is an IPv6 address in brackets: give it without them"),
         ("[hub]", "must be a host name or an address and nothing else: no scheme, no port"),
@@ -485,7 +506,7 @@ def test_a_port_that_others_can_reach_needs_tls(load: Load) -> None:
     """Whoever reaches the door of submissions can submit payments."""
     for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1"):
         load(GOOD + f'[node.submissions]\nhost = "{host}"\n')
-    for host in ("0.0.0.0", "::", "gateway", "10.0.0.1", "127.0.0.1.example"):  # noqa: S104 - what is refused
+    for host in ("0.0.0.0", "::", "gateway", "10.0.0.1", "127.0.0.1.test"):  # noqa: S104 - what is refused
         (mistake,) = mistakes_of(load, GOOD + f'[node.submissions]\nhost = "{host}"\n')
         assert f"node.submissions.tls: is missing, and {host} is no loopback" in mistake
 
@@ -522,7 +543,7 @@ def variants(shared: msgspec.Struct) -> list[tuple[str, msgspec.Struct]]:
     return found
 
 
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=name) for name, pair in variants(config.Pair())])
+@pytest.mark.parametrize("pair", [pytest.param(pair, id=name) for name, pair in variants(config.Pair(group="sip"))])
 def test_the_fingerprint_shows_any_difference(load: Load, pair: config.Pair) -> None:
     """Two sites that differ in anything they must share have different fingerprints."""
     loaded = load(GOOD)

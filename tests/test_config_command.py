@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from gateway import config, config_command, config_file
+from gateway.__main__ import main
 from gateway.arguments import Parser
 from gateway.exitcodes import ExitCode
+from tests.fakes.example import example as edited
 
 
 def fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
@@ -22,14 +24,15 @@ def fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
 
 SETTINGS = sorted(set(fields_of(config.Configuration)))
 EXAMPLE = config_command.example()
+EDITED = edited()
 DOCUMENTED = config_command.docstrings()
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """The example, as a file."""
+    """The example, edited as it asks for, as a file."""
     path = tmp_path / "example.toml"
-    path.write_text(EXAMPLE, encoding="utf-8")
+    path.write_text(EDITED, encoding="utf-8")
     return path
 
 
@@ -43,9 +46,9 @@ def run(*arguments: str) -> int:
 
 
 def test_the_example_loads(example: Path) -> None:
-    """The example has no mistakes, and everything that has a default has it."""
+    """Edited, the example has no mistakes, and everything that has a default has it."""
     loaded = config_file.load(example)
-    assert loaded.pair == config.Pair()
+    assert loaded.pair == config.Pair(group="sip")
     assert loaded.node.ops == config.Ops()
     assert len(loaded.node.hub) == 2
 
@@ -88,6 +91,44 @@ def test_print_the_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == EXAMPLE
 
 
+LEFT_OPEN = {
+    "pair": ["pair.group"],
+    "node": ["node.hub[0].host", "node.hub[1].host", "node.processor.url"],
+}
+"""What the example does not say, by the half that it stands in."""
+
+
+@pytest.mark.parametrize("untouched", [["pair"], ["node"], ["pair", "node"]], ids="+".join)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_example_that_nobody_edited_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], untouched: list[str], command: str
+) -> None:
+    """Either half, or both: by `config check` and by `run`, with every setting that it leaves open."""
+    files = []
+    for half in ("pair", "node"):
+        text = config_command.example(half) if half in untouched else edited(half)
+        files.append(tmp_path / f"{half}.toml")
+        files[-1].write_text(text, encoding="utf-8")
+    paths = [str(path) for path in files]
+    arguments = ["run", *(f"--config={path}" for path in paths)] if command == "run" else ["config", "check", *paths]
+    assert main(arguments) == ExitCode.CONFIGURATION
+    said = re.findall(r"(?m)^\S+:\d+: (\S+): ", capsys.readouterr().err)
+    assert said == [key for half in untouched for key in LEFT_OPEN[half]]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_forgotten_pair_file_is_a_mistake(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Nothing is served by defaults that nobody chose: the error says what is missing, and that it may be a file."""
+    node = tmp_path / "node.toml"
+    node.write_text(edited("node"), encoding="utf-8")
+    arguments = ["run", "--config", str(node)] if command == "run" else ["config", "check", str(node)]
+    assert main(arguments) == ExitCode.CONFIGURATION
+    what = "pair: is missing: what both sites share lies in a file of its own, mostly; was it given, too?\n"
+    assert capsys.readouterr().err.startswith(f"{node}:1: {what}")
+
+
 def test_each_half_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`config example pair` and `config example node`: together they are the whole, and say nothing twice."""
     halves = []
@@ -98,8 +139,10 @@ def test_each_half_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert f"`fps-gateway config example {half}`" in text
         halves.append(tmp_path / f"{half}.toml")
         halves[-1].write_text(text, encoding="utf-8")
+        assert text == config_command.example(half)
+        halves[-1].write_text(edited(half), encoding="utf-8")
     whole = tmp_path / "whole.toml"
-    whole.write_text(EXAMPLE, encoding="utf-8")
+    whole.write_text(EDITED, encoding="utf-8")
     assert config_file.load(*halves) == config_file.load(whole)
     settings = [re.findall(r"(?m)^#?[a-z_]+ = .*$", path.read_text()) for path in (*halves, whole)]
     assert sorted(settings[0] + settings[1]) == sorted(settings[2])
@@ -108,11 +151,11 @@ def test_each_half_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_check_takes_what_run_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Several files are checked as one; a mistake in either names that one."""
     pair, node = tmp_path / "pair.toml", tmp_path / "node.toml"
-    pair.write_text(config_command.example("pair"), encoding="utf-8")
-    node.write_text(config_command.example("node"), encoding="utf-8")
+    pair.write_text(edited("pair"), encoding="utf-8")
+    node.write_text(edited("node"), encoding="utf-8")
     assert run("check", str(pair), str(node)) == ExitCode.ENDED
     assert config_file.load(pair, node).fingerprint() in capsys.readouterr().out
-    pair.write_text(pair.read_text().replace('#group = "sip"', 'group = "xyz"'), encoding="utf-8")
+    pair.write_text(pair.read_text().replace('group = "sip"', 'group = "xyz"'), encoding="utf-8")
     assert run("check", str(pair), str(node)) == ExitCode.CONFIGURATION
     assert re.match(rf"{re.escape(str(pair))}:\d+: pair\.group: ", capsys.readouterr().err)
 
@@ -125,7 +168,7 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr()
     assert said.err == ""
     lines = said.out.splitlines()
-    assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.example:8301, hub-2 hub-2.example:8301; tokens hsm-1")
+    assert lines[0].startswith("sip-a: group sip; hub hub-1 hub-1.fps.test:8301, hub-2 hub-2.fps.test:8301; tokens")
     assert "stand-in after 5 s (with 0080), no reply after 9 s, the hub gives up after 10 s" in lines[1]
     assert lines[2] == "stand-in mode timer; what it may not accept is refused after 8 s"
     told = "accepted, to be credited on an unspecified day (0080)"

@@ -86,8 +86,8 @@ def test_windows_are_settings_of_each_type() -> None:
 
 def test_a_window_of_a_type_that_there_is_not_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"pair\.dates\.ahead_days\.78: is no payment type of the field table"):
-        check_types(config.Pair(dates=config.Dates(ahead_days={"78": 1})), TYPES)
-    check_types(config.Pair(dates=config.Dates(back_days={"30": 11})), TYPES)
+        check_types(config.Pair(group="sip", dates=config.Dates(ahead_days={"78": 1})), TYPES)
+    check_types(config.Pair(group="sip", dates=config.Dates(back_days={"30": 11})), TYPES)
 
 
 def test_what_was_found_ordinary_is_so_for_its_hour_alone() -> None:

@@ -14,13 +14,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway import config, config_command, drain_command
+from gateway import config, drain_command
 from gateway.__main__ import main
 from gateway.addresses.network import nameless
 from gateway.drain_command import Code, client_of, drain
 from gateway.ops import server
 from gateway.ops.drain import DrainControl, Progress
 from tests.conftest import Logged
+from tests.fakes.example import example
 from tests.fakes.processor import Peer, Processor, Request
 
 URL = "http://127.0.0.1:9200"
@@ -291,7 +292,7 @@ def test_the_configuration_says_which_port(tmp_path: Path, capsys: pytest.Captur
     """Both files as `run` was given them; a port that only the log knows is said, and so is every mistake."""
     files = [tmp_path / f"{half}.toml" for half in ("pair", "node")]
     for file in files:
-        file.write_text(config_command.example(file.stem), encoding="utf-8")
+        file.write_text(example(file.stem), encoding="utf-8")
     arguments = ["drain", "--config", str(files[0]), "--config", str(files[1])]
     text = files[1].read_text(encoding="utf-8")
     files[1].write_text(text.replace("#port = 9200", "port = 1"), encoding="utf-8")

@@ -592,4 +592,4 @@ class Ledger:
 @given(st.sampled_from(RULES), st.lists(st.sampled_from(EVENTS), min_size=30, max_size=80))
 def test_whatever_happens_in_whatever_order_the_promises_hold(rules: config.StandIn, events: list[str]) -> None:
     """One outcome per payment, nothing said before it is durable, every payment ends; and no impossibility is met."""
-    Ledger(World(config.Pair(stand_in=rules))).run(iter(events))
+    Ledger(World(config.Pair(group="sip", stand_in=rules))).run(iter(events))

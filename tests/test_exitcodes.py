@@ -5,10 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import config, config_command, daemon
+from gateway import config, daemon
 from gateway.__main__ import main
 from gateway.errors import ConfigurationError, GatewayError, HubFault, JournalFault, JournalFull, Refusal, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
+from tests.fakes.example import example
 
 
 def leaves(kind: type[GatewayError]) -> list[type[GatewayError]]:
@@ -88,7 +89,7 @@ def test_whatever_ends_the_process_is_said_in_its_last_line(
     monkeypatch.setattr(daemon, "run", run)
     files = [tmp_path / f"{half}.toml" for half in ("pair", "node")]
     for file in files:
-        file.write_text(config_command.example(file.stem), encoding="utf-8")
+        file.write_text(example(file.stem), encoding="utf-8")
     assert main(["run", "--config", str(files[0]), "--config", str(files[1])]) == code
     line = msgspec.json.decode(capfd.readouterr().out.splitlines()[-1])
     said = error.__class__.__name__ if isinstance(error, KeyError) else str(error)

@@ -60,7 +60,7 @@ def test_a_scheme_return_of_another_day_is_neither_refused_nor_accepted_unseen()
 
 
 def test_where_stand_in_answers_at_once_a_payment_of_another_day_is_asked_about() -> None:
-    stage = Stage(pair=config.Pair(stand_in=config.StandIn(mode="always")))
+    stage = Stage(pair=config.Pair(group="sip", stand_in=config.StandIn(mode="always")))
     stage.came(request(processing_code="300000", date_sent=OLD))
     stage.recorded()
     assert stage.heard() == ["record RECEIVED", "timer +5", f"ask +{LAST_S:g}"]

@@ -41,7 +41,7 @@ class Player(Commands):
     """Plays a book against a keyring, and writes down what it does."""
 
     def __init__(self, **settings: Any) -> None:
-        self.pair = config.Pair(keys=config.Keys(**settings))
+        self.pair = config.Pair(group="sip", keys=config.Keys(**settings))
         self.links: dict[int, Link] = {}
         self.linked = True
         self.said: list[str] = []

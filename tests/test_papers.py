@@ -356,7 +356,8 @@ RUNNING = config.Configuration(
     config.Node(
         "sip-a", (config.HubSite("a", "127.0.0.1", 1),), (config.Token("t", "t", "none", "none"),),
         config.JournalSettings("journal"), config.Processor("http://127.0.0.1:1"),
-    )
+    ),
+    config.Pair(group="sip"),
 )  # fmt: skip
 
 

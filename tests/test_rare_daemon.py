@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 
-from gateway import config_command, daemon
+from gateway import daemon
 from gateway.__main__ import main
 from gateway.config import JournalSettings
 from gateway.daemon import Stop
@@ -21,6 +21,7 @@ from gateway.disk import RealDisk
 from gateway.exitcodes import ExitCode
 from gateway.steps import Kind
 from tests.conftest import Logged
+from tests.fakes.example import example
 from tests.fakes.journal import SETTINGS, WALL_NS, running
 
 
@@ -28,7 +29,7 @@ from tests.fakes.journal import SETTINGS, WALL_NS, running
 def settings(tmp_path: Path) -> Iterator[Path]:
     """A configuration whose journal lies in the test's directory."""
     path = tmp_path / "gateway.toml"
-    text, count = re.subn(r'(?m)^dir = ".*"$', f'dir = "{tmp_path / "journal"}"', config_command.example())
+    text, count = re.subn(r'(?m)^dir = ".*"$', f'dir = "{tmp_path / "journal"}"', example())
     assert count == 1
     path.write_text(text, encoding="utf-8")
     interval_s = sys.getswitchinterval()

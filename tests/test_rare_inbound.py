@@ -12,7 +12,7 @@ from tests.conftest import Logged
 from tests.fakes.engine import World, codes, payment, sealed
 from tests.fakes.stage import Stage, Wire, request, restarted, reversal, scheme_return
 
-LAST_MOMENT_S = config.Pair().deadlines.last_moment_s
+LAST_MOMENT_S = config.Pair(group="sip").deadlines.last_moment_s
 
 
 def _receiving(stage: Stage) -> Stage:
@@ -219,7 +219,7 @@ def test_a_refusal_of_a_scheme_return_is_overruled_and_that_is_an_alarm(logged: 
 
 
 def test_a_scheme_return_is_stood_in_for_even_where_the_rules_forbid_it(logged: Logged) -> None:
-    world = World(config.Pair(stand_in=config.StandIn(mode="never")))
+    world = World(config.Pair(group="sip", stand_in=config.StandIn(mode="never")))
     world.frames(*of_the_hub(scheme_return()))
     world.settle()
     for _ in range(2):  # stand-in's time, and the last moment
@@ -243,7 +243,7 @@ def test_a_payment_of_a_type_that_nobody_knows_is_processed_and_people_hear_of_i
 
 def test_an_acceptance_after_the_refusal_in_its_stead_is_an_alarm(logged: Logged) -> None:
     """The hub was told 1909: the processor must take it back."""
-    world = World(config.Pair(stand_in=config.StandIn(mode="never")))
+    world = World(config.Pair(group="sip", stand_in=config.StandIn(mode="never")))
     world.frames(payment())
     world.settle()
     for _ in range(2):  # stand-in's time, and the last moment

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import config_command, config_file, log
+from gateway import config_file, log
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.reload import Reload
 from gateway.signals import ENDS, HEARD, NOTHING, RELOADS
 from loadtest.processes import children_of
 from tests.conftest import Logged
+from tests.fakes.example import example
 
 STARTING = """
 import sys, time
@@ -38,7 +39,7 @@ sys.exit(main(["run", "--config", sys.argv[1]]))
 def settings(tmp_path: Path) -> Path:
     """A configuration."""
     path = tmp_path / "gateway.toml"
-    path.write_text(config_command.example(), encoding="utf-8")
+    path.write_text(example(), encoding="utf-8")
     return path
 
 

@@ -27,7 +27,7 @@ DAY_NS = 86_400 * 10**9
 
 def ruled(payments_max: int = 10, **rules: Any) -> Stage:
     """A stage with rules for stand-in."""
-    return Stage(payments_max, pair=config.Pair(stand_in=config.StandIn(**rules)))
+    return Stage(payments_max, pair=config.Pair(group="sip", stand_in=config.StandIn(**rules)))
 
 
 def begun(stage: Stage, came: PaymentRequest | None = None) -> Payment:
@@ -468,11 +468,11 @@ def test_a_mode_that_nobody_knows_any_more_is_not_taken_up() -> None:
 
 def test_types_in_the_rules_are_types_that_come_here() -> None:
     """Every mistake at once; another group's type, or nobody's, would be a rule that never applies."""
-    pair = config.Pair(stand_in=config.StandIn(payment_types=("10", "30", "77")))
+    pair = config.Pair(group="sip", stand_in=config.StandIn(payment_types=("10", "30", "77")))
     with pytest.raises(ConfigurationError) as raised:
         standin.check(pair, CODEC)
     assert raised.value.mistakes == [
         "pair.stand_in.payment_types[1]: 30 is of group sop, and pair.group is sip",
         "pair.stand_in.payment_types[2]: 77 is no payment type of the field table",
     ]
-    standin.check(config.Pair(stand_in=config.StandIn(payment_types=("10",))), CODEC)
+    standin.check(config.Pair(group="sip", stand_in=config.StandIn(payment_types=("10",))), CODEC)

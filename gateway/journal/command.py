@@ -1,16 +1,19 @@
 """`fps-gateway journal verify|compare|show|tail|stat|forget DIR`: look at a journal, offline or while its gateway runs.
+And `init --config FILE`, which begins the first one.
 
-All but `forget` read only and take no lock. What a running gateway is just writing is not an error: damage counts when
-it is there at a second look, too.
+All but `forget` and `init` read only and take no lock. What a running gateway is just writing is not an error: damage
+counts when it is there at a second look, too.
 """
 
 import argparse
 import collections
 import sys
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway import config_file
 from gateway.arguments import COUNT_OR_NONE, Commands
 from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
@@ -31,6 +34,8 @@ GOOD, BAD = 0, 1
 KEYED_KINDS = frozenset(kind for kind, body in BODIES.items() if {"key", "covered"} <= set(body.__struct_fields__))
 """Kinds of record that say under which idempotency key a payment was submitted (a seal's key is another thing)."""
 
+_INIT = """Begin the journal of a gateway that has never had one. Exit code 75 where there is one already, where a
+gateway runs on it, or where its volume is not mounted here; then nothing was changed."""
 _EPILOG = """\
 exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
 no journal; 3 whole, and of some seals no token can say anything, or none holds; 66 no record matches what `show` was
@@ -38,8 +43,11 @@ asked for; 75 a newer gateway wrote it, and it is left as it is; 78 the configur
 `compare --help` has its own."""
 
 
-def add_parser(subparsers: Commands, tokens_of: TokensOf) -> None:
-    """Mount the command."""
+def add_parser(subparsers: Commands, tokens_of: TokensOf, begin: Callable[[Sequence[str]], int]) -> None:
+    """Mount the command. `begin` makes the journal of a configuration's files: where it may lie the journal knows not.
+
+    It returns the exit code.
+    """
     parser = subparsers.add_parser(
         "journal",
         help="verify and show a journal, offline or while its gateway runs",
@@ -48,6 +56,9 @@ def add_parser(subparsers: Commands, tokens_of: TokensOf) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="journal_command", required=True, metavar="COMMAND")
+    beginning = commands.add_parser("init", help=_INIT.partition(".")[0], description=_INIT)
+    config_file.add_argument(beginning)
+    beginning.set_defaults(run=run, dirs=(), journal_action=lambda args: begin(args.config))
     for name, text, action in (
         (
             "verify",

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 import gateway
 from gateway import log
-from gateway.disk import Directory, File
-from gateway.errors import JournalFault
+from gateway.disk import Directory, Disk, File
+from gateway.errors import JournalFault, Refusal
 from gateway.journal.manifest import MANIFEST, Manifest, create_manifest, read_cursor, read_manifest, write_manifest
 from gateway.journal.record import VERSION, Record
 from gateway.journal.recovery import Corrupt
@@ -44,6 +44,31 @@ class Opened(Struct):
     def current(self) -> SegmentInfo | None:
         """The segment that is written to next."""
         return self.segments[-1] if self.segments else None
+
+
+def existing(disk: Disk, path: str) -> Directory:
+    """The directory of a journal that must be there: nothing is made, not even a lock. Raises `Refusal`."""
+    try:
+        directory = disk.directory(path)
+        if any(name == MANIFEST or number_of(name) is not None for name in directory.names()):
+            return directory
+        what = "holds no journal"
+    except FileNotFoundError:
+        what = "is not there"
+    raise Refusal(
+        f"node.journal.dir: {path} {what}. An empty journal would remember no payment: is the volume mounted, is this"
+        " the right server? Only where there has never been one, begin it: fps-gateway journal init"
+    )
+
+
+def begin_empty(disk: Disk, path: str) -> Directory:
+    """Make an empty journal, durably, where there is none. Raises `Refusal` when there is one, `Corrupt`, `OSError`."""
+    directory = disk.directory(path, create=True)
+    directory.lock()
+    if read_manifest(directory) is not None:
+        raise Refusal(f"{path} holds a journal already: nothing was changed")
+    _create(directory, os.urandom(16))
+    return directory
 
 
 def open_directory(directory: Directory, on_record: OnRecord | None, journal_id: bytes) -> Opened:

@@ -19,7 +19,7 @@ from gateway.errors import JournalFault, Unavailable
 from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle_ages
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
-from gateway.journal.opening import OnRecord, Opened, open_directory
+from gateway.journal.opening import OnRecord, Opened, existing, open_directory
 from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
 from gateway.journal.segment import SegmentInfo
 from gateway.journal.thread import DiskThread, Done, Driver, Result
@@ -400,16 +400,18 @@ def open_journal(
     wall_ns: Callable[[], int] = time.time_ns,
     driver: Driver | None = None,
     journal_id: bytes = b"",
+    begin: bool = True,
 ) -> Journal:
     """Lock the directory, verify the whole journal, cut a torn tail, hand every record to `on_record`, oldest first.
 
     Blocks, about 3 s for a million records; inside or outside of `trio.run`. `journal_id` names a new journal (sixteen
-    bytes; random when empty). Raises `Refusal` when another process holds the journal (or, as `recovery.Newer`, when a
-    newer gateway wrote it); `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the
+    bytes; random when empty), which is made where there is none, or without `begin` is not. Raises `Refusal` when
+    another process holds the journal, when there is none (without `begin`), or, as `recovery.Newer`, when a newer
+    gateway wrote it; `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the
     disk fails; `Unavailable` when it is too full to start on: with space again a start finds everything as it was.
     """
     try:
-        directory = disk.directory(settings.dir, create=True)
+        directory = disk.directory(settings.dir, create=True) if begin else existing(disk, settings.dir)
         directory.lock()
         opened = open_directory(directory, on_record, journal_id)
         return Journal(settings, directory, opened, driver or DiskThread(), wall_ns)

@@ -11,6 +11,7 @@ import trio
 from gateway import config, log, metrics
 from gateway.errors import Refusal, Unavailable
 from gateway.volume.drbd import Drbd
+from gateway.volume.report import Reported
 from gateway.volume.status import PRIMARY, STANDALONE, Status
 from gateway.volume.verdict import STATES, Verdict, judge, standalone
 
@@ -133,6 +134,13 @@ async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> Volume
     if watch.verdict.state != "unknown" and watch.status is not None and watch.status.role != PRIMARY:
         raise Refusal(f"node.volume: {settings.resource} is {watch.status.role} on this server, not {PRIMARY}")
     return watch
+
+
+async def begin_for(node: config.Node, drbd: Drbd) -> VolumeWatch | None:
+    """The same for a gateway, by what its host reports where it cannot ask itself; None where there is no volume."""
+    if node.volume is None:
+        return None
+    return await begin(node.volume, node.journal.dir, Reported(node.volume.report) if node.volume.report else drbd)
 
 
 def _pair(number: int) -> str:

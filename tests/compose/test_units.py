@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 import gateway
-from gateway import config, config_command, daemon, notify
+from gateway import config, daemon, notify
 from gateway.exitcodes import ExitCode
+from tests.fakes.example import example
 from tests.simulation.node import WATCHDOG_S
 from tests.simulation.world import RESTART_S
 
@@ -128,7 +129,7 @@ def test_systemd_waits_for_a_start_and_for_a_drain(root: Path) -> None:
     """As long as the gateway may be silent, and as long as a drain takes by default, if that is not said."""
     assert root
     assert seconds(setting("TimeoutStartSec")) >= notify.EXTEND_S
-    example = msgspec.toml.decode(config_command.example(), type=config.Configuration)
-    drain_s = example.node.drain_s + example.pair.session.respond_within_s
+    given = msgspec.toml.decode(example(), type=config.Configuration)
+    drain_s = given.node.drain_s + given.pair.session.respond_within_s
     drain_s += daemon.CLOSE_LINKS_WITHIN_S + daemon.SEAL_WITHIN_S + daemon.CLOSE_WITHIN_S + daemon.END_WITHIN_S
     assert seconds(setting("TimeoutStopSec")) > drain_s

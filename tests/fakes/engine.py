@@ -23,7 +23,7 @@ from gateway.wire.message import (
 from gateway.work import Answer, Ask, Install, MacError, MacJob, Submission
 
 CODEC = Codec()
-PAIR = config.Pair()
+PAIR = config.Pair(group="sip")
 MEANINGS = meanings.built_in()
 
 

@@ -69,7 +69,7 @@ class Stage:
     waiting: list[Payment] = field(default_factory=list)
     decided: list[tuple[Payment, bytes]] = field(default_factory=list)
     now_s: float = 100.0
-    pair: config.Pair = field(default_factory=config.Pair)
+    pair: config.Pair = field(default_factory=lambda: config.Pair(group="sip"))
     news: bool = True
     days: int = 0
     in_doubt: bool = False

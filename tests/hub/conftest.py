@@ -353,7 +353,7 @@ def make_world(engine: Engine, nursery: trio.Nursery) -> Callable[..., World]:
     """Make a world: `make_world("a", "b", submit=False)`."""
 
     def make(*names: str, **session: Any) -> World:
-        pair = config.Pair(session=config.Session(**session))
+        pair = config.Pair(group="sip", session=config.Session(**session))
         return World(nursery, engine, pair, tuple(site(name) for name in names or ("a",)))
 
     return make
@@ -383,7 +383,9 @@ def wired(engine: Engine) -> Callable[..., Wired]:
     ) -> Wired:
         ours, theirs = streams or trio.testing.memory_stream_pair()
         pair = config.Pair(
-            wire=wire or config.Wire(), session=config.Session(**{"receive": False, "submit": False, **session})
+            group="sip",
+            wire=wire or config.Wire(),
+            session=config.Session(**{"receive": False, "submit": False, **session}),
         )
         link = Link(
             1,

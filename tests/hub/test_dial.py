@@ -138,7 +138,9 @@ async def test_a_host_that_cannot_be_a_name_is_no_end_of_the_process(engine: Any
     """It is tried for ever like any other that is away, and said."""
     seeded = random.Random(1)  # noqa: S311 - jitter
     bad = config.HubSite(name="a", host="hub..example", port=1, reconnect_s=100.0, reconnect_max_s=100.0)
-    links = Links((bad,), config.Pair(), engine, MessageIds(), clock=system_clock, random=seeded, came_s=float)
+    links = Links(
+        (bad,), config.Pair(group="sip"), engine, MessageIds(), clock=system_clock, random=seeded, came_s=float
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run)
         while "Error" not in links.ready():
@@ -273,7 +275,7 @@ def world(engine: Any, port: int, tls: config.Tls | None, **settings: Any) -> Li
     seeded = random.Random(1)  # noqa: S311 - jitter
     return Links(
         (site(port, tls, **settings),),
-        config.Pair(),
+        config.Pair(group="sip"),
         engine,
         MessageIds(),
         clock=system_clock,
@@ -425,7 +427,7 @@ async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
         named = config.HubSite(name="a", host="hub.example", port=port, reconnect_s=0.001, reconnect_max_s=0.001)
         session = config.Session(echo_after_s=0.05, respond_within_s=0.05, retry_s=0.01)
         links = Links(
-            (named,), config.Pair(session=session), engine, MessageIds(),
+            (named,), config.Pair(group="sip", session=session), engine, MessageIds(),
             clock=system_clock, random=random.Random(1), came_s=float, network=network,  # noqa: S311
         )  # fmt: skip
         nursery.start_soon(links.run)

@@ -538,7 +538,7 @@ def test_every_body_has_one_fate(steps: list[str]) -> None:
     """Whenever the hub closes, breaks, or stops reading: each body that was taken is sent, unsent or expired, once,
     what is still of use in order, and the end of the link is the last that is heard of it.
     """
-    inbox, taken, late, pair = Fates(), list[str](), set[str](), config.Pair()
+    inbox, taken, late, pair = Fates(), list[str](), set[str](), config.Pair(group="sip")
 
     async def live() -> None:
         ours, theirs = trio.testing.lockstep_stream_pair()

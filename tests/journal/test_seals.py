@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from gateway import config, config_command, seal_check, steps
+from gateway import config, seal_check, steps
 from gateway.__main__ import main
 from gateway.arguments import Parser
 from gateway.config import JournalSettings
@@ -21,6 +21,7 @@ from gateway.journal.segment import Walk, name_of
 from gateway.journal.writer import Journal
 from gateway.steps import Kind, Seal
 from hsm import reference
+from tests.fakes.example import example
 from tests.fakes.journal import SETTINGS, WALL_NS, durable, running
 from tests.fakes.token import FakeTokens
 
@@ -106,7 +107,8 @@ def verify(settings: JournalSettings, tokens: FakeTokens, capsys: pytest.Capture
             token=tuple(config.Token(name=name, label=name, module="none", pin_file="none") for name in TOKENS),
             journal=settings,
             processor=config.Processor(url="http://127.0.0.1:1"),
-        )
+        ),
+        config.Pair(group="sip"),
     )
 
     def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
@@ -115,7 +117,7 @@ def verify(settings: JournalSettings, tokens: FakeTokens, capsys: pytest.Capture
 
     def run(*arguments: str, config: str = "gateway.toml") -> tuple[int, str, str]:
         parser = Parser()
-        command.add_parser(parser.add_subparsers(), tokens_of)
+        command.add_parser(parser.add_subparsers(), tokens_of, lambda _files: 1)
         given = ["--config", config] if config else []
         args = parser.parse_args(["journal", "verify", settings.dir, *given, *arguments])
         capsys.readouterr()
@@ -427,8 +429,7 @@ def test_a_configuration_may_lie_in_several_files_and_is_looked_at_first(
     """Its mistakes are said before a long journal is read; without a seal no token is asked."""
     wrote(lambda it: it.write(0))
     pair, node = tmp_path / "pair.toml", tmp_path / "node.toml"
-    example = config_command.example()
-    tables = example.split("\n[pair]")
+    tables = example().split("\n[pair]")
     node.write_text(tables[0], encoding="utf-8")
     pair.write_text("[pair]" + tables[1], encoding="utf-8")
     assert main(["journal", "verify", settings.dir, "--config", str(node), "--config", str(pair)]) == 0

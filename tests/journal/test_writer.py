@@ -122,7 +122,7 @@ def test_every_message_fits_into_a_record(tmp_path: Path) -> None:
     node = 'node.name="n"\nnode.journal={dir="d",segment_bytes=131072}\nnode.processor.url="http://p"\n'
     hub = '[[node.hub]]\nname="h"\nhost="h"\nport=1\n[[node.token]]\nname="t"\nlabel="t"\nmodule="m"\npin_file="p"\n'
     path = tmp_path / "c.toml"
-    path.write_text(f"pair.wire.frame_bytes_max=40000\n{node}{hub}")
+    path.write_text(f'pair.group="sip"\npair.wire.frame_bytes_max=40000\n{node}{hub}')
     with pytest.raises(ConfigurationError, match="131072 must be at least four times"):
         load(path)
 

@@ -33,7 +33,7 @@ def test_a_question_to_the_processor_says_what_the_hub_sent() -> None:
 
 def test_what_leaves_says_what_was_submitted() -> None:
     """For every kind of payment that the mock processor submits."""
-    generator, reader = instructions.Generator("R", "20260301", seed=3), Reader(Codec(), Pair().group)
+    generator, reader = instructions.Generator("R", "20260301", seed=3), Reader(Codec(), Pair(group="sip").group)
     for _ in range(50):
         made = generator.make()
         covered = reader.read(made.body, made.key).covered

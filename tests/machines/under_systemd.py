@@ -43,6 +43,7 @@ class Page(NamedTuple):
 
     install: str
     configure: str
+    begin: str
     credentials: str
     start: str
 
@@ -124,11 +125,12 @@ async def world_of(installed: Installed, directory: Path) -> AsyncIterator[World
             gateway.journal = Path(STATE, "sip", "journal")
             gateway.write_configuration((await made._start_hub())[gateway.name])
             gateway.journal = installed.state / "sip" / "journal"
-            pair, node = halves(made.configuration.read_text(encoding="utf-8"))
+            pair, node = halves(made.configuration.read_text(encoding="utf-8").replace("begin_if_none = true\n", ""))
             for name, text in (("pair-sip.toml", pair), ("sip.toml", node)):
                 (directory / name).write_text(text, encoding="utf-8")
                 it.copy(str(directory / name), f"{WORK}/")
             it.run(PAGE.configure)
+            it.run(PAGE.begin)
             try:
                 yield made
             finally:
@@ -259,7 +261,7 @@ async def test_a_pin_that_is_not_what_it_says_it_is_starts_nothing(installed: In
         try:
             it.run(f"systemctl start {UNIT}", check=False)
             assert it.show(UNIT, "ExecMainStatus") == "243"
-            assert not Path(installed.state, "sip", "journal").exists()
+            assert Path(installed.state, "sip", "journal", "0000000001.segment").stat().st_size == 0
         finally:
             it.run(f"systemctl stop {UNIT}; cp /run/kept {pins}/hsm-1")
 

@@ -57,7 +57,7 @@ class World(ABC):
 
     async def survey(self, *more: str) -> Report:
         """Look at the tokens once, without a signer."""
-        return await survey([self.settings(name) for name in self.names], config.Pair(mac=self.mac), more)
+        return await survey([self.settings(name) for name in self.names], config.Pair(group="sip", mac=self.mac), more)
 
     def _on_done(self, jobs: list[Job]) -> None:
         assert jobs
@@ -166,7 +166,7 @@ class FakeWorld(World):
 
     async def survey(self, *more: str) -> Report:
         tokens = [self.settings(name) for name in self.names]
-        return await survey(tokens, config.Pair(mac=self.mac), more, open_worker=self.tokens.open)
+        return await survey(tokens, config.Pair(group="sip", mac=self.mac), more, open_worker=self.tokens.open)
 
     def hang(self, name: str) -> None:
         self.tokens[name].hang()

@@ -121,7 +121,7 @@ async def test_two_healthy_tokens_serve_beside_a_dead_one(shim: Shim, monkeypatc
         )
         for name in names
     )  # fmt: skip
-    report = await survey(settings, config.Pair())
+    report = await survey(settings, config.Pair(group="sip"))
     assert report.serving == list(names)
     signer = Signer(settings, config.Mac(), system_clock)
     async with trio.open_nursery() as nursery:

@@ -143,7 +143,7 @@ async def test_a_worker_that_is_lost_is_said_to_be(clock: Any, world: Any, nurse
 
     nursery.start_soon(trouble)
     tokens = [world.settings(name) for name in world.names]
-    report = await survey(tokens, config.Pair(mac=world.mac), open_worker=open_worker)
+    report = await survey(tokens, config.Pair(group="sip", mac=world.mac), open_worker=open_worker)
     assert states(report) == ["crashed", "failing", "crashed"]
     assert report.states["fps-1"].why == "crashed: the worker ended by nobody (a fake)"
     assert report.states["fps-3"].why.startswith("no worker could be started: ")

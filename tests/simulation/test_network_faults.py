@@ -681,7 +681,7 @@ async def test_a_hub_link(autojump_clock: Clock, lines: Lines) -> None:
     """It signs on, payments go both ways, and a cut ends it with its reason."""
     lines.route.latency_s = (0.001, 0.1)
     ours, theirs = await lines.connected()
-    pair = config.Pair()
+    pair = config.Pair(group="sip")
     engine, hub = Engine(), Hub(theirs, pair.wire)
     link = Link(
         1, site("a"), ours, Session(pair.session, MessageIds()), engine, pair=pair, clock=system_clock, came_s=float

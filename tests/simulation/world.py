@@ -157,7 +157,12 @@ class World:
                 "name": name,
                 "hub": [{"name": site, "host": f"hub-{site}", "port": HUB_PORTS[name, site]} for site in SITES],
                 "token": tokens,
-                "journal": {"dir": "journal", "segment_bytes": given.segment_bytes, "seal_every_s": 20.0},
+                "journal": {
+                    "dir": "journal",
+                    "begin_if_none": True,
+                    "segment_bytes": given.segment_bytes,
+                    "seal_every_s": 20.0,
+                },
                 "processor": {"url": f"http://processor:{PROCESSOR_PORT}", "tell_pause_max_s": 20.0},
                 "volume": {"resource": "fps-simulated"},
                 "submissions": {"port": DOORS[name]},

@@ -9,16 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import config_command
 from gateway.__main__ import main
 from gateway.exitcodes import ExitCode
+from tests.fakes.example import example
 from tests.fakes.volume import NUMBER
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Path]:
     """The example, with a journal in the test's directory and a volume."""
-    text, count = re.subn(r'(?m)^dir = ".*"$', f'dir = "{tmp_path / "journal"}"', config_command.example())
+    text, count = re.subn(r'(?m)^dir = ".*"$', f'dir = "{tmp_path / "journal"}"', example())
     assert count == 1
     path = tmp_path / "gateway.toml"
     volume = f'[node.volume]\nresource = "fps-none"\ndevice = "{tmp_path / "device"}"\n'
