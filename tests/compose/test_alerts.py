@@ -16,6 +16,8 @@ from gateway.daemon import WATCH_EVERY_S
 from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
 from gateway.news import COUNTED, OUTCOMES
+from gateway.processor import sibling
+from gateway.volume import watch
 
 PROMETHEUS = Path(__file__).parents[2] / "compose" / "prometheus"
 RULES = (PROMETHEUS / "alerts.yaml").read_text(encoding="utf-8")
@@ -249,16 +251,20 @@ def rules() -> dict[str, Rule]:
 _TIMES = config.Deadlines()
 _SESSION = config.Session()
 _STALL_S = config.JournalSettings("any").stall_after_s
+_SIBLING = config.Sibling(url="http://any")
 OWN_TIME_S = {
+    "ClockWrong": WATCH_EVERY_S,
+    "SitesDiffer": _SIBLING.look_every_s + sibling.LOOK_WITHIN_S,
+    "VolumeUnready": watch.EVERY_S + watch.WITHIN_S,
     "JournalUnready": _STALL_S + WATCH_EVERY_S,
     "GatewayNotReady": _STALL_S + WATCH_EVERY_S,
     "StandIn": _TIMES.stand_in_after_s,
     "RefusedInOurName": _TIMES.last_moment_s,
     "Undelivered": _TIMES.reply_within_s,
 }
-"""What the gateway itself takes, as it is configured by default, until its metric says so: of a disk that hangs, and
-of a processor that is silent. Others show at once, or when the fault is by its definition (a payment is unknown when
-it was asked for in vain)."""
+"""What the gateway itself takes, as it is configured by default, until its metric says so: it looks at disks, clocks
+and the other site every now and then, and gives a processor that is silent its time. Others show at once, or when the
+fault is by its definition (a payment is unknown when it was asked for in vain)."""
 
 
 def worst_s(name: str, rule: Rule) -> float:
@@ -395,3 +401,16 @@ def test_every_step_that_a_rule_names_is_one_that_is_counted() -> None:
     steps = {step for said in re.findall(r'step=~?"([\w|]+)"', RULES) for step in said.split("|")}
     assert len(steps) > 3
     assert steps <= set(STEPS)
+
+
+def test_documents_say_alert_of_rules_only() -> None:
+    """What nobody is called for is a log line or a metric; an alert that is named is a rule of ours."""
+    top = PROMETHEUS.parents[1]
+    documents = {
+        path: path.read_text(encoding="utf-8") for path in (top / "README.md", *top.glob("[a-z]*/**/README.md"))
+    }
+    assert len(documents) > 3
+    assert [str(path) for path, text in documents.items() if re.search(r"\balarm", text, re.IGNORECASE)] == []
+    named = re.findall(r"\balerts? (?:at both )?\(((?:`\w+`(?:, )?)+)\)", "\n".join(documents.values()))
+    assert len(named) > 5
+    assert {name for names in named for name in re.findall(r"\w+", names)} - set(ALERTS) == set()

@@ -12,10 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 import trio
 
 from gateway.arguments import Parser
-from loadtest.world import Plan, world
+from loadtest.world import Plan, WorldError, world
 from tests.paging import prometheus
 from tests.paging.faults import FAULTS, Fault, begin, disk_for, fires
 
@@ -23,52 +24,59 @@ PAGE_WITHIN_S = 45.0
 GIVEN_UP_S = 90.0
 INTERVAL_S = 5.0
 """Prometheus's own: a fault comes anywhere in it."""
-RATE = 10.0
+RATE_PER_S = 10.0
 PLAN = Plan(segment_bytes=1 << 20)
 """As production is set, but for segments that fit on a small disk that fails on order."""
 Times = dict[tuple[str, str], list[float]]
 """By fault and alert: seconds, one for each repetition."""
 
 
-async def measure(
-    name: str, fault: Fault, times: int, directory: Path, found: Times, limit: trio.CapacityLimiter
-) -> None:
-    """Cause one fault so many times."""
-    async with limit:
-        directory.mkdir()
-        with disk_for(fault) as disk:
-            async with world(PLAN, directory / "world", keep=False) as it:
-                await begin(it, disk)
-                await it.hub("start", rate=RATE, duration=100_000, model="poisson", seed=1)
-                for number in range(times):
-                    async with prometheus.prometheus(directory / f"prometheus-{number}", it.ops_port) as watching:
-                        await watching.until("count_over_time(up[5m]) >= 2")
-                        await trio.sleep(random.uniform(0, INTERVAL_S))  # noqa: S311 - not a secret
-                        assert not await watching.firing(), "nothing is wrong yet"
-                        await fault.cause(it)
-                        took_s = await fires(watching.firing, fault.alerts, GIVEN_UP_S)
-                    for alert, seconds in took_s.items():
-                        found.setdefault((name, alert), []).append(seconds)
-                    print(f"{name}, {number + 1}: {took_s}", file=sys.stderr, flush=True)
-                    await fault.mend(it)
+async def measure(name: str, fault: Fault, times: int, directory: Path, found: Times) -> None:
+    """Cause one fault so many times. Raises `WorldError`, or pytest's word that this machine has no such disk."""
+    with disk_for(fault) as disk:
+        async with world(PLAN, directory / "world", keep=False) as it:
+            await begin(it, disk)
+            await it.hub("start", rate=RATE_PER_S, duration=100_000, model="poisson", seed=1)
+            for number in range(times):
+                async with prometheus.prometheus(directory / f"prometheus-{number}", it.ops_port) as watching:
+                    await watching.until("count_over_time(up[5m]) >= 2")
+                    await trio.sleep(random.uniform(0, INTERVAL_S))  # noqa: S311 - not a secret
+                    early = set(fault.alerts) & await watching.firing()
+                    assert not early, f"{name}: before the fault: {early}"
+                    await fault.cause(it)
+                    took_s = await fires(watching.firing, fault.alerts, GIVEN_UP_S)
+                for alert, seconds in took_s.items():
+                    found.setdefault((name, alert), []).append(seconds)
+                print(f"{name}, {number + 1}: {took_s}", file=sys.stderr, flush=True)
+                await fault.mend(it)
 
 
 async def main(names: list[str], times: int, at_once: int) -> int:
-    """All of these faults."""
+    """All of these faults. One that cannot be measured costs the others nothing."""
     found: Times = {}
+    failed: list[str] = []
     limit = trio.CapacityLimiter(at_once)
+
+    async def one(name: str, directory: Path) -> None:
+        async with limit:
+            directory.mkdir()
+            try:
+                await measure(name, FAULTS[name], times, directory, found)
+            except* (WorldError, pytest.skip.Exception) as group:
+                failed.append(name)
+                print(f"{name}: not measured: {group.exceptions}", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory(prefix="fps-pages-") as place:
         async with trio.open_nursery() as nursery:
             for number, name in enumerate(names):
-                directory = Path(place, str(number))
-                nursery.start_soon(measure, name, FAULTS[name], times, directory, found, limit)
+                nursery.start_soon(one, name, Path(place, str(number)))
     print(f"| fault | alert | median, s | worst of {times}, s |\n| --- | --- | --- | --- |")
     for (name, alert), seconds in sorted(found.items()):
         print(f"| {name} | {alert} | {statistics.median(seconds):.1f} | {max(seconds):.1f} |")
     late = {key for key, seconds in found.items() if max(seconds) >= PAGE_WITHIN_S}
     for name, alert in sorted(late):
         print(f"{name}: {alert} came later than {PAGE_WITHIN_S:g} s", file=sys.stderr)
-    return 1 if late else 0
+    return 1 if late or failed else 0
 
 
 def run() -> int:

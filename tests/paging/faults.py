@@ -11,6 +11,7 @@ import trio
 
 from loadtest.world import SITES, World, children_of, http
 from tests.disks import mounts
+from tests.paging.prometheus import LOOK_S
 from tests.system.worlds import change, until
 
 Act = Callable[[World], Awaitable[None]]
@@ -24,7 +25,7 @@ class Fault(NamedTuple):
     cause: Act
     mend: Act
     on_disk: bool = False
-    """The journal lies on a disk that fails on order (`Trouble.disk`)."""
+    """The journal lies on a disk that fails on order (`DISKS`)."""
 
 
 async def _kill(it: World) -> None:
@@ -150,5 +151,5 @@ async def fires(
             for alert in await firing():
                 if took_s.get(alert) == float("inf"):
                     took_s[alert] = trio.current_time() - began_s
-            await trio.sleep(0.1)
+            await trio.sleep(LOOK_S)
     return took_s

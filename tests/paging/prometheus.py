@@ -18,7 +18,7 @@ GROUP = "sip"
 READY_WITHIN_S = 30.0
 END_WITHIN_S = 10.0
 LOOK_S = 0.1
-"""How often it is asked; its own time stamps say when an alert began to fire."""
+"""How often it is asked."""
 Sample = tuple[dict[str, str], float]
 
 
