@@ -18,7 +18,7 @@ class Now(NamedTuple):
     mono_s: float
     """Seconds on trio's clock (`ElapsedClock`; a mock clock in tests). Never steps back."""
     wall_ns: int
-    """Nanoseconds since the epoch, UTC. May step; nothing is decided by it but the date on a message."""
+    """Nanoseconds since the epoch, UTC. May step; it decides no deadline, only what goes by dates or news."""
 
 
 Clock = Callable[[], Now]

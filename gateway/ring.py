@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.strict_json import Reader
 from gateway.work import Install
@@ -62,8 +63,12 @@ def slot_of(base: str, recorded: Slot | None) -> Slot:
     Naming another one is an operator's act, also where that brings a superseded key back. What is superseded by it does
     not come back by a message either.
     """
-    if recorded is None or recorded.base == base:
-        return recorded or Slot(base, Install(base))
+    if recorded is None:
+        return Slot(base, Install(base))
+    # a version before this one did not record what is retired, but what is still accepted
+    recorded = replace(recorded, retired=retired(recorded, *(old.key.check for old in recorded.superseded)))
+    if recorded.base == base:
+        return recorded
     over = (recorded.in_use, *([recorded.on_trial] if recorded.on_trial is not None else []))
     return Slot(base, Install(base), retired=retired(recorded, *(key.check for key in over)))
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway import config
 from gateway import keyring as keyring_module
@@ -324,6 +325,19 @@ def test_the_key_of_the_ceremony_does_not_come_back_either() -> None:
     player = Player().play(IN_FORCE)
     player.ask_us("811", "1" + "00" * 24 + "00FF00", "@1", "#2")
     assert player.said == ["(superseded again fps-hub.00ff00 hub)", "9814 811 #2 1909 @1"]
+
+
+def test_what_an_earlier_version_recorded_as_superseded_stays_away() -> None:
+    """It recorded what is still accepted, and nothing of what is retired."""
+    player = Player().play(TWICE)
+    ring = player.ring()
+    ring = replace(ring, hub=replace(ring.hub, retired=()), own=replace(ring.own, retired=()))
+    (old,) = [old.key for old in ring.hub.superseded if old.key.check]
+    player.keyring = Keyring(player.pair, player, ring)
+    player.keyring.begin(player.now)
+    player.said.clear()
+    player.ask_us("811", "1" + old.wrapped.hex().upper() + old.check, "@1", "#2")
+    assert player.said == [f"(superseded again {old.label} hub)", "9814 811 #2 1909 @1"]
 
 
 def test_an_operator_brings_a_superseded_key_back() -> None:

@@ -25,7 +25,7 @@ what we cannot do. Key management (811, 885, 886) does not come here: the engine
 the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes it here
 only after it is durable. A 9624 is reported.
 
-**Responses** are matched by DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
+**Responses** are matched by DE7, DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
 reported.
 """
 
