@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from gateway import steps
-from gateway.processor.messages import encode, payment_of
+from gateway.processor.messages import encode, payment_of, progress_of
 from gateway.processor.notices import notice_of
 from gateway.processor.openapi import document
 from gateway.steps import Kind
+from gateway.submissions import standing_of
 from gateway.verify import names_a_payment
 from gateway.wire.codec import Unparseable, fpid_of
 from gateway.wire.fields import CHARSETS
-from gateway.wire.message import PaymentRequest, ReversalRequest
+from gateway.wire.message import PaymentRequest, PaymentResponse, ReversalRequest, Usm
 from tests.fakes.processor import Record
 from tests.wire.value_table import BASE, CODEC, boundaries, message
 
@@ -116,6 +117,67 @@ def test_whatever_reversal_is_taken_a_strict_reader_takes(body: bytes) -> None:
         return
     step = steps.Reversal(reversal.body, "NEW", "", bytes(8))
     record = Record(7, 1_763_844_901_123_456_000, Kind.REVERSED, fpid_of(reversal), steps.pack(step))
+    assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
+
+
+ANSWER = {n: BASE[n] for n in (3, 12, 15, 29, 31, 51, 98)} | {26: "9930", 27: "1", 44: "121", 57: "300000", 58: "1234"}
+"""The hub's answer to a payment of ours, with all that it may carry."""
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """A 9210 with some fields spoiled, as far as its structure can be read."""
+    spoiled = draw(st.dictionaries(st.sampled_from(sorted(ANSWER)), st.none(), max_size=4))
+    return message(ANSWER | {number: draw(any_of(number)) for number in spoiled})
+
+
+def any_of(number: int) -> st.SearchStrategy[str]:
+    """Any value of a field that its width and its characters allow, and digits in text."""
+    field = CODEC.table.fields[number]
+    least = 0 if field.prefix else field.width if field.charset == "digits" else 1
+    text = st.text(CHARSETS[field.charset].decode("latin-1"), min_size=least, max_size=field.width)
+    return text | st.text("0123456789", min_size=least, max_size=min(field.width, 40))
+
+
+@given(answers(), st.sampled_from(["hub", "receiver"]))
+@example(message(ANSWER | {44: "000"}), "hub")
+@example(message(ANSWER | {44: "A/1"}), "hub")
+def test_whatever_the_hub_answers_a_strict_reader_takes(body: bytes, by: str) -> None:
+    """A payment of ours that has its outcome is told, and looked at, whatever else stands in the answer."""
+    response = read(b"9210" + body[4:])
+    if not isinstance(response, PaymentResponse) or response.fault:
+        return
+    fpid = fpid_of(response)
+    code = response.action_code
+    settled = steps.Settlement("key-1", bytes(8), code, response.field_in_error, by, response.body, b"")
+    for kind in (Kind.SETTLED, Kind.CONTRADICTED):
+        record = Record(7, 1_763_844_901_123_456_000, kind, fpid, steps.pack(settled))
+        assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
+    progress = progress_of(standing_of(fpid, settled, response), CODEC.action_codes)
+    assert faults("Progress", encode(progress)) == []
+    left = steps.Unsettled("key-1", bytes(8), "inconclusive", code, 3, b"")
+    record = Record(8, 1_763_844_901_123_456_000, Kind.UNKNOWN, fpid, steps.pack(left))
+    assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
+
+
+TOLD = sorted({*CODEC.table.layouts["9824"].optional} - {12, 98, 123})
+"""What news may carry."""
+
+
+@st.composite
+def news(draw: st.DrawFn) -> bytes:
+    """A 9824 of each function, with any values."""
+    said = {number: draw(any_of(number)) for number in draw(st.sets(st.sampled_from(TOLD), max_size=8))}
+    return message({7: draw(any_of(7)), 11: "000001", 24: str(draw(st.integers(970, 982)))} | said)
+
+
+@given(news())
+def test_whatever_news_comes_a_strict_reader_takes(body: bytes) -> None:
+    """News of the scheme is told whatever is in it: what it says in no valid value is not in what is told."""
+    usm = read(b"9824" + body[4:])
+    if not isinstance(usm, Usm) or usm.fault:
+        return
+    record = Record(9, 1_763_844_901_123_456_000, Kind.USM, "", steps.pack(steps.News(usm.body)))
     assert faults("Notice", encode(notice_of(record, "sip-a", CODEC))) == []
 
 

@@ -29,9 +29,8 @@ from msgspec import Struct
 
 from gateway.strict_json import REPEATED, Pairs, Reader, objects_in, pairs_of
 from gateway.wire.codes import ACCEPTED, SYNTAX_ERROR, Codes, built_in
+from gateway.wire.values import names_a_field
 
-FIELD_MAX = 128
-"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning to the hub."""
 REFUSED_CODE = "1100"
 """DE26 of a refusal that names no code of use, where nothing else is configured."""
 PLAIN_MAX = 1024
@@ -146,7 +145,7 @@ class Answers:
         code = why.Rsn.Prtry if why is not None and why.Rsn is not None else ""
         field = why.FldInErr or "" if why is not None else ""
         fault = UNREAD if answer.TxSts != "RJCT" or text.encode("utf-8", "replace") != body else ""
-        if field and not _is_field(field):
+        if field and not names_a_field(field):
             field, fault = "", NO_FIELD
         if code not in self._codes.receiver:
             return Decided(self._refused_code, "", NO_REASON)
@@ -203,10 +202,6 @@ def _unescaped(text: str) -> str:
     text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     text = re.sub(r"\\+[rn]", " ", text).replace("\\", "")  # no payment holds a backslash
     return re.sub(r"[^!-~]+", " ", html.unescape(unquote(text))).strip().casefold()
-
-
-def _is_field(text: str) -> bool:
-    return len(text) <= 3 and text.isascii() and text.isdigit() and 1 <= int(text) <= FIELD_MAX
 
 
 def _text_of(body: bytes) -> str:

@@ -18,7 +18,7 @@ from gateway.lifecycle import State
 from gateway.wire.codes import ACCEPTED, Codes
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
-from gateway.wire.values import is_day
+from gateway.wire.values import is_day, names_a_field
 from gateway.work import Standing
 
 Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of the scheme (DE26).")]
@@ -115,8 +115,8 @@ class ReasonInformation(Struct, frozen=True, gc=False, omit_defaults=True):
             str,
             Meta(
                 pattern="^(0{0,2}[1-9]|0?[1-9][0-9]|1[01][0-9]|12[0-8])$",
-                description="With 1930: the number of the first field in error (DE44), 1 to 128. With another code it "
-                "does not leave: no field failed then.",
+                description="The number of the first field in error (DE44), 1 to 128. In an answer of yours it leaves "
+                "with 1930 alone: another code says that no field failed.",
             ),
         ]
         | UnsetType
@@ -573,9 +573,12 @@ def _sum(pence: int | None) -> Sum | UnsetType:
 
 
 def status_of(code: str, field: str, codes: Codes) -> Status:
-    """A decided code (DE26, DE44) in ISO 20022's words, and in the words of this table."""
+    """A decided code (DE26, DE44) in ISO 20022's words, and in the words of this table. A DE44 of the hub's that is no
+    number of a field is left out: the outcome must be read whatever else is in the answer.
+    """
     if code == ACCEPTED:
         return _ACCEPTED
+    field = field if names_a_field(field) else ""
     status: Literal["ACTC", "RJCT"] = "ACTC" if code[:1] == "0" else "RJCT"
     return Status(status, ReasonInformation(Reason(code), field or UNSET, codes.says(code)))
 

@@ -29,6 +29,15 @@ def is_day(value: str) -> bool:
     return True
 
 
+FIELD_MAX = 128
+"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning."""
+
+
+def names_a_field(value: str) -> bool:
+    """Whether it is the number of a data element, of one to three digits."""
+    return 0 < len(value) <= 3 and value.isascii() and value.isdigit() and 1 <= int(value) <= FIELD_MAX
+
+
 def is_blank(value: str) -> bool:
     """Whether nobody sees anything in it."""
     return not value.strip(WHITE)
