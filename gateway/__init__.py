@@ -29,9 +29,11 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
         ejection outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
-    outside reload
+    outside reload rulebook
     daemon
-    decode config_command drain_command hsm_command init_command diagram seal_check        what a person types
+    decode drain_command hsm_command init_command diagram seal_check        what a person types
+    here
+    config_command
     sdk                                                                       what a bank's processor imports
     __main__
 """

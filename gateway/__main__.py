@@ -81,10 +81,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from gateway import signals
 
     signals.while_starting(lambda _name: None)
-    from gateway import log
+    from gateway import log, rulebook
 
+    read = partial(config_file.load, *arguments.config, rulebook=rulebook.mistakes_of)
     try:
-        configuration = config_file.load(*arguments.config)
+        configuration = read()
     except ConfigurationError as error:
         return config_file.say(error)
     writer = log.configure(configuration.node.log.level, configuration.node.log.format, seconds=time.monotonic)
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     signals.while_starting(ended)
     try:
-        return _run_daemon(configuration, lambda: config_file.load(*arguments.config))
+        return _run_daemon(configuration, read)
     finally:
         writer.close()
 

@@ -17,17 +17,33 @@ Seconds = Annotated[float, Meta(ge=0.001, le=86400 * 30)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 # \Z, not $: a $ lets a newline at the end pass
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,40}\Z", description="1 to 40 letters, digits, _ . -")]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
-RefusalCode = Annotated[str, Meta(pattern=r"^1[0-9]{3}\Z")]
+RefusalCode = Annotated[str, Meta(pattern=r"^1[0-9]{3}\Z", description="four digits, the first of them 1")]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
 StandInMode = Literal["timer", "always", "never"]
-HubCode = Annotated[str, Meta(pattern=r"^(9[0-9]{3})?\Z")]
+AnyCode = Annotated[str, Meta(pattern=r"^[0-9]{4}\Z", description="four digits")]
+SomeHubCode = Annotated[str, Meta(pattern=r"^9[0-9]{3}\Z", description="four digits, the first of them 9")]
+HubCode = Annotated[str, Meta(pattern=r"^(9[0-9]{3})?\Z", description="four digits, the first of them 9, or nothing")]
 KeyPart = Literal["use", "wrapped", "check"]
-KeyUse = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z")]
-InstitutionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,11}\Z")]
-PeerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}\Z")]
-Url = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000)]
+KeyPlace = Annotated[
+    str,
+    Meta(
+        pattern=r"^(use|wrapped|check):([1-9][0-9]?|\*)\Z",
+        description="use, wrapped or check, a colon, and a width of 1 to 99 or *",
+    ),
+]
+KeyUse = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,8}\Z", description="1 to 8 letters and digits")]
+InstitutionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,11}\Z", description="1 to 11 letters and digits")]
+PaymentTypeCode = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z", description="two digits")]
+PeerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}\Z", description="1 to 32 letters, digits, _ . -")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000,
+        description="http:// or https://, a host, perhaps a port and a path, in 1000 characters; no user, no blanks",
+    ),
+]  # fmt: skip
 
 
 class Wire(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +88,7 @@ class Keys(Struct, frozen=True, forbid_unknown_fields=True):
     another number: `node.token.wrapping_mechanism`."""
     check_value: Literal["mac-zeros", "encrypt-zeros"] = "mac-zeros"
     """What a key's check value is the leftmost digits of: its MAC over 16 zero bytes, or a block of zeros under it."""
-    layout: tuple[Annotated[str, Meta(pattern=r"^(use|wrapped|check):([1-9][0-9]?|\*)\Z")], ...] = (
+    layout: tuple[KeyPlace, ...] = (
         "use:1", "wrapped:*", "check:6",
     )  # fmt: skip
     """The parts of DE125 in their order, each with its width in characters; * is what the others leave. Key and check
@@ -127,7 +143,7 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     Limits are each process's own: a bank that takes payments at two sites and in several groups divides what it allows.
     """
 
-    code: Annotated[str, Meta(pattern=r"^0[0-9]{3}\Z")] = "0080"
+    code: Annotated[str, Meta(pattern=r"^0[0-9]{3}\Z", description="four digits, the first of them 0")] = "0080"
     """The qualified accept that stand-in gives: one of the code table's (`gateway/wire/codes.toml`), which says what it
     tells the sender. 0080 names no day and is never untrue; to promise one is a bank's own decision. Before it was the
     default that was 0083, the next working day: who means that writes it down."""
@@ -140,9 +156,9 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     daily_total_max: Annotated[int, Meta(ge=0, le=10**16)] = 0
     """What stand-in may accept on one day (a date in UTC, by the wall clock) in all, in pence. 0: any. What is reversed
     later still counts."""
-    payment_types: tuple[Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")], ...] = ()
+    payment_types: tuple[PaymentTypeCode, ...] = ()
     """The payment types that stand-in may accept. None: all."""
-    sort_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{1,11}\Z")], ...] = ()
+    sort_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{1,11}\Z", description="1 to 11 digits")], ...] = ()
     """How the beneficiary's sort code (DE95) may begin in what stand-in may accept. None: any."""
     withhold_while_suspended: bool = False
     """Do not stand in while, by the scheme's news, the service, we or the sender are suspended. The hub has admitted
@@ -167,9 +183,9 @@ class Submit(Struct, frozen=True, forbid_unknown_fields=True):
     repeat_for_s: Seconds = 120.0
     """Nothing is sent for a payment that was submitted longer ago, also after a restart, until the processor submits it
     again."""
-    inconclusive_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")], ...] = ("9909", "9913")
+    inconclusive_codes: tuple[AnyCode, ...] = ("9909", "9913")
     """Answers of the hub that do not say what became of the payment: it malfunctioned, or knows the FPID already."""
-    request_codes: tuple[Annotated[str, Meta(pattern=r"^9[0-9]{3}\Z")], ...] = ("9902", "9930", "9934", "9935", "9936")
+    request_codes: tuple[SomeHubCode, ...] = ("9902", "9930", "9934", "9935", "9936")
     """Answers of the hub that judge the request that it got, not the payment: where an earlier request may have left,
     they settle nothing either."""
 
@@ -221,7 +237,6 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """The longest pause before signing on again."""
 
 
-PaymentTypeCode = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
 DaysApart = Annotated[int, Meta(ge=0, le=366)]
 
 
@@ -363,11 +378,13 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class Volume(Struct, frozen=True, forbid_unknown_fields=True):
     """The replicated volume (DRBD) under the journal, watched. Without this table nobody asks about it."""
 
-    resource: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+    resource: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z", description="1 to 64 letters, digits, _ . -")]
     """DRBD's name of it. The gateway refuses to start where the journal does not lie on it."""
     device: str = ""
     """Its device; empty: `/dev/drbd/by-res/RESOURCE/0`, the name that udev gives it."""
-    report: Annotated[str, Meta(pattern=r"^(/[^\x00-\x1f]*)?\Z", max_length=1000)] = ""
+    report: Annotated[
+        str, Meta(pattern=r"^(/[^\x00-\x1f]*)?\Z", max_length=1000, description="a path that begins with /, or nothing")
+    ] = ""
     """The file in which the host says what DRBD says (`fps-volume report`), for a gateway in a container, which cannot
     ask itself: `/run/fps-volume/GROUP/status`. Empty: it asks."""
     copies: Annotated[int, Meta(ge=1, le=16)] = 3
@@ -385,7 +402,7 @@ class Volume(Struct, frozen=True, forbid_unknown_fields=True):
 class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     """The bank's payment processor: whom we ask and tell."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000)]
+    url: Url
     """Base URL; `/payments` and `/notices` are below it. It is logged: no credentials in it."""
     tls: Tls | None = None
     connections_max: Annotated[int, Meta(ge=1, le=4096)] = 128
@@ -554,6 +571,25 @@ def struct_in(kind: Any) -> type[Struct] | None:
     if isinstance(kind, type) and issubclass(kind, Struct):
         return kind
     return next((found for item in typing.get_args(kind) if (found := struct_in(item))), None)
+
+
+def described(kind: Any) -> dict[str, str]:
+    """What a value must be, in words, by the pattern that it must match: of a type and all that it is made of."""
+    found: dict[str, str] = {}
+    for item in typing.get_args(kind):
+        if isinstance(item, Meta):
+            if item.pattern is not None:
+                found[item.pattern] = item.description or ""
+        else:
+            found |= described(item)
+    return found
+
+
+def choices_in(kind: Any) -> tuple[Any, ...]:
+    """What a value must be one of, in a type or what it is made of; empty where there is no such choice."""
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    return next((found for item in typing.get_args(kind) if (found := choices_in(item))), ())
 
 
 def is_many(kind: Any) -> bool:

@@ -12,6 +12,7 @@ import stat
 import sys
 import textwrap
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,14 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
-from gateway import config, config_file, dates, papers, standin
+from gateway import config, config_file, log, papers, rulebook
 from gateway.arguments import Commands
-from gateway.config_rules import is_file
+from gateway.config_rules import is_file, remarks_on, short_of
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
+from gateway.here import lacks
 from gateway.signer.pin import NoPin, read_pin
-from gateway.wire import codes, meanings
-from gateway.wire import fields as field_table
-from gateway.wire.codec import Codec
+from gateway.wire import codes
 
 WIDTH = 100
 
@@ -77,6 +77,14 @@ def add_parser(subparsers: Commands) -> None:
     commands = parser.add_subparsers(dest="config_command", required=True, metavar="check | example")
     checking = commands.add_parser("check", help="say every mistake in FILE; exit code 78 when there are any")
     checking.add_argument("files", metavar="FILE", nargs="+", help="what `run` is given as --config, all of it")
+    checking.add_argument(
+        "--here", action="store_true",
+        help="and what this machine must have: PINs, tokens and their keys (each PIN is tried once), certificates, the"
+        " journal's directory. As the gateway's user, with its credentials; exit code 69 when something is missing",
+    )  # fmt: skip
+    checking.add_argument(
+        "--rate", type=_rate, metavar="PER_S", help="and whether its limits carry so many payments a second"
+    )
     printing = commands.add_parser("example", help="print a configuration that documents every setting")
     printing.add_argument(
         "half", choices=sorted(HALVES), nargs="?", help="what both sites share, or a node's own; both"
@@ -87,27 +95,50 @@ def add_parser(subparsers: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what `add_parser` offers; returns the exit code."""
     if arguments.config_command == "check":
-        return check(*arguments.files)
+        return check(*arguments.files, here=arguments.here, per_s=arguments.rate)
     sys.stdout.write(example(arguments.half))
     return ExitCode.ENDED
 
 
-def check(first: str | Path, *others: str | Path) -> int:
+def _rate(text: str) -> float:
+    per_s = float(text)
+    if not 0 < per_s < inf:
+        raise ValueError
+    return per_s
+
+
+def check(first: str | Path, *others: str | Path, here: bool = False, per_s: float | None = None) -> int:
     """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
     try:
-        configuration = config_file.load(first, *others)
-        wire = configuration.pair.wire
-        codec = Codec(field_table.load(wire.field_table), codes.load(wire.code_table))
-        standin.check(configuration.pair, codec)
-        dates.check(configuration.pair, codec.table.types)
-        meanings.load(wire.usm_table)
+        configuration = config_file.load(first, *others, rulebook=rulebook.mistakes_of)
     except ConfigurationError as error:
-        count = len(error.mistakes)
-        sys.stderr.write("\n".join([*error.mistakes, f"{count} mistake{'s'[: count - 1]}"]) + "\n")
-        return ExitCode.CONFIGURATION
-    lines = [*summary(configuration, codec.action_codes), *(f"note: {note}" for note in notes(configuration))]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return ExitCode.ENDED
+        return _say_all(error.mistakes, "mistake", ExitCode.CONFIGURATION)
+    if per_s is not None and (short := [f"{key}: {what}" for key, what in short_of(configuration, per_s)]):
+        return _say_all(short, "limit too small", ExitCode.CONFIGURATION)
+    found = list(notes(configuration))
+    remarks = [f"{key}: {what}" for key, what in remarks_on(configuration)]
+    lines = summary(configuration, codes.load(configuration.pair.wire.code_table))
+    said = remarks if here else [*remarks, *found]
+    sys.stdout.write("".join(f"{line}\n" for line in (*lines, *(f"note: {note}" for note in said))))
+    if not here:
+        return ExitCode.ENDED
+    # what tokens' libraries say is for the person who looks
+    writer = log.configure("warning", "console", log.Writer(sys.stderr.buffer))
+    try:
+        found += lacks(configuration)
+    finally:
+        writer.close()
+    return _say_all(list(dict.fromkeys(found)), "thing not in order here", ExitCode.UNAVAILABLE)
+
+
+def _say_all(mistakes: list[str], what: str, code: ExitCode) -> ExitCode:
+    """Each on a line, and how many; 0 where there are none."""
+    if not mistakes:
+        return ExitCode.ENDED
+    noun, *rest = what.split(" ")
+    counted = " ".join([noun + "s"[: len(mistakes) - 1], *rest])
+    sys.stderr.write("".join(f"{line}\n" for line in (*mistakes, f"{len(mistakes)} {counted}")))
+    return code
 
 
 def summary(configuration: config.Configuration, action_codes: codes.Codes) -> Iterator[str]:
@@ -148,7 +179,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
             yield from _of_pin(key, path)
     for place, tls in papers.uses_of(node):
         yield from papers.notes_on(tls, place)
-    if not Path(node.journal.dir).is_dir():
+    if not node.journal.begin_if_none and not Path(node.journal.dir).exists():
         yield "node.journal.dir: no such directory here"
     if node.volume is not None:
         yield from _of_volume(node.volume)
@@ -264,9 +295,7 @@ def _limits(kind: Any) -> str:
         case msgspec_inspect.IntType() | msgspec_inspect.FloatType() as number:
             limits = {">": number.gt, "≥": number.ge, "<": number.lt, "≤": number.le}
             return "[" + " ".join(f"{sign}{limit:.15g}" for sign, limit in limits.items() if limit is not None) + "]"
-        case msgspec_inspect.StrType(pattern=str() as pattern):
-            return f"[{pattern.removeprefix('^').removesuffix(chr(92) + 'Z')}]"
-    return ""
+    return "".join(f"[{words}]" for words in config.described(kind).values())
 
 
 def _toml(value: Any) -> str:

@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +29,15 @@ class _File(NamedTuple):
         return f"{self.path}:{line}: {key}: {what}"
 
 
-def load(first: str | Path, *others: str | Path) -> config.Configuration:
+Rulebook = Callable[[config.Pair], list[str]]
+"""Says what a pair that is right in itself has against the tables that it names: `rulebook.mistakes_of`."""
+
+
+def load(first: str | Path, *others: str | Path, rulebook: Rulebook | None = None) -> config.Configuration:
     """Read and check the files, as one: what both sites share may lie in a file of its own, which they can compare.
 
     A top-level table (`pair`, `node`) stands in one of them only. Raises `ConfigurationError` with every mistake, each
-    with its own file, line and key.
+    with its own file, line and key; a file that cannot be read hides no mistake in the others.
     """
     files, unread = list[_File](), list[str]()
     for path in (first, *others):
@@ -41,8 +45,27 @@ def load(first: str | Path, *others: str | Path) -> config.Configuration:
             files.append(_read(Path(path)))
         except ConfigurationError as error:
             unread += error.mistakes
+    raw, twice = _joined(files)
+    mistakes = list(mistakes_in(raw))
     if unread:
-        raise ConfigurationError(unread)
+        # what is missing may stand in what was not read
+        mistakes = [(key, what) for key, what in mistakes if "." in key or key in raw]
+    elsewhere = list[str]()
+    if rulebook is not None and "pair" in raw and not any(is_of(key, "pair") for key, _ in mistakes):
+        for said in rulebook(msgspec.convert(raw["pair"], config.Pair)):
+            key, _, what = said.partition(": ")
+            if is_of(key, "pair"):
+                mistakes.append((key, what))
+            else:
+                elsewhere.append(said)
+    everything = [*unread, *_placed(mistakes, files), *twice, *elsewhere]
+    if everything:
+        raise ConfigurationError(everything)
+    return msgspec.convert(raw, config.Configuration)
+
+
+def _joined(files: list[_File]) -> tuple[dict[str, Any], list[str]]:
+    """All tables, each of the first file that has it; and which are there twice."""
     raw: dict[str, Any] = {}
     holder: dict[str, Path] = {}
     twice: list[str] = []
@@ -53,10 +76,7 @@ def load(first: str | Path, *others: str | Path) -> config.Configuration:
                 twice.append(file.mistake(first_line_of(file.lines, name), name, what))
             else:
                 raw[name], holder[name] = value, file.path
-    mistakes = list(mistakes_in(raw))
-    if twice or mistakes:
-        raise ConfigurationError([*_placed(mistakes, files), *twice])
-    return msgspec.convert(raw, config.Configuration)
+    return raw, twice
 
 
 def _read(path: Path) -> _File:
@@ -79,7 +99,7 @@ def _read(path: Path) -> _File:
 
 def _placed(mistakes: list[Mistake], files: list[_File]) -> Iterator[str]:
     """Say each mistake with its place, in the order of files and lines; what stands nowhere is the first file's."""
-    places = []
+    places: list[tuple[int, int, str, str]] = []
     for key, what in mistakes:
         owners = (number for number, file in enumerate(files) if any(is_of(key, name) for name in file.raw))
         number = next(owners, 0)

@@ -3,16 +3,18 @@
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from gateway import config
+from gateway.written import is_of
 
+StructT = TypeVar("StructT", bound=Struct)
 Mistake = tuple[str, str]
 """A dotted key, and what is wrong there."""
 MISSING = "is missing"
@@ -31,18 +33,74 @@ def mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
         for key, what in _check_struct(config.Configuration, raw, "")
     ]
     yield from mistakes
-    if not mistakes:
-        configuration = msgspec.convert(raw, config.Configuration)
-        yield from _check_pair(configuration.pair)
-        yield from _check_node(configuration.node)
-        yield from _check_both(configuration)
-        return
-    # the half that is right in itself still has to fit together: one mistake does not hide the next
-    wrong = {key.partition(".")[0] for key, _ in mistakes}
-    if "pair" not in wrong:
-        yield from _check_pair(msgspec.convert(raw["pair"], config.Pair))
-    if "node" not in wrong:
-        yield from _check_node(msgspec.convert(raw["node"], config.Node))
+    wrong = {key for key, _ in mistakes}
+    for key, what in _against_each_other(raw):
+        if not _depends(key, what, wrong):
+            yield key, what
+
+
+def _against_each_other(raw: dict[str, Any]) -> Iterator[Mistake]:
+    """What no setting can know alone, also where others are wrong: one mistake does not hide the next."""
+    pair, node = _mended(config.Pair, raw.get("pair")), _mended(config.Node, raw.get("node"))
+    if pair is not None:
+        yield from _check_pair(pair)
+    if node is not None:
+        yield from _check_node(node)
+    if pair is not None and node is not None:
+        yield from _check_both(config.Configuration(node, pair))
+
+
+def _depends(key: str, what: str, wrong: set[str]) -> bool:
+    """Whether a mistake may come of another one: it is in the same setting, or in one that it is held against, which
+    each of these mistakes names, whole or as its neighbour in the table.
+    """
+    table = key.rpartition(".")[0]
+    named = [word.rstrip(".") for word in re.findall(r"[a-z_0-9.\[\]]+", what)]
+    about = {key, *(word if "." in word else _join(table, word) for word in named)}
+    return any(is_of(each, name) or is_of(name, each) for each in wrong for name in about)
+
+
+_STAND_INS = ("x", 1, "http://x", "/x", *config.choices_in(config.Group))
+"""For a setting that must be there and is missing or wrong. What comes of one is a mistake in that setting, and left
+out."""
+
+
+def _mended(kind: type[StructT], raw: Any) -> StructT | None:
+    """The table, with what is wrong in it at its default, or at anything that fits; None when that is not enough."""
+    try:
+        return msgspec.convert(_mended_table(kind, raw), kind)
+    except (msgspec.ValidationError, TypeError):
+        return None
+
+
+def _mended_table(kind: type[Struct], raw: Any) -> dict[str, Any]:
+    """Raises `TypeError` when it is no table."""
+    if not isinstance(raw, dict):
+        raise TypeError
+    mended: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        inner = config.struct_in(field.type)
+        if field.name in raw and inner is not None:
+            value = raw[field.name]
+            if config.is_many(field.type):
+                mended[field.name] = [_mended_table(inner, item) for item in value]
+            elif field.required or isinstance(value, dict):
+                mended[field.name] = _mended_table(inner, value)
+        elif inner is None:
+            given = (raw[field.name],) if field.name in raw else ()
+            instead = _STAND_INS if field.required else ()
+            fitting = [value for value in (*given, *instead) if _fits(value, field.type)]
+            if fitting:
+                mended[field.name] = fitting[0]
+    return mended
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
@@ -53,8 +111,7 @@ def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for key in raw:
         if key not in fields:
-            meant = difflib.get_close_matches(key, fields, n=1)
-            yield _join(place, key), "is not known here" + (f"; {meant[0]}?" if meant else "")
+            yield _join(place, key), "is not known here" + _meant(key, fields)
     for name, field in fields.items():
         if name in raw:
             yield from _check_value(field.type, raw[name], _join(place, name))
@@ -68,7 +125,7 @@ def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            yield here, str(error)
+            yield here, _in_words(str(error), kind, value)
     elif config.is_many(kind):
         if not isinstance(value, list) or not value:
             yield here, f"must be one or more [[{here}]] tables"
@@ -77,6 +134,39 @@ def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
             yield from _check_struct(inner, item, f"{here}[{index}]")
     else:
         yield from _check_struct(inner, value, here)
+
+
+def _meant(key: str, fields: Iterable[str]) -> str:
+    """What a name that is not known may have been meant as: a neighbour here, or the same name elsewhere."""
+    if near := difflib.get_close_matches(key, list(fields), n=1):
+        return f"; {near[0]}?"
+    elsewhere = _places_of(key, config.Configuration, "")
+    return f"; {', '.join(elsewhere)}?" if elsewhere else ""
+
+
+def _places_of(key: str, kind: type[Struct], place: str) -> list[str]:
+    """Where settings of this name stand."""
+    found = []
+    for field in msgspec.structs.fields(kind):
+        here, inner = _join(place, field.name), config.struct_in(field.type)
+        if field.name == key:
+            found.append(here)
+        if inner is not None:
+            found += _places_of(key, inner, here)
+    return found
+
+
+def _in_words(said: str, kind: Any, value: Any) -> str:
+    """What msgspec says of a value, for a person: a choice is listed, a pattern described; the value is not quoted."""
+    said, at, path = said.partition(" - at ")
+    if said.startswith("Invalid enum value"):
+        choices = list(map(str, config.choices_in(kind)))
+        near = difflib.get_close_matches(value.lower(), choices, n=1) if isinstance(value, str) else []
+        said = f"must be one of {', '.join(choices)}" + (f"; {near[0]}?" if near else "")
+    for pattern, words in config.described(kind).items():
+        if said == f"Expected `str` matching regex {pattern!r}":
+            said = f"must be {words}"
+    return f"{said}{at}{path}"
 
 
 def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
@@ -186,6 +276,7 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
     yield from _check_host("node.ops.host", node.ops.host)
     if node.submissions is not None:
         yield from _check_host("node.submissions.host", node.submissions.host)
+    yield from _check_twice(node)
     yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
     yield from _ordered("node.ejection", node.ejection, "pause_s", "pause_max_s")
     yield from _check_urls(node)
@@ -195,8 +286,44 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
     if node.volume is not None and node.volume.device and node.volume.report:
         yield "node.volume.device", "is what the report says: give one of them"
     door = node.submissions
-    if door is not None and door.tls is None and not re.fullmatch(r"localhost|::1|127(\.[0-9]+){3}", door.host):
+    if door is not None and door.tls is None and not _LOOPBACK.fullmatch(door.host):
         yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
+
+
+def _check_twice(node: config.Node) -> Iterator[Mistake]:
+    """What is there twice serves once: the second one is a mistake that shows when the first is lost."""
+    hubs = [(_bare(site.host), site.port) for site in node.hub]
+    peers = list(node.peers.items())
+    tokens = [(token.module, token.label, sorted(token.environment.items())) for token in node.token]
+    for index, address in enumerate(hubs):
+        if (first := hubs.index(address)) < index:
+            yield f"node.hub[{index}].port", f"is that of node.hub[{first}], on the same host: a site dialled twice"
+    for index, token in enumerate(tokens):
+        if (first := tokens.index(token)) < index:
+            what = f"is that of node.token[{first}], in the same module: one token is no two"
+            yield f"node.token[{index}].label", what
+    for name, url in peers:
+        first_name = next(other for other, other_url in peers if other_url.rstrip("/") == url.rstrip("/"))
+        if first_name != name:
+            yield f"node.peers.{name}", f"is that of node.peers.{first_name}"
+    door = node.submissions
+    if door is not None and door.port and door.port == node.ops.port and _meet(door.host, node.ops.host):
+        yield "node.submissions.port", f"{door.port} is node.ops.port, too: each needs one of its own"
+
+
+_LOOPBACK = re.compile(r"localhost|::1|127(\.[0-9]+){3}")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what is looked for
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether a port at either address is the same port."""
+    one, other = _bare(one), _bare(other)
+    both_here = _LOOPBACK.fullmatch(one) is not None and _LOOPBACK.fullmatch(other) is not None
+    return one == other or one in _EVERYWHERE or other in _EVERYWHERE or both_here
+
+
+def _bare(host: str) -> str:
+    return host.lower().rstrip(".")
 
 
 def _check_host(place: str, host: str) -> Iterator[Mistake]:
@@ -249,6 +376,60 @@ def _check_urls(node: config.Node) -> Iterator[Mistake]:
         yield from _check_tls("node.sibling.tls", node.sibling.tls)
         if node.sibling.url.startswith("http://") and node.sibling.tls is not None:
             yield "node.sibling.tls", "is given, but the url says http"
+
+
+def remarks_on(configuration: config.Configuration) -> Iterator[Mistake]:
+    """What is allowed, and was perhaps not meant: of no use as it is, or of more than somebody thought of."""
+    node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
+    if not _LOOPBACK.fullmatch(node.ops.host):
+        what = "is no loopback: whoever reaches it can read everything, drain this gateway and switch stand-in"
+        yield "node.ops.host", what
+    rules = pair.stand_in
+    if rules.mode != "never" and not (rules.amount_max or rules.daily_total_max):
+        yield "pair.stand_in.amount_max", "is 0, as daily_total_max is: stand-in accepts without a limit"
+    if node.processor.connect_within_s >= times.stand_in_after_s:
+        what = f"{node.processor.connect_within_s:g} s is no less than pair.deadlines.stand_in_after_s"
+        yield "node.processor.connect_within_s", f"{what}: a connection that takes so long helps no payment"
+    for index, token in enumerate(node.token):
+        if token.batch_within_s >= (left_s := times.reply_within_s - times.stand_in_after_s):
+            what = f"{token.batch_within_s:g} s is no less than the {left_s:g} s from stand-in to the last reply"
+            yield f"node.token[{index}].batch_within_s", f"{what}: a token that hangs makes replies too late"
+    session = pair.session
+    echoes_s = session.echo_after_s + session.echo_misses_max * session.respond_within_s
+    for index, site in enumerate(node.hub):
+        if site.unconfirmed_s >= echoes_s:
+            what = f"{site.unconfirmed_s:g} s is no less than the {echoes_s:g} s that echoes take"
+            yield f"node.hub[{index}].unconfirmed_s", f"{what}: it never gives a connection up"
+    if pair.submit.answer_within_s < times.sender_answer_s:
+        what = f"{pair.submit.answer_within_s:g} s is less than pair.deadlines.sender_answer_s"
+        yield "pair.submit.answer_within_s", f"{what}: payments are repeated that are answered in time"
+
+
+def short_of(configuration: config.Configuration, per_s: float) -> Iterator[Mistake]:
+    """Limits that cannot carry so many payments a second while the processor is away: that is when they count."""
+    node, times = configuration.node, configuration.pair.deadlines
+    rules = configuration.pair.stand_in
+    limited = rules.mode == "never" or rules.amount_max or rules.daily_total_max or rules.payment_types
+    held_s = times.last_moment_s if limited or rules.sort_codes else times.stand_in_after_s
+    rows = (
+        ("node.payments_max", node.payments_max, per_s * held_s, f"payments, each held for {held_s:g} s"),
+        (
+            "node.processor.waiting_max",
+            node.processor.waiting_max + node.processor.connections_max,
+            per_s * times.stand_in_after_s,
+            f"questions, each for {times.stand_in_after_s:g} s, waiting or on a connection",
+        ),
+        ("node.processor.tell_per_s", node.processor.tell_per_s, per_s, "notices a second: each stand-in is one"),
+        (
+            "node.journal.waiting_bytes_max",
+            node.journal.waiting_bytes_max // 4,
+            per_s * PAYMENT_WAITING_BYTES * node.journal.stall_after_s,
+            f"bytes in a quarter of it, when a sync takes {node.journal.stall_after_s:g} s",
+        ),
+    )
+    for key, has, needs, what in rows:
+        if has < needs:
+            yield key, f"{per_s:g} payments a second need {needs:.0f} {what}; there are {has:g}"
 
 
 def _check_both(configuration: config.Configuration) -> Iterator[Mistake]:

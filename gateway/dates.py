@@ -11,7 +11,7 @@ Where our clock cannot be right, or the hub's differs from it on every link, a d
 asked with a mark. DE7 says no year and no time zone, so a clock that is a whole year wrong agrees with the hub.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
@@ -85,14 +85,17 @@ class Window:
 
 def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:
     """Hold the windows against the field table. Raises `ConfigurationError`: such a payment type would never come."""
-    mistakes = [
-        f"pair.dates.{name}.{code}: is no payment type of the field table"
-        for name, days in (("back_days", pair.dates.back_days), ("ahead_days", pair.dates.ahead_days))
-        for code in days
-        if code not in types
-    ]
+    mistakes = list(strange_types(pair, types))
     if mistakes:
         raise ConfigurationError(mistakes)
+
+
+def strange_types(pair: config.Pair, types: Mapping[str, PaymentType]) -> Iterator[str]:
+    """Windows of types that the field table does not have."""
+    for name, days in (("back_days", pair.dates.back_days), ("ahead_days", pair.dates.ahead_days)):
+        for code in days:
+            if code not in types:
+                yield f"pair.dates.{name}.{code}: is no payment type of the field table"
 
 
 @lru_cache(maxsize=256)  # the same few days come again and again

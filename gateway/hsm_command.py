@@ -126,11 +126,12 @@ def as_text(report: Report) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     yield from ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     yield ""
-    yield from _matters(report)
+    yield from matters(report)
     yield from _verdict(report)
 
 
-def _matters(report: Report) -> Iterator[str]:
+def matters(report: Report) -> Iterator[str]:
+    """What is off, token by token."""
     for seen in report.seen:
         name, state = seen.token.name, report.states[seen.token.name]
         if state.why:

@@ -29,6 +29,8 @@ from gateway.errors import ConfigurationError
 LOOK_EVERY_S = 60.0
 """How often all files are looked at, whether or not somebody connects; and how often a set that was refused is judged
 again: what was not valid yet may be by then."""
+ENDING_DAYS = 30
+"""So long before its end `config check --here` speaks of a certificate; the alerts speak of it, too."""
 CHAIN_MAX = 8
 """Authorities above a certificate that are followed."""
 FILE_BYTES_MAX = 1 << 20
@@ -186,6 +188,20 @@ def notes_on(settings: Settings, key: str) -> list[str]:
     except ConfigurationError as error:
         return error.mistakes
     return [f"{key}.{fault.member} {fault.why}" for fault in faults]
+
+
+def ending(settings: Settings, key: str, now: datetime) -> Iterator[str]:
+    """What is about to end: our certificate or one above it, and authorities, when none lasts longer."""
+    soon = now + timedelta(days=ENDING_DAYS)
+    for member, certificates in (
+        ("certificate_file", _certificates(settings.certificate_file)),
+        ("ca_file", _certificates(settings.ca_file)),
+    ):
+        ends = [certificate.not_valid_after_utc for certificate in certificates]
+        # of our own chain the first that ends counts; of authorities the last: any one of them vouches
+        end = (min if member == "certificate_file" else max)(ends, default=None)
+        if end is not None and now < end < soon:
+            yield f"{key}.{member} ends at {end:%F %T} UTC: in less than {ENDING_DAYS} days"
 
 
 # --- a set

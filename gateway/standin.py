@@ -14,7 +14,7 @@ record. What was counted stays counted under its day, over restarts too (the rec
 to another date and back. Nothing is taken off again: a payment that is reversed later was accepted all the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -26,6 +26,7 @@ from gateway.errors import ConfigurationError
 from gateway.strict_json import Reader
 from gateway.wire.codec import Codec
 from gateway.wire.codes import Codes
+from gateway.wire.fields import PaymentType
 from gateway.wire.message import PaymentRequest
 
 STERLING = "826"
@@ -87,18 +88,23 @@ def check(pair: config.Pair, codec: Codec) -> None:
     """Hold the settings against the tables. Raises `ConfigurationError`: of types that never come here, of codes that
     nobody knows.
     """
-    types, mistakes = codec.table.types, list(_unknown_codes(pair, codec.action_codes))
-    for index, code in enumerate(pair.stand_in.payment_types):
-        here = f"pair.stand_in.payment_types[{index}]: {code}"
-        if code not in types:
-            mistakes.append(f"{here} is no payment type of the field table")
-        elif types[code].group != pair.group:
-            mistakes.append(f"{here} is of group {types[code].group}, and pair.group is {pair.group}")
+    mistakes = [*unknown_codes(pair, codec.action_codes), *strange_types(pair, codec.table.types)]
     if mistakes:
         raise ConfigurationError(mistakes)
 
 
-def _unknown_codes(pair: config.Pair, codes: Codes) -> Iterator[str]:
+def strange_types(pair: config.Pair, types: Mapping[str, PaymentType]) -> Iterator[str]:
+    """Types among the rules that never come here."""
+    for index, code in enumerate(pair.stand_in.payment_types):
+        here = f"pair.stand_in.payment_types[{index}]: {code}"
+        if code not in types:
+            yield f"{here} is no payment type of the field table"
+        elif types[code].group != pair.group:
+            yield f"{here} is of group {types[code].group}, and pair.group is {pair.group}"
+
+
+def unknown_codes(pair: config.Pair, codes: Codes) -> Iterator[str]:
+    """Codes that we say, and that the table does not have in their place."""
     code = pair.stand_in.code
     if code not in codes.qualified:
         known = ", ".join(codes.qualified)

@@ -82,7 +82,7 @@ def test_limits_are_said() -> None:
     text = EXAMPLE
     assert "[2 | 4]\n#header_bytes = 4\n" in text
     assert "[≥0.001 ≤2592000]\n#stand_in_after_s = 5.0\n" in text
-    assert "[1[0-9]{3}]\n#reversed_code" in text
+    assert "[four\n# digits, the first of them 1]\n#reversed_code" in text
 
 
 def test_print_the_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,6 +238,95 @@ def test_check_what_is_wrong(example: Path, capsys: pytest.CaptureFixture[str], 
     *mistakes, count = printed.err.splitlines()
     assert count == said
     assert all(re.match(rf"{re.escape(str(example))}:\d+: node\.", mistake) for mistake in mistakes)
+
+
+def test_no_mistake_in_a_table_hides_one_in_another(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every table, what is held against each, and what is wrong in the file: in one run, by `check` and by `run`."""
+    for name in ("fields", "codes", "usm"):
+        (tmp_path / f"{name}.toml").write_text(f"{name}_nonsense = 1\n", encoding="utf-8")
+    text = EDITED
+    for old, new in (
+        ('#field_table = ""', f'field_table = "{tmp_path}/fields.toml"'),
+        ('#code_table = ""', f'code_table = "{tmp_path}/codes.toml"'),
+        ('#usm_table = ""', f'usm_table = "{tmp_path}/usm.toml"'),
+        ('name = "sip-a"', 'name = "sip a"'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    example.write_text(text, encoding="utf-8")
+    for command in (["config", "check", str(example)], ["run", "--config", str(example)]):
+        assert main(command) == ExitCode.CONFIGURATION
+        said = capsys.readouterr().err
+        assert all(f"{tmp_path}/{name}.toml: " in said for name in ("fields", "codes", "usm"))
+        assert f"{example}:" in said
+        assert "node.name: must be" in said
+
+
+def test_what_does_not_fit_the_tables_has_its_line(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Codes, types and windows: each with file, line and key, all of them at once."""
+    text = EDITED.replace("#payment_types = []", 'payment_types = ["30"]').replace('#code = "0080"', 'code = "0099"')
+    example.write_text(text.replace("#ahead_days = {}", "ahead_days = {99 = 1}"), encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.CONFIGURATION
+    *said, count = capsys.readouterr().err.splitlines()
+    assert count == "3 mistakes"
+    assert sorted(re.sub(r"^.*?:\d+: (\S+): .*", r"\1", line) for line in said) == [
+        "pair.dates.ahead_days.99", "pair.stand_in.code", "pair.stand_in.payment_types[0]",
+    ]  # fmt: skip
+
+
+def notes_of(example: Path, capsys: pytest.CaptureFixture[str], *changes: tuple[str, str]) -> list[str]:
+    """The keys of the notes on settings, with these changes."""
+    text = EDITED
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    example.write_text(text, encoding="utf-8")
+    assert run("check", str(example)) == ExitCode.ENDED
+    notes = re.findall(r"(?m)^note: (\S+): (.*)$", capsys.readouterr().out)
+    return [key for key, what in notes if "here" not in what]
+
+
+UNLIMITED = "pair.stand_in.amount_max"
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        (("x", "x"), [UNLIMITED]),
+        (("#amount_max = 0", "amount_max = 5"), []),
+        (('#mode = "timer"', 'mode = "never"'), []),
+        (("#port = 9200", 'host = "0.0.0.0"'), ["node.ops.host", UNLIMITED]),
+        (("#batch_within_s = 1.0", "batch_within_s = 4.0"), [UNLIMITED, "node.token[0].batch_within_s"]),
+        (("#unconfirmed_s = 25.0", "unconfirmed_s = 40.0"), [UNLIMITED, "node.hub[0].unconfirmed_s"]),
+        (("#answer_within_s = 16.0", "answer_within_s = 14.0"), [UNLIMITED, "pair.submit.answer_within_s"]),
+        (("#stand_in_after_s = 5.0", "stand_in_after_s = 2.0"), [UNLIMITED, "node.processor.connect_within_s"]),
+    ],
+    ids=str,
+)
+def test_what_was_perhaps_not_meant_is_noted(
+    example: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], keys: list[str]
+) -> None:
+    """Ops that others reach, deadlines that are of no use, stand-in without a limit: no mistake, and said."""
+    found = notes_of(example, capsys, *([] if change == ("x", "x") else [change]))
+    assert sorted(found) == sorted(keys)
+
+
+def test_limits_are_held_against_a_rate(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--rate`: what the limits cannot carry while the processor is away is said, each with what it needs."""
+    assert run("check", "--rate", "4000", str(example)) == ExitCode.ENDED
+    capsys.readouterr()
+    assert run("check", "--rate", "20000", str(example)) == ExitCode.CONFIGURATION
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.findall(r"(?m)^(node\.\S+): ", said.err) == [
+        "node.payments_max", "node.processor.waiting_max", "node.processor.tell_per_s",
+        "node.journal.waiting_bytes_max",
+    ]  # fmt: skip
+    assert "20000 payments a second need 100000 payments, each held for 5 s; there are 50000" in said.err
+    with pytest.raises(SystemExit):
+        run("check", "--rate", "0", str(example))
 
 
 def test_check_looks_into_the_field_table(example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
