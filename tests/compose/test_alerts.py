@@ -264,7 +264,8 @@ OWN_TIME_S = {
 }
 """What the gateway itself takes, as it is configured by default, until its metric says so: it looks at disks, clocks
 and the other site every now and then, and gives a processor that is silent its time. Others show at once, or when the
-fault is by its definition (a payment is unknown when it was asked for in vain)."""
+fault is by its definition (a payment is unknown when it was asked for in vain). One is not counted here: a link that is
+cut without a word, which only TCP's keepalive or an echo finds (README, "A page has 45 seconds")."""
 
 
 def worst_s(name: str, rule: Rule) -> float:

@@ -40,7 +40,7 @@ async def test_no_scrape_fails_when_a_connection_has_lived_for_as_long_as_it_may
             await it.until(f"count_over_time(up[5m]) >= {SCRAPES}")
             for expression in ("min_over_time(up[5m])", "min_over_time(scrape_samples_scraped[5m]) > bool 100"):
                 assert [value for _, value in await it.query(expression)] == [1.0], expression
-    assert SCRAPES <= scraped <= SCRAPES + 1
+    assert scraped >= SCRAPES, "it was our server that was read"
     nursery.cancel_scope.cancel()
 
 
