@@ -17,6 +17,8 @@ from gateway.errors import Refusal
 
 PIECES_MAX = 1000
 """Buffers in one write; Linux takes 1,024 (IOV_MAX)."""
+PLENTY = 1 << 32
+"""Files that may be made where a file system does not count them."""
 SECTOR_BYTES = 512
 """What a disk writes whole or not at all. Disks with larger sectors keep this promise too."""
 
@@ -69,6 +71,9 @@ class Directory(Protocol):
     def free_bytes(self) -> int:
         """Free on the file system, for us."""
 
+    def free_files(self) -> int:
+        """Files that the file system has room for (inodes), for us; plenty where it knows no limit."""
+
     def lock(self) -> None:
         """Take the directory for this process, until it ends. Raises `Refusal` with the holder's pid."""
 
@@ -84,6 +89,12 @@ def _in(doing: str, error: OSError) -> OSError:
     """The same error, that says what was being done to which file: whoever reads it must know where to look."""
     number = error.errno or errno.EIO
     return OSError(number, f"{os.strerror(number)} in {doing}")
+
+
+def _refuse_other(at: Path) -> None:
+    """What is there is no directory."""
+    if at.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(at))
 
 
 class RealFile:
@@ -207,6 +218,11 @@ class RealDirectory:
         status = os.statvfs(self._at)
         return status.f_bavail * status.f_frsize
 
+    def free_files(self) -> int:
+        """Inodes that are free, for us. A file system that makes them as it goes says that it has none at all."""
+        status = os.statvfs(self._at)
+        return status.f_favail if status.f_files else PLENTY
+
     def lock(self) -> None:
         """Flock the file `lock`, which holds the pid of whoever has it. The kernel lets go when the process ends."""
         key = str(self._at.resolve())
@@ -236,6 +252,7 @@ class RealDisk:
         if create:
             self._make(at)
         if not at.is_dir():
+            _refuse_other(at)
             raise FileNotFoundError(2, "No such directory", path)
         return RealDirectory(path, self._locks)
 
@@ -246,6 +263,7 @@ class RealDisk:
         it with all that is below.
         """
         if not at.is_dir():
+            _refuse_other(at)
             if not at.parent.is_dir():
                 self._make(at.parent)
             at.mkdir(mode=0o700)

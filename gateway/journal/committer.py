@@ -5,6 +5,7 @@ that leaves a method is fatal: nothing is retried after it, for after a failed s
 The one thing that may fail and be tried again is preparing the next segment, which holds no promise yet.
 """
 
+import contextlib
 import errno
 from typing import NamedTuple
 
@@ -27,6 +28,18 @@ from gateway.journal.segment import SegmentInfo, name_of
 FILL_BYTES = 512 * 1024
 """Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""
 FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def why_full(directory: Directory, error: OSError) -> str:
+    """Which room is missing, where an error is one of these: `No space left on device` may also mean inodes."""
+    said = error.strerror or "the disk is full"
+    if error.errno == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            if not directory.free_files():
+                return f"{said}: it has no free inodes, whatever the free bytes"
+    return said
+
+
 _ZEROS = bytes(FILL_BYTES)
 
 
@@ -169,7 +182,7 @@ class Committer:
         except OSError as error:
             if error.errno not in FULL_ERRORS:
                 raise
-            self.no_next, self._trying = error.strerror or "the disk is full", False
+            self.no_next, self._trying = why_full(self._directory, error), False
             self._drop_next()
 
     def retry(self) -> None:

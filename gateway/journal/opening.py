@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -62,8 +63,12 @@ def existing(disk: Disk, path: str) -> Directory:
 
 
 def begin_empty(disk: Disk, path: str) -> Directory:
-    """Make an empty journal, durably, where there is none. Raises `Refusal` when there is one, `Corrupt`, `OSError`."""
+    """Make an empty journal, durably, where there is nothing.
+
+    Raises `Refusal` when there is one, or other things; `Corrupt`, `OSError`.
+    """
     directory = disk.directory(path, create=True)
+    refuse_strangers(directory)
     directory.lock()
     if read_manifest(directory) is not None:
         raise Refusal(f"{path} holds a journal already: nothing was changed")
@@ -101,6 +106,23 @@ def open_directory(directory: Directory, on_record: OnRecord | None, journal_id:
         elapsed_ms=round(1000 * (time.monotonic() - started), 1),
     )
     return Opened(manifest, walk.segments, walk.unused, walk.position, walk.chain, cursors)
+
+
+def refuse_strangers(directory: Directory) -> None:
+    """Make no journal among other things: a mistake in a path must not mix one with them. Raises `Refusal`.
+
+    What a start that was ended half way leaves behind is ours; hidden files and lost+found are the file system's.
+    """
+    names = directory.names()
+    others = [name for name in names if not _OURS.fullmatch(name)]
+    if others and MANIFEST not in names and not any(number_of(name) is not None for name in names):
+        count = len(others)
+        raise Refusal(
+            f"{directory.path} holds no journal, and {count} other thing{'s'[: count - 1]}: it was not made one"
+        )
+
+
+_OURS = re.compile(r"lock|lost\+found|\..*|manifest(\.new)?|.*\.(cursor|torn)(\.new)?")
 
 
 def _create(directory: Directory, journal_id: bytes) -> Manifest:

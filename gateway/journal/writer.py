@@ -5,6 +5,7 @@ takes whatever waits, writes it once, syncs once and wakes the trio thread once.
 disk was busy with the one before.
 """
 
+import errno
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,16 +16,20 @@ import trio
 from gateway import log, metrics
 from gateway.config import JournalSettings
 from gateway.disk import Directory, Disk
-from gateway.errors import JournalFault, Unavailable
+from gateway.errors import JournalFault, Refusal, Unavailable
 from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle_ages
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
-from gateway.journal.opening import OnRecord, Opened, existing, open_directory
+from gateway.journal.opening import OnRecord, Opened, existing, open_directory, refuse_strangers
 from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
 from gateway.journal.segment import SegmentInfo
 from gateway.journal.thread import DiskThread, Done, Driver, Result
 from gateway.steps import Kind
 
+NO_PLACE = frozenset({
+    errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
+})  # fmt: skip
+"""Errors of a start that are about the path, and not about the disk."""
 HOUSEKEEPING_S = 1.0
 """How often cursors are saved and a full disk is tried again."""
 RETENTION_EVERY_S = 60.0
@@ -405,16 +410,20 @@ def open_journal(
     """Lock the directory, verify the whole journal, cut a torn tail, hand every record to `on_record`, oldest first.
 
     Blocks, about 3 s for a million records; inside or outside of `trio.run`. `journal_id` names a new journal (sixteen
-    bytes; random when empty), which is made where there is none, or without `begin` is not. Raises `Refusal` when
-    another process holds the journal, when there is none (without `begin`), or, as `recovery.Newer`, when a newer
-    gateway wrote it; `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the
-    disk fails; `Unavailable` when it is too full to start on: with space again a start finds everything as it was.
+    bytes; random when empty), which is made where there is none, or without `begin` is not. Raises `Refusal`, with
+    nothing changed, when another process holds the journal, when there is none (without `begin`), where the place is
+    none for a journal (a file, another's, full of other things) or, as `recovery.Newer`, when a newer gateway wrote it;
+    `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails; `Unavailable`
+    when it is too full to start on: with space again a start finds everything as it was.
     """
     try:
         directory = disk.directory(settings.dir, create=True) if begin else existing(disk, settings.dir)
+        refuse_strangers(directory)
         directory.lock()
         opened = open_directory(directory, on_record, journal_id)
         return Journal(settings, directory, opened, driver or DiskThread(), wall_ns)
     except OSError as error:
         what = f"journal {settings.dir} cannot be opened: {log.describe(error)}"
+        if error.errno in NO_PLACE:
+            raise Refusal(f"{what}: node.journal.dir must be a directory of its own, and the gateway's") from error
         raise Unavailable(what) if error.errno in FULL_ERRORS else JournalFault(what) from error

@@ -106,7 +106,7 @@ class Answers:
         try:
             answer = _answer(body)
         except msgspec.DecodeError as error:
-            why = REPEATED if str(error) == REPEATED else NO_JSON
+            why = REPEATED if str(error) == REPEATED else _why_unread(body)
         # an acceptance is found so in a microsecond: in JSON without a backslash this word can be spelt in no other way
         innocent = answer is not None and b"\\" not in body and b"rjct" not in body.lower()
         decided = None if innocent else self._refusal(body)
@@ -174,6 +174,21 @@ class Answers:
 _answer = Reader(_Answer)
 _SAID = re.compile(r"txsts\W{1,40}rjct(?!\w)", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_BEGINNINGS = {
+    b"\x1f\x8b": "it is compressed (gzip), which nobody asked for",
+    b"\x28\xb5\x2f\xfd": "it is compressed (zstd), which nobody asked for",
+    b"x\x01": "it is compressed (deflate), which nobody asked for",
+    b"x\x5e": "it is compressed (deflate), which nobody asked for",
+    b"x\x9c": "it is compressed (deflate), which nobody asked for",
+    b"x\xda": "it is compressed (deflate), which nobody asked for",
+    b"\xef\xbb\xbf": "it begins with a byte order mark",
+    b"\xff\xfe": "it is in another encoding than UTF-8",
+    b"\xfe\xff": "it is in another encoding than UTF-8",
+    b"{\0": "it is in another encoding than UTF-8",
+    b"\0": "it is in another encoding than UTF-8",
+    b"<": "it is HTML or XML",
+}
+"""First bytes, and what they tell."""
 _GZIP, _ZLIB = 31, 15
 """What zlib calls them (`wbits`)."""
 
@@ -202,6 +217,14 @@ def _unescaped(text: str) -> str:
     text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     text = re.sub(r"\\+[rn]", " ", text).replace("\\", "")  # no payment holds a backslash
     return re.sub(r"[^!-~]+", " ", html.unescape(unquote(text))).strip().casefold()
+
+
+def _why_unread(body: bytes) -> str:
+    """Why this is not the JSON of an answer, where it begins as something else that people's servers send."""
+    what = next(
+        (what for begins, what in _BEGINNINGS.items() if body.startswith(begins)), "" if body else "it is empty"
+    )
+    return f"{NO_JSON}: {what}" if what else NO_JSON
 
 
 def _text_of(body: bytes) -> str:

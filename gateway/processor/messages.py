@@ -291,7 +291,13 @@ class News(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
     function: Annotated[str, Meta(pattern="^[0-9]{3}$", description="The function code (DE24), 971 to 981.")]
     what: Annotated[str, Meta(description="The same in words: `service status`.")]
-    sent: Annotated[str, Meta(description="When, by the hub's clock: YYYY-MM-DDThh:mm:ss, no time zone is known.")]
+    sent: Annotated[
+        str,
+        Meta(
+            description="When, by the hub's clock: YYYY-MM-DDThh:mm:ss, no time zone is known. "
+            "When it came, where it says a moment that cannot be."
+        ),
+    ]
     institution: Annotated[str, Meta(description="Whom it is about (DE100); not there: us, or everyone.")] = ""
     name: Annotated[str, Meta(description="Its name (DE104).")] = ""
     state: Annotated[
@@ -525,8 +531,7 @@ def _readable(reversal: ReversalRequest) -> ReversalRequest:
     """Without the digits that are none: a reversal is taken whatever is in it, and a strict reader must take it."""
     values = {name: getattr(reversal, name) for name in _DIGITS_SAID}
     bad = {name: "" for name, value in values.items() if value and not (value.isascii() and value.isdigit())}
-    if not is_day(reversal.date_sent):
-        bad["date_sent"] = ""
+    bad |= {name: "" for name in ("date_sent", "settlement_date") if not is_day(getattr(reversal, name))}
     return msgspec.structs.replace(reversal, **bad) if bad else reversal
 
 

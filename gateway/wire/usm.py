@@ -263,7 +263,8 @@ def _digest(usm: Usm, **without: str) -> bytes:
 def _stamp_of(usm: Usm, received_ns: int) -> str:
     latest = moment_of(received_ns + AHEAD_MAX_NS)
     moment = _year_of(usm.transmission_time, usm.date_sent or moment_of(received_ns)) + usm.transmission_time.zfill(10)
-    if len(moment) != 14 or not (moment.isascii() and moment.isdigit()) or moment > latest:
+    digits = len(moment) == MOMENT and moment.isascii() and moment.isdigit()
+    if not digits or not moment_s(moment) or moment > latest:
         moment = moment_of(received_ns)
     return f"{moment}{usm.message_id[-6:]:0>6}{_digest(usm).hex()}"
 
@@ -304,6 +305,9 @@ def moment_of(time_ns: int) -> str:
 
 
 def sent_at(event: Event) -> str:
-    """When it was sent, `2025-11-22T20:55:01`, by the hub's clock, whose time zone nobody has told us."""
+    """When it was sent, `2025-11-22T20:55:01`, by the hub's clock, whose time zone nobody has told us.
+
+    When it came, where it says a moment that cannot be.
+    """
     m = event.stamp
     return f"{m[:4]}-{m[4:6]}-{m[6:8]}T{m[8:10]}:{m[10:12]}:{m[12:14]}"

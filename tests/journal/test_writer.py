@@ -12,7 +12,6 @@ import trio
 import trio.testing
 
 from gateway import metrics, steps
-from gateway.config import JournalSettings
 from gateway.config_file import load
 from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, JournalFault, JournalFull, Unavailable
@@ -380,13 +379,6 @@ async def test_an_error_while_the_next_segment_is_made_is_fatal(fake: FakeDisk) 
 
 
 # --- opening
-
-
-def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    """By its path and the system's words."""
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(JournalFault, match=r"cannot be opened: .*(Not a directory|exists)"):
-        open_journal(JournalSettings(dir=str(tmp_path / "file" / "journal")), RealDisk())
 
 
 async def test_what_a_killed_process_left_is_synced_before_anything_acts_on_it(fake: FakeDisk) -> None:

@@ -1,8 +1,11 @@
 """What the processor's answers are taken for: every shape of the table, and that no refusal is ever an acceptance."""
 
+import gzip
 import html
 import json
 import random
+import re
+import zlib
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -31,7 +34,7 @@ def outcome_of(status: int, body: bytes, reader: Answers = READER) -> str:
     try:
         decided = reader.read(status, body)
     except NotAnAnswer as error:
-        return "nothing" if str(error) in RULES | {f"status {status}"} else str(error)
+        return "nothing" if str(error).split(": ")[0] in RULES | {f"status {status}"} else str(error)
     code, field, fault = decided
     assert not fault or fault in FAULTS or fault == f"RJCT with status {status}"
     if code == "0000":
@@ -170,3 +173,29 @@ def test_what_the_processor_says_itself_refuses_whatever_the_question_said(text:
         (400, b'{"was":' + json.dumps(text).encode() + b',"TxSts":"RJCT"}'), (500, R1114.decode().encode("utf-16")),
     ]:  # fmt: skip
         assert READER.read(status, body, lambda: asked).code in {"1100", "1114"}
+
+
+YES = b'{"TxSts": "ACSP"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (gzip.compress(YES, mtime=0), "compressed (gzip)"),
+        (zlib.compress(YES), "compressed (deflate)"),
+        (zlib.compress(YES, 9), "compressed (deflate)"),
+        (b"\x28\xb5\x2f\xfd" + YES, "compressed (zstd)"),
+        (b"\xef\xbb\xbf" + YES, "byte order mark"),
+        (YES.decode().encode("utf-16"), "another encoding"),
+        (YES.decode().encode("utf-16-le"), "another encoding"),
+        (YES.decode().encode("utf-16-be"), "another encoding"),
+        (YES.decode().encode("utf-32"), "another encoding"),
+        (b"<html>", "HTML or XML"),
+        (b"", "it is empty"),
+    ],
+    ids=ascii,
+)
+def test_what_is_no_answer_is_named(body: bytes, said: str) -> None:
+    """An acceptance that somebody on the way has packed or marked is none; the log says what was done to it."""
+    with pytest.raises(NotAnAnswer, match=re.escape(said)):
+        READER.read(200, body)

@@ -183,3 +183,15 @@ def test_other_kinds_are_no_notices() -> None:
     """Whoever asks for one has a bug."""
     with pytest.raises(AssertionError):
         notice_of(Record(7, WALL_NS, Kind.REPLIED, FPID, b""), "node", CODEC)
+
+
+@pytest.mark.parametrize("day", ["20250931", "00000000", "20251301", ""])
+def test_a_day_that_is_none_is_not_told_of_a_reversal(day: str) -> None:
+    """Neither as the date sent nor as the one of settlement; the cycle is."""
+    reversal = msgspec.structs.replace(
+        CODEC.decode(REVERSAL), date_sent=day, settlement_date=day, settlement_cycle="001"
+    )
+    assert isinstance(reversal, ReversalRequest)
+    told = payment_of(reversal, "x" * 42)
+    assert told.IntrBkSttlmDt is msgspec.UNSET
+    assert told.ClrSysRef == "001"

@@ -1,10 +1,13 @@
 """A 9824, read: each field of each function, and the table of meanings with its mistakes."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import ConfigurationError
 from gateway.wire import meanings
@@ -162,3 +165,29 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 def test_a_fault_is_no_event() -> None:
     """What is not decoded can still be read without an error: nobody acts on it."""
     assert event_of(Usm(mti="9824"), MEANINGS, WALL_NS).stamp.startswith("20251122205501000000")
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0931256199",
+        "0230120000",
+        "0000000000",
+        "1301000000",
+        "1122240000",
+        "1122236000",
+        "1122235960",
+        "112 120000",
+        "11",
+    ],
+)
+def test_news_of_a_moment_that_cannot_be_was_sent_when_it_came(time: str) -> None:
+    """What is told is a moment, and so is what orders it."""
+    event = event_of(Usm(mti="9824", function_code="971", transmission_time=time), MEANINGS, WALL_NS)
+    assert sent_at(event) == "2025-11-22T20:55:01"
+
+
+@given(time=st.text("0123456789 ", max_size=10), day=st.text("0123456789", max_size=8))
+def test_what_is_told_is_always_a_moment(time: str, day: str) -> None:
+    event = event_of(Usm(mti="9824", transmission_time=time, date_sent=day), MEANINGS, WALL_NS)
+    assert datetime.fromisoformat(sent_at(event)).isoformat() == sent_at(event)
