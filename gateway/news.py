@@ -295,13 +295,15 @@ class News:
 
     # --- what comes
 
-    def on_usm(self, usm: Usm, link: Link, now: Now) -> None:
-        """A 9824 came by a link of ours, authentic and without a fault."""
+    def on_usm(self, usm: Usm, link: Link, now: Now, *, fresh: bool = True) -> None:
+        """A 9824 came by a link of ours, authentic and without a fault. Not fresh: it may have come long ago, and lay
+        here while this machine slept, so that it counts by its own stamp alone.
+        """
         event = event_of(usm, self._meanings, now.wall_ns)
         if self._known.has(event, self._heard):
             self._hear(Heard(event, usm, link, [], "", again=True), Kind.MANAGEMENT_IN, usm.body, link, 0.0)
             return
-        sent_s = self._sent_s(event, link, now)
+        sent_s = self._sent_s(event, link, now) if fresh else None
         stamp = self._stamp_of(event, sent_s)
         heard = Heard(_stamped(event, stamp), usm, link, [], "", again=False, stepped=bool(stamp))
         self._hear(heard, Kind.USM, steps.pack(steps.News(usm.body, "", stamp)), link, sent_s or now.wall_ns / _NS)

@@ -46,6 +46,17 @@ def test_what_the_hubs_clock_says_on_each_link(said: list[Message], doubt: bool)
     assert world.engine.clocks.trouble == "", "the hub's clock never makes us unready"
 
 
+@pytest.mark.parametrize("lay_s", [0.0, 11.0])
+def test_what_lay_here_while_the_machine_slept_says_nothing_of_the_hubs_clock(lay_s: float) -> None:
+    """It showed what its time was then."""
+    world = World()
+    world.engine.frames(world.link, [(world.now_s - lay_s, sealed(echo("1119120000")))], world.now_s)
+    world.turn()
+    world.settle()
+    assert world.engine.clocks.hub_differs(world.now) is not bool(lay_s)
+    assert [message.mti for message in world.link.managed] == ["9804"], "it is answered all the same"
+
+
 def test_a_link_that_ended_says_nothing_any_more() -> None:
     """The one that differs is gone: what the others say counts."""
     world = World()

@@ -1,6 +1,6 @@
 """The scheme's news through the whole engine: what a 9824 changes for payments that come and those that leave."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -105,6 +105,24 @@ def test_stand_in_is_withheld_until_news_says_otherwise() -> None:
     assert stood_in_for(again, "B") == ["9210/1909"]
     heard(again, AVAILABLE)
     assert stood_in_for(again, "C") == [f"9210/{PAIR.stand_in.code}"]
+
+
+@pytest.mark.parametrize("lay_s", [0.0, 3600.0])
+def test_news_that_lay_here_is_no_news_after_a_step_of_the_hubs_clock(world: World, lay_s: float) -> None:
+    """What is an hour old by its own word came an hour ago: the machine slept, and later news was read before it. Where
+    it comes just now, the hub's clock has stepped.
+    """
+    now = datetime.fromtimestamp(world.now.wall_ns // 10**9, UTC)
+
+    def at(ago_s: int) -> str:
+        return (now - timedelta(seconds=ago_s)).strftime("%m%d%H%M%S")
+
+    heard(world, news(at=at(0), number=1, function="974", cap_status="00"))  # shows what the hub's clock is
+    heard(world, news(at=at(30), number=2, service_status="01"))
+    world.engine.frames(world.link, [(world.now_s - lay_s, news(at=at(3600), number=3, service_status="00"))], 0.0)
+    world.turn()
+    world.settle()
+    assert world.engine.news.permits.service.word == ("suspended" if lay_s else "available")
 
 
 def test_a_restart_remembers(world: World) -> None:

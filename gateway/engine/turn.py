@@ -58,6 +58,8 @@ STEPS = (
     "not_taken_in", "unreadable", "unverified",
 )  # fmt: skip
 """What is counted of messages, payments and keys, by name (`Batch.counts`), and is there before it counts."""
+FRESH_S = 10.0
+"""What came longer ago lay here while this machine slept. It says nothing of what the hub's clock shows now."""
 PAYMENT_CLASSES = (b"92", b"94")
 """How the MTI of a message begins that is about a payment."""
 
@@ -408,7 +410,7 @@ class Engine:
         elif message.fault:
             self._reject(link, message.body, UNREADABLE, f"DE{message.fault}")
         else:
-            self._manage(message, link, now)
+            self._manage(message, link, now, fresh=now.mono_s - incoming.first_byte_s < FRESH_S)
 
     def _take_answer(self, message: PaymentResponse | Advice, link: Link, now: Now) -> None:
         """What the hub says of a payment of ours."""
@@ -422,14 +424,15 @@ class Engine:
         if not placed:
             self._unplaced(link, message)
 
-    def _manage(self, message: Message, link: Link, now: Now) -> None:
-        if isinstance(message, NetworkRequest | Usm):  # a response copies our own DE7
+    def _manage(self, message: Message, link: Link, now: Now, *, fresh: bool) -> None:
+        """Fresh: it came just now, and says what the hub's clock shows now."""
+        if fresh and isinstance(message, NetworkRequest | Usm):  # a response copies our own DE7
             self.clocks.heard(link.id, message.transmission_time, now)
         if isinstance(message, Usm):
-            self.news.on_usm(message, link, now)
+            self.news.on_usm(message, link, now, fresh=fresh)
             return
         self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
-        if isinstance(message, NetworkRequest):
+        if fresh and isinstance(message, NetworkRequest):
             self.news.on_request(message, link, now)
         if isinstance(message, NetworkRequest | NetworkResponse) and self.keying.story.takes(message):
             self.keying.take(message, link, now)
