@@ -465,7 +465,7 @@ def _adds_a_penny() -> Patch:
     """A penny more leaves than was submitted."""
 
     def make(pence: Any) -> Any:
-        return lambda amount: str(int(pence(amount)) + 1)
+        return lambda amount: f"{int(pence(amount)) + 1:014}"
 
     return _wrap(request, "_pence", make)
 
@@ -558,8 +558,8 @@ def _erase(directory: Directory, walk: Walk) -> None:
 def _acknowledges_news_unrecorded() -> Patch:
     """News counts, and is acknowledged, without a record."""
 
-    def hear(self: Any, heard: Any, _kind: Kind, _body: bytes, _link: Any) -> None:
-        self._known.remember(heard.event)
+    def hear(self: Any, heard: Any, _kind: Kind, _body: bytes, _link: Any, sent_s: float) -> None:
+        self._known.remember(heard.event, sent_s)
         self._settle(heard, Now(trio.current_time(), 0))
 
     return patch.object(News, "_hear", hear)
