@@ -85,7 +85,7 @@ class Calls:
 
     async def _call(self, place: Endpoint, method: bytes, path: bytes, key: str, body: bytes) -> Response:
         """One request on a connection of its own for as long as it takes. Raises `Unavailable`."""
-        request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\n" % (
+        request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n" % (
             method, place.path.encode(), path, place.authority.encode(),
         )  # fmt: skip
         if method == b"POST":

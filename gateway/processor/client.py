@@ -459,7 +459,7 @@ class Client:
         if head is None:
             head = self._heads[place] = (
                 f"POST {place.path}/payments HTTP/1.1\r\nHost: {place.authority}\r\n"
-                "Content-Type: application/json\r\nAccept: application/json\r\n"
+                "Content-Type: application/json\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n"
             ).encode()
         return head
 

@@ -52,6 +52,7 @@ async def test_the_question(autojump_clock: Clock) -> None:
         "host": "processor:80",
         "content-type": "application/json",
         "accept": "application/json",
+        "accept-encoding": "identity",
         "idempotency-key": fpid.replace(" ", "%20"),
         "time-left-ms": "4500",
         "content-length": str(len(body)),
