@@ -19,9 +19,9 @@ pair, node, ask, tell, stand in, submit, settle. Each has one meaning, and each 
 Who may import whom. A module imports from rows above its own, or from its own folder but not from below; a story may
 import its stages. tests/test_layout.py reads this table and holds every module to it:
 
-    errors clock written strict_json quiet arguments console
-    log metrics config disk listening exitcodes standstill
-    config_rules addresses signals papers limit
+    errors shortage clock written strict_json quiet arguments console
+    log metrics config disk exitcodes standstill aside descriptors
+    config_rules addresses signals papers limit listening foreign
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log
     lifecycle
@@ -29,7 +29,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
         ejection outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
-    outside reload rulebook
+    outside reload rulebook allowance
     daemon
     decode drain_command hsm_command init_command diagram seal_check        what a person types
     here

@@ -9,16 +9,14 @@ if __name__ == "__main__":  # before the rest is imported
 
 import argparse
 import time
-import traceback
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gateway
 from gateway import config_command, config_file, decode, drain_command, hsm_command
 from gateway.arguments import Parser
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal import command as journal_command
 
@@ -81,14 +79,19 @@ def _run(arguments: argparse.Namespace) -> int:
     from gateway import signals
 
     signals.while_starting(lambda _name: None)
-    from gateway import log, rulebook
+    from gateway import foreign, log, rulebook
 
     read = partial(config_file.load, *arguments.config, rulebook=rulebook.mistakes_of)
     try:
         configuration = read()
     except ConfigurationError as error:
         return config_file.say(error)
-    writer = log.configure(configuration.node.log.level, configuration.node.log.format, seconds=time.monotonic)
+    try:
+        writer = log.configure(configuration.node.log.level, configuration.node.log.format, seconds=time.monotonic)
+    except Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return exit_code(error)
+    foreign.take_over()
 
     def ended(name: str) -> None:
         log.get("main").info("ended: told to while it started", signal=name)
@@ -105,11 +108,12 @@ def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configurat
     """Run until stopped; whatever ends the process is said in one last line."""
     import trio
 
-    from gateway import daemon, log
+    from gateway import allowance, daemon, log
     from gateway.clock import ElapsedClock
 
     logger = log.get("main")
     try:
+        allowance.fit(configuration.node)
         finished = trio.run(partial(daemon.run, reread=reread), configuration, clock=ElapsedClock())
     except BaseException as error:  # noqa: BLE001 - the boundary of the process: everything gets its exit code and its line
         code = exit_code(error)
@@ -122,8 +126,9 @@ def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configurat
 
 
 def traceback_of(error: BaseException) -> str:
-    """Where a bug of ours is: files and lines, innermost last, and no values."""
+    """Where a bug of ours is."""
+    from gateway.foreign import where_of
+
     while isinstance(error, BaseExceptionGroup):
         error = next(inner for inner in error.exceptions if exit_code(inner) is ExitCode.BUG)
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return where_of(error)

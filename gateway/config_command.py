@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 from msgspec import inspect as msgspec_inspect
 
-from gateway import config, config_file, log, papers, rulebook
+from gateway import allowance, config, config_file, log, papers, rulebook
 from gateway.arguments import Commands
 from gateway.config_rules import is_file, remarks_on, short_of
 from gateway.errors import ConfigurationError
@@ -183,6 +183,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
         yield "node.journal.dir: no such directory here"
     if node.volume is not None:
         yield from _of_volume(node.volume)
+    yield from allowance.notes(node)
 
 
 def _files_of(node: config.Node) -> list[tuple[str, str]]:

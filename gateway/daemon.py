@@ -33,7 +33,7 @@ import msgspec
 import trio
 
 import gateway
-from gateway import config, log, metrics, papers, steps
+from gateway import allowance, config, descriptors, log, metrics, papers, steps
 from gateway.dates import check as check_dates
 from gateway.ejection import Ejection
 from gateway.engine import STEPS, Engine
@@ -167,12 +167,12 @@ class Gateway:
         self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)
         self.sibling = None
         if node.sibling:
-            self.sibling = Sibling(node.sibling, self.identity, network=outside.network, luck=outside.luck.random)
+            self.sibling = Sibling(node.sibling, self.identity, network=outside.modest(), luck=outside.luck.random)
         self.door = None
         if node.submissions:
             self.door = Door(
                 node.submissions, self.engine, codec, pair.group, self.presented,
-                came_s=self.standstill.came_s, listen=outside.listen,
+                came_s=self.standstill.came_s, listen=outside.listen, kept=outside.kept.clients,
             )  # fmt: skip
         journal.on_durable = self.engine.on_durable
         self.signer.on_done = self.engine.on_macs
@@ -481,19 +481,19 @@ async def run(
     to start is away or full, `JournalFault` when the journal cannot be trusted any more; an ExceptionGroup around any
     of these, or around a bug of ours.
     """
-    outside = outside or machine()
-    clock, luck = outside.clock, outside.luck
     node, pair = configuration.node, configuration.pair
+    outside = outside or machine(allowance.kept_of(node, descriptors.limit()))
+    clock, luck, network = outside.clock, outside.luck, outside.modest()
     codec = Codec(fields.load(pair.wire.field_table), codes.load(pair.wire.code_table))
     words = meanings.load(pair.wire.usm_table)
     check_rules(pair, codec)
     check_dates(pair, codec.table.types)
     answers = Answers(codec.action_codes, pair.refused_code)
-    client = Client(node.processor, network=outside.network, luck=luck.random, answers=answers)
+    client = Client(node.processor, network=network, luck=luck.random, answers=answers)
     forwarder = Forwarder(
         node.processor, node.name, client, the_processor(node.name, codec, words), clock=clock, luck=luck.random
     )
-    peers = Peers(node, clock=clock, network=outside.network, luck=luck.random)
+    peers = Peers(node, clock=clock, network=network, luck=luck.random)
     past = Past(pair.business_days, codec, words)
 
     def on_record(record: Record) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.errors import Refusal
 
@@ -162,10 +162,11 @@ class RealFile:
 class RealDirectory:
     """A directory of this machine."""
 
-    def __init__(self, path: str, locks: dict[str, int]) -> None:
+    def __init__(self, path: str, locks: dict[str, "_Held"]) -> None:
         self.path = path
         self._at = Path(path)
         self._locks = locks
+        self._held: _Held | None = None
 
     def names(self) -> list[str]:
         """Names of all files, sorted."""
@@ -204,14 +205,18 @@ class RealDirectory:
             raise _in(f"removing {name}", error) from error
 
     def sync(self) -> None:
-        """Make creations and removals durable."""
-        fd = os.open(self._at, os.O_RDONLY | os.O_DIRECTORY)
+        """Make creations and removals durable. Whoever has locked it needs no descriptor for that."""
+        fd = self._held.directory if self._held is not None else self._open_directory()
         try:
             os.fsync(fd)
         except OSError as error:
             raise _in("a sync of the directory", error) from error
         finally:
-            os.close(fd)
+            if self._held is None:
+                os.close(fd)
+
+    def _open_directory(self) -> int:
+        return os.open(self._at, os.O_RDONLY | os.O_DIRECTORY)
 
     def free_bytes(self) -> int:
         """Free on the file system, for us."""
@@ -226,7 +231,8 @@ class RealDirectory:
     def lock(self) -> None:
         """Flock the file `lock`, which holds the pid of whoever has it. The kernel lets go when the process ends."""
         key = str(self._at.resolve())
-        if key in self._locks:
+        self._held = self._locks.get(key)
+        if self._held is not None:
             return
         fd = os.open(self._at / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
@@ -237,14 +243,25 @@ class RealDirectory:
             raise Refusal(f"{self.path} is in use by another process, pid {holder}") from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        self._locks[key] = fd
+        try:
+            self._held = self._locks[key] = _Held(fd, self._open_directory())
+        except OSError:
+            os.close(fd)
+            raise
+
+
+class _Held(NamedTuple):
+    """Descriptors of a directory that this process has locked."""
+
+    lock: int
+    directory: int
 
 
 class RealDisk:
     """The disk of this machine. It keeps the locks it took until the process ends (tests: `release`)."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, int] = {}
+        self._locks: dict[str, _Held] = {}
 
     def directory(self, path: str, *, create: bool = False) -> RealDirectory:
         """A directory; with `create` it is made when missing, for its owner only, and durably, with all above it."""
@@ -272,6 +289,7 @@ class RealDisk:
 
     def release(self) -> None:
         """Let go of every lock, as the end of the process does."""
-        for fd in self._locks.values():
-            os.close(fd)
+        for held in self._locks.values():
+            for fd in held:
+                os.close(fd)
         self._locks.clear()

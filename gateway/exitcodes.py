@@ -8,6 +8,7 @@ else.
 from enum import IntEnum
 
 from gateway.errors import ConfigurationError, JournalFault, JournalFull, Refusal, Unavailable
+from gateway.shortage import is_shortage
 
 
 class ExitCode(IntEnum):
@@ -22,7 +23,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 66
     """`journal show` looked at every record, and none matches. No gateway ends with it."""
     UNAVAILABLE = 69
-    """Something that starting needs is away (an address in use, room on the disk). Starting again later may help."""
+    """Something that starting needs is away (an address in use, room on the disk), or the process is short of what it
+    needs to go on (descriptors, threads, memory). Starting again later may help."""
     JOURNAL = 74
     """The journal cannot be trusted: a sync failed, a record is damaged. Starting again cannot help."""
     REFUSED = 75
@@ -44,7 +46,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
 )
-"""By error, the first that fits; all others are bugs."""
+"""By error, the first that fits; all others are bugs, but for a shortage."""
 _WORST_FIRST = (
     ExitCode.BUG,
     ExitCode.JOURNAL,
@@ -60,4 +62,5 @@ def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, BaseExceptionGroup):
         found = {exit_code(inner) for inner in error.exceptions}
         return next(code for code in _WORST_FIRST if code in found)
-    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)
+    other = ExitCode.UNAVAILABLE if is_shortage(error) else ExitCode.BUG
+    return next((code for kind, code in _CODES if isinstance(error, kind)), other)

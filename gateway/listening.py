@@ -6,6 +6,40 @@ from typing import Any, NamedTuple
 
 import trio
 
+from gateway import log, metrics
+from gateway.shortage import is_shortage
+
+AGAIN_S = 0.1
+"""So long the next connection waits when there is no descriptor for it. It lies in the kernel meanwhile."""
+
+_log = log.get("listening")
+
+
+class Patient(trio.abc.Listener[trio.SocketStream]):
+    """A listener that goes on when the process is short of descriptors or memory, and says so."""
+
+    def __init__(self, listener: trio.SocketListener, host: str, port: int) -> None:
+        self.socket = listener.socket
+        self._listener = listener
+        self._host = host
+        self._port = port
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection, whenever there can be one."""
+        while True:
+            try:
+                return await self._listener.accept()
+            except OSError as error:
+                if not is_shortage(error):
+                    raise
+                metrics.SHORTAGES["accept"].inc()
+                _log.warning("no connection is taken", host=self._host, port=self._port, reason=log.describe(error))
+            await trio.sleep(AGAIN_S)
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        await self._listener.aclose()
+
 
 class Listening(NamedTuple):
     """What is listened on, and where."""
@@ -33,13 +67,14 @@ async def listen_tcp(host: str, port: int, backlog: int) -> Listening:
     try:
         for address in dict.fromkeys(entry[4][0] for entry in found):
             try:
-                listeners += await trio.open_tcp_listeners(port, host=address, backlog=backlog)
+                found_here = await trio.open_tcp_listeners(port, host=address, backlog=backlog)
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
                 missing.append(error)
             else:
-                port = listeners[0].socket.getsockname()[1]
+                port = found_here[0].socket.getsockname()[1]
+                listeners += [Patient(listener, host, port) for listener in found_here]
     except BaseException:
         for listener in listeners:
             listener.socket.close()

@@ -27,8 +27,9 @@ import msgspec
 import structlog
 
 from gateway import console
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.quiet import Quiet
+from gateway.shortage import NO_THREAD_WORDS, is_no_thread
 
 WAITING_LINES_MAX = 20_000
 """Lines that may wait for a slow reader of our output: a few seconds' worth at full load."""
@@ -58,9 +59,12 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 """Every field that a line may carry, with its type. `error` and `reason` come from `describe` or are our own words."""
 
-PEERS = frozenset({"hub", "engine", "processor", "door", "ops", "sibling", "addresses"})
-"""Parts that speak with somebody who may be broken or hostile."""
-WHO = ("link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution")
+PEERS = frozenset({"hub", "engine", "processor", "door", "ops", "sibling", "addresses", "listening", "python"})
+"""Parts that speak with somebody who may be broken or hostile, or for code that is not ours."""
+WHO = (
+    "link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution",
+    "source",
+)  # fmt: skip
 """What lines with the same text may be about."""
 
 strict = False
@@ -89,6 +93,8 @@ def describe(error: BaseException) -> str:
     """An error in words that are safe: ours in full, the system's by its name, a library's by its class."""
     if isinstance(error, GatewayError | AssertionError):
         return str(error) or error.__class__.__name__
+    if is_no_thread(error):
+        return NO_THREAD_WORDS
     if isinstance(error, OSError) and error.strerror:
         return f"{error.__class__.__name__}: {error.strerror}{blame(error)}"
     if isinstance(error, BaseExceptionGroup):
@@ -161,7 +167,10 @@ class Writer:
         self._refused = 0
         self._said = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise Unavailable(f"{NO_THREAD_WORDS} for the log") from error
 
     @property
     def dropped_lines(self) -> int:

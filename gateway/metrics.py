@@ -67,6 +67,19 @@ _limit_turned_away = Counter(
 LIMIT_REACHED = {name: _limit_reached.labels(name) for name in LIMITS}
 LIMIT_TURNED_AWAY = {name: _limit_turned_away.labels(name) for name in LIMITS}
 
+# --- shortages
+
+SHORT_PARTS = ("accept", "door", "journal", "dial", "worker")
+_SHORTAGES = Counter(
+    "fps_shortages_total",
+    "Times that there was no descriptor, thread, process or memory for something, which was tried again later.",
+    ["part"],
+    registry=REGISTRY,
+)
+SHORTAGES = {part: _SHORTAGES.labels(part) for part in SHORT_PARTS}
+"""Clients that could not be taken (`accept`) or were turned away for the sake of others (`door`), reads behind the
+journal, connections that we would make, workers of tokens."""
+
 # --- addresses
 
 LOOKUP_OUTCOMES = ("found", "failed", "overdue")

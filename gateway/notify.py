@@ -34,6 +34,8 @@ class Supervisor:
         """
         self.alive_every_s = watchdog_s / BEATS if send is not None and watchdog_s > 0 else inf
         """How often `alive` is to be called."""
+        self.close: Callable[[], object] = lambda: None
+        """Say no more. The end of the process does it; tests do."""
         self._send = send
         self._unsent: dict[str, str] = {}
         self._status = ""
@@ -93,10 +95,13 @@ def supervisor_of(environment: MutableMapping[str, str]) -> Supervisor:
     ours = whose in {"", str(os.getpid())} and watchdog_us.isascii() and watchdog_us.isdigit()
     # @ stands for the zero byte that begins an abstract address
     where = "\0" + address[1:] if address.startswith("@") else address
-    return Supervisor(partial(_send, where), int(watchdog_us) / 1e6 if ours else 0.0)
+    # open for ever: a supervisor that heard nothing because no descriptor was left would kill us. It waits for nothing,
+    # and is connected to nobody, so that nothing of a try that failed is left in the way
+    speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    supervisor = Supervisor(partial(_send, speaker, where), int(watchdog_us) / 1e6 if ours else 0.0)
+    supervisor.close = speaker.close
+    return supervisor
 
 
-def _send(address: str, datagram: bytes) -> None:
-    """Without ever waiting. A socket of its own each time: nothing of the last try is left in the way."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as speaker:
-        speaker.sendto(datagram, address)
+def _send(speaker: socket.socket, address: str, datagram: bytes) -> None:
+    speaker.sendto(datagram, address)

@@ -5,6 +5,7 @@ All of it comes in through here, so that a simulation can run the very same proc
 here (the log's writer, the metrics' registry) only shows, and decides nothing.
 """
 
+import errno
 import gc
 import os
 import random
@@ -20,6 +21,7 @@ import gateway
 from gateway import config
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
+from gateway.descriptors import Kept, next_is_kept
 from gateway.disk import Disk, RealDisk
 from gateway.hub.dial import Dial, Sockets
 from gateway.journal.thread import DiskThread, Driver
@@ -59,12 +61,27 @@ class Outside(NamedTuple):
     """Called once, when the journal's past is in memory."""
     supervisor: Supervisor
     """Hears how it is, and whether it is alive."""
+    kept: Kept = Kept()
+    """Descriptors that are kept from some for others."""
     released_ns: int = 0
     """When this version was released, by the wall clock: it cannot be earlier now. 0: not known."""
 
+    def modest(self) -> Network:
+        """The network of those who leave to others what they must."""
+        return _modest(self.network, self.kept.questions) if self.kept.questions else self.network
 
-def machine() -> Outside:
-    """This machine."""
+
+def _modest(network: Network, kept: int) -> Network:
+    async def connect(address: str, port: int) -> trio.abc.Stream:
+        if next_is_kept(kept):
+            raise OSError(errno.EMFILE, "Too many open files: the rest is kept for others")
+        return await network.connect(address, port)
+
+    return network._replace(connect=connect)
+
+
+def machine(kept: Kept) -> Outside:
+    """This machine. `kept`: see `allowance`."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     return Outside(
         RealDisk(),
@@ -79,6 +96,7 @@ def machine() -> Outside:
         lambda: trio.open_signal_receiver(*HEARD),
         _settle,
         supervisor_of(os.environ),
+        kept,
         _released_ns(),
     )
 

@@ -24,7 +24,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from gateway import config, log, metrics
+from gateway.aside import aside
 from gateway.errors import ConfigurationError
+from gateway.shortage import is_shortage
 
 LOOK_EVERY_S = 60.0
 """How often all files are looked at, whether or not somebody connects; and how often a set that was refused is judged
@@ -84,6 +86,10 @@ class Papers:
     def context(self) -> ssl.SSLContext:
         """For the next connection."""
         self.look()
+        return self._set.context
+
+    def known(self) -> ssl.SSLContext:
+        """The one in use, without a look at the files."""
         return self._set.context
 
     def look(self) -> None:
@@ -163,9 +169,9 @@ async def look_after() -> NoReturn:
     while True:
         await trio.sleep(LOOK_EVERY_S)
         try:
-            await trio.to_thread.run_sync(look_again, abandon_on_cancel=True, limiter=limiter)
-        except RuntimeError:  # no thread can be started: whoever connects looks as well
-            _log.warning("TLS files cannot be looked at", reason="no thread can be started")
+            await aside(look_again, limiter)
+        except OSError as error:  # no thread can be started: whoever connects looks as well
+            _log.warning("TLS files cannot be looked at", reason=log.describe(error))
 
 
 def uses_of(node: config.Node) -> Iterator[tuple[str, Settings]]:
@@ -297,7 +303,9 @@ def _read(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
             return file.read(FILE_BYTES_MAX)
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise ConfigurationError([f"{path}: {log.describe(error)}"]) from error
         return b""  # OpenSSL has just read it, and the next look tells
 
 

@@ -2,8 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from math import inf
 from pathlib import Path
 
@@ -56,11 +56,27 @@ def environment(address: str, **more: str) -> dict[str, str]:
     return {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "9000000", "HOME": "/", **more}
 
 
+Of = Callable[[dict[str, str]], Supervisor]
+
+
+@pytest.fixture
+def of() -> Iterator[Of]:
+    """Says who it is by the environment, and is over when the test is."""
+    with ExitStack() as made:
+
+        def supervisor(environment: dict[str, str]) -> Supervisor:
+            found = supervisor_of(environment)
+            made.callback(found.close)
+            return found
+
+        yield supervisor
+
+
 # --- who it is
 
 
-def test_where_no_socket_is_named_nobody_is_told_and_nobody_watches() -> None:
-    supervisor = supervisor_of({"WATCHDOG_USEC": "9000000"})
+def test_where_no_socket_is_named_nobody_is_told_and_nobody_watches(of: Of) -> None:
+    supervisor = of({"WATCHDOG_USEC": "9000000"})
     assert supervisor.alive_every_s == inf
     supervisor.starting("opening the journal")
     supervisor.ready()
@@ -82,15 +98,15 @@ def test_where_no_socket_is_named_nobody_is_told_and_nobody_watches() -> None:
     ],
 )
 def test_it_is_heard_at_less_than_half_of_what_is_allowed_when_it_is_the_one_that_is_watched(
-    given: dict[str, str], every_s: float
+    of: Of, given: dict[str, str], every_s: float
 ) -> None:
-    assert supervisor_of(environment("@x", **given)).alive_every_s == every_s
+    assert of(environment("@x", **given)).alive_every_s == every_s
 
 
-def test_no_child_speaks_for_its_parent() -> None:
+def test_no_child_speaks_for_its_parent(of: Of) -> None:
     """The workers of the tokens do not inherit the socket's name."""
     variables = environment("@x", WATCHDOG_PID="1")
-    supervisor_of(variables)
+    of(variables)
     assert variables == {"HOME": "/"}
 
 
@@ -98,10 +114,10 @@ def test_no_child_speaks_for_its_parent() -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_a_life_as_the_supervisor_hears_it(address: str, *, abstract: bool) -> None:
+def test_a_life_as_the_supervisor_hears_it(of: Of, address: str, *, abstract: bool) -> None:
     name = f"fps-test-{os.getpid()}"
     with ear("\0" + name if abstract else address) as it:
-        supervisor = supervisor_of(environment("@" + name if abstract else address))
+        supervisor = of(environment("@" + name if abstract else address))
         supervisor.starting("opening the journal")
         supervisor.ready()
         supervisor.status("ready")
@@ -132,10 +148,12 @@ def test_a_status_is_said_when_it_is_news_and_is_one_line_of_bounded_length() ->
 # --- what does not hold us up
 
 
-def test_what_a_supervisor_that_does_not_read_missed_comes_with_the_next_word(address: str, logged: Logged) -> None:
+def test_what_a_supervisor_that_does_not_read_missed_comes_with_the_next_word(
+    of: Of, address: str, logged: Logged
+) -> None:
     """The last word of each kind. No send waits: this test would hang."""
     with ear(address) as it:
-        supervisor = supervisor_of(environment(address))
+        supervisor = of(environment(address))
         while not logged():
             supervisor.alive()
         supervisor.ready()
@@ -151,9 +169,9 @@ def test_what_a_supervisor_that_does_not_read_missed_comes_with_the_next_word(ad
     assert line["error"] == "BlockingIOError: Resource temporarily unavailable"
 
 
-def test_a_supervisor_that_begins_anew_is_found_again(address: str, logged: Logged) -> None:
+def test_a_supervisor_that_begins_anew_is_found_again(of: Of, address: str, logged: Logged) -> None:
     """As systemd does when it re-executes itself: another socket has that name."""
-    supervisor = supervisor_of(environment(address))
+    supervisor = of(environment(address))
     supervisor.alive()
     with ear(address) as it:
         supervisor.alive()
@@ -167,8 +185,8 @@ def test_a_supervisor_that_begins_anew_is_found_again(address: str, logged: Logg
 
 
 @pytest.mark.parametrize("address", ["vsock:2:1234", "/" + "x" * 200, "@" + "x" * 200])
-def test_an_address_that_is_none_costs_a_line(address: str, logged: Logged) -> None:
-    supervisor = supervisor_of(environment(address))
+def test_an_address_that_is_none_costs_a_line(of: Of, address: str, logged: Logged) -> None:
+    supervisor = of(environment(address))
     supervisor.ready()
     supervisor.alive()
     assert [line["event"] for line in logged()] == ["the supervisor is not reached"]

@@ -1,6 +1,5 @@
 """Dials one party at the address of its name that has its turn: the room says what may happen, `law` what is done."""
 
-import errno
 import ipaddress
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -9,7 +8,9 @@ import trio
 
 from gateway import log, metrics
 from gateway.addresses.law import PATIENCE_S, Lookups, Proof, Turns
-from gateway.addresses.network import MACHINE, NO_THREAD, Answer, Network
+from gateway.addresses.network import MACHINE, Answer, Network
+from gateway.aside import aside
+from gateway.shortage import is_shortage
 
 STAGGER_S = 0.25
 """When an address has not connected by then, the next one is tried beside it (RFC 8305)."""
@@ -81,23 +82,23 @@ class Dialler:
                 await trio.aclose_forcefully(reached.stream)
             raise
         if not won:
-            raise OSError(None, f"none of {len(order)} addresses connects: {log.describe(errors[0])}")
+            raise OSError(None, f"none of {len(order)} addresses connects: {log.describe(errors[0])}") from errors[0]
         return won[0]
 
     async def aside(self, call: Callable[[], T]) -> T:
         """Run what a slow disk may hold up (reading TLS files) in this party's own place, one at a time. Raises what it
         raises, and `OSError` when no thread can be started.
         """
-        try:
-            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._aside)
-        except RuntimeError as error:
-            raise OSError(errno.EAGAIN, NO_THREAD) from error
+        return await aside(call, self._aside)
 
     async def _try(self, address: str) -> Reached:
         try:
             return Reached(await self._network.connect(address, self._port), address)
-        except OSError:
-            self.heard(address, Proof.NOTHING)
+        except OSError as error:
+            if is_shortage(error):  # which says nothing of the address
+                metrics.SHORTAGES["dial"].inc()
+            else:
+                self.heard(address, Proof.NOTHING)
             raise
         except trio.Cancelled:  # it took too long, or another one was quicker
             self._note(address, Proof.NOTHING)

@@ -2,11 +2,14 @@
 
 import errno
 import socket
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import trio
+
+from gateway.aside import begin_thread
+from gateway.errors import Unavailable
+from gateway.shortage import no_thread
 
 Answer = tuple[str, ...] | OSError
 """At least one address, the preferred ones first; or why there is none."""
@@ -14,9 +17,6 @@ Lookup = Callable[[str, Callable[[Answer], None]], None]
 """Look a name up where that blocks nobody. The answer comes in the trio thread: once, at once or later, or never."""
 Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """How a TCP connection is made: address and port in, a stream out. Raises `OSError`."""
-
-NO_THREAD = "no thread can be started"
-"""A shortage of this machine, which passes."""
 
 
 class Network(NamedTuple):
@@ -38,9 +38,9 @@ def lookup_aside(name: str, answered: Callable[[Answer], None]) -> None:
             return  # nobody wants to know any more
 
     try:
-        threading.Thread(target=look, name="lookup", daemon=True).start()
-    except RuntimeError:
-        answered(OSError(errno.EAGAIN, NO_THREAD))
+        begin_thread(look, "lookup")
+    except Unavailable:
+        answered(no_thread())
 
 
 def resolved(name: str) -> Answer:
@@ -53,6 +53,8 @@ def resolved(name: str) -> Answer:
         return OSError(errno.EINVAL, "not a host name")
     return tuple(dict.fromkeys(address[0] for *_, address in found))
 
+
+"".encode("idna")  # the codec is a file: it is read now, and not when no descriptor is left
 
 MACHINE = Network(lookup_aside, trio.open_tcp_stream)
 """This machine. Connecting to an address looks nothing up."""

@@ -16,6 +16,7 @@ from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
 from gateway.errors import ConfigurationError
 from gateway.papers import Papers
+from gateway.shortage import is_shortage
 
 
 class Dialled(NamedTuple):
@@ -47,8 +48,17 @@ class Sockets:
         # thread, so that a slow disk does not keep payments waiting
         context = None
         if site.tls is not None:
-            context = await dialler.aside(partial(self._context, site.name, site.tls))
+            context = await self._look(site.name, site.tls, dialler)
         return await _connected(site, dialler, context)
+
+    async def _look(self, name: str, tls: config.Tls, dialler: Dialler) -> ssl.SSLContext:
+        try:
+            return await dialler.aside(partial(self._context, name, tls))
+        except OSError as error:
+            papers = self._papers.get(name)
+            if papers is None or not is_shortage(error):
+                raise
+            return papers.known()  # there is no thread: a link is worth more than files that may be new
 
     def _context(self, name: str, tls: config.Tls) -> ssl.SSLContext:
         """Raises OSError when a file is unusable: the next attempt looks again."""

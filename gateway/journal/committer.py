@@ -2,7 +2,8 @@
 
 The disk thread (`thread.DiskThread`) drives it; a simulation drives it from a task. Every method blocks. An `OSError`
 that leaves a method is fatal: nothing is retried after it, for after a failed sync nobody knows what is on the disk.
-The one thing that may fail and be tried again is preparing the next segment, which holds no promise yet.
+What may fail and be tried again is preparing the next segment, which holds no promise yet, when the disk is full or the
+process short of something; and opening a cursor's file. All else that is opened is opened at the start and kept.
 """
 
 import contextlib
@@ -12,8 +13,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gateway.disk import Directory, File
-from gateway.errors import JournalFull
-from gateway.journal.manifest import Manifest, cursor_name, cursor_slot, read_cursor, write_manifest
+from gateway.errors import JournalFull, Unavailable
+from gateway.journal.manifest import MANIFEST, Manifest, cursor_name, cursor_slot, slots_of, write_over
 from gateway.journal.record import (
     BATCH_BYTES_MAX,
     CHAIN_BYTES,
@@ -24,6 +25,7 @@ from gateway.journal.record import (
     mark_bytes,
 )
 from gateway.journal.segment import SegmentInfo, name_of
+from gateway.shortage import is_shortage
 
 FILL_BYTES = 512 * 1024
 """Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""
@@ -103,7 +105,10 @@ class Committer:
         self._first = 0 if current is None else current.first
         self._offset = 0 if current is None else current.end
         self._size = 0
+        self._manifest_file = directory.open(MANIFEST, write=True)
         self._file: File | None = None
+        self._last: File | None = None
+        """Of no more use, but for its descriptor: kept until the next segment is open, so that nobody else gets it."""
         if current is not None:
             self._file = directory.open(name_of(current.number), write=True)
             self._size = current.size
@@ -111,6 +116,8 @@ class Committer:
         self._next: File | None = None
         self._made = set(unused)
         """Segments whose file is there already. What they read as is not trusted: they are filled anew."""
+        self._entered = set(unused)
+        """Those of them whose entry in the directory is durable."""
         self._next_bytes = segment_bytes
         self._filled = 0
         self._cursors: dict[str, tuple[File, int]] = {}
@@ -144,17 +151,14 @@ class Committer:
 
     def close(self, position: int, chain: bytes) -> None:
         """Write and sync an empty mark: everything before it was durable. Then let go of the files."""
-        if self._file is not None:
-            if self._offset + MARK_BYTES <= self._size:
-                self._file.write(self._offset, (mark_bytes(self.manifest.journal, 0, position, 0, chain), chain))
-                self._file.sync()
-            self._file.close()
-            self._file = None
-        if self._next is not None:
-            self._next.close()
-            self._next = None
-        for file, _ in self._cursors.values():
-            file.close()
+        if self._file is not None and self._offset + MARK_BYTES <= self._size:
+            self._file.write(self._offset, (mark_bytes(self.manifest.journal, 0, position, 0, chain), chain))
+            self._file.sync()
+        cursors = [file for file, _ in self._cursors.values()]
+        for file in (self._file, self._last, self._next, self._manifest_file, *cursors):
+            if file is not None:
+                file.close()
+        self._file = self._last = self._next = None
         self._cursors.clear()
 
     # --- the next segment
@@ -167,7 +171,9 @@ class Committer:
         return idle or self._filled < 2 * self._offset - self._size
 
     def prepare(self) -> None:
-        """Do one piece of preparing the next segment. A full disk is noted in `no_next`; `retry` tries again."""
+        """Do one piece of preparing the next segment. A full disk, or a shortage, is noted in `no_next`; `retry` tries
+        again.
+        """
         try:
             if self._next is None:
                 self._begin_next()
@@ -180,7 +186,7 @@ class Committer:
                 if self.next_ready:
                     self.no_next, self._trying = "", False
         except OSError as error:
-            if error.errno not in FULL_ERRORS:
+            if error.errno not in FULL_ERRORS and not is_shortage(error):
                 raise
             self.no_next, self._trying = why_full(self._directory, error), False
             self._drop_next()
@@ -194,24 +200,38 @@ class Committer:
         return bool(self.no_next) and not self._trying
 
     def _begin_next(self) -> None:
-        name = name_of(self._number + 1)
-        if self._number + 1 in self._made:
-            self._next = self._directory.open(name, write=True)
-        else:
-            self._next = self._directory.open(name, create=True)
-            self._made.add(self._number + 1)
+        number = self._number + 1
+        try:
+            self._next = self._open_next(number)
+        except OSError as error:
+            if self._last is None or not is_shortage(error):
+                raise
+            self._let_go()
+            self._next = self._open_next(number)
+        self._let_go()
+        if number not in self._entered:
             self._directory.sync()
+            self._entered.add(number)
         # one left by a run with larger segments stays as large: its end must be zeros, too
         self._next_bytes = max(self._segment_bytes, self._next.size())
         self._next.allocate(self._next_bytes)
         self._filled = 0
 
+    def _open_next(self, number: int) -> File:
+        file = self._directory.open(name_of(number), create=number not in self._made, write=True)
+        self._made.add(number)
+        return file
+
+    def _let_go(self) -> None:
+        if self._last is not None:
+            self._last.close()
+            self._last = None
+
     def _drop_next(self) -> None:
         """Give back what it took of the full disk. The file stays: segment 1 must be there even when it is empty."""
         if self._next is not None:
             self._next.truncate()
-            self._next.close()
-            self._next = None
+            self._last, self._next = self._next, None
 
     def _switch(self) -> None:
         """Go on in the next segment, preparing what is missing of it now."""
@@ -223,9 +243,7 @@ class Committer:
                 self.prepare()
         if not self.next_ready:
             raise JournalFull(f"journal {self._directory.path} is full: no next segment: {self.no_next}")
-        if self._file is not None:
-            self._file.close()
-        self._file, self._next = self._next, None
+        self._last, self._file, self._next = self._file, self._next, None
         self._number += 1
         self._size, self._offset = self._next_bytes, 0
         self._filled, self.next_ready = 0, False
@@ -238,7 +256,9 @@ class Committer:
             self._write(replace(self.manifest, followers=(*self.manifest.followers, follower)))
 
     def save_cursor(self, follower: str, position: int) -> None:
-        """Write a cursor into the older of its two slots, and sync it."""
+        """Write a cursor into the older of its two slots, and sync it. Raises `Unavailable` when its file cannot be
+        opened just now.
+        """
         file, turn = self._cursors.get(follower) or self._open_cursor(follower)
         offset, slot = cursor_slot(position, turn + 1)
         file.write(offset, (slot,))
@@ -247,10 +267,17 @@ class Committer:
 
     def _open_cursor(self, follower: str) -> tuple[File, int]:
         """The file, made when there is none, and its turn. It stays open, also when a full disk takes nothing yet."""
-        name = cursor_name(follower)
-        turn = read_cursor(self._directory, follower)[1]
-        there = name in self._directory.names()
-        file = self._directory.open(name, create=not there, write=True)
+        name, there = cursor_name(follower), True
+        try:
+            try:
+                file = self._directory.open(name, write=True)
+            except FileNotFoundError:
+                file, there = self._directory.open(name, create=True), False
+        except OSError as error:
+            if not is_shortage(error):
+                raise
+            raise Unavailable(f"cursor of {follower}: {error.strerror}") from error
+        turn = slots_of(file)[1]
         self._cursors[follower] = file, turn
         if not there:
             self._directory.sync()
@@ -267,5 +294,5 @@ class Committer:
 
     def _write(self, manifest: Manifest) -> None:
         manifest = replace(manifest, turn=manifest.turn + 1)
-        write_manifest(self._directory, manifest)
+        write_over(self._manifest_file, manifest)
         self.manifest = manifest

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from gateway import log
+from gateway import log, metrics
 from gateway.disk import Directory
 from gateway.errors import JournalFault
 from gateway.journal.record import (
@@ -28,6 +28,7 @@ from gateway.journal.record import (
     read_records,
 )
 from gateway.journal.segment import SegmentInfo, name_of
+from gateway.shortage import is_shortage
 from gateway.steps import Kind
 
 READ_BYTES = 256 * 1024
@@ -35,6 +36,10 @@ READ_BYTES = 256 * 1024
 GATHER_S = 0.005
 """How long a follower that has read everything lets news gather before it reads: a read costs a trip to a thread, and
 without this there would be one for each sync."""
+
+AGAIN_S = 0.25
+"""After a shortage of descriptors or threads it is read again so much later: nobody waits for a follower."""
+_log = log.get("journal")
 
 
 class Reads(Protocol):
@@ -75,6 +80,8 @@ class Follower:
         self._settled = cursor
         self._delivered = cursor - 1
         self._caught_up = False
+        self._short = False
+        """The process is short of what reading takes."""
         self._news = trio.Event()
         self._seek()
 
@@ -171,12 +178,29 @@ class Follower:
     async def _fill(self, info: SegmentInfo, size: int) -> None:
         start = self._offset - CHAIN_BYTES
         read = partial(_read, self._directory, name_of(info.number))
-        try:
-            window = await self._reads(read, start, min(size, info.end - start))
-        except OSError as error:
-            where = f"segment {name_of(info.number)}, offset {start}"
-            raise JournalFault(f"follower {self.name} cannot read {where}: {log.describe(error)}") from error
+        while True:
+            try:
+                window = await self._reads(read, start, min(size, info.end - start))
+            except OSError as error:
+                if not is_shortage(error):
+                    where = f"segment {name_of(info.number)}, offset {start}"
+                    raise JournalFault(f"follower {self.name} cannot read {where}: {log.describe(error)}") from error
+                self._is_short(log.describe(error))
+                await trio.sleep(AGAIN_S)
+            else:
+                break
+        self._is_short("")
         self._window, self._base = window, start
+
+    def _is_short(self, reason: str) -> None:
+        """Said once for each episode."""
+        if reason:
+            metrics.SHORTAGES["journal"].inc()
+        if reason and not self._short:
+            _log.warning("the journal cannot be read just now", follower=self.name, reason=reason)
+        elif self._short and not reason:
+            _log.info("the journal is read again", follower=self.name)
+        self._short = bool(reason)
 
     def _take(self, max_records: int) -> list[Record]:
         """Take the records of our kinds out of the window, and move on behind them."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from gateway.disk import SECTOR_BYTES, Directory
+from gateway.disk import SECTOR_BYTES, Directory, File
 from gateway.journal.record import VERSION, VERSION_MAX
 from gateway.journal.recovery import Corrupt, Newer
 from gateway.strict_json import Reader
@@ -89,18 +89,23 @@ def create_manifest(directory: Directory, manifest: Manifest) -> None:
 
 
 def write_manifest(directory: Directory, manifest: Manifest) -> None:
+    """Open it, and see `write_over`."""
+    file = directory.open(MANIFEST, write=True)
+    try:
+        write_over(file, manifest)
+    finally:
+        file.close()
+
+
+def write_over(file: File, manifest: Manifest) -> None:
     """Write it over both slots of the one before, each synced; one that is damaged first: the other is all there is.
 
     Needs no room on the disk.
     """
-    file = directory.open(MANIFEST, write=True)
-    try:
-        content = file.read(0, 2 * SLOT_BYTES)
-        for offset in sorted((0, SLOT_BYTES), key=lambda at: _read_slot(content[at : at + SLOT_BYTES]) is not None):
-            file.write(offset, (_slot(manifest),))
-            file.sync()
-    finally:
-        file.close()
+    content = file.read(0, 2 * SLOT_BYTES)
+    for offset in sorted((0, SLOT_BYTES), key=lambda at: _read_slot(content[at : at + SLOT_BYTES]) is not None):
+        file.write(offset, (_slot(manifest),))
+        file.sync()
 
 
 def forget_follower(directory: Directory, manifest: Manifest, follower: str) -> None:
@@ -169,9 +174,14 @@ def read_cursor(directory: Directory, follower: str) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     try:
-        content = file.read(0, 2 * SECTOR_BYTES)
+        return slots_of(file)
     finally:
         file.close()
+
+
+def slots_of(file: File) -> tuple[int, int]:
+    """(position, turn) in the file of a cursor."""
+    content = file.read(0, 2 * SECTOR_BYTES)
     best = (0, 0)
     for slot in (content[:SECTOR_BYTES], content[SECTOR_BYTES:]):
         text, _, check = slot.strip().rpartition(b" ")

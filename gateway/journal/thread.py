@@ -6,13 +6,13 @@ place, which drives the same `Committer` on a mock clock.
 """
 
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import trio
 
+from gateway.aside import aside, begin_thread
 from gateway.disk import PIECES_MAX
 from gateway.journal.committer import Chunk, Committer, Synced
 
@@ -63,7 +63,9 @@ class Driver(Protocol):
     """Drives a committer, somewhere where it blocks nobody."""
 
     async def reads(self, read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
-        """Run a blocking read where it blocks nobody. Cancelled, it returns at once; the read may go on by itself."""
+        """Run a blocking read where it blocks nobody. Cancelled, it returns at once; the read may go on by itself.
+        Raises `OSError`, also for a shortage of whatever it is run by.
+        """
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
         """Begin; `report` is called in the trio thread, in order. After a `Failed` nothing more comes."""
@@ -93,17 +95,19 @@ class DiskThread:
 
         A read that hangs is given up when it is cancelled: it must not keep the process from ending.
         """
-        return await trio.to_thread.run_sync(read, offset, size, abandon_on_cancel=True, limiter=self._reads)
+        return await aside(partial(read, offset, size), self._reads)
 
     def start(self, committer: Committer, report: Callable[[Result], None]) -> None:
-        """Start the threads. Inside `trio.run`. They do not keep the process from ending: a hung sync must not."""
+        """Start the threads. Inside `trio.run`. They do not keep the process from ending: a hung sync must not. Raises
+        `Unavailable` when there are none to be had.
+        """
         token = trio.lowlevel.current_trio_token()
 
         def tell(result: Result) -> None:
             token.run_sync_soon(report, result)
 
         for name, work in (("journal", partial(self._work, committer)), ("journal-aside", self._work_aside)):
-            threading.Thread(target=_run, args=(work, tell), name=name, daemon=True).start()
+            begin_thread(partial(_run, work, tell), name)
 
     def submit(self, job: Job) -> None:
         """Hand over a job."""

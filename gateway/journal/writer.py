@@ -16,7 +16,7 @@ import trio
 from gateway import log, metrics
 from gateway.config import JournalSettings
 from gateway.disk import Directory, Disk
-from gateway.errors import JournalFault, Refusal, Unavailable
+from gateway.errors import JournalFault, JournalFull, Refusal, Unavailable
 from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle_ages
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
@@ -24,6 +24,7 @@ from gateway.journal.opening import OnRecord, Opened, existing, open_directory, 
 from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
 from gateway.journal.segment import SegmentInfo
 from gateway.journal.thread import DiskThread, Done, Driver, Result
+from gateway.shortage import is_shortage
 from gateway.steps import Kind
 
 NO_PLACE = frozenset({
@@ -268,11 +269,18 @@ class Journal:
         elif isinstance(result, Done):
             result.then()
         else:
-            error = result.error
-            fault = JournalFault(f"journal {self._directory.path}: the disk failed: {log.describe(error)}")
-            fault.__cause__ = error
-            self.failed = error if isinstance(error, JournalFault) else fault
+            self.failed = self._fault_of(result.error)
             self._over.set()
+
+    def _fault_of(self, error: Exception) -> JournalFault:
+        if isinstance(error, JournalFault):
+            return error
+        if isinstance(error, MemoryError):  # of ours, before anything was asked of the disk: what is on it is sound
+            fault: JournalFault = JournalFull(f"journal {self._directory.path}: {log.describe(error)}")
+        else:
+            fault = JournalFault(f"journal {self._directory.path}: the disk failed: {log.describe(error)}")
+        fault.__cause__ = error
+        return fault
 
     def _synced(self, synced: Synced) -> None:
         now_s = trio.current_time()
@@ -322,6 +330,8 @@ class Journal:
         def save(committer: Committer) -> Callable[[], None]:
             try:
                 committer.save_cursor(follower.name, position)
+            except Unavailable:
+                return lambda: follower.saved_at(0)
             except OSError as error:
                 if error.errno not in FULL_ERRORS:
                     raise
@@ -414,7 +424,8 @@ def open_journal(
     nothing changed, when another process holds the journal, when there is none (without `begin`), where the place is
     none for a journal (a file, another's, full of other things) or, as `recovery.Newer`, when a newer gateway wrote it;
     `recovery.Corrupt` (a `JournalFault`) where it does not add up; `JournalFault` when the disk fails; `Unavailable`
-    when it is too full to start on: with space again a start finds everything as it was.
+    when it is too full to start on, or this process is short of what opening takes: later a start finds everything as
+    it was.
     """
     try:
         directory = disk.directory(settings.dir, create=True) if begin else existing(disk, settings.dir)
@@ -426,4 +437,5 @@ def open_journal(
         what = f"journal {settings.dir} cannot be opened: {log.describe(error)}"
         if error.errno in NO_PLACE:
             raise Refusal(f"{what}: node.journal.dir must be a directory of its own, and the gateway's") from error
-        raise Unavailable(what) if error.errno in FULL_ERRORS else JournalFault(what) from error
+        later = error.errno in FULL_ERRORS or is_shortage(error)
+        raise Unavailable(what) if later else JournalFault(what) from error

@@ -28,6 +28,7 @@ import trio
 from msgspec import Struct
 
 from gateway import config, log, metrics
+from gateway.descriptors import is_kept
 from gateway.errors import Unavailable
 from gateway.lifecycle import RESTING
 from gateway.limit import Limit
@@ -113,11 +114,14 @@ class Door:
         *,
         came_s: Callable[[float], float],
         listen: Listen = listen_tcp,
+        kept: int = 0,
     ) -> None:
-        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`).
+        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`). `kept`: so
+        many of the highest descriptors no client gets (`gateway.descriptors`).
 
         Raises `ConfigurationError` when the TLS files are of no use.
         """
+        self._kept = kept
         self._ready = ready
         self._came_s = came_s
         self._listen = listen
@@ -133,7 +137,7 @@ class Door:
         self._said_s: dict[str, float] = {}
         self._counts = dict.fromkeys(REASONS, 0)
         self._places = Limit("node.submissions.connections_max", settings.connections_max)
-        self._turned_away = {"crowded": 0, "tls": 0}
+        self._turned_away = {"crowded": 0, "tls": 0, "short": 0}
 
     # --- connections
 
@@ -154,16 +158,27 @@ class Door:
             await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
 
     async def _accept(self, stream: trio.abc.Stream) -> None:
+        short = isinstance(stream, trio.SocketStream) and is_kept(stream.socket.fileno(), self._kept)
+        if short:
+            self._is_short()
+        if short and self._papers is not None:
+            return  # a handshake would keep it
         pipe = await self._let_in(stream)
         if pipe is None:
             return
         named = self._is_named(pipe)
-        if self._has_place(named=named):
+        if not short and self._has_place(named=named):
             await self.attend(pipe, named=named)
             return
         pipe.write(_CROWDED)
         pipe.finish()
         await pipe.aclose()
+
+    def _is_short(self) -> None:
+        self._turned_away["short"] += 1
+        metrics.SHORTAGES["door"].inc()
+        if self._may_say("short"):
+            _log.warning("clients are turned away: no descriptor is left for them", count=self._turned_away["short"])
 
     async def _let_in(self, stream: trio.abc.Stream) -> Pipe | None:
         """A pipe to whoever dialled; None: it is gone already, or must not come in."""

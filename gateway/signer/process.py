@@ -19,6 +19,7 @@ import trio
 
 import gateway
 from gateway import config
+from gateway.shortage import is_no_thread, no_thread
 from gateway.signer import messages
 from gateway.signer.pin import NoPin, read_pin
 from gateway.signer.said import CHUNK_BYTES, Said
@@ -31,6 +32,8 @@ RECEIVE_BYTES = 256 * 1024
 """Read at once: more than the results of all batches under way."""
 _BUFFER = memoryview(bytearray(RECEIVE_BYTES))
 """Where all workers are heard: see `gateway.processor.pipe`."""
+LOOK_S = 0.01
+"""How often it is looked whether a process that should end has."""
 LAST_WORDS_WITHIN_S = 0.1
 """How long is listened to a process that has ended: whatever it started may hold its standard error open."""
 BUFFER_BYTES = 1024 * 1024
@@ -140,22 +143,28 @@ class Process:
             nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_WITHIN_S
         self._said.over()
         await self._process.stderr.aclose()
-        return _ended(self._process.returncode)
+        return _how_ended(self._process.poll())
 
     async def _wait(self, *, kill: bool) -> None:
         if kill:
             self._process.kill()
         else:
-            with trio.move_on_after(END_WITHIN_S):
-                await self._process.wait()
-            if self._process.returncode is None:
+            await self._ended(END_WITHIN_S)
+            if self._process.poll() is None:
                 self._process.kill()
-        with trio.move_on_after(REAP_WITHIN_S):
-            await self._process.wait()
+        await self._ended(REAP_WITHIN_S)
+
+    async def _ended(self, within_s: float) -> None:
+        """Wait so long for it. By looking: trio's way takes a descriptor or else a thread, and ends us without both."""
+        with trio.move_on_after(within_s):
+            while self._process.poll() is None:  # noqa: ASYNC110 - of a process, when nothing else is to be had
+                await trio.sleep(LOOK_S)
 
 
 async def start(token: config.Token) -> Process:
-    """Start a worker for the token. Raises `OSError` when the system will not. Cancelled, it leaves no process."""
+    """Start a worker for the token. Raises `OSError` when the system will not, also for want of a thread to start it
+    from. Cancelled, it leaves no process.
+    """
     ours, theirs = socket.socketpair()
     try:
         for end in (ours, theirs):
@@ -172,8 +181,10 @@ async def start(token: config.Token) -> Process:
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # no Ctrl-C either before it has begun to ignore it
             )
-    except BaseException:
+    except BaseException as error:
         ours.close()
+        if is_no_thread(error):
+            raise no_thread() from error
         raise
     finally:
         theirs.close()
@@ -202,7 +213,7 @@ def _pin_of(token: config.Token) -> bytes | None:
         return None  # it was there when the worker began, or the worker has none either
 
 
-def _ended(code: int | None) -> str:
+def _how_ended(code: int | None) -> str:
     if code is None:
         return "does not end"
     if code < 0:

@@ -22,6 +22,7 @@ import trio
 
 from gateway import config, log, metrics
 from gateway.clock import Clock
+from gateway.shortage import is_shortage
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Fault, Member, State
 from gateway.signer.messages import Held, Shown
@@ -241,6 +242,8 @@ class Tokens:
                 try:
                     worker = await self._open_worker(member.token)
                 except OSError as error:
+                    if is_shortage(error):
+                        metrics.SHORTAGES["worker"].inc()
                     self._lose(member, "crashed", f"no worker could be started: {log.describe(error)}")
                 else:
                     await self._use(member, worker)

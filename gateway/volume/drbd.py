@@ -6,17 +6,15 @@ for ever, beyond SIGKILL. Then it is left behind, and none is started beside it.
 
 import os
 import subprocess
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import trio
 
+from gateway.aside import aside
 from gateway.errors import Unavailable
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
-
-T = TypeVar("T")
 
 PROC = Path("/proc/drbd")
 DRBDSETUP = "/usr/sbin/drbdsetup"
@@ -52,6 +50,14 @@ class Mounts:
         return at.stat().st_dev
 
 
+class _Begun(NamedTuple):
+    """A status program that runs."""
+
+    process: subprocess.Popen[bytes]
+    output: int
+    """Where to read what it says: a descriptor, and nobody's yet."""
+
+
 class RealDrbd(Mounts):
     """This machine's."""
 
@@ -59,7 +65,7 @@ class RealDrbd(Mounts):
         self._proc = proc
         self._program = program
         self._stuck: subprocess.Popen[bytes] | None = None
-        self._begun: subprocess.Popen[bytes] | None = None
+        self._begun: _Begun | None = None
         """Started, and not ended yet."""
         self._reading = trio.CapacityLimiter(1)
 
@@ -71,7 +77,7 @@ class RealDrbd(Mounts):
         """What DRBD says now."""
         try:
             # in a thread that may be left behind, one at most: a kernel that is stuck must not hold up payments
-            proc = await self._aside(self._read)
+            proc = await aside(self._read, self._reading)
             if major_of(proc) < 9:
                 return of_proc(proc, minor)
             return of_json(await self._ask(resource), resource, minor)
@@ -82,22 +88,19 @@ class RealDrbd(Mounts):
         except UnreadableError as error:
             raise Unavailable(str(error)) from error
 
-    async def _aside(self, call: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._reading)
-
     def _read(self) -> str:
         return self._proc.read_text(encoding="ascii", errors="replace")
 
     async def _ask(self, resource: str) -> bytes:
         if self._begun is not None:  # when nobody waited for it any more
-            await self._end(self._begun, _said_by(self._begun))
+            await self._end(self._begun.process, trio.lowlevel.FdStream(self._begun.output))
         if self._stuck is not None and self._stuck.poll() is None:
             raise Unavailable(f"pid {self._stuck.pid}, asked before, is stuck in the kernel")
         self._stuck = None
         # aside, too: the file system that the program lies on may hang
-        await self._aside(partial(self._begin, resource))
+        await aside(partial(self._begin, resource), self._reading)
         assert self._begun is not None
-        process, said = self._begun, _said_by(self._begun)
+        process, said = self._begun.process, trio.lowlevel.FdStream(self._begun.output)
         try:
             report = b""
             while part := await said.receive_some(65536):
@@ -112,10 +115,18 @@ class RealDrbd(Mounts):
         return report
 
     def _begin(self, resource: str) -> None:
-        self._begun = subprocess.Popen(  # noqa: S603 - our own program, and a name that config has checked
-            [self._program, "status", "--json", resource],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, bufsize=0,
-        )  # fmt: skip
+        output, theirs = os.pipe()
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own program, and a name that config has checked
+                [self._program, "status", "--json", resource],
+                stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, env={},
+            )  # fmt: skip
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(theirs)
+        self._begun = _Begun(process, output)
 
     async def _end(self, process: subprocess.Popen[bytes], said: trio.lowlevel.FdStream) -> None:
         self._begun = None
@@ -127,13 +138,6 @@ class RealDrbd(Mounts):
                 await _ended(process)
         if process.poll() is None:
             self._stuck = process
-
-
-def _said_by(process: subprocess.Popen[bytes]) -> trio.lowlevel.FdStream:
-    """Its output, which is ours to close."""
-    assert process.stdout is not None
-    with process.stdout:
-        return trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> int:

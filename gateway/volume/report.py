@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from gateway.aside import aside
 from gateway.errors import Unavailable
 from gateway.volume.drbd import Mounts
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
@@ -47,7 +48,7 @@ class Reported(Mounts):
         """What DRBD said when the report was written."""
         try:
             # in a thread that may be left behind, one at most, whatever the path leads to
-            text = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True, limiter=self._reading)
+            text = await aside(self._read, self._reading)
         except OSError as error:
             raise Unavailable(f"{self._path}: {error.strerror}: does fps-volume-report@ run on the host?") from error
         head = _HEAD.match(text)

@@ -74,6 +74,7 @@ CASES = {
         320, 295,
     ),
     "StoodStill": count("fps_stood_still_seconds_total"),
+    "ProcessShort": count("fps_shortages_total", 'part="door"'),
     "ClockWrong": gauge("fps_clock_wrong", "1", "0", 20, 10),
     "HubClockDiffers": gauge("fps_hub_clock_differs", "1", "0", 65, 55),
     "PaymentsOfAnotherDay": count("fps_steps_total", 'step="bad_date"'),

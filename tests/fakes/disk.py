@@ -6,6 +6,7 @@ lost) keeps of each sector written since the last sync the old or the new one, b
 """
 
 import errno
+import math
 import os
 import random
 import threading
@@ -84,6 +85,8 @@ class FakeFile:
         self._blob = blob
         self._write = write
         self._closed = False
+        self._process = disk.process
+        disk.files_open += 1
 
     def read(self, offset: int, size: int) -> bytes:
         assert not self._closed
@@ -124,6 +127,8 @@ class FakeFile:
         return len(self._blob.content)
 
     def close(self) -> None:
+        if not self._closed and self._process == self._disk.process:
+            self._disk.files_open -= 1
         self._closed = True
 
     def _grow(self, size: int) -> None:
@@ -151,17 +156,25 @@ class FakeDirectory:
         if create:
             if name in self.files:
                 raise error(errno.EEXIST)
+            self._may_open()
             self._disk.check("create")
             self.files[name] = Blob()
         elif name not in self.files:
             raise error(errno.ENOENT)
+        else:
+            self._may_open()
         return FakeFile(self._disk, self.files[name], write=write or create)
+
+    def _may_open(self) -> None:
+        if self._disk.files_open >= self._disk.files_max:
+            raise error(errno.EMFILE)
 
     def replace(self, name: str, content: bytes) -> None:
         self.files.pop(name + ".new", None)
         file = self.open(name + ".new", create=True)
         file.write(0, (content,))
         file.sync()
+        file.close()
         self.files[name] = self.files.pop(name + ".new")
         self.sync()
 
@@ -201,6 +214,10 @@ class FakeDisk:
         self.may_sync.set()
         self.latency_s: Callable[[], float] = lambda: 0.0
         """How long the next batch takes, on trio's clock; `math.inf` hangs."""
+        self.files_open = 0
+        """By the process that uses it now."""
+        self.files_max: float = math.inf
+        """So many files may be open: beyond it there is no descriptor. The directory, once locked, needs none."""
         self.process = 1
         """The pid of whoever uses the disk now; `kill` and `crash` make the next one."""
         self.locks: dict[str, int] = {}
@@ -236,6 +253,7 @@ class FakeDisk:
         """The process ends; the page cache stays."""
         self.locks.clear()
         self.process += 1
+        self.files_open = 0
 
     def reseed(self, seed: int) -> None:
         """Have what follows replay from this seed."""

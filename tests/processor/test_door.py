@@ -53,7 +53,7 @@ async def test_a_payment_is_submitted(autojump_clock: MockClock) -> None:
         [submission] = world.engine.submissions
         assert (submission.key, submission.wait, submission.request.amount) == ("key-1", False, "00000000012345")
         assert world.door.statistics() == {
-            "connections": 1, "owed": 0, "responses": {"202": 1}, "turned_away": {"crowded": 0, "tls": 0},
+            "connections": 1, "owed": 0, "responses": {"202": 1}, "turned_away": {"crowded": 0, "tls": 0, "short": 0},
         }  # fmt: skip
 
 
@@ -770,7 +770,7 @@ async def test_who_gives_way(autojump_clock: MockClock, reached: Reached) -> Non
         await newest.send(post())
         await world.engine.submitted(3)
         assert not world.door._has_place(named=True)
-        assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
+        assert world.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0, "short": 0}
         assert not world.door._has_place(named=True)
         assert reached(limit) == ([3], 2)
         await newest.hang_up()

@@ -145,7 +145,7 @@ async def test_the_newest_is_turned_away() -> None:
         await served.engine.submitted()
         crowded = await served.client()
         assert b"503 Service Unavailable" in await crowded.end()
-        assert served.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0}
+        assert served.door.statistics()["turned_away"] == {"crowded": 1, "tls": 0, "short": 0}
 
 
 async def test_closing_leaves_nothing() -> None:
