@@ -5,8 +5,9 @@ be exactly right to be taken for an acceptance, and need not be to be taken for 
 
 * An acceptance is a 200 with JSON in which no member comes twice, whose TxSts is ACSP or ACTC, with a code of its own.
 * A refusal is any whole response, of any status, in which a TxSts says RJCT: beside another one, within other members,
-  in text that is no JSON or is cut off, in another encoding, compressed. One that is not as agreed is a refusal with a
-  *fault*: which rule it breaks, for people to hear. Where its reason is of no use it goes with `pair.refused_code`.
+  in text that is no JSON or is cut off, in another encoding, escaped, compressed. One that is not as agreed is a
+  refusal with a *fault*: which rule it breaks, for people to hear. Where its reason is of no use it goes with
+  `pair.refused_code`.
 * Everything else decides nothing: `NotAnAnswer`. So does an error page that quotes the question: a customer's text may
   say TxSts and RJCT, and whoever stands in front of the processor is no processor. What the question said is not
   counted in a response that is no 200 and no JSON.
@@ -27,7 +28,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct
 
-from gateway.strict_json import REPEATED, Pairs, Reader, objects_in, pairs_of
+from gateway.strict_json import REPEATED, Pairs, Reader, pairs_of
 from gateway.wire.codes import ACCEPTED, SYNTAX_ERROR, Codes, built_in
 from gateway.wire.values import names_a_field
 
@@ -124,13 +125,9 @@ class Answers:
         """What is refused there; None: nothing is."""
         text = _text_of(body)
         try:
-            value = pairs_of(text)
-            if isinstance(value, str):
-                value = pairs_of(value)  # JSON within JSON
+            said = _refuses(pairs_of(text))
         except msgspec.DecodeError:
-            said = _SAID.search(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)) is not None
-        else:
-            said = any(_is_refusal(name, inner) for pairs in objects_in(value) for name, inner in pairs)
+            said = _SAID.search(_unescaped(text)) is not None
         return self._refused(body, text) if said else None
 
     def _refused(self, body: bytes, text: str) -> Decided:
@@ -191,6 +188,25 @@ _BEGINNINGS = {
 """First bytes, and what they tell."""
 _GZIP, _ZLIB = 31, 15
 """What zlib calls them (`wbits`)."""
+
+
+def _refuses(value: Any) -> bool:
+    """Whether a member of this JSON says so, or of JSON that stands there in a string, as in an envelope. No customer
+    can write an object into a payment: the scheme has no closing brace.
+    """
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Pairs):
+            if any(_is_refusal(name, inner) for name, inner in one):
+                return True
+            waiting.extend(inner for _, inner in one)
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, str) and one.lstrip()[:1] in {"{", "[", '"'}:
+            with suppress(msgspec.DecodeError):
+                waiting.append(pairs_of(one))
+    return False
 
 
 def _is_refusal(name: str, value: Any) -> bool:
