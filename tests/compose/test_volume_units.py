@@ -42,6 +42,7 @@ def root(tmp_path: Path) -> Path:
         "opt/fps-gateway/bin/fps-gateway",
         "usr/local/sbin/fps-volume",
         "lib/drbd/scripts/drbd-service-shim.sh",
+        "bin/sh",
     ):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
