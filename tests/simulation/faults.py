@@ -5,6 +5,7 @@ is over, what is still wrong is healed.
 """
 
 import errno
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ FOUND_S = PROBE_EVERY_S + 1.0 + PAUSE_ALONE_MAX_S
 tried the others again."""
 SWITCHED_BACK_S = 600.0
 """An operator tries for so long."""
+SHORT_FELT_S = 15.0
+"""By then what could not be dialled has been, and a process that could not go on was started again."""
 AFTER_FAILED_SYNC_S = 5.0
 """By then a process whose sync failed has ended."""
 
@@ -223,6 +226,18 @@ async def full_disk(world: "World", luck: random.Random) -> None:
             await trio.sleep(_some_s(luck, 30.0))
         finally:
             node.disk.capacity_bytes = before
+
+
+async def short(world: "World", luck: random.Random) -> None:
+    """A process has no descriptor left for a while: what is open stays open, nothing can be opened or dialled."""
+    node = _node(world, luck)
+    with world.trouble("short", node.name):
+        node.short, node.disk.files_max = True, node.disk.files_open
+        try:
+            await trio.sleep(_some_s(luck, 15.0))
+        finally:
+            node.short, node.disk.files_max = False, math.inf
+        await trio.sleep(SHORT_FELT_S)
 
 
 async def flipped_bit(world: "World", luck: random.Random) -> None:
@@ -579,6 +594,7 @@ FAULTS: dict[str, Fault] = {
     "hung-sync": hung_sync,
     "failed-sync": failed_sync,
     "full-disk": full_disk,
+    "short": short,
     "flipped-bit": flipped_bit,
     "volume": volume,
     "kill": kill,

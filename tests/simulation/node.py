@@ -5,6 +5,7 @@ gone, the page cache stays) or without power (what was not synced is gone, too).
 more: whatever its finalisers still try meets a disk and a network that know it no longer.
 """
 
+import errno
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -191,6 +192,8 @@ class Node:
         self.offset_ns = 0
         """How wrong its wall clock is."""
         self.up = False
+        self.short = False
+        """No descriptor is left to its process."""
         self.fuse = 0
         """Power is lost before its disk does so many things more, in this life or the next; 0: it is not."""
         self.lives = 0
@@ -216,13 +219,19 @@ class Node:
         now_s = trio.current_time()
         return Now(now_s, BASE_NS + int(now_s * 1e9) + self.offset_ns)
 
+    def _may_dial(self) -> None:
+        if self.short:
+            raise error(errno.EMFILE)
+
     def _outside(self, nursery: trio.Nursery) -> Outside:
         place = self._network.place(self.name)
 
         async def dial(site: config.HubSite, _dialler: Dialler) -> Dialled:
+            self._may_dial()
             return Dialled(await place.dial(self._ports[site.name]), site.host)
 
         async def connect(_host: str, port: int) -> trio.abc.Stream:
+            self._may_dial()
             return await place.dial(port)
 
         @contextmanager

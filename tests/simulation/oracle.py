@@ -42,7 +42,7 @@ from tests.fakes.disk import Blob, FakeDisk
 from tests.simulation import stand_in
 from tests.simulation.node import WATCHDOG_S
 
-EXCUSES = frozenset({"power", "down", "disk", "volume", "tokens", "link", "drain"})
+EXCUSES = frozenset({"power", "down", "disk", "volume", "tokens", "link", "drain", "short"})
 """Trouble by which a payment may be late. Three tokens of four, the processor, a clock or an operator are none."""
 REPLY_WITHIN_S = 9.0
 """The gateway's deadline."""
@@ -310,10 +310,12 @@ class Oracle:
                 check.check(hands in {"killed", "power"}, f"{node}: gone at nobody's hands")
                 continue
             sick = any(one.what == "disk" and _is_at(one, node) and one.from_s <= at_s for one in self._troubles)
+            short = any(one.what == "short" and _is_at(one, node) and one.from_s <= at_s for one in self._troubles)
             unmounted = any(one.what == "mount" and _is_at(one, node) and one.from_s <= at_s for one in self._troubles)
             right = (
                 (code is ExitCode.REFUSED and unmounted)
                 or (code in {ExitCode.JOURNAL, ExitCode.UNAVAILABLE} and sick)
+                or (code is ExitCode.UNAVAILABLE and short)
                 or (code is ExitCode.ENDED and hands == "drain")
                 or (code is ExitCode.INTERRUPTED and hands in {"drain", "at-once"})
                 or (code is ExitCode.ENDED and hands == "at-once")

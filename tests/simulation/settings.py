@@ -114,6 +114,8 @@ def draw(seed: int) -> Settings:
         mean_s["sick-link"] = 90.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     if luck.random() > quiet and "news" in mean_s:
         mean_s["hub-clock"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
+    if luck.random() > quiet and "key" not in mean_s:
+        mean_s["short"] = 90.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     return given
 
 
