@@ -10,16 +10,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
-import trio
-from msgspec.structs import replace
 
-from gateway.processor.door import STALE
 from loadtest.processes import python_path
-from loadtest.world import World, http
-from tests.fakes.door import Client, get, post
-from tests.system.worlds import FAST, Worlds, end, load, log_of, until
+from loadtest.world import World
+from tests.system.worlds import Worlds, end, load, log_of, until
 
 pytestmark = [
     pytest.mark.system,
@@ -77,13 +72,6 @@ async def sent_all(it: World) -> bool:
     return not (await it.hub("statistics"))["loading"]
 
 
-async def rests(it: World) -> bool:
-    """Whether nothing waits for the disk."""
-    _, body = await http(it.ops_port, "GET", "/statistics")
-    journal = msgspec.json.decode(body)["journal"]
-    return bool(journal["durable"] == journal["position"] - 1)
-
-
 async def test_what_came_before_a_machine_slept_is_not_answered_when_it_wakes(worlds: Worlds, tmp_path: Path) -> None:
     """It lay in the socket for an hour: the hub has given it up, and an accept would be believed by nobody but us. The
     processor hears that the reply was not delivered; the links are still there, and payments go on.
@@ -108,29 +96,3 @@ async def test_what_came_before_a_machine_slept_is_not_answered_when_it_wakes(wo
         await it.settled()
         verdict = await end(it)
     assert verdict.accounts["reversed"] == after["sent"] - before["sent"]
-
-
-async def test_what_was_submitted_before_a_machine_slept_is_not_sent_when_it_wakes(
-    worlds: Worlds, tmp_path: Path
-) -> None:
-    """Whoever submitted it gave it up an hour ago, and may have told a customer so. It hears that nothing was recorded,
-    which is so; connections and later submissions are none the worse for it.
-    """
-    async with worlds(replace(FAST, outbound=True), gateway=False) as it:
-        night = Night(it, tmp_path)
-        await it.start_gateway()
-        (taken,) = [line for line in log_of(it) if line["event"] == "submissions are taken"]
-        client = Client(await trio.open_tcp_stream("127.0.0.1", taken["port"]))
-        assert (await client.ask(get("/payments/key-1"))).status == 404
-        await until(partial(rests, it))
-        night.falls()
-        await client.send(post(key="key-1"))
-        night.ends()
-        late = await client.response()
-        assert (late.status, late.json["detail"]) == (503, STALE)
-        assert (await client.ask(get("/payments/key-1"))).status == 404, "nothing was recorded"
-        await client.hang_up()
-        await it.submit(50, 0.5)
-        await it.settled()
-        verdict = await end(it)
-    assert verdict.submitted
