@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from gateway import allowance, config, config_file
 from gateway.allowance import Allowed
 from gateway.descriptors import Kept
+from gateway.errors import Unavailable
+from tests.conftest import Logged
 from tests.fakes.example import example
 
 HERE = Path(__file__).parents[1]
@@ -122,3 +124,15 @@ def test_what_is_allowed_is_taken(tmp_path: Path) -> None:
     assert "this process may run short" in ran.stdout
     checked = started(tmp_path, 100, 150, "config", "check")
     assert "note: here 150 open files are allowed (RLIMIT_NOFILE), and this configuration can need" in checked.stdout
+
+
+def test_what_is_short_is_said_or_refused(node: config.Node, monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
+    """The same in this process, whose own limits stay."""
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(allowance, "allowed", lambda: Allowed(40, inf, ""))
+    with pytest.raises(Unavailable, match="40 open files are allowed"):
+        allowance.fit(node)
+    monkeypatch.setattr(allowance, "allowed", lambda: Allowed(inf, 10, "pids.max"))
+    allowance.fit(node)
+    (line,) = logged("this process may run short")
+    assert line["reason"].startswith("10 threads and processes are allowed (pids.max)")

@@ -1,12 +1,19 @@
 """Whatever Python and the libraries would print is one line of the log, without what it may hold."""
 
+import logging
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+
+from gateway import foreign
+from tests.conftest import Logged
 
 HERE = Path(__file__).parents[1]
 SECRET = "GB33BUKB20201555555555"  # noqa: S105 - a customer's, so to say
@@ -41,3 +48,27 @@ def test_what_python_would_print_is_one_line_without_values(event: str) -> None:
     assert SECRET not in ran.stdout
     assert ":" in line["where"], "a file and a line"
     assert "ValueError" in line.get("error", "") or line["source"] == "UserWarning"
+
+
+def test_each_of_them_is_a_line_of_this_log(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process above did, called here: Python's hooks are ours."""
+    for module, name in (
+        (sys, "excepthook"),
+        (threading, "excepthook"),
+        (sys, "unraisablehook"),
+        (warnings, "showwarning"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    level = root.level
+    foreign.take_over()
+    error = ValueError(SECRET)
+    sys.excepthook(ValueError, error, None)
+    threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, None)))
+    sys.unraisablehook(SimpleNamespace(exc_type=ValueError, exc_value=None))
+    warnings.showwarning(SECRET, UserWarning, "/x/y.py", 1)
+    root.error(SECRET)
+    root.setLevel(level)
+    assert {line["event"] for line in logged()} == set(CASES)
+    assert SECRET not in str(logged())

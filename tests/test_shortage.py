@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import trio
 
-from gateway import log
+from gateway import config, log, papers
 from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Standing
 from gateway.addresses.network import Network
 from gateway.aside import aside, begin_thread
 from gateway.descriptors import Kept, next_is_kept
-from gateway.errors import Unavailable
+from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.listening import Patient, listen_tcp
 from gateway.outside import machine
 from gateway.shortage import NO_THREAD, is_shortage, no_thread
+from gateway.signer import process
 from gateway.volume.drbd import RealDrbd
 from tests.fakes.shortage import no_threads, short_of_descriptors
 
@@ -163,3 +164,31 @@ async def test_drbd_is_asked_again_after_any_shortage(tmp_path: Path, left: int)
             await drbd.status("fps-sip", 0)
     with pytest.raises(Unavailable, match="fps-sip"):
         await drbd.status("fps-sip", 0)
+
+
+def test_files_of_tls_that_cannot_be_opened_now_are_not_taken_for_empty_ones(tmp_path: Path) -> None:
+    """Those in use stay, and these are looked at again."""
+    path = tmp_path / "own.pem"
+    path.write_bytes(b"x")
+    with short_of_descriptors(), pytest.raises(ConfigurationError, match="Too many open files"):
+        papers._read(str(path))
+    assert papers._read(str(path)) == b"x"
+
+
+@pytest.mark.parametrize("left", [*range(9), None])
+async def test_a_worker_that_cannot_be_started_leaves_nothing_open(left: int | None) -> None:
+    """Whichever descriptor is not to be had, or no thread: an error of the system. With all of them it starts, and ends
+    without one more.
+    """
+    token = config.Token("t", "t", "/nonexistent.so", "/nonexistent.pin")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with no_threads() if left is None else short_of_descriptors(left):
+        try:
+            worker = await process.start(token)
+        except OSError as error:
+            assert is_shortage(error)  # noqa: PT017 - or none is raised
+        else:
+            assert left is not None
+            assert left > 2
+            await worker.end(kill=True)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -16,13 +16,18 @@ from tests import rare
 from tests.fakes.disk import FakeDisk
 
 HERE = Path(gateway.__file__).parent
+RAISE = (
+    ("journal/writer.py", "Unavailable"), ("journal/committer.py", "Unavailable"), ("volume/drbd.py", "Unavailable"),
+    ("papers.py", "ConfigurationError"),
+)  # fmt: skip
+"""What raises an error of ours when a descriptor is not to be had, and which."""
 
 
 @contextmanager
 def short_of_descriptors(left: int = 0) -> Iterator[None]:
     """No descriptor above the next `left` numbers can be had; who closes one gives it back."""
-    for name in ("journal/writer.py", "journal/committer.py", "volume/drbd.py"):
-        rare._errors_of(str(HERE / name), "Unavailable")  # it reads the source of what raises, and must have by then
+    for name, kind in RAISE:
+        rare._errors_of(str(HERE / name), kind)  # it reads the source of what raises, and must have by then
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)

@@ -27,6 +27,7 @@ from gateway.papers import client_context
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.frame import Framer, frame
 from gateway.wire.message import NetworkRequest, NetworkResponse
+from tests.fakes.shortage import no_threads
 
 WIRE = config.Wire()
 CODEC = Codec()
@@ -440,3 +441,13 @@ async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
                 await engine.progress.park()
         nursery.cancel_scope.cancel()
     assert len(engine.of("up")) <= 3 + 2, "the first address has not had more than its turn"
+
+
+async def test_where_no_thread_can_be_started_the_files_known_are_used(certificates: Certificates) -> None:
+    """A link is worth more than a look at files that may be new; who has none yet is dialled again later."""
+    sockets, dialler = Sockets(), Dialler("hub a", "127.0.0.1", 1)
+    known = await sockets._look("a", certificates.tls(), dialler)
+    with no_threads():
+        assert await sockets._look("a", certificates.tls(), dialler) is known
+        with pytest.raises(OSError, match="no thread can be started"):
+            await sockets._look("b", certificates.tls(), dialler)
