@@ -429,8 +429,12 @@ class Deliveries:
         self._switch.event(event, "", now_s, link, why=f"{what}: {why}" if why else what)
 
     def under_way(self, fpid: str) -> bool:
-        """Whether a payment with this FPID has no end yet, mischief's too."""
-        return fpid.encode() in self._open
+        """Whether a 9210 with this FPID may still come: its payment has no end yet, mischief's too; or a connection
+        that carried a request of it has yet to bring its response, which a slow link may do long afterwards.
+        """
+        key = fpid.encode()
+        known = self._done[0].get(key) or self._done[1].get(key)
+        return key in self._open or (known is not None and known.replies < len(known.links))
 
     def odd(self) -> int:
         """Payments of mischief that are under way."""

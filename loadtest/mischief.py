@@ -88,7 +88,7 @@ def bad_value(scene: Scene) -> None:
 def duplicate(scene: Scene) -> None:
     """The FPID of a payment that this node answered (another site cannot know it), with another amount: 1181.
 
-    Not while the same mischief is under way with that FPID, on whichever link.
+    Not while a response with that FPID may still come, on whichever link: to this mischief, or to the payment.
     """
     sample = scene.scheme.deliveries.samples.get((scene.link.party.name, scene.link.node))
     if sample is None:

@@ -108,3 +108,29 @@ def test_each_payment_has_one_end_whatever_happens(seed: int) -> None:
     began, over = walk.bench.said("mischief"), walk.bench.said("mischief-answered", "mischief-missed")
     assert len(began) == len(over) + walk.bench.scheme.counts["mischief void"]
     assert not any(link.waiting or link.reversing for link in walk.links)
+
+
+def test_mischief_borrows_no_fpid_whose_response_a_slow_link_may_still_bring() -> None:
+    """It would be taken for the response to mischief, and what comes behind it for another one to the payment."""
+    bench = Bench(synchronous=False, repeats_max=3)
+    generator = Generator(bench.scheme.table, "WALK", "20250301", receiver=ALPHA)
+    links = [bench.link(), bench.link()]
+    bench.scheme.pay([bench.now_s], generator, bench.now_s)
+    (slow,) = [link for link in links if bench.out(link)]
+    (quick,) = [link for link in links if link is not slow]
+    bench.wait(11.0)
+    (repeat,) = bench.out(quick)
+    assert isinstance(repeat, PaymentRequest)
+    bench.respond(quick, repeat, "0000")
+    assert bench.scheme.deliveries.samples, "it could be borrowed"
+
+    def borrow() -> list[Message]:
+        mischief.duplicate(mischief.Scene(bench.scheme, slow, generator, bench.now_s))
+        return bench.out(slow)
+
+    assert borrow() == []
+    bench.respond(slow, repeat, "0000")
+    (borrowed,) = borrow()
+    assert isinstance(borrowed, PaymentRequest)
+    bench.respond(slow, borrowed, "1181")
+    assert not bench.scheme.faults
