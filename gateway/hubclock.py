@@ -17,7 +17,8 @@ soon say itself. It is recorded, and handed on to our other processes, with that
 After a step of another size a process knows nothing of it until a request of the hub (an echo) or newer news has shown
 where the clock is: until then later news looks old, for no longer than the step. Nobody but the hub knows better; the
 log says by how much, and an operator can lift what stands. News that was lost, and comes again later by an hour to the
-minute, is taken for news after a step: the one case where old news undoes newer.
+minute, is taken for news after a step: the one case where old news undoes newer. And what says the same in the same
+second of the hour that comes twice is taken for a repeat: DE11 does not tell, for each site counts for itself.
 
 Pure.
 """

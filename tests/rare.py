@@ -25,6 +25,7 @@ import structlog
 from gateway import __main__ as command_line
 from gateway import inbound, lifecycle, log, outbound
 from gateway.errors import GatewayError
+from gateway.exitcodes import ExitCode
 from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
 RECORD = TOP / ".pytest_cache" / "v" / "rare" / "reached"
@@ -187,7 +188,7 @@ def _exits(reached: Reached, patch: pytest.MonkeyPatch) -> None:
             if runs:
                 reached.note(exit_name(int(end.code or 0)))
             raise
-        if runs:
+        if runs or code == ExitCode.NOT_FOUND:  # which no gateway ends with, but who looks for a record
             reached.note(exit_name(code))
         return code
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config_command, console, log
+from gateway import console, log
+from tests.fakes.example import example
 
 pytestmark = pytest.mark.system
 
@@ -28,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "journal").mkdir()
     for packed in FORMAT.glob("*.gz"):
         (place / "journal" / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
-    (place / "good.toml").write_text(config_command.example(), encoding="utf-8")
+    (place / "good.toml").write_text(example(), encoding="utf-8")
     (place / "bad.toml").write_text("[nöde]\n", encoding="utf-8")
     (place / "hex").write_text("39383034" + "00" * 16, encoding="ascii")
     return place

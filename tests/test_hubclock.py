@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.hubclock import PROMPT_S, STEP_S, HubClock, behind, may_have_stepped
@@ -29,6 +29,8 @@ class Hub:
     stepped_s: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
     numbers: "count[int]" = field(default_factory=lambda: count(1))
     sent: list[tuple[str, Usm]] = field(default_factory=list)
+    shown_with: list[tuple[str, str]] = field(default_factory=list)
+    """What each message says, and when by its own clock."""
 
     @property
     def now_s(self) -> float:
@@ -48,6 +50,7 @@ class Hub:
     def made(self, site: str, status: str, function: str = "971") -> Usm:
         """News that this site sends now."""
         clock = self.shown(site)
+        self.shown_with.append((f"{clock:%Y%m%d%H%M%S}", status))
         said = {"service_status": status} if function == "971" else {"suspension": status, "institution": OWN}
         return usm(function, f"{clock:%m%d%H%M%S}", next(self.numbers), date_sent=f"{clock:%Y%m%d}", **said)
 
@@ -350,6 +353,8 @@ def played(it: Hub, events: list[tuple[str, str, str, float]], steps: dict[int, 
             it.echoes(site)
         elif what == "restarts":
             it.restarts()
+        # the same words in the same second of the hour that comes twice are a repeat, to everybody
+        assume(len(set(it.shown_with)) == len(it.shown_with))
         assert it.word == stands
 
 

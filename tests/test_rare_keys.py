@@ -139,3 +139,14 @@ def test_a_request_for_a_key_that_nobody_answers_may_be_made_again(world: World,
     (line,) = logged("response about keys belongs to nothing we asked")
     assert (line["level"], line["detail"]) == ("warning", "885")
     assert world.engine.ask_for_key(Use.OWN) == ""
+
+
+def test_a_superseded_key_that_comes_again_is_refused_and_said(world: World, logged: Logged) -> None:
+    """Captured once, it is authentic for ever: people must hear that somebody sends it."""
+    for check in ("ABCDEF", "123456"):
+        change(world, check)
+        respond(world, "886", "0000")
+    ask(world, "811", "2" + "00" * 24 + "ABCDEF")
+    assert codes(world.link)[-1] == "9814/1909"
+    (line,) = logged("key refused: it was superseded, and comes back only by an operator's act")
+    assert (line["component"], line["level"]) == ("keys", "error")

@@ -180,7 +180,7 @@ async def test_a_worker_takes_no_code_from_elsewhere(
     else:
         monkeypatch.setenv(by, str(elsewhere / "msgspec.py") if by == "PYTHONSTARTUP" else str(elsewhere))
     monkeypatch.setenv("NOTIFY_SOCKET", "@nobody")
-    supervisor_of(os.environ)
+    supervisor_of(os.environ).close()
     token = token_of(shim)
     worker = await process.start(token)
     async with trio.open_nursery() as nursery:
@@ -204,7 +204,9 @@ def test_hsm_check_tells_it_apart_from_its_result(shim: Shim, tmp_path: Path) ->
     environment = ", ".join(f"{name} = {json.dumps(value)}" for name, value in token.environment.items())
     path = tmp_path / "node.toml"
     path.write_text(
-        f"""[node]
+        f"""[pair]
+group = "sip"
+[node]
 name = "sip-a"
 hub = [{{ name = "hub-1", host = "127.0.0.1", port = 8301 }}]
 journal = {{ dir = "journal" }}

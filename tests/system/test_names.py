@@ -41,11 +41,11 @@ async def test_names_that_hang_for_some_delay_nobody_else(worlds: Worlds, behind
     async with worlds(replace(FAST, groups=("usm",)), gateway=False) as it:
         gateway = it.the_gateway
         text = gateway.configuration.read_text(encoding="utf-8")
-        names = "".join(f'peer-{n} = "http://peer-{n}.example:9200"\n' for n in range(PEERS))
+        names = "".join(f'peer-{n} = "http://peer-{n}.fps.test:9200"\n' for n in range(PEERS))
         text = re.sub(r"\[node\.peers\]\n", f"[node.peers]\n{names}", text)
         hasty = "connect_within_s = 0.05\ntell_pause_s = 0.01\ntell_pause_max_s = 0.02"
         text = re.sub(r"tell_pause_max_s = [0-9.]+", hasty, text)
-        text += '\n[node.sibling]\nurl = "http://sibling.example:9200"\nlook_every_s = 0.01\n'
+        text += '\n[node.sibling]\nurl = "http://sibling.fps.test:9200"\nlook_every_s = 0.01\n'
         gateway.configuration.write_text(text, encoding="utf-8")
         gateway.behind = behind
         await gateway.start()
