@@ -51,13 +51,22 @@ SLACK_S = 0.5
 BEFORE_S = 3.0
 """Trouble that ended so shortly before may still be felt."""
 MISCHIEF_S = 40.0
-"""By then a mischief has been answered, if ever; and so has news."""
+"""By then a mischief has been answered, if ever; and so has an echo."""
+NEWS_WITHIN_S = 60.0
+"""So long the hub waits until news is acknowledged."""
 AWAITED, OWED = "an echo was not answered", "without a 9834"
 """Faults that the hub finds when it has waited for long: what it waited for may have been broken."""
 ASKED_WITHIN_S = 30.0
 """What was broken so long before stand-in decides may be why: a question is asked again, a connection made anew."""
 IN_ITS_STEAD = frozenset({Kind.STOOD_IN, Kind.DECLINED, Kind.UNANSWERED})
 WORD = re.compile(r"\w+")
+
+
+def _waited_s(event: HubEvent) -> float:
+    """How long the hub may have waited, at most, for what it misses; 0: it misses nothing."""
+    if event.why.endswith(OWED):
+        return NEWS_WITHIN_S + SLACK_S
+    return MISCHIEF_S if event.event == "mischief-missed" or event.why.startswith(AWAITED) else 0.0
 
 
 class _Trouble(NamedTuple):
@@ -235,8 +244,8 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
-                awaited = event.event == "mischief-missed" or event.why.startswith(AWAITED) or event.why.endswith(OWED)
-                if awaited and not self._sound(event.link, event.t - MISCHIEF_S, event.t):
+                waited_s = _waited_s(event)
+                if waited_s and not self._sound(event.link, event.t - waited_s, event.t):
                     continue  # whoever should have answered could not
                 ledger.hub(event, at)
             else:

@@ -35,7 +35,7 @@ from tests.fakes.token import TRANSPORT, FakeTokens
 from tests.simulation import faults
 from tests.simulation.network import Network, Route
 from tests.simulation.node import BASE_NS, NODE, Node, Watched
-from tests.simulation.oracle import Oracle
+from tests.simulation.oracle import NEWS_WITHIN_S, Oracle
 from tests.simulation.settings import GROUPS, Settings
 
 SITES = ("a", "b")
@@ -126,7 +126,7 @@ class World:
         scheme = Scheme(
             fields.load(""), iso.Framing(4, "binary", inclusive=False), [bank, other],
             HubSettings(synchronous=given.synchronous, asynchronous_answer=given.asynchronous_answer,
-                        settlement_date=DATE, overlap_s=60.0, acknowledge_within_s=60.0, repeats_max=60,
+                        settlement_date=DATE, overlap_s=60.0, acknowledge_within_s=NEWS_WITHIN_S, repeats_max=60,
                         asked_everywhere=True),
             self.oracle.hub_book, self._stamp, boxes={"alpha": box}, draw=luck.randbytes,
         )  # fmt: skip
