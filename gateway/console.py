@@ -11,6 +11,7 @@ Every entry point calls `command` before it imports anything else of ours. From 
   too: what was JSON still is (and says the very same by `json_text`, where its texts are prose of ours).
 * Ctrl-C ends it quietly with 130, at once while it imports and when it is through. In between it raises
   `KeyboardInterrupt`: a command may have something to put in order, and may end otherwise.
+* A Python that leaves assertions out (-O, PYTHONOPTIMIZE) is refused with 78: a broken invariant must end the process.
 
 Knows no command. Imports next to nothing, because what comes before it is what a Ctrl-C still hits.
 """
@@ -30,6 +31,8 @@ OUTPUT_GONE: Final = 141
 """128 and the number of SIGPIPE: whoever read the output went before its end."""
 OUTPUT_FAILED: Final = 69
 """The output cannot be written: a full disk. As `exitcodes.UNAVAILABLE`."""
+WITHOUT_ASSERTIONS: Final = 78
+"""As `exitcodes.CONFIGURATION`: the environment, or the command line of Python, is wrong."""
 INTERRUPTED: Final = 130
 """As `exitcodes.INTERRUPTED`."""
 EXIT_CODES: Final = "130 by Ctrl-C; 141 whoever read the output has gone"
@@ -115,6 +118,8 @@ def command(module: str) -> int:
     """Have `main` of a module do what the command line says, and return the exit code. For entry points alone."""
     _take_interrupts(_end_now)
     output = _open_streams()
+    if not keeps_assertions():
+        return WITHOUT_ASSERTIONS
     main = importlib.import_module(module).main
     try:
         _take_interrupts(signal.default_int_handler)
@@ -127,6 +132,16 @@ def command(module: str) -> int:
     finally:
         _take_interrupts(_end_now)
     return code if output.failure is None else _code_of_failure(output.failure)
+
+
+def keeps_assertions() -> bool:
+    """Whether this Python checks assertions. Where it does not, standard error says so, and nothing may be started."""
+    if not __debug__:
+        sys.stderr.write(
+            "refused: this Python leaves assertions out (-O or PYTHONOPTIMIZE); with them off, a broken invariant would"
+            " lose payments in silence\n"
+        )
+    return __debug__
 
 
 def _code_of(main: Callable[[list[str]], int], arguments: list[str]) -> int:

@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     write, or a newer gateway wrote it (the line says which versions). Nothing was changed. Starting again helps when
     that is over, or by that gateway."""
     CONFIGURATION = 78
-    """The configuration holds mistakes, all of them printed. Nothing was started."""
+    """The configuration holds mistakes, all of them printed; or Python leaves assertions out. Nothing was started."""
     INTERRUPTED = 130
     """It was told to end, and did before everything in flight was finished: the drain took too long, or a second signal
     came. Nothing durable is lost. Whoever ended it starts it again."""

@@ -130,7 +130,7 @@ class Outbound:
         elif payment is not None and payment.state is not State.UNKNOWN:
             self._again(payment, submission)
         elif payment is None and known is not None and known.standing.state is State.SETTLED:
-            assert step(State.SETTLED, Event.SUBMIT).act is Act.REPORT_AGAIN
+            _consult(State.SETTLED, Event.SUBMIT, Act.REPORT_AGAIN)
             self._do.tell_outbound(Note.SUBMITTED_AGAIN, known.standing.fpid)
             _done(submission, known.standing)
         elif payment is None and known is not None and known.standing.state is State.UNSENT:
@@ -211,7 +211,7 @@ class Outbound:
 
     def _clash(self, submission: Submission, payment: Payment | None, known: Known | None) -> None:
         state = payment.state if payment is not None else known.standing.state if known is not None else State.SETTLED
-        assert step(state, Event.CONFLICT).act is Act.CLASH
+        _consult(state, Event.CONFLICT, Act.CLASH)
         ours = payment.key if payment is not None else known.key if known is not None else ""
         submission.refused = "conflict"
         submission.why = (
@@ -464,7 +464,7 @@ class Outbound:
             self._do.record(Kind.UNPLACED, response.body, standing.fpid, link)
             self._do.tell_outbound(Note.ANSWERED_AGAIN, standing.fpid, code)
             return
-        assert step(state, Event.ANSWER).act is Act.COMPARE
+        _consult(state, Event.ANSWER, Act.COMPARE)
         body = steps.Settlement(key, content, code, response.field_in_error, by, response.body, b"")
         self._do.record(Kind.CONTRADICTED, steps.pack(body), standing.fpid, link)
         self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
@@ -544,6 +544,12 @@ class Outbound:
         payment.state = row.to
         assert row.to in OUTBOUND
         return row.act
+
+
+def _consult(state: State, event: Event, only: Act) -> None:
+    """Ask the law about what changes no state, where it has but one act for it."""
+    act = step(state, event).act
+    assert act is only
 
 
 def _refuse(submission: Submission, why: str) -> None:

@@ -189,7 +189,8 @@ class Deliveries:
 
         Its FPID may be that of a true payment, but of none that is under way: a response would mean either.
         """
-        assert not self.under_way(made.fpid), "an FPID is that of one payment at a time"
+        is_under_way = self.under_way(made.fpid)
+        assert not is_under_way, "an FPID is that of one payment at a time"
         payment = Payment(made, ends, now_s, link.party, link.group, synchronous=self.settings.synchronous)
         payment.expected = expected
         payment.link = link

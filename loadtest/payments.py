@@ -127,6 +127,7 @@ def _template(table: FieldTable, fields: iso.Fields) -> bytes:
     template = written.replace(b"%", b"%%")
     for number in _VARIES:
         _, stands, place = marks[number]
-        assert template.count(stands) == 1, f"the mark of DE{number} is not unique"
+        found = template.count(stands)
+        assert found == 1, f"the mark of DE{number} is not unique"
         template = template.replace(stands, place)
     return template

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway import console, log
+from gateway.exitcodes import ExitCode
 from tests.fakes.example import example
 
 pytestmark = pytest.mark.system
@@ -186,6 +187,34 @@ def test_no_file_takes_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> 
     number, *inherited = told.read_text(encoding="ascii").strip("[]").split(", ")
     assert int(number) > 2
     assert inherited == ["True"] * 3
+
+
+# --- assertions
+
+WITHOUT = {"-O": (["-O"], ""), "-OO": (["-OO"], ""), "PYTHONOPTIMIZE": ([], "1")}
+"""Options and environment of a Python that leaves assertions out."""
+
+
+@pytest.mark.parametrize("how", WITHOUT)
+def test_no_command_starts_without_assertions(place: Path, command: str, how: str) -> None:
+    """A broken invariant must end the process: it says so in one line, does nothing, and is not started again."""
+    options, variable = WITHOUT[how]
+    done = subprocess.run(
+        [sys.executable, *options, "-m", *command.split()],
+        cwd=place, env=environment(PYTHONOPTIMIZE=variable), stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (ExitCode.CONFIGURATION, b"", 1)
+    assert b"assertions" in done.stderr
+
+
+def test_the_installed_command_does_not_start_without_assertions(place: Path) -> None:
+    """The script that pip writes has no options of Python's; what the environment says holds for it."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("fps-gateway"), "config", "example"],
+        cwd=place, env=environment(PYTHONOPTIMIZE="2"), capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (ExitCode.CONFIGURATION, b"")
 
 
 RUNNING = """

@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import BinaryIO
 
+from gateway import console
 from gateway.signer import messages
 from gateway.signer.messages import Held, Start
 from gateway.signer.token import OpenToken, TokenFault
@@ -85,7 +86,9 @@ def _read(stream: BinaryIO) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    """The process."""
+    """The process. As every other one of ours, it refuses to run without assertions; the pool hears why."""
+    if not console.keeps_assertions():
+        sys.exit(console.WITHOUT_ASSERTIONS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,21 @@ def running(folder: Path) -> Any:
 def test_it_ends_when_its_socket_closes(running: Running, folder: Path) -> None:
     """However its gateway ended, no worker is left over (the fixture waits for the end)."""
     assert running.ask(messages.json_frame(messages.START, start_of("fps-1", folder)))[0] == messages.HELLO
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["-O"], 78)], ids=["environment", "option"])
+def test_it_never_works_without_assertions(options: list[str], code: int) -> None:
+    """It hears no environment that takes them out; a command line that does is refused, in words for the pool."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        python, *arguments = process.command(theirs.fileno())
+        ours.shutdown(socket.SHUT_WR)  # nobody asks anything: it has nothing to do, and ends
+        done = subprocess.run(
+            [python, *options, *arguments], pass_fds=(theirs.fileno(),), env={**os.environ, "PYTHONOPTIMIZE": "2"},
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == code
+    assert (b"assertions" in done.stderr) == bool(code)
 
 
 def test_it_ignores_the_signals_of_a_terminal(running: Running, folder: Path) -> None:
