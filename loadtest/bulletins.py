@@ -8,8 +8,9 @@ import hashlib
 from collections import deque
 
 from loadtest import iso
+from loadtest.parties import Link, Party
 from loadtest.standing import Standing
-from loadtest.switch import Link, Party, Switch
+from loadtest.switch import Switch
 
 FUNCTIONS = tuple(str(code) for code in range(971, 982))
 WAITING_MAX = 1000

@@ -1,6 +1,6 @@
 """Payments that go to a receiver: patience, reversal, repeats (fps-protocol section 6).
 
-They come from the load generator, from mischief, or from a sender whose `submission` is told what the receiver said.
+They come from the load generator, from mischief, or from a sender whose side is told what the receiver said.
 A payment is WAITING for its 9210; when that does not come in time, or its connection is lost, it is REVERSING (a
 synchronous one: 9420, then 9421, until a 9430) or is repeated (an asynchronous one: 9201, on any connection); STRANDED
 when there is no connection to do so; DONE when the hub has an answer or gives up. Pure.
@@ -8,75 +8,17 @@ when there is no connection to do so; DONE when the hub has an answer or gives u
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from loadtest import payments
-from loadtest.entries import HubEvent, HubWhat, fpid_hash
+from loadtest.entries import HubEvent, HubWhat
 from loadtest.histogram import Histogram
 from loadtest.judge import QUALIFIED, Heard
-from loadtest.switch import Link, Party, Switch
-
-if TYPE_CHECKING:
-    from loadtest.submissions import Submission
+from loadtest.parties import Conclude, Ends, Link, Party, Payment, State
+from loadtest.switch import Switch
 
 REMEMBERED = 300_000
 """Payments with an outcome in each of two generations of memory: half a minute at 10,000 a second, at the least."""
-Ends = tuple[bytes, bytes]
-"""`Heard.key` and `Heard.tail` of a right response."""
-Concluded = Callable[["Submission", "Heard | None", float], None]
-"""The sender's side hears what its receiver said; None: that it said nothing in time."""
-
-
-class State(IntEnum):
-    """Where a payment is, as the hub sees it."""
-
-    WAITING = 0
-    REVERSING = 1
-    STRANDED = 2
-    DONE = 3
-
-
-class Payment:
-    """One payment under way, or remembered."""
-
-    __slots__ = (
-        "attempts", "code", "covered", "deadline_s", "ends", "expected", "fpid", "group", "id", "intended_s", "link",
-        "links", "party", "replies", "reversals", "said", "sent_s", "state", "submission", "synchronous", "undone",
-    )  # fmt: skip
-
-    def __init__(
-        self, made: payments.Made, ends: Ends, intended_s: float, party: Party, group: str, *, synchronous: bool
-    ) -> None:
-        self.id = made.fpid.encode()
-        self.fpid = fpid_hash(made.fpid)
-        self.covered = made.covered
-        """What is sent next, up to DE128: the request, later its reversal."""
-        self.ends = ends
-        self.intended_s = intended_s
-        self.party = party
-        """The receiver."""
-        self.group = group
-        self.synchronous = synchronous
-        self.sent_s = 0.0
-        self.deadline_s = math.inf
-        self.state = State.WAITING
-        self.link: Link | None = None
-        self.links: list[int] = []
-        """Where its requests went: a response on any other is wrong."""
-        self.attempts = 0
-        self.reversals: tuple[int, ...] = ()
-        """Where its reversals went, and where they were answered:"""
-        self.undone: tuple[int, ...] = ()
-        self.replies = 0
-        self.code = ""
-        self.said: tuple[tuple[str, str], ...] = ()
-        """Which of the receiver's processes said which code first: sites share nothing, and one may have stood in."""
-        self.expected: tuple[str, str] | None = None
-        """For mischief: the DE26 and DE44 that it must get."""
-        self.submission: Submission | None = None
-        """Whose sender waits for what the receiver says."""
 
 
 class Deliveries:
@@ -99,7 +41,6 @@ class Deliveries:
         """From the intended time to handing it to the socket: what this generator adds."""
         self.samples: dict[tuple[str, str], bytes] = {}
         """By participant and node: the last request that it answered, up to DE128, for mischief that needs one."""
-        self.concluded: Concluded = lambda _, __, ___: None
         self._open: dict[bytes, Payment] = {}
         self._done: tuple[dict[bytes, Payment], dict[bytes, Payment]] = ({}, {})
         self._deadlines: deque[tuple[float, Payment]] = deque()
@@ -157,14 +98,14 @@ class Deliveries:
         now_s: float,
         *,
         synchronous: bool,
-        submission: "Submission | None" = None,
+        conclude: Conclude | None = None,
     ) -> Payment:
-        """Send this payment to its receiver; what that says is told to the submission's sender.
+        """Send this payment to its receiver; `conclude` tells its sender's side what that says.
 
         Without a link that is signed on to receive it waits for one.
         """
         payment = Payment(made, ends, now_s, party, self._switch.group_of(made.fpid[18:20]), synchronous=synchronous)
-        payment.submission = submission
+        payment.conclude = conclude
         self._open[payment.id] = payment
         self.outstanding += 1
         link = party.next_link(payment.group)
@@ -283,9 +224,9 @@ class Deliveries:
 
     def _conclude(self, payment: Payment, heard: Heard | None, now_s: float) -> None:
         """Tell the sender's side, once."""
-        submission, payment.submission = payment.submission, None
-        if submission is not None:
-            self.concluded(submission, heard, now_s)
+        conclude, payment.conclude = payment.conclude, None
+        if conclude is not None:
+            conclude(heard, now_s)
 
     def _give_up(self, payment: Payment, why: str, now_s: float) -> None:
         self.counts["given up"] += 1
@@ -298,7 +239,7 @@ class Deliveries:
         payment.state = State.DONE
         payment.deadline_s = math.inf
         link, payment.link = payment.link, None
-        payment.submission = None
+        payment.conclude = None
         del self._open[payment.id]
         if payment.expected is not None:
             return  # mischief may have borrowed the FPID of a true payment, which stays remembered
@@ -337,7 +278,7 @@ class Deliveries:
         )  # fmt: skip
         if heard.code[:1] == "1" and self._switch.must_accept(heard.fpid[18:20].decode()):
             self._fault(link, f"said {heard.code} to a payment that must be accepted", now_s, payment)
-        if payment.submission is not None:
+        if payment.conclude is not None:
             self._conclude(payment, heard, now_s)
         self._done_with(payment)
 

@@ -32,7 +32,7 @@ from loadtest.contents import Contents
 from loadtest.keys import Algorithm
 from loadtest.scheme import Scheme, Settings
 from loadtest.sites import Book, Hub, Port, serve_hub
-from loadtest.steering import CONTROLS
+from loadtest.steering import CONTROLS, Steering
 
 
 def add_parser(commands: Commands) -> None:
@@ -241,15 +241,16 @@ async def _main(hub: Hub, options: argparse.Namespace, wanted: list[str], ports:
     if options.rate:
         sites = {port.site for port in ports if port.party is hub.scheme.first}
         hub.arm(len(sites), options.rate, options.duration, options.model)
+    steering = Steering(hub)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-        await serve_hub(hub, ports, options.host, options.control, _say)
+        await serve_hub(hub, ports, options.host, options.control, steering, _say)
         nursery.cancel_scope.cancel()
     hub.book.close()
     if options.json:
-        _say(hub.control.totals())
+        _say(steering.totals())
     elif options.rate:
-        print(report.hub(hub.control.totals()))
+        print(report.hub(steering.totals()))
     return 0 if not hub.scheme.counts["faults"] and not hub.scheme.counts["mischief missed"] else 1
 
 

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from loadtest.bank import Bank
 from loadtest.keys import Algorithm, mac_of, read_keys, wrap
+from loadtest.parties import Group, Party, Redirection
 from loadtest.rekey import KeyBox
-from loadtest.switch import Group, Party, Redirection
 
 EXAMPLE = """\
 [[participant]]                 # a bank behind a gateway

@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple, get_args
 
 from loadtest import iso
 from loadtest.keys import MAC_BYTES, Mac
-from loadtest.switch import Link, Party, Switch
+from loadtest.parties import Link, Party
+from loadtest.switch import Switch
 
 Use = Literal["hub", "own"]
 """Whose MACs a key makes: the hub's, or the participant's own."""

@@ -18,13 +18,14 @@ from gateway.wire.fields import FieldTable
 from gateway.wire.meanings import Meanings
 from loadtest import iso, payments
 from loadtest.bulletins import Bulletins
-from loadtest.deliveries import Deliveries, Ends, Payment, State
+from loadtest.deliveries import Deliveries
 from loadtest.entries import HubEvent
 from loadtest.judge import Judge
+from loadtest.parties import Ends, Expected, Link, Party, Payment, State
 from loadtest.rekey import KeyBox, Rekey
 from loadtest.standing import Standing
 from loadtest.submissions import Submissions
-from loadtest.switch import Book, Expected, Link, Party, Settings, Switch
+from loadtest.switch import Book, Settings, Switch
 
 __all__ = ["Book", "Expected", "Link", "Party", "Payment", "Scheme", "Settings", "State"]
 

@@ -17,7 +17,6 @@ from loadtest.arrivals import Model, Schedule
 from loadtest.contents import Contents
 from loadtest.entries import HubEvent
 from loadtest.scheme import Link, Party, Scheme
-from loadtest.steering import Steering
 
 TICK_S = 0.1
 """How often patience, echoes and the book's buffer are looked after when nothing else happens."""
@@ -96,8 +95,6 @@ class Hub:
         """Participant, site, and node or all of them (empty): who is turned away."""
         self.ended = trio.Event()
         """The book is closed."""
-        self.control = Steering(self)
-        """Does what a line on the control socket asks for."""
         self._run, self._date, self._seed = run, date, seed
         self._connections: dict[int, _Connection] = {}
         self._generators: dict[tuple[str, str], payments.Generator] = {}
@@ -320,9 +317,17 @@ class Hub:
 
 
 async def serve_hub(
-    hub: Hub, ports: Mapping[Port, int], host: str, control_port: int, ready: Callable[[dict[str, Any]], None]
+    hub: Hub,
+    ports: Mapping[Port, int],
+    host: str,
+    control_port: int,
+    steer: control.Handler,
+    ready: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Listen for participants and for control until the book is closed. `ready` is called with the ports."""
+    """Listen for participants and for control until the book is closed.
+
+    `steer` does what a line on the control socket asks for; `ready` is called with the ports.
+    """
     async with trio.open_nursery() as nursery:
         opened: dict[str, dict[str, dict[str, int]]] = {}
         nodes: dict[str, dict[str, int]] = {}
@@ -333,7 +338,7 @@ async def serve_hub(
             if port.node:
                 sites = nodes.setdefault(port.node, {})
             sites[port.site] = listeners[0].socket.getsockname()[1]
-        handle = partial(control.serve, handler=hub.control)
+        handle = partial(control.serve, handler=steer)
         listeners = await nursery.start(partial(trio.serve_tcp, handle, control_port, host="127.0.0.1"))
         first = hub.scheme.first
         ready(

@@ -1,17 +1,15 @@
 """What the hub's control socket understands: each request is a method here, by its name in `do`."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import trio
 
 from loadtest.bank import Bank
 from loadtest.histogram import Histogram
+from loadtest.parties import Party, Sick, Sickness
+from loadtest.sites import Hub
 from loadtest.submissions import Ordered
-from loadtest.switch import Party, Sick, Sickness
-
-if TYPE_CHECKING:
-    from loadtest.sites import Hub
 
 CONTROLS = """control socket (a JSON object a line; --control PORT, 0 picks a free one). Where "participant" is said, it
 may be left out: the first one, or all where that makes sense.
@@ -50,7 +48,7 @@ Request = dict[str, Any]
 class Steering:
     """Turns requests into calls of the hub."""
 
-    def __init__(self, hub: "Hub") -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._shown: dict[str, Histogram] = {}
         self._does: dict[str, Callable[..., Awaitable[Request]]] = {

@@ -25,10 +25,11 @@ from loadtest.deliveries import Deliveries
 from loadtest.entries import HubEvent, fpid_hash
 from loadtest.judge import Heard
 from loadtest.keys import MAC_BYTES
+from loadtest.parties import Link, Party
 from loadtest.rekey import Rekey
 from loadtest.requests import Request, Requests
 from loadtest.standing import Standing
-from loadtest.switch import Link, Party, Switch
+from loadtest.switch import Switch
 
 REMEMBERED = 500_000
 """Outcomes in each of two generations of memory: more than a minute and a half at 5,000 a second, at the least."""
@@ -111,7 +112,6 @@ class Submissions:
         self._switch = switch
         self._rekey = rekey
         self._deliveries = deliveries
-        deliveries.concluded = self._concluded
         self._standing = standing
         self._requests = Requests(switch.table)
         self._routes = sorted(
@@ -278,7 +278,9 @@ class Submissions:
             covered = self._requests.passed_on(body, request, self._settlement, receiver.de99)
             made = payments.Made(request.fpid[:18], request.fpid.decode(iso.TEXT), covered)
             ends = (request.key, request.currency + request.sender)
-            self._deliveries.forward(made, ends, receiver, now_s, synchronous=synchronous, submission=submission)
+            self._deliveries.forward(
+                made, ends, receiver, now_s, synchronous=synchronous, conclude=partial(self._concluded, submission)
+            )
         else:
             self._wait_for_bank(submission, way.code, way.after_s, now_s)
         if submission.settled or synchronous:

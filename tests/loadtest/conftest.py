@@ -24,10 +24,11 @@ from loadtest import iso
 from loadtest.bank import Bank
 from loadtest.keys import Mac, mac_of, wrap
 from loadtest.ledger import HubEvent
+from loadtest.parties import Redirection
 from loadtest.rekey import KeyBox
 from loadtest.scheme import Link, Party, Scheme, Settings
 from loadtest.sites import Book, Hub
-from loadtest.switch import Redirection
+from loadtest.steering import Steering
 
 HUB_KEY, OWN_KEY = bytes(range(16)), bytes(range(16, 32))
 ALPHA, BETA, SIMULATED = "600002", "700003", "400001"
@@ -114,6 +115,7 @@ class Scene:
         scheme = Scheme(table, iso.Framing(), parties, settings, self.events.append)
         self.scheme = scheme
         self.hub = Hub(scheme, book, run="TEST", date="20250301")
+        self.steer = Steering(self.hub)
         self._nursery = nursery
         nursery.start_soon(self.hub.drive)
 

@@ -423,15 +423,15 @@ async def test_mischief_answered_wrongly_is_missed(autojump_clock: object, scene
 async def test_a_site_can_be_taken_away_and_brought_back(autojump_clock: object, scene: Any) -> None:
     """Its connections end, new ones are turned away, until it is opened again."""
     participant = await scene.dial("a")
-    assert await scene.hub.control({"do": "close", "site": "a"}) == {"dropped": 1}
+    assert await scene.steer({"do": "close", "site": "a"}) == {"dropped": 1}
     with pytest.raises(trio.EndOfChannel):
         await participant.next()
     turned_away = await scene.dial("a", sign_on=False)
     with pytest.raises(trio.EndOfChannel):
         await turned_away.next()
-    await scene.hub.control({"do": "open", "site": "a"})
+    await scene.steer({"do": "open", "site": "a"})
     await scene.dial("a")
-    assert [link["site"] for link in scene.hub.control.statistics()["links"]] == ["a"]
+    assert [link["site"] for link in scene.steer.statistics()["links"]] == ["a"]
 
 
 async def test_an_armed_hub_starts_when_every_site_is_there_and_finishes_by_itself(

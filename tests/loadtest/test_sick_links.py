@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.wire.message import PaymentResponse
-from loadtest.switch import Sick, Sickness
+from loadtest.parties import Sick, Sickness
 from tests.loadtest.conftest import payment_request as request
 
 

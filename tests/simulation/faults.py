@@ -147,12 +147,12 @@ async def sick_link(world: "World", luck: random.Random) -> None:
     say = {"do": "sicken", "site": site, "node": node}
     world.say(f"{node}/{site}: the hub is {how} there")
     with world.trouble("link" if how == "silent" else "sick link", f"{node}/{site}"):
-        await world.hub.control({**say, "how": how, "after_s": after_s})
+        await world.steer({**say, "how": how, "after_s": after_s})
         try:
             await trio.sleep(_some_s(luck, 40.0))
         finally:
             with trio.CancelScope(shield=True):
-                await world.hub.control({**say, "how": "well"})
+                await world.steer({**say, "how": "well"})
 
 
 async def hub_site_away(world: "World", luck: random.Random) -> None:
@@ -488,19 +488,19 @@ async def hub_mischief(world: "World", luck: random.Random) -> None:
 
 async def injection(world: "World", luck: random.Random) -> None:
     """It spoils some of its answers."""
-    await world.hub.control(
+    await world.steer(
         {"do": "inject", "what": luck.choice(INJECTIONS), "count": luck.choice((1, 5)), "after_s": luck.choice((1, 20))}
     )
 
 
 async def bank(world: "World", luck: random.Random) -> None:
     """The other bank answers otherwise."""
-    await world.hub.control({"do": "bank", "rule": luck.choice(RULES)})
+    await world.steer({"do": "bank", "rule": luck.choice(RULES)})
     try:
         await trio.sleep(_some_s(luck, 30.0))
     finally:
         with trio.CancelScope(shield=True):
-            await world.hub.control({"do": "bank", "rule": "accept"})
+            await world.steer({"do": "bank", "rule": "accept"})
 
 
 async def news(world: "World", luck: random.Random) -> None:
@@ -509,12 +509,12 @@ async def news(world: "World", luck: random.Random) -> None:
     everywhere = True
     world.say(f"news: {institution} is suspended")
     say = {"do": "usm", "function": "972", "everywhere": everywhere}
-    await world.hub.control({**say, "fields": {"67": "01", "100": institution}})
+    await world.steer({**say, "fields": {"67": "01", "100": institution}})
     try:
         await trio.sleep(_some_s(luck, 20.0))
     finally:
         with trio.CancelScope(shield=True):
-            await world.hub.control({**say, "fields": {"67": "00", "68": "01", "100": institution}})
+            await world.steer({**say, "fields": {"67": "00", "68": "01", "100": institution}})
 
 
 async def hub_clock(world: "World", luck: random.Random) -> None:
@@ -535,7 +535,7 @@ async def key(world: "World", luck: random.Random) -> None:
     if len(links) < 4:
         return  # a site that is away would not learn of it
     try:
-        await world.hub.control({"do": "key", "use": luck.choice(("hub", "own")), "everywhere": True, "spoil": spoil})
+        await world.steer({"do": "key", "use": luck.choice(("hub", "own")), "everywhere": True, "spoil": spoil})
     except ValueError:
         return  # the change before is under way
     world.say(f"the hub changes a key {spoil}")

@@ -29,6 +29,7 @@ from loadtest.rekey import KeyBox
 from loadtest.scheme import Party, Scheme
 from loadtest.scheme import Settings as HubSettings
 from loadtest.sites import Hub
+from loadtest.steering import Steering
 from loadtest.submitter import Order
 from tests.fakes.disk import FakeDisk
 from tests.fakes.token import TRANSPORT, FakeTokens
@@ -95,6 +96,7 @@ class World:
         """How far the hub's clock has stepped."""
         self.keys = {label: self.luck.randbytes(16) for label in ("fps-hub", "fps-own", "fps-seal", TRANSPORT)}
         self.hub = self._make_hub()
+        self.steer = Steering(self.hub)
         self.processor = MockProcessor(
             "fast", seed=settings.processor_seed, book=self.oracle.processor_book,
             dial=self.network.place("processor").dial,
