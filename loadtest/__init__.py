@@ -23,7 +23,8 @@ Who knows what:
     keys        MACs in software, from the development key file                   pure
     judge       is this reply what the scheme asks for                            pure
     scheme      the hub's side of it all: who may say what, and whose business it is  pure
-    switch      participants, their links, what leaves by them                    pure
+    parties     participants, their links, the payments that a link must answer   pure
+    switch      who is connected, what leaves by whom                             pure
     deliveries  payments to a receiver: patience, reversal, repeats               pure
     submissions payments from a sender: judgement, routing, answers; each is read
                 by `requests`, and may be for a simulated `bank`                  pure
@@ -52,6 +53,27 @@ Who knows what:
     steady      does anything grow: samples of a process, and what they say
     story       what all books, journals and logs say of one payment
     screen      what a demo shows while it runs
+
+Who may import whom, row by row, each from those above; tests/test_layout.py holds every module to it:
+
+    arrivals histogram entries promises iso                                    pure from here
+    contents judge payments standing keys screen trouble steady
+    bank requests ledger_inbound ledger_outbound ledger_order
+    ledger parties
+    report switch
+    bulletins rekey deliveries
+    submissions participants
+    scheme
+    mischief
+    outbox responses control instructions processor_book                      shells
+    calls processes books
+    submitter banks steer story
+    processor world sites
+    demo load hands steering
+    siege hub
+    kills run
+    endure
+    __main__
 
 It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,
 MACs, FPIDs and their hashes are restated here, so that one mistake cannot hide in both.

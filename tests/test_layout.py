@@ -15,15 +15,11 @@ from gateway.exitcodes import ExitCode
 
 TOP = Path(gateway.__file__).parent.parent
 
-PURE_ROWS = range(4, 8)
-"""Rows of the table, from 0, whose modules are functions of their arguments."""
 PURE_ELSEWHERE = {
     "gateway.addresses.law",
     *(f"gateway.sdk.{name}" for name in ("prepared", "answers", "submission", "readiness")),
 }
 """So are these: another shell may be put around them."""
-STORIES = 7
-"""The row of the stories and their stages."""
 IMPURE = {
     "trio", "time", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "ssl", "select", "subprocess",
     "threading", "logging", "structlog", "prometheus_client", "gateway.log",
@@ -117,74 +113,115 @@ def is_in(name: str, place: str) -> bool:
 # --- the table
 
 
-def rows_of(text: str) -> list[list[str]]:
-    """The rows of the table in a docstring: names, then, after wide space, remarks. A line further in goes on."""
-    table = text.split("Who may import whom")[1].split("\n\n")[1].replace("\n        ", " ")
-    return [re.split(r"\s{3,}", line.strip())[0].split() for line in table.splitlines() if line.strip()]
+@dataclass(frozen=True)
+class Table:
+    """The table in the docstring of a package: who may import whom in it."""
+
+    package: str
+    rows: list[list[str]]
+    pure: range
+    """The rows, from 0, whose modules are functions of their arguments; the last of them is that of the stories."""
+
+    def row_of(self, name: str) -> int | None:
+        """The row of a module, the longest name in the table deciding; None for what is not in it."""
+        inner = name.removeprefix(self.package + ".")
+        found = [(len(place), number) for number, row in enumerate(self.rows) for place in row if is_in(inner, place)]
+        return max(found)[1] if found else None
+
+    def breach(self, module: str, target: str) -> str:
+        """Say how an import breaks the law, or nothing."""
+        own, other = self.row_of(module), self.row_of(target)
+        if self.package in {module, target}:
+            # the package itself: the version and the map
+            return ""
+        if own is None or other is None:
+            return "has no row in the table"
+        same_folder = folder_of(module) == folder_of(target) != ""
+        stage_of_a_story = own == self.pure.stop - 1 and folder_of(module) == folder_of(target) == ""
+        if other < own or (other == own and (same_folder or stage_of_a_story)):
+            return ""
+        return "is below it" if other > own else "stands beside it"
 
 
-ROWS = rows_of(gateway.__doc__ or "")
-
-
-def row_of(name: str) -> int | None:
-    """The row of a module, the longest name in the table deciding; None for what is not in it."""
-    inner = name.removeprefix("gateway.")
-    found = [(len(place), number) for number, row in enumerate(ROWS) for place in row if is_in(inner, place)]
-    return max(found)[1] if found else None
+@cache
+def table(package: str) -> Table:
+    """Read the table: names, then, after wide space, remarks. A line further in goes on."""
+    text = (ast.get_docstring(trees(package)[package], clean=True) or "").split("Who may import whom")[1]
+    lines = [line.strip() for line in text.split("\n\n")[1].replace("\n        ", " ").splitlines() if line.strip()]
+    pure = [number for number, line in enumerate(lines) if "   pure from here" in line]
+    shells = [number for number, line in enumerate(lines) if "   shells" in line]
+    rows = [re.split(r"\s{3,}", line)[0].split() for line in lines]
+    return Table(package, rows, range(pure[0], shells[0]))
 
 
 def target_of(name: str) -> str:
     """The module that an imported name stands in."""
-    while name not in trees("gateway"):
+    modules = trees(name.split(".", maxsplit=1)[0])
+    while name not in modules:
         name = name.rpartition(".")[0]
     return name
 
 
-def breach(module: str, target: str) -> str:
-    """Say how an import breaks the law, or nothing."""
-    own, other = row_of(module), row_of(target)
-    if target == "gateway" or module == "gateway":
-        # the package itself: the version and the map
-        return ""
-    if own is None or other is None:
-        return "has no row in the table"
-    same_folder = folder_of(module) == folder_of(target) != ""
-    stage_of_a_story = own == STORIES and folder_of(module) == folder_of(target) == ""
-    if other < own or (other == own and (same_folder or stage_of_a_story)):
-        return ""
-    return "is below it" if other > own else "stands beside it"
-
-
 def folder_of(module: str) -> str:
-    """The folder of the gateway that a module is in, or nothing."""
-    inner = module.split(".")[1]
-    return inner if (TOP / "gateway" / inner).is_dir() else ""
+    """The folder of its package that a module is in, or nothing."""
+    package, inner = module.split(".")[:2]
+    return inner if (TOP / package / inner).is_dir() else ""
+
+
+def inside(package: str) -> Iterator[tuple[Import, str]]:
+    """Imports of a package's own modules, each with the module that it names."""
+    return ((found, target_of(found.name)) for found in imports(package) if is_in(found.name, package))
+
+
+PACKAGES = ("gateway", "loadtest")
 
 
 def test_the_table_is_read() -> None:
     """The table in the docstring has the rows that this test counts on."""
-    assert len(ROWS) == 16
-    assert "wire" in ROWS[PURE_ROWS[0]]
-    assert "inbound" in ROWS[STORIES]
-    assert {"hub", "engine"} <= set(ROWS[STORIES + 1])
+    ours = table("gateway")
+    stories = ours.rows[ours.pure.stop - 1]
+    assert len(ours.rows) == 16
+    assert "wire" in ours.rows[ours.pure.start]
+    assert "inbound" in stories
+    assert {"hub", "engine"} <= set(ours.rows[ours.pure.stop])
 
 
-def test_every_module_has_a_row() -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_has_a_row(package: str) -> None:
     """A new module is a decision about where it belongs, and the table says it."""
-    assert [module for module in trees("gateway") if module != "gateway" and row_of(module) is None] == []
+    assert [module for module in trees(package) if module != package and table(package).row_of(module) is None] == []
 
 
-def test_imports_go_upwards() -> None:
-    """A module imports from rows above its own or from its own folder; shells meet in daemon only."""
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_in_a_row_is_a_module(package: str) -> None:
+    """What is gone is gone from the table, too."""
+    names = [f"{package}.{name}" for row in table(package).rows for name in row]
+    assert [name for name in names if name not in trees(package)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_upwards(package: str) -> None:
+    """A module imports from rows above its own or from its own folder; the gateway's shells meet in daemon only."""
     breaches = [
         f"{found.module}:{found.line}: {target} {why}"
-        for found in imports("gateway")
-        if is_in(found.name, "gateway")
-        for target in [target_of(found.name)]
-        for why in [breach(found.module, target)]
+        for found, target in inside(package)
+        for why in [table(package).breach(found.module, target)]
         if why
     ]
     assert breaches == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nobody_imports_in_a_circle(package: str) -> None:
+    """Nor for types only: of two modules, one can be read without the other."""
+    graph: dict[str, set[str]] = {module: set() for module in trees(package)}
+    for found, target in inside(package):
+        if package not in {found.module, target}:
+            graph[found.module].add(target)
+    while leaves := {module for module, targets in graph.items() if not targets & graph.keys() - {module}}:
+        for module in leaves:
+            del graph[module]
+    assert graph == {}
 
 
 @pytest.mark.parametrize(
@@ -206,11 +243,13 @@ def test_imports_go_upwards() -> None:
         ("gateway.wire", "gateway.wire.codec", ""),
         ("gateway.daemon", "gateway.hub.pool", ""),
         ("gateway.newcomer", "gateway.errors", "has no row in the table"),
+        ("loadtest.iso", "loadtest.judge", "is below it"),
+        ("loadtest.submissions", "loadtest.deliveries", ""),
     ],
 )
 def test_the_law_itself(module: str, target: str, why: str) -> None:
     """The law, pair by pair."""
-    assert breach(module, target) == why
+    assert table(module.split(".", maxsplit=1)[0]).breach(module, target) == why
 
 
 def test_pure_modules_are_pure() -> None:
@@ -218,7 +257,7 @@ def test_pure_modules_are_pure() -> None:
     impure = [
         f"{found.module}:{found.line}: {found.name}"
         for found in imports("gateway")
-        if (row_of(found.module) in PURE_ROWS or found.module in PURE_ELSEWHERE)
+        if (table("gateway").row_of(found.module) in table("gateway").pure or found.module in PURE_ELSEWHERE)
         and any(is_in(found.name, name) for name in IMPURE)
         and (found.module, found.name.split(".")[0]) not in READS_ITS_TABLE
     ]
