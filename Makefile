@@ -113,6 +113,16 @@ world: $(READY) machines wheels ## both data centres in containers on one machin
 world-down: $(READY) ## end what a killed `make world` has left
 	@$(BIN)/python -m compose.world down
 
+.PHONY: docs
+docs: $(READY) ## build the documents into dist/docs, without a network; a warning is an error
+	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b html docs dist/docs
+	echo "dist/docs/index.html"
+
+.PHONY: man
+man: $(READY) ## make the manual pages, dist/man/fps-gateway.1 and fps-gateway.toml.5
+	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b man -d dist/man.doctrees docs dist/man
+	echo "dist/man/fps-gateway.1, dist/man/fps-gateway.toml.5"
+
 WHEELS ?= dist/wheels
 .PHONY: wheels
 wheels: $(READY) ## what a server without a network installs: every locked package and the gateway's own, into dist/wheels

@@ -31,6 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. None: the command of this process, by its own command line."""
     if arguments is None:
         return console.command("gateway.__main__")
+    chosen = command_line().parse_args(arguments)
+    code: int = chosen.run(chosen)
+    return code
+
+
+def command_line() -> Parser:
+    """What `fps-gateway` takes. The reference (docs/) is made of it."""
     parser = Parser(
         prog="fps-gateway",
         description="A gateway between a bank and the UK Faster Payments hub.",
@@ -51,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hsm_command.add_parser(commands)
     journal_command.add_parser(commands, _tokens_of, _begin_journal)
     decode.add_parser(commands)
-    chosen = parser.parse_args(arguments)
-    code: int = chosen.run(chosen)
-    return code
+    return parser
 
 
 def _tokens_of(files: Sequence[str], older: Sequence[str]) -> "Ask":

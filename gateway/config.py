@@ -47,7 +47,7 @@ Url = Annotated[
 
 
 class Wire(Struct, frozen=True, forbid_unknown_fields=True):
-    """How frames and messages look (fps-protocol section 1)."""
+    """How frames and messages look (docs/protocol.md section 1)."""
 
     header_bytes: Literal[2, 4] = 4
     """Width of the length header."""
@@ -66,7 +66,7 @@ class Wire(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mac(Struct, frozen=True, forbid_unknown_fields=True):
-    """DE128 (fps-protocol section 7). Keys are labels of secret keys in the token."""
+    """DE128 (docs/protocol.md section 7). Keys are labels of secret keys in the token."""
 
     algorithm: Literal["aes-cmac", "hmac-sha256", "des3-retail"] = "aes-cmac"
     """How the 64 bits are made: the leftmost of AES-CMAC or HMAC-SHA-256, or the retail MAC of DES3."""
@@ -79,7 +79,7 @@ class Mac(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Keys(Struct, frozen=True, forbid_unknown_fields=True):
-    """Key changes in band (fps-protocol section 7): how a new key travels, is proved, and comes into force."""
+    """Key changes in band (docs/protocol.md section 7): how a new key travels, is proved, and comes into force."""
 
     transport_key: Name = "fps-transport"
     """What the hub wraps new keys under: the label of a key that may only unwrap, in every token."""
@@ -116,7 +116,7 @@ class Keys(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a payment may take, each counted from the first byte of its request (fps-protocol section 6)."""
+    """What a payment may take, each counted from the first byte of its request (docs/protocol.md section 6)."""
 
     stand_in_after_s: Seconds = 5.0
     """When the processor has not answered by then, stand-in does."""

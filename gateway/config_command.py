@@ -239,9 +239,9 @@ def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool 
         if config.struct_in(field.type) is not None:
             tables.append((field, here))
             continue
-        yield from _comment(f"{documentation.get(field.name, '')} {_limits(field.type)}")
-        value = given.get(here, given.get(field.name)) if field.required else _default(field)
-        yield f"{'' if live and field.required else '#'}{field.name} = {_toml(value)}"
+        yield from _comment(f"{documentation.get(field.name, '')} {limits_in_words(field.type)}")
+        value = given.get(here, given.get(field.name)) if field.required else default_of(field)
+        yield f"{'' if live and field.required else '#'}{field.name} = {as_toml(value)}"
     for field, here in tables:
         yield from _inner(field, here, given, live=live)
 
@@ -264,7 +264,7 @@ def _inner(field: msgspec.structs.FieldInfo, here: str, given: dict[str, Any], *
     for other in others:
         yield ""
         yield f"[[{here}]]"
-        yield from (f"{name} = {_toml(value)}" for name, value in other.items())
+        yield from (f"{name} = {as_toml(value)}" for name, value in other.items())
 
 
 def docstrings() -> dict[str, dict[str, str]]:
@@ -284,11 +284,12 @@ def docstrings() -> dict[str, dict[str, str]]:
     return found
 
 
-def _default(field: msgspec.structs.FieldInfo) -> Any:
+def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    """What a setting is when nobody says it."""
     return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
-def _limits(kind: Any) -> str:
+def limits_in_words(kind: Any) -> str:
     """Say a type's limits in words."""
     match msgspec_inspect.type_info(kind):
         case msgspec_inspect.LiteralType(values=values):
@@ -299,10 +300,10 @@ def _limits(kind: Any) -> str:
     return "".join(f"[{words}]" for words in config.described(kind).values())
 
 
-def _toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """Write a plain value; JSON's strings, numbers and booleans are TOML's too."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key} = {as_toml(inner)}" for key, inner in value.items()) + "}"
     return msgspec.json.encode(value).decode()
 
 

@@ -16,7 +16,9 @@ class GatewayError(Exception):
 
 
 class HubFault(GatewayError):
-    """The hub is to blame. `function_code` is what a 9624 about it says in DE24 (fps-protocol: 650, 690)."""
+    """The hub is to blame. `function_code` is what a 9624 about it says in DE24: 650 or 690 (docs/protocol.md
+    section 2).
+    """
 
     def __init__(self, message: str, function_code: str = "650") -> None:
         super().__init__(message)

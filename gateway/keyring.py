@@ -1,4 +1,4 @@
-"""THE STORY of a key change in band (fps-protocol section 7): every branch is here; no I/O.
+"""THE STORY of a key change in band (docs/protocol.md section 7): every branch is here; no I/O.
 
     hub: 811 (key, wrapped) → every token unwraps and proves it → (durable) → 0000 → our 886 → hub: 0000 → in force
 

@@ -34,7 +34,7 @@ __all__ = ["Commands", "Link", "Note", "Outbound", "Payment"]
 REPEAT = b"9201"
 REQUEST = b"9200"
 SPEAKERS = {"1": "receiver", "9": "hub"}
-"""Who refuses, by the first digit of DE26 (fps-protocol section 5)."""
+"""Who refuses, by the first digit of DE26 (docs/protocol.md section 5)."""
 LINGER_S = 30.0
 """How long an UNKNOWN payment is held in memory after its last connection went: an answer that was read before may
 still have its MAC verified."""

@@ -1,8 +1,8 @@
 """What was decided, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
 
 An outcome is twelve bytes per FPID (state, code, field, who decided, content digest), kept by the day of its decision.
-A reply is not kept: a 9210 copies its fields from the request (fps-protocol section 3), and a repeat carries the same
-content, so the same reply is made from the repeat.
+A reply is not kept: a 9210 copies its fields from the request (docs/protocol.md section 3), and a repeat carries the
+same content, so the same reply is made from the repeat.
 """
 
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """Which payments we may answer for in the processor's stead, and how. Pure: rules, a payment, a day in; a reason out.
 
 The scheme lets the receiver answer with a qualified accept (will be credited, later) and process the payment
-afterwards; 1909 is allowed only when even that cannot be done (fps-protocol section 5). Which payments a bank
+afterwards; 1909 is allowed only when even that cannot be done (docs/protocol.md section 5). Which payments a bank
 dares to accept unseen is its own business: `pair.stand_in` says. A payment that the rules forbid waits for the
 processor until `pair.deadlines.decline_after_s`, longer than others, because then all that is left is a refusal.
 

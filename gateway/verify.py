@@ -1,5 +1,6 @@
-"""How a payment that is not fit to be decided is answered. Pure judgement of a decoded, authentic request (fps-protocol
-section 6). Whether a field is at fault, and which is the first, the field table says and the codec has found.
+"""How a payment that is not fit to be decided is answered. Pure judgement of a decoded, authentic request
+(docs/protocol.md section 6). Whether a field is at fault, and which is the first, the field table says and the codec
+has found.
 
 Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate, date window (after this).
 """

@@ -1,4 +1,5 @@
-"""News of the scheme (9824), sent on demand; each must be acknowledged (9834) within a time (fps-protocol section 6).
+"""News of the scheme (9824), sent on demand; each must be acknowledged (9834) within a time
+(docs/protocol.md section 6).
 
 It goes over the group `usm` where the participant has connections of it, else over any. News whose connection is lost
 before it was acknowledged is sent again on another. Pure.

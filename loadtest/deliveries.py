@@ -1,4 +1,4 @@
-"""Payments that go to a receiver: patience, reversal, repeats (fps-protocol section 6).
+"""Payments that go to a receiver: patience, reversal, repeats (docs/protocol.md section 6).
 
 They come from the load generator, from mischief, or from a sender whose side is told what the receiver said.
 A payment is WAITING for its 9210; when that does not come in time, or its connection is lost, it is REVERSING (a

@@ -2,8 +2,8 @@
 
 As in `payments`, each kind is encoded once with marks where it varies, and a payment is one formatting of the template.
 The names of the JSON are restated here (gateway/processor/openapi.py describes them), and so is what an FPID is made of
-(fps-protocol section 4), so that one mistake cannot hide in both. Pure: the randomness comes from a seed, the date from
-the caller.
+(docs/protocol.md section 4), so that one mistake cannot hide in both. Pure: the randomness comes from a seed, the date
+from the caller.
 """
 
 import random

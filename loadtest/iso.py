@@ -71,7 +71,7 @@ def read(table: FieldTable, body: bytes) -> tuple[str, Fields]:
 
 
 class Framing:
-    """The length header, as configured (fps-protocol section 1). `frame` writes; a `Reader` reads."""
+    """The length header, as configured (docs/protocol.md section 1). `frame` writes; a `Reader` reads."""
 
     def __init__(
         self, header_bytes: Literal[2, 4] = 4, form: Literal["binary", "ascii"] = "binary", *, inclusive: bool = False

@@ -2,7 +2,7 @@
 
 The key file is what `python -m hsm provision` writes for development: JSON, label → hex. `fps-hub` is what the hub
 signs with, `fps-own` what the participant signs with, `fps-transport` what new keys travel under. A MAC is 64 bits: 16
-upper-case hex characters (fps-protocol 7).
+upper-case hex characters (docs/protocol.md section 7).
 """
 
 import hashlib

@@ -32,7 +32,7 @@ RESTS = ("SETTLED", "UNKNOWN", "UNSENT")
 INCONCLUSIVE = frozenset({"9909", "9913"})
 """Codes that say nothing of what became of a payment (the gateway's default, restated)."""
 SAYS = {"0": "receiver", "1": "receiver", "9": "hub"}
-"""By the first digit of a code: who says it (fps-protocol section 5)."""
+"""By the first digit of a code: who says it (docs/protocol.md section 5)."""
 
 
 class _Try(NamedTuple):

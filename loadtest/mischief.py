@@ -1,4 +1,4 @@
-"""What a hub should never send, and what must come of it (fps-protocol section 6).
+"""What a hub should never send, and what must come of it (docs/protocol.md section 6).
 
 Order of judgement there: frame, parse, MAC, fields, duplicate, date window. Each mischief is one function: it queues
 bytes on a link and notes what must answer them; `scheme` judges. Pure.

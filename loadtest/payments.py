@@ -53,7 +53,7 @@ class Made(NamedTuple):
     trn: bytes
     """DE31, eighteen characters: unique in a run, and what the hub finds it by."""
     fpid: str
-    """The 42 characters that identify it for ever (fps-protocol section 4)."""
+    """The 42 characters that identify it for ever (docs/protocol.md section 4)."""
     covered: bytes
     """The 9200 up to and without DE128."""
 

@@ -1,4 +1,4 @@
-"""Keys that change in band (fps-protocol section 7), as the hub does it.
+"""Keys that change in band (docs/protocol.md section 7), as the hub does it.
 
     hub → participant   9804/811   DE125: use, the key wrapped under the transport key, its check value
     participant → hub   9814/811   0000: it has the key; from now on the hub takes MACs by it

@@ -45,7 +45,7 @@ def _no_money(value: bytes) -> bool:
 WRONG: dict[int, Callable[[bytes], bool]] = {
     4: _no_money, 5: _no_money, 6: _no_money, 12: _no_day, 49: _no_money, 51: lambda value: value != b"826",
 }  # fmt: skip
-"""When a value of digits is wrong all the same (fps-protocol, rulings): by other code than the gateway's."""
+"""When a value of digits is wrong all the same (docs/protocol.md rulings): by other code than the gateway's."""
 
 
 class Request(NamedTuple):

@@ -1,4 +1,4 @@
-"""Payments that participants submit: judged, routed, answered (fps-protocol sections 5 and 6).
+"""Payments that participants submit: judged, routed, answered (docs/protocol.md sections 5 and 6).
 
 The order of judgement: frame, parse (9624/650), MAC (9624/690), another payment's FPID (9913: any other code would be
 heard as that payment's answer), sign-on (9934), fields (9930 and DE44), suspended (9943 to 9945), limits (9940 to
@@ -47,7 +47,7 @@ RETURN_CODES = {
     "1162": "00000006", "1165": "00000008", "1170": "00000010", "1168": "00000011", "1166": "00000012",
     "1169": "00000013",
 }  # fmt: skip
-"""DE26 of a refusal → DE126 of the scheme return (fps-protocol section 5); for all others:"""
+"""DE26 of a refusal → DE126 of the scheme return (docs/protocol.md section 5); for all others:"""
 NO_REASON = "00000014"
 
 

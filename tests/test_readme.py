@@ -1,4 +1,4 @@
-"""The README names only what is there."""
+"""The README and the documents name only what is there."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,8 @@ from gateway import config
 from loadtest.promises import INVARIANTS
 
 TOP = Path(gateway.__file__).parent.parent
-TEXT = (TOP / "README.md").read_text(encoding="utf-8")
+PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (TOP / "tests").rglob("*.py"))
 
 
@@ -20,7 +21,9 @@ def test_every_test_that_is_named_exists(name: str) -> None:
     assert re.search(rf"def {name}\(", SOURCES)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:gateway|hsm|loadtest|tests|compose)/[\w/.]*)`", TEXT))))
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`((?:gateway|hsm|loadtest|tests|compose|docs)/[\w/.]*)`", TEXT)))
+)
 def test_every_path_that_is_named_exists(path: str) -> None:
     assert (TOP / path).exists()
 
@@ -43,7 +46,26 @@ def test_every_promise_of_the_ledger_that_is_named_exists() -> None:
 
 
 def test_every_metric_that_is_named_exists() -> None:
-    metrics = (TOP / "gateway" / "metrics.py").read_text(encoding="utf-8")
+    metrics = "\n".join(path.read_text(encoding="utf-8") for path in (TOP / "gateway").rglob("*.py"))
     named = set(re.findall(r"`(fps_[a-z_]+)", TEXT))
     assert named
     assert {name for name in named if f'"{name}"' not in metrics} == set()
+
+
+def test_every_section_of_the_protocol_that_the_code_cites_exists() -> None:
+    """Sections keep their numbers: the code cites them."""
+    protocol = (TOP / "docs" / "protocol.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^## (\d+)\.", protocol, re.MULTILINE)) | {"rulings"}
+    assert "### Rulings\n" in protocol
+    folders = ("gateway", "loadtest", "hsm", "compose", "tests")
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in folders
+        for path in (TOP / folder).rglob("*")
+        if path.suffix in {".py", ".toml", ".md"}
+    )
+    sources = re.sub(r"\s*\n\s*", " ", sources)
+    cited = re.findall(r"docs/protocol\.md(?:, | sections? | )(\d+(?: and \d+)*|rulings)?", sources)
+    assert len(cited) > 30
+    assert "" not in cited
+    assert {number for numbers in cited for number in numbers.split(" and ")} <= sections

@@ -1,8 +1,9 @@
 """What goes to the processor and what comes back, as JSON: the one place that knows its names.
 
-Names are those of ISO 20022 where it has one (fps-protocol section 9); wrappers that hold a single element are left out
-unless the note names them. Upper-case names are ISO 20022's (or extend it in its manner), lower-case ones are ours. The
-document for the teams at the other end is generated from these definitions (`python -m gateway.processor.openapi`).
+Names are those of ISO 20022 where it has one (docs/protocol.md section 9); wrappers that hold a single element are left
+out unless that section names them. Upper-case names are ISO 20022's (or extend it in its manner), lower-case ones are
+ours. The document for the teams at the other end is generated from these definitions (`python -m
+gateway.processor.openapi`).
 
 Bodies hold what is sensitive, and nothing else does: no header but the FPID, no log line, no metric, no error text.
 """

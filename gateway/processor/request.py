@@ -50,7 +50,7 @@ MEMBERS: dict[str, str] = {
     "returned_fpid": "OrgnlFPID",
 }  # fmt: skip
 """Which member an attribute of a 9200 comes from. Not here: what the hub adds on its way, DE15, 29 and 99
-(fps-protocol section 3)."""
+(docs/protocol.md section 3)."""
 
 
 class Malformed(ValueError):

@@ -1,8 +1,8 @@
 """A payment that is about to be submitted, with all that says which payment it is. Pure.
 
-What a payment is to the scheme is its FPID: TRN, payment type, date, currency and sender (fps-protocol section 4). What
-it is to a gateway is its key. All of these are fixed here, once, before the first attempt: the TRN is written into the
-body even where a gateway would derive it, and the date is the one that the caller gave. So both sites make the same
+What a payment is to the scheme is its FPID: TRN, payment type, date, currency and sender (docs/protocol.md section 4).
+What it is to a gateway is its key. All of these are fixed here, once, before the first attempt: the TRN is written into
+the body even where a gateway would derive it, and the date is the one that the caller gave. So both sites make the same
 FPID of it whatever their versions, across midnight, and after a restart of whoever submits.
 """
 

@@ -38,7 +38,7 @@ SIGHTS_MAX = 2048
 """Shapes that are counted; then counting begins anew."""
 
 IGNORED = (15, 29)
-"""What the hub adds on the way, and may differ between a payment and its repeat (fps-protocol section 6)."""
+"""What the hub adds on the way, and may differ between a payment and its repeat (docs/protocol.md section 6)."""
 
 
 class Codec:
@@ -89,7 +89,7 @@ class Codec:
         return self._respond_reversal(request, action_code, field_in_error)
 
     def content_digest(self, message: Message) -> bytes:
-        """Eight bytes over the content: equal for a message and its repeat (fps-protocol section 6).
+        """Eight bytes over the content: equal for a message and its repeat (docs/protocol.md section 6).
 
         That is all but the last digit of the MTI, DE15, DE29 and DE128, whether or not those are present. For a message
         that was built here it is the digest of what `encode` makes of it.
@@ -200,8 +200,8 @@ def join_mac(covered: bytes, mac: bytes) -> bytes:
 def fpid_of(message: PaymentRequest | PaymentResponse | ReversalRequest | ReversalResponse | Advice) -> str:
     """Return the FPID, 42 characters, which a request, its repeats, its reversal and their responses share.
 
-    TRN padded to 18, payment type, DE12, DE51, DE98 padded to 11 (fps-protocol section 4, certain). Empty when one of
-    them is missing: then there is no telling which payment it is.
+    TRN padded to 18, payment type, DE12, DE51, DE98 padded to 11 (docs/protocol.md section 4, certain). Empty when one
+    of them is missing: then there is no telling which payment it is.
     """
     trn, sender = message.trn, message.sender
     if not (trn and sender):

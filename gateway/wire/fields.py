@@ -20,12 +20,12 @@ from gateway.wire.values import ANY, Rule, rule_of
 Charset = Literal["digits", "text", "wide", "hex"]
 Standing = Literal["certain", "likely", "unknown"]
 PaymentGroup = Literal["sip", "sop", "fdp", "other"]
-"""The groups that payments run over (fps-protocol section 4)."""
+"""The groups that payments run over (docs/protocol.md section 4)."""
 
 DIGITS = b"0123456789"
 HEX = b"0123456789ABCDEF"
 TEXT = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ =#!\"%&*<>;{@\r\n"
-"""The characters that the scheme allows (fps-protocol section 1, certain). `TEXT` holds `DIGITS` and `HEX`."""
+"""The characters that the scheme allows (docs/protocol.md section 1, certain). `TEXT` holds `DIGITS` and `HEX`."""
 UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 """Bytes that mean nothing in windows-1252."""
 WIDE = TEXT + bytes(byte for byte in range(0x80, 0x100) if byte not in UNDEFINED)

@@ -1,4 +1,4 @@
-"""Where a message begins and ends in the stream: a length header, then the body (fps-protocol section 1).
+"""Where a message begins and ends in the stream: a length header, then the body (docs/protocol.md section 1).
 
 Width (2 or 4), binary or decimal digits, and whether the length counts the header itself are configuration. Knows
 nothing of what is in a body; an empty body is a frame too, and for `codec` to refuse.

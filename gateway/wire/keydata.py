@@ -1,4 +1,4 @@
-"""DE125 of key management (fps-protocol section 7), taken apart and put together. Its layout is not public: the
+"""DE125 of key management (docs/protocol.md section 7), taken apart and put together. Its layout is not public: the
 configuration has it (`pair.keys.layout`). Knows widths and hex digits; what a part means is `keyring`'s business.
 """
 

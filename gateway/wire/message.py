@@ -262,4 +262,4 @@ TYPES: dict[str, type[Message]] = {
     "9824": Usm,
     "9834": UsmAcknowledgement,
 }
-"""Every message type of the scheme (fps-protocol section 2, certain)."""
+"""Every message type of the scheme (docs/protocol.md section 2, certain)."""

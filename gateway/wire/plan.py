@@ -277,7 +277,7 @@ def fitting(table: FieldTable, mti: str) -> Callable[[Message], bool]:
 
 
 COPIED = (3, 12, 31, 51, 98)
-"""What a 9210 and a 9430 copy from the request (fps-protocol section 3, certain)."""
+"""What a 9210 and a 9430 copy from the request (docs/protocol.md section 3, certain)."""
 
 
 def responder(table: FieldTable, mti: str, bad: Callable[[Any, str, str], bytes]) -> Responder:

@@ -230,7 +230,7 @@ FUNCTIONS: dict[str, tuple[type[Event], Callable[[_Reading], dict[str, Any]]]] =
     "980": (SchemeReturnFailure, _return_failure),
     "981": (PerformanceAlert, _performance),
 }
-"""What each function code is news of (fps-protocol section 2, certain), and which of its fields say it (likely)."""
+"""What each function code is news of (docs/protocol.md section 2, certain), and which of its fields say it (likely)."""
 
 
 _UNLISTED: tuple[type[Event], Callable[[_Reading], dict[str, Any]]] = (Event, lambda _: {})
