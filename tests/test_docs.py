@@ -130,3 +130,12 @@ def test_the_law_is_shown_as_a_table() -> None:
     assert "It begins as `NEW`." in shown
     assert "| `NEW` | `TIME` | `RECORD` | `OLD` |" in shown
     assert "| `NEW` | `WORD` |  | `OLD` |" in shown
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path.stem for path in (DOCS / "decisions").glob("*.md") if path.stem != "index")
+)
+def test_a_decision_says_its_context_and_its_consequences(page: str) -> None:
+    text = (DOCS / "decisions" / f"{page}.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ .*", text, re.MULTILINE)
+    assert headings[1:] == ["## Context", "## Decision", "## Consequences"]
