@@ -120,4 +120,8 @@ def find_module() -> str:
     for path in [wanted] if wanted else MODULES:
         if Path(path).is_file():
             return path
-    raise Refusal(f"no SoftHSM module at {wanted or ', '.join(MODULES)}: install softhsm2 or give --module")
+    where = wanted or ", ".join(MODULES)
+    raise Refusal(
+        f"no SoftHSM module at {where}: install softhsm2 (Debian: apt-get install softhsm2), or say where it is "
+        "(--module, or SOFTHSM2_MODULE)"
+    )

@@ -1,6 +1,7 @@
 """How fast is it, and does every penny add up: a mock hub, a mock processor, arrivals, and the books that judge.
 
     python -m loadtest demo        a minute in the life of a gateway, with everything going wrong, ending in the ledger
+    python -m loadtest try DIR     a gateway of your own, with all that is around it: three commands to copy, and curl
     python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
     python -m loadtest kills       everything is killed and stopped at random moments, and the ledger judges
     python -m loadtest endure      a million payments in one go, with faults: nothing grows
@@ -46,6 +47,7 @@ Who knows what:
     report      verdicts and latencies as text
     world       a hub and one bank or two on loopback; `banks`: the tokens, processor and gateways of each
     processes   how a part is started, watched and ended                              trio
+    trying      a world written down for a person to start, as `try`
     demo, run   what one does with a world; `load`: payments at a rate, and what came of them
     kills, endure  the same under trouble, for minutes or for a million payments: a `siege`
     trouble     what goes wrong, and when, from a seed                            pure
@@ -69,7 +71,7 @@ Who may import whom, row by row, each from those above; tests/test_layout.py hol
     calls processes books
     submitter banks steer story
     processor world sites
-    demo load hands steering
+    demo load hands steering trying
     siege hub
     kills run
     endure

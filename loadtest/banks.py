@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import trio
 from msgspec import Struct
 
-from loadtest.processes import PYTHON, Child, WorldError, children_of, free_port, http, json_of, python_path
+from loadtest.processes import PYTHON, Child, WorldError, children_of, free_port, http, json_of, output_of
 
 TABLE = "[[node.token]]"
 """How a token begins in a configuration."""
@@ -46,6 +45,9 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     others_cpu: int | None = None
     """Pins hub and processors."""
     log_level: str = "info"
+    log_format: str = "json"
+    begin_if_none: bool = True
+    """A gateway's start begins its journal; else `journal init` is somebody's to call."""
     outbound: bool = False
     """Whether processors submit: then each gateway has a door for them."""
     banks: int = 1
@@ -109,7 +111,8 @@ class Gateway:
 
     def write_configuration(self, hub_ports: dict[str, int]) -> None:
         """Write its TOML. `hub_ports`: site → port of the hub for its group."""
-        self.configuration.write_text(_configuration(self, hub_ports), encoding="utf-8")
+        text = f"# Written by loadtest for one world.\n{pair_of(self)}{node_of(self, hub_ports)}"
+        self.configuration.write_text(text, encoding="utf-8")
 
     async def start(self) -> None:
         """Start its process."""
@@ -161,16 +164,7 @@ class Bank:
     async def provision(self) -> None:
         """Make its tokens. Raises `WorldError`."""
         command = [PYTHON, "-P", "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
-        made = await trio.run_process(
-            [*command, str(self.plan.tokens)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": python_path()},
-        )
-        if made.returncode:
-            raise WorldError(f"tokens cannot be made: {made.stderr.decode(errors='replace').strip()}")
-        text = made.stdout.decode()
+        text = await output_of([*command, str(self.plan.tokens)], "tokens cannot be made")
         self._tokens = text[text.index(TABLE) :]
 
     def tokens_of(self, data_centre: str) -> str:
@@ -252,18 +246,35 @@ def _toml(value: object) -> str:
     return msgspec.json.encode(str(value) if isinstance(value, Path) else value).decode()
 
 
-def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
-    """The gateway's TOML."""
+def pair_of(gateway: Gateway) -> str:
+    """The half of a gateway's TOML that both sites of a pair share."""
+    plan = gateway.bank.plan
+    submit = f"\n[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n" if plan.outbound else ""
+    if submit and plan.repeats_max is not None:
+        submit += f"repeats_max = {plan.repeats_max}\n"
+    return f"""[pair]
+group = "{gateway.group}"
+
+[pair.deadlines]
+stand_in_after_s = {plan.stand_in_after_s}
+reply_within_s = {plan.patience_s - 1.0}
+hub_patience_s = {plan.patience_s}
+
+[pair.keys]
+overlap_s = {plan.overlap_s}
+{submit}
+"""
+
+
+def node_of(gateway: Gateway, hub_ports: dict[str, int]) -> str:
+    """The half that is its own. `hub_ports`: site → port of the hub for its group."""
     bank, plan = gateway.bank, gateway.bank.plan
     hubs = "\n".join(
         f'[[node.hub]]\nname = "{site}"\nhost = "127.0.0.1"\nport = {port}\nreconnect_max_s = 1.0\n'
         for site, port in hub_ports.items()
     )
+    begin = "begin_if_none = true\n" if plan.begin_if_none else ""
     door = f"[node.submissions]\nport = {gateway.submit_port}\n\n" if gateway.submit_port else ""
-    submit = f"[pair.submit]\nanswer_within_s = {plan.answer_within_s}\n\n" if plan.outbound else ""
-    if submit and plan.repeats_max is not None:
-        submit = submit.replace("\n\n", f"\nrepeats_max = {plan.repeats_max}\n\n")
-    keys = f"[pair.keys]\noverlap_s = {plan.overlap_s}\n\n"
     peers = ""
     if gateway.group == "usm":
         others = [other for other in bank.gateways if other.group != "usm"]
@@ -272,23 +283,13 @@ def _configuration(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     sibling = ""
     if siblings:
         sibling = f'[node.sibling]\nurl = "http://127.0.0.1:{siblings[0].ops_port}"\nlook_every_s = 0.5\n\n'
-    return f"""# Written by loadtest for one world.
-[pair]
-group = "{gateway.group}"
-
-[pair.deadlines]
-stand_in_after_s = {plan.stand_in_after_s}
-reply_within_s = {plan.patience_s - 1.0}
-hub_patience_s = {plan.patience_s}
-
-{keys}{submit}[node]
+    return f"""[node]
 name = "{gateway.name}"
 
 [node.journal]
 dir = {_toml(gateway.journal)}
-begin_if_none = true
 segment_bytes = {plan.segment_bytes}
-
+{begin}
 [node.processor]
 url = "http://127.0.0.1:{bank.processor_port}"
 tell_pause_max_s = 2.0
@@ -299,7 +300,7 @@ port = {gateway.ops_port}
 
 [node.log]
 level = "{plan.log_level}"
-format = "json"
+format = "{plan.log_format}"
 
 {door}{peers}{sibling}
 {hubs}

@@ -1,12 +1,13 @@
 """The hub's control socket, both ends: one JSON object a line each way, on loopback.
 
 A request is `{"do": NAME, …}`; its reply has `"ok"` and what was asked for, or `"error"`. `python -m loadtest hub
---help` lists the names.
+--help` lists the names. For curl the same object may come as the body of an HTTP request, one for each connection.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httptools
 import msgspec
 import trio
 
@@ -24,8 +25,12 @@ async def serve(stream: trio.abc.Stream, handler: Handler) -> None:
     """Answer the requests of one connection until it ends. What the handler raises as ValueError is told."""
     async with stream:
         try:
-            rest = b""
+            rest, first = b"", True
             async for chunk in stream:
+                if first and chunk[:1].isalpha():  # an object begins with a brace, HTTP with a method
+                    await _serve_http(stream, bytes(chunk), handler)
+                    return
+                first = False
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     await stream.send_all(msgspec.json.encode(await _answer(line, handler)) + b"\n")
@@ -33,6 +38,42 @@ async def serve(stream: trio.abc.Stream, handler: Handler) -> None:
                     return
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the asker left: the hub goes on
+
+
+class _HttpRequest:
+    """What is read of one. The `on_` methods are what the parser calls."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.complete = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def _serve_http(stream: trio.abc.Stream, chunk: bytes, handler: Handler) -> None:
+    """Answer one request, whatever its method and path: 200 done, 400 refused."""
+    request = _HttpRequest()
+    parser = httptools.HttpRequestParser(request)
+    try:
+        while not request.complete:
+            parser.feed_data(chunk)
+            if len(request.body) > LINE_BYTES_MAX:
+                return
+            if not request.complete and not (chunk := bytes(await stream.receive_some(65536))):
+                return
+    except httptools.HttpParserError:
+        return
+    reply = await _answer(request.body, handler)
+    body = msgspec.json.encode(reply) + b"\n"
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (
+        b"200 OK" if reply["ok"] else b"400 Bad Request",
+        len(body),
+    )
+    await stream.send_all(head + body)
 
 
 async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from loadtest import iso, mischief, participants, report
 from loadtest.arrivals import Model
 from loadtest.contents import Contents
 from loadtest.keys import Algorithm
+from loadtest.processes import WorldError, said
 from loadtest.scheme import Scheme, Settings
 from loadtest.sites import Book, Hub, Port, serve_hub
 from loadtest.steering import CONTROLS, Steering
@@ -217,7 +218,12 @@ def run(options: argparse.Namespace) -> int:
     # hundreds of thousands of payments live for seconds and form no cycles: looking for some costs pauses of 100 ms
     gc.freeze()
     gc.disable()
-    return trio.run(_main, hub, options, wanted, ports)
+    code = 2
+    try:
+        code = trio.run(_main, hub, options, wanted, ports)
+    except* WorldError as group:
+        print(f"hub: {said(group)}", file=sys.stderr)
+    return code
 
 
 def _mischief(text: str) -> list[str]:

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -101,19 +102,60 @@ class Child:
         return code
 
 
+async def output_of(command: Sequence[str], trouble: str) -> str:
+    """What a command of ours prints until it ends. Raises `WorldError`: the trouble, and what the command says."""
+    done = await trio.run_process(
+        list(command),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": python_path()},
+        start_new_session=True,  # Ctrl-C is an interruption of ours, not a failure of its
+    )
+    if done.returncode:
+        raise WorldError(f"{trouble}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode()
+
+
 PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections (32768 and up on Linux): one of these could take a port
 between our finding it free and a part's listening on it."""
 
 
+_given: deque[int] = deque(maxlen=1000)
+"""Ports that were said to be free lately: whoever asked may not have listened on them yet."""
+
+
 def free_port() -> int:
-    """A port on loopback that was free a moment ago. Raises OSError when none of many tried is."""
+    """A port on loopback that was free a moment ago, each time another. Raises OSError when none of many tried is."""
     for _ in range(100):
         port = random.choice(PORTS)  # noqa: S311 - not a secret; random, so that worlds side by side do not meet
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.append(port)
             return port
     raise OSError("no free port was found")
+
+
+async def listen(
+    handler: Callable[[trio.SocketStream], Awaitable[object]], port: int, *, host: str, backlog: int | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:  # fmt: skip
+    """As `trio.serve_tcp`, but an address that cannot be had is a `WorldError` that names it."""
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as error:
+        raise WorldError(f"cannot listen on {host}:{port}: {error.strerror or type(error).__name__}") from error
+    await trio.serve_listeners(handler, listeners, task_status=task_status)
+
+
+def said(error: BaseException) -> str:
+    """What the first error of a group says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def children_of(pid: int) -> list[int]:

@@ -44,6 +44,7 @@ from loadtest.contents import Contents
 from loadtest.entries import ProcessorEvent, fpid_hash
 from loadtest.judge import QUALIFIED
 from loadtest.outbox import Outbox
+from loadtest.processes import WorldError, listen, said
 from loadtest.processor_book import Book
 from loadtest.submitter import Status, Submitter
 
@@ -290,7 +291,7 @@ class MockProcessor:
             async with trio.open_nursery() as nursery:
                 self.port = port
                 if control_port is not None:
-                    serve = partial(trio.serve_tcp, self.serve, control_port, host=host)
+                    serve = partial(listen, self.serve, control_port, host=host)
                     self.control_port = _port_of(await nursery.start(serve))
                 nursery.start_soon(self._keep_book)
                 nursery.start_soon(self.submitter.run)
@@ -308,7 +309,7 @@ class MockProcessor:
                 await changed.wait()
                 continue
             async with trio.open_nursery() as nursery:
-                serve = partial(trio.serve_tcp, self._accepted, self.port, host=host, backlog=1024)
+                serve = partial(listen, self._accepted, self.port, host=host, backlog=1024)
                 self.port = _port_of(await nursery.start(serve))
                 if not started:
                     task_status.started()
@@ -608,8 +609,13 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"processor: {error}", file=sys.stderr)
         return 2
-    trio.run(_main, processor, options)
-    return 0
+    code = 0
+    try:
+        trio.run(_main, processor, options)
+    except* WorldError as group:
+        print(f"processor: {said(group)}", file=sys.stderr)
+        code = 2
+    return code
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:

@@ -16,6 +16,7 @@ from loadtest import control, iso, mischief, payments
 from loadtest.arrivals import Model, Schedule
 from loadtest.contents import Contents
 from loadtest.entries import HubEvent
+from loadtest.processes import listen
 from loadtest.scheme import Link, Party, Scheme
 
 TICK_S = 0.1
@@ -326,20 +327,21 @@ async def serve_hub(
 ) -> None:
     """Listen for participants and for control until the book is closed.
 
-    `steer` does what a line on the control socket asks for; `ready` is called with the ports.
+    `steer` does what a line on the control socket asks for; `ready` is called with the ports. Raises
+    `WorldError`, in a group, when a port is not to be had.
     """
     async with trio.open_nursery() as nursery:
         opened: dict[str, dict[str, dict[str, int]]] = {}
         nodes: dict[str, dict[str, int]] = {}
         for port, number in ports.items():
             serve = partial(_serve_port, hub, port)
-            listeners: Any = await nursery.start(partial(trio.serve_tcp, serve, number, host=host))
+            listeners: Any = await nursery.start(partial(listen, serve, number, host=host))
             sites = opened.setdefault(port.party.name, {}).setdefault(port.group, {})
             if port.node:
                 sites = nodes.setdefault(port.node, {})
             sites[port.site] = listeners[0].socket.getsockname()[1]
         handle = partial(control.serve, handler=steer)
-        listeners = await nursery.start(partial(trio.serve_tcp, handle, control_port, host="127.0.0.1"))
+        listeners = await nursery.start(partial(listen, handle, control_port, host="127.0.0.1"))
         first = hub.scheme.first
         ready(
             {

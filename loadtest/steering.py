@@ -11,8 +11,9 @@ from loadtest.parties import Party, Sick, Sickness
 from loadtest.sites import Hub
 from loadtest.submissions import Ordered
 
-CONTROLS = """control socket (a JSON object a line; --control PORT, 0 picks a free one). Where "participant" is said, it
-may be left out: the first one, or all where that makes sense.
+CONTROLS = """control socket (--control PORT, 0 picks a free one): a JSON object a line, or, for curl, one as the body
+of an HTTP request (curl -d '{"do":"statistics"}' http://127.0.0.1:PORT). Where
+"participant" is said, it may be left out: the first one, or all where that makes sense.
   {"do":"start","rate":100,"duration":30,"model":"poisson","seed":1,"participant":"alpha","type":"10"}
                                     begin to send; replaces what is being sent to that participant
   {"do":"stop"}                     send nothing more

@@ -32,6 +32,7 @@ from loadtest.processes import (
     children_of,
     http,
     machine_spent_s,
+    said,
     spent_s,
 )
 
@@ -352,26 +353,20 @@ async def world(plan: Plan, directory: Path | None, *, keep: bool) -> AsyncItera
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def said(error: BaseException) -> str:
-    """What the first error of a group says."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
-
-
 async def interruptible(main: Callable[[], Awaitable[int]]) -> int:
     """Run `main`; a signal cancels it, so that it cleans up, and makes the exit code 130."""
     code = 130
     async with trio.open_nursery() as nursery:
 
-        async def on_signal() -> None:
+        async def on_signal(*, task_status: trio.TaskStatus[None]) -> None:
             # the parts have sessions of their own: closing the terminal ends them only through us
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                task_status.started()
                 async for _ in signals:
                     print("interrupted: cleaning up", file=sys.stderr)
                     nursery.cancel_scope.cancel()
 
-        nursery.start_soon(on_signal)
+        await nursery.start(on_signal)  # a signal that comes before `main` has done anything is heard, too
         code = await main()
         nursery.cancel_scope.cancel()
     return code

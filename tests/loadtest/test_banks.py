@@ -3,6 +3,9 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from loadtest import processes
 from loadtest.banks import BANKS, Bank, Plan
 
 
@@ -14,3 +17,10 @@ def test_each_data_centre_has_its_own_tokens_near_and_those_of_the_others_far(tm
         tables = tomllib.loads(bank.tokens_of(data_centre))["node"]["token"]
         assert [table["name"] for table in tables] == ["fps-1", "fps-2", "fps-3", "fps-4"]
         assert [table.get("local", True) for table in tables] == local
+
+
+def test_a_port_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens on it yet, and still nobody else is given it."""
+    monkeypatch.setattr(processes, "PORTS", range(31_000, 31_020))
+    given = [processes.free_port() for _ in range(12)]
+    assert len(set(given)) == 12

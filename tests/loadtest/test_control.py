@@ -2,6 +2,7 @@
 
 import socket
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import trio
 import trio.testing
 
 from loadtest.__main__ import main
-from loadtest.control import Control, ControlError, serve
+from loadtest.control import LINE_BYTES_MAX, Control, ControlError, serve
 
 
 async def handler(request: dict[str, Any]) -> dict[str, Any]:
@@ -75,3 +76,53 @@ def test_a_processor_that_refuses_or_is_not_there_is_said_to(capsys: pytest.Capt
         port = str(nobody.getsockname()[1])
     assert main(["steer", "processor", port, '{"do": "statistics"}']) == 1
     assert "steer: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "said"),
+    [
+        (b'{"do": "start"}', b"200 OK", {"ok": True, "asked": {"do": "start"}}),
+        (b'{"do": "no"}', b"400 Bad Request", {"ok": False, "error": "not that"}),
+    ],
+)
+@pytest.mark.parametrize("bytes_at_once", [1, 1000])
+async def test_curl_may_ask_as_well(
+    nursery: trio.Nursery, order: bytes, status: bytes, said: dict[str, Any], bytes_at_once: int
+) -> None:
+    """The same object as the body of a request, in whatever pieces; the connection ends with the response."""
+    _, stream = await dialled(nursery)
+    request = b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: %d\r\n\r\n%b" % (len(order), order)
+    for start in range(0, len(request), bytes_at_once):
+        await stream.send_all(request[start : start + bytes_at_once])
+    response = b"".join([chunk async for chunk in stream])
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert msgspec.json.decode(body) == said
+
+
+@pytest.mark.parametrize("request_", [b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", b"POST \x00\r\n\r\n"])
+async def test_half_a_request_and_none_at_all_get_no_response(nursery: trio.Nursery, request_: bytes) -> None:
+    """And the hub goes on."""
+    _, stream = await dialled(nursery)
+    await stream.send_all(request_)
+    await stream.send_stream.aclose()
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_a_body_without_end_is_cut_off(nursery: trio.Nursery) -> None:
+    _, stream = await dialled(nursery)
+    await stream.send_all(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2 * LINE_BYTES_MAX))
+    await stream.send_all(bytes(LINE_BYTES_MAX + 1))
+    assert [chunk async for chunk in stream] == []
+
+
+@pytest.mark.parametrize("part", ["hub", "processor"])
+def test_a_port_that_is_taken_is_named(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By whoever wanted it: exit code 2."""
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"fps-hub": "00112233445566778899aabbccddeeff", "fps-own": "ffeeddccbbaa99887766554433221100"}')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        wanted = {"hub": ["--keys", str(keys), "--control", str(port)], "processor": ["--control-port", str(port)]}
+        assert main([part, *wanted[part]]) == 2
+    assert capsys.readouterr().err == f"{part}: cannot listen on 127.0.0.1:{port}: Address already in use\n"
