@@ -80,12 +80,26 @@ def said_below(kind: type) -> dict[str, str]:
 # --- the references
 
 
-def settings() -> Iterator[str]:
+Rows = Callable[[list[list[str]]], Iterator[str]]
+"""How the settings of one table are shown."""
+
+
+def settings(show: Rows | None = None) -> Iterator[str]:
     """Every setting, a table for each table of the configuration."""
-    yield from _settings_of(the("Configuration"), "", {})
+    yield from _settings_of(the("Configuration"), "", {}, show or _as_table)
 
 
-def _settings_of(kind: type[msgspec.Struct], place: str, shown: dict[type, str]) -> Iterator[str]:
+def _as_table(rows: list[list[str]]) -> Iterator[str]:
+    return table(["setting", "type, unit, limits", "default", "meaning"], rows)
+
+
+def _as_list(rows: list[list[str]]) -> Iterator[str]:
+    """For a manual page, which is too narrow for such a table."""
+    for name, kind, default, meaning in rows:
+        yield from (name, f": {meaning} ({kind}; {default})", "")
+
+
+def _settings_of(kind: type[msgspec.Struct], place: str, shown: dict[type, str], show: Rows) -> Iterator[str]:
     struct_in, is_many = the("struct_in"), the("is_many")
     limits_in_words, default_of, as_toml = the("limits_in_words"), the("default_of"), the("as_toml")
     said, rows, tables = said_below(kind), [], []
@@ -100,7 +114,7 @@ def _settings_of(kind: type[msgspec.Struct], place: str, shown: dict[type, str])
         kind_in_words = "; ".join(part for part in (type_in_words(field.type), unit, limits) if part)
         rows.append([f"`{field.name}`", kind_in_words, default, said.get(field.name, "")])
     if rows:
-        yield from table(["setting", "type, unit, limits", "default", "meaning"], rows)
+        yield from show(rows)
     for field, inner in tables:
         here = f"{place}.{field.name}" if place else field.name
         many = is_many(field.type)
@@ -116,7 +130,7 @@ def _settings_of(kind: type[msgspec.Struct], place: str, shown: dict[type, str])
             continue
         shown[inner] = here
         yield from (*notes, "")
-        yield from _settings_of(inner, here, shown)
+        yield from _settings_of(inner, here, shown, show)
 
 
 UNITS = {"_s": "seconds", "_bytes": "bytes", "_days": "days", "_per_s": "per second"}
@@ -382,7 +396,9 @@ def _of_root(name: str) -> Iterator[str]:
         yield re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", line)
 
 
-REFERENCES: dict[str, Callable[[], Iterator[str]]] = {
+Made = Callable[[], Iterator[str]]
+
+REFERENCES: dict[str, Made] = {
     "settings": settings,
     "metrics": metrics,
     "alerts": alerts,
@@ -400,13 +416,17 @@ REFERENCES: dict[str, Callable[[], Iterator[str]]] = {
 }
 
 
-def with_references(text: str) -> str:
+IN_A_MANUAL: dict[str, Made] = {**REFERENCES, "settings": lambda: settings(_as_list)}
+
+
+def with_references(text: str, *, manual: bool = False) -> str:
     """A page with its references put in. Raises `KeyError` for one that does not exist."""
-    return law(MARKER.sub(lambda found: "\n".join(REFERENCES[found[1]]()), text))
+    references = IN_A_MANUAL if manual else REFERENCES
+    return law(MARKER.sub(lambda found: "\n".join(references[found[1]]()), text))
 
 
-def _read(_app: Any, _page: str, source: list[str]) -> None:
-    source[0] = with_references(source[0])
+def _read(app: Any, _page: str, source: list[str]) -> None:
+    source[0] = with_references(source[0], manual=app.builder.name == "man")
 
 
 def _write_openapi(app: Any, error: Exception | None) -> None:

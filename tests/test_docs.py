@@ -36,7 +36,10 @@ def test_the_documents_build_without_a_warning(builder: str, tmp_path: Path) -> 
     )  # fmt: skip
     assert built.stderr == ""
     assert built.returncode == 0
-    pages = {"html": ["index.html", "gateway.openapi.json", "processor.openapi.json"], "man": ["fps-gateway.1"]}
+    pages = {
+        "html": ["index.html", "gateway.openapi.json", "processor.openapi.json"],
+        "man": ["fps-gateway.1", "fps-gateway.toml.5"],
+    }
     assert [name for name in pages[builder] if not (tmp_path / builder / name).stat().st_size] == []
     # whoever reads them on a server without a network has all of them
     taken = re.compile(r"<(?:script|img|link)[^>]* (?:src|href)=\"(?:https?:)?//")
