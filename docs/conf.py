@@ -23,6 +23,7 @@ html_title = f"Faster Payments gateway {version}"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
+smartquotes = False
 pygments_style = "friendly"
 
 man_pages = [

@@ -52,6 +52,13 @@ def test_every_metric_that_is_named_exists() -> None:
     assert {name for name in named if f'"{name}"' not in metrics} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    """On a code host, too, where nobody builds the documents."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_every_section_of_the_protocol_that_the_code_cites_exists() -> None:
     """Sections keep their numbers: the code cites them."""
     protocol = (TOP / "docs" / "protocol.md").read_text(encoding="utf-8")
