@@ -179,7 +179,12 @@ CERTIFICATE_END_S = Gauge(
 
 # --- hub
 
-LINK_UP = Gauge("fps_link_up", "1 while a connection to this hub site stands.", ["site"], registry=REGISTRY)
+LINK_UP = Gauge(
+    "fps_link_up",
+    "1 while a connection to this hub site stands, and the machine at its other end was heard of a moment ago.",
+    ["site"],
+    registry=REGISTRY,
+)
 LINK_SIGNED_ON = Gauge(
     "fps_link_signed_on",
     "1 while the hub has us signed on in this direction.",
@@ -248,6 +253,7 @@ class Telling(NamedTuple):
     """One for each of `NOTICE_OUTCOMES`."""
     waiting: Gauge
     oldest_age_s: Gauge
+    parked: Gauge
 
 
 _notices = Counter("fps_notices", "Notices told, by what came of it.", ["outcome"], registry=REGISTRY)
@@ -257,6 +263,12 @@ NOTICES = Telling(
     Gauge(
         "fps_notice_oldest_age_seconds",
         "Since the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
+        registry=REGISTRY,
+    ),
+    Gauge(
+        "fps_notices_parked",
+        "Notices that the processor refused for good and has not acknowledged since: those that the journal held when "
+        "this process started, and those that came later.",
         registry=REGISTRY,
     ),
 )
@@ -272,12 +284,18 @@ _peer_oldest_age_s = Gauge(
     ["peer"],
     registry=REGISTRY,
 )
+_peer_parked = Gauge(
+    "fps_peer_news_parked",
+    "News that a process of ours refused for good, as fps_notices_parked counts notices.",
+    ["peer"],
+    registry=REGISTRY,
+)
 
 
 def peer_news(peer: str) -> Telling:
     """How handing news on to a process of ours goes; its name is out of the configuration."""
     outcomes = {outcome: _peer_news.labels(peer, outcome) for outcome in NOTICE_OUTCOMES}
-    return Telling(outcomes, _peer_waiting.labels(peer), _peer_oldest_age_s.labels(peer))
+    return Telling(outcomes, _peer_waiting.labels(peer), _peer_oldest_age_s.labels(peer), _peer_parked.labels(peer))
 
 
 SUBMISSIONS_BY_STATUS = Counter(

@@ -5,6 +5,7 @@ sockets.
 import errno
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
@@ -24,16 +25,23 @@ class Dialled(NamedTuple):
 
     stream: trio.abc.Stream
     address: str
+    silent_s: Callable[[], float] = lambda: 0.0
+    """Since when the other machine has said nothing, not even confirmed anything; 0 where that cannot be known."""
 
 
 Dial = Callable[[config.HubSite, Dialler], Awaitable[Dialled]]
 """Connect to a hub site, where its dialler says; the caller limits the time. Raises `OSError`, `ValueError` or
 `trio.BrokenResourceError`."""
 
-KEEPALIVE_IDLE_S = 10
+KEEPALIVE_IDLE_S = 5
 """Echoes find a dead hub; keepalive finds what lies between (a firewall that forgot us) while echoes are far apart."""
 KEEPALIVE_INTERVAL_S = 5
-KEEPALIVE_PROBES = 3
+KEEPALIVE_PROBES = 4
+SILENT_S = KEEPALIVE_IDLE_S + 3.0
+"""A machine that is there confirms an idle connection's keepalive sooner. One that has not is in doubt: people are told
+so long before the connection is given up, which would cost payments if it were only a pause."""
+_LAST_HEARD = struct.Struct("=52x2I")
+"""Of Linux's `tcp_info`: milliseconds since data came, and since a confirmation did."""
 
 
 class Sockets:
@@ -74,7 +82,7 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
     assert isinstance(tcp, trio.SocketStream)
     set_options(tcp.socket, site.unconfirmed_s)
     if context is None:
-        return Dialled(tcp, address)
+        return Dialled(tcp, address, partial(silent_s, tcp.socket))
     assert site.tls is not None
     # https_compatible: lengths tell us where a message ends, so a hub that closes without a close_notify is no error
     tls = trio.SSLStream(tcp, context, server_hostname=site.tls.server_name or site.host, https_compatible=True)
@@ -84,7 +92,17 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
         dialler.heard(address, Proof.NOTHING)
         await trio.aclose_forcefully(tls)
         raise
-    return Dialled(tls, address)
+    return Dialled(tls, address, partial(silent_s, tcp.socket))
+
+
+def silent_s(sock: trio.socket.SocketType) -> float:
+    """Since when the other machine has sent this connection nothing, no confirmation either; 0 where the system cannot
+    say. The machine, not the hub: it confirms what the hub has yet to read.
+    """
+    if not hasattr(socket, "TCP_INFO") or sock.fileno() < 0:
+        return 0.0
+    data_ms, confirmed_ms = _LAST_HEARD.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_HEARD.size))
+    return float(min(data_ms, confirmed_ms)) / 1000
 
 
 def set_options(sock: trio.socket.SocketType, unconfirmed_s: float) -> None:

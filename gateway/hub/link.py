@@ -119,7 +119,6 @@ class _Counts:
 
     def __init__(self, site: str, directions: tuple[Direction, ...]) -> None:
         """`directions`: those that we want; of others there is no series, whose 0 an alert would take for trouble."""
-        self.up = metrics.LINK_UP.labels(site)
         self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in directions}
         self.reports = {name: metrics.LINK_REPORTS.labels(site, name) for name in REPORT_LEVELS}
         self.empty = metrics.LINK_EMPTY_FRAMES.labels(site)
@@ -281,7 +280,6 @@ class Link:
     def _start(self) -> None:
         now = self._clock()
         self._up_s = now.mono_s
-        self._counts.up.set(1)
         self._inbox.link_up(self)
         self.session.start(now)
         self._act()
@@ -293,7 +291,6 @@ class Link:
         for action in self.session.take():
             if isinstance(action, Changed):
                 self._change(action)
-        self._counts.up.set(0)
         queued, self._contexts, self._untils, self._queue = self._contexts, [], [], []
         for contexts, surely in ((self._writing, False), (queued, True)):
             known = [context for context in contexts if context is not None]

@@ -24,7 +24,7 @@ from gateway.addresses.dialler import Dialler
 from gateway.addresses.law import Proof
 from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock
-from gateway.hub.dial import Dial, Dialled, Sockets
+from gateway.hub.dial import SILENT_S, Dial, Dialled, Sockets
 from gateway.hub.link import Inbox, Link, LinkStatistics
 from gateway.hub.rules import Direction, wanted
 from gateway.hub.session import MessageIds, Session
@@ -60,6 +60,8 @@ class _Site:
         self.settings = settings
         self.dialler = Dialler(f"hub {settings.name}", settings.host, settings.port, network)
         self.link: Link | None = None
+        self.silent_s: Callable[[], float] = lambda: 0.0
+        """Of the link's connection."""
         self.attempts = 0
         self.connects = 0
         self.last_end = ""
@@ -69,11 +71,19 @@ class _Site:
         self.connected = metrics.LINK_DIALS.labels(settings.name, "connected")
         self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
         # the series are there before the first connection, so that an alert sees a site that never came up
-        metrics.LINK_UP.labels(settings.name).set(0)
+        metrics.LINK_UP.labels(settings.name).set_function(self._up)
         metrics.LINK_EJECTED.labels(settings.name).set(0)
         metrics.LINK_EJECTIONS.labels(settings.name)
         for direction in directions:
             metrics.LINK_SIGNED_ON.labels(settings.name, direction.value).set(0)
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is a link, and nothing says that the hub's machine is still at its other end."""
+        return self.link is not None and self.link.open and self.silent_s() > SILENT_S
+
+    def _up(self) -> float:
+        return float(self.link is not None and self.link.open and not self.silent)
 
 
 class Links:
@@ -148,6 +158,9 @@ class Links:
             link = site.link
             if link is None or not link.open:
                 lacking.append(f"no link to {site.settings.name} ({site.last_end or 'not connected yet'})")
+                continue
+            if site.silent:
+                lacking.append(f"{site.settings.name} is silent: its machine does not even confirm what TCP sends")
                 continue
             off = [direction.value for direction in wanted(self._pair.session) if not link.session.signed_on(direction)]
             if off:
@@ -319,7 +332,7 @@ class Links:
             next(self._connections), site.settings, dialled.stream, session, self._inbox,
             pair=self._pair, clock=self._clock, came_s=self._came_s,
         )  # fmt: skip
-        site.link = link
+        site.link, site.silent_s = link, dialled.silent_s
         try:
             await link.run()
         finally:

@@ -164,7 +164,9 @@ class Backlog:
         self._bits = sum(1 << kind for kind in kinds)
         self.untold = Positions()
         """Notices that were neither acknowledged nor parked."""
-        self.parked: deque[int] = deque(maxlen=PARKED_SHOWN_MAX)
+        self.parked = Positions()
+        """Notices that were parked and not acknowledged since."""
+        self._parked_last: deque[int] = deque(maxlen=PARKED_SHOWN_MAX)
         self.last = 0
         """The last position seen."""
 
@@ -180,8 +182,19 @@ class Backlog:
             if done.to == self._to:
                 self.untold.discard(done.position)
                 if kind == Kind.PARKED:
-                    self.parked.append(done.position)
+                    self.park(done.position)
+                else:
+                    self.parked.discard(done.position)
         self.last = record.position
+
+    def park(self, position: int) -> None:
+        """It was refused for good."""
+        self.parked.add(position)
+        self._parked_last.append(position)
+
+    def parked_last(self) -> list[int]:
+        """Those that are listed, in the order in which they were parked."""
+        return [position for position in self._parked_last if position in self.parked]
 
 
 class Forwarder:
@@ -246,6 +259,7 @@ class Forwarder:
         self._follower = journal.follower(self._to.name, self._to.kinds)
         self._read_to = self._follower.position
         self._to.telling.oldest_age_s.set_function(self._oldest_age_s)
+        self._to.telling.parked.set(len(self._backlog.parked))
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -343,7 +357,8 @@ class Forwarder:
         elif told.refused:
             self._answered()
             self._counted("parked")
-            self._backlog.parked.append(record.position)
+            self._backlog.park(record.position)
+            self._to.telling.parked.set(len(self._backlog.parked))
             self._done(item, Kind.PARKED, steps.pack(steps.Parked(record.position, told.status, self._to.name)))
             _log.warning(
                 "notice refused and parked", follower=self._to.name,
@@ -444,6 +459,6 @@ class Forwarder:
             "oldest_age_s": round(self._oldest_age_s(), 3),
             "read_to_position": self._read_to,
             "pause_s": round(max(0.0, self._breaker.until_s - trio.current_time()), 3) if open_ else 0.0,
-            "parked_positions": list(self._backlog.parked),
+            "parked_positions": self._backlog.parked_last(),
             **self._counts,
         }

@@ -15,6 +15,7 @@ from gateway import config, inbound, keyring, metrics, outbound
 from gateway.daemon import WATCH_EVERY_S
 from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
+from gateway.hub.dial import SILENT_S
 from gateway.news import COUNTED, OUTCOMES
 from gateway.processor import sibling
 from gateway.volume import watch
@@ -155,7 +156,7 @@ CASES = {
     "ProcessorRefusesQuestions": count(UNDECIDED, 'status_class="4xx"', at_s=105),
     "RefusalNotAsAgreed": count("fps_processor_bad_refusals_total"),
     "NoticesOld": gauge("fps_notice_oldest_age_seconds", "301", "10", 20, 10),
-    "NoticeParked": count("fps_notices_total", 'outcome="parked"'),
+    "NoticeParked": gauge("fps_notices_parked", "2", "0", 20, 10),
     "SchemeSuspended": gauge("fps_scheme_suspended", "1", "0", 20, 10, 'what="own"'),
     "OthersSuspended": gauge("fps_scheme_suspended", "2", "0", 20, 10, 'what="others"'),
     "NewsNotApplied": count("fps_usm_total", 'function="971",outcome="older"'),
@@ -262,11 +263,13 @@ OWN_TIME_S = {
     "StandIn": _TIMES.stand_in_after_s,
     "RefusedInOurName": _TIMES.last_moment_s,
     "Undelivered": _TIMES.reply_within_s,
+    "LinkDown": SILENT_S,
+    "BothLinksDown": SILENT_S,
 }
 """What the gateway itself takes, as it is configured by default, until its metric says so: it looks at disks, clocks
 and the other site every now and then, and gives a processor that is silent its time. Others show at once, or when the
-fault is by its definition (a payment is unknown when it was asked for in vain). One is not counted here: a link that is
-cut without a word, which only TCP's keepalive or an echo finds (README, "A page has 45 seconds")."""
+fault is by its definition (a payment is unknown when it was asked for in vain). A link may be cut without a word: then
+its hub's machine confirms nothing, and is in doubt after `SILENT_S`."""
 
 
 def worst_s(name: str, rule: Rule) -> float:
@@ -324,6 +327,19 @@ def test_a_link_that_bounces_once_calls_nobody_and_one_that_flaps_calls_once(tmp
         expect(f"count(count_over_time({fired('sip')}))", None),
         expect(f"count(count_over_time({fired('sop')}))", len(WHEN_LINKS_GO.split("|"))),
         expect(f"min(count_over_time({fired('sop')}))", looks),
+    ]
+    judge([{"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": expected}], tmp_path)
+
+
+@pytest.mark.parametrize(("metric", "labels"), [("fps_notices_parked", ""), ("fps_peer_news_parked", 'peer="other"')])
+def test_a_parked_notice_is_a_ticket_for_as_long_as_it_is_parked(metric: str, labels: str, tmp_path: Path) -> None:
+    """Not for a quarter of an hour after it was: it goes off, stays for hours, and clears when there is none left."""
+    series = [{"series": _series(metric, "sip", labels), "values": f"0x10 1x{3 * 3600 // STEP_S} 0x60"}]
+    firing = 'count by (group) (ALERTS{alertname="NoticeParked",alertstate="firing",severity="ticket"})'
+    held = [{"labels": '{group="sip"}', "value": 1}]
+    expected = [
+        {"expr": firing, "eval_time": at, "exp_samples": samples}
+        for at, samples in (("50s", []), ("90s", held), ("2h50m", held), ("3h2m", []))
     ]
     judge([{"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": expected}], tmp_path)
 

@@ -318,6 +318,8 @@ class World:
         """Who was dialled, and when."""
         self.refuse: set[str] = set()
         self.hang: set[str] = set()
+        self.silent_s: dict[str, float] = {}
+        """Since when a site's machine was not heard of."""
         self.prepare: Callable[[str, Hub], None] = lambda _site, _hub: None
         """Called with each new hub before anything is exchanged."""
         self._nursery = nursery
@@ -340,7 +342,7 @@ class World:
         self.prepare(site.name, hub)
         self.hubs.append(hub)
         self._nursery.start_soon(hub.run)
-        return Dialled(ours, site.host)
+        return Dialled(ours, site.host, lambda: self.silent_s.get(site.name, 0.0))
 
 
 def site(name: str, **settings: Any) -> config.HubSite:

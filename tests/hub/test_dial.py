@@ -28,6 +28,7 @@ from gateway.wire.codec import Codec, join_mac
 from gateway.wire.frame import Framer, frame
 from gateway.wire.message import NetworkRequest, NetworkResponse
 from tests.fakes.shortage import no_threads
+from tests.paging.cut import Cable
 
 WIRE = config.Wire()
 CODEC = Codec()
@@ -114,9 +115,49 @@ async def test_socket_options() -> None:
         assert isinstance(stream, trio.SocketStream)
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
         await stream.aclose()
+
+
+@pytest.mark.parametrize("by", ["data", "confirmation"])
+async def test_how_long_the_other_machine_was_not_heard_of(by: str) -> None:
+    """It grows, begins anew with whatever comes, also with the bare confirmation of what we sent, and once the cable is
+    cut only grows.
+    """
+    ends: list[trio.SocketStream] = []
+
+    async def hold(stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.SocketStream)
+        ends.append(stream)
+        await trio.sleep_forever()
+
+    async def reaches(silent: Callable[[], float], wanted: Callable[[float], bool]) -> None:
+        with trio.fail_after(10):
+            while not wanted(silent()):  # noqa: ASYNC110 - the kernel cannot set our events
+                await trio.sleep(0.01)
+
+    async with listening(hold) as hub_port, trio.open_nursery() as nursery:
+        cable = Cable(hub_port)
+        port = await nursery.start(cable.run)
+        dialled = await Sockets().dial(site(port), Dialler("hub", "127.0.0.1", port))
+        await reaches(dialled.silent_s, lambda silent_s: bool(ends) and silent_s >= 0.5)
+        before_s = trio.current_time()
+        if by == "data":
+            await ends[0].send_all(b"x")
+            await dialled.stream.receive_some()
+        else:
+            await dialled.stream.send_all(b"x")
+        await reaches(dialled.silent_s, lambda silent_s: silent_s <= trio.current_time() - before_s + 0.02)
+        await cable.cut()
+        cut_s = trio.current_time()
+        if by == "confirmation":
+            await dialled.stream.send_all(b"x")
+        await reaches(dialled.silent_s, lambda silent_s: silent_s >= 0.5)
+        assert dialled.silent_s() >= trio.current_time() - cut_s - 0.02, "nothing came since"
+        await trio.aclose_forcefully(dialled.stream)
+        assert dialled.silent_s() == 0.0, "it is no longer there to be asked"
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_unconfirmed_is_given_up_sooner_than_echoes_would() -> None:

@@ -11,6 +11,7 @@ import trio.testing
 
 from gateway import metrics
 from gateway.clock import system_clock
+from gateway.hub.dial import SILENT_S
 from gateway.hub.pool import MUTE, SETTLED_S
 from gateway.hub.rules import Direction, State
 from tests.conftest import Logged
@@ -592,6 +593,25 @@ async def test_metrics_follow_the_links(make_world: Make, nursery: trio.Nursery,
     await settle()
     assert read("fps_link_up") == 0
     assert read("fps_link_signed_on", direction="receive") == 0
+
+
+async def test_a_link_is_not_up_while_nothing_is_heard_of_its_hubs_machine(
+    make_world: Make, nursery: trio.Nursery
+) -> None:
+    """It carries on, is not given up, and is up again with the next sign of life; the other one is not in doubt."""
+
+    def up(name: str) -> float | None:
+        return metrics.REGISTRY.get_sample_value("fps_link_up", {"site": name})
+
+    world = make_world("quiet", "loud")
+    nursery.start_soon(world.links.run)
+    await settle()
+    for silent_s, is_up in ((SILENT_S, 1), (SILENT_S + 0.1, 0), (0.2, 1)):
+        world.silent_s["quiet"] = silent_s
+        assert (up("quiet"), up("loud")) == (is_up, 1)
+        assert ("quiet is silent: " in world.links.trouble()) is (not is_up), world.links.trouble()
+        assert world.links.ready() == "", "payments may come by the other one, and by this one if it was only a pause"
+        assert len(world.links.links) == 2
 
 
 async def test_statistics_are_json_objects(make_world: Make, nursery: trio.Nursery) -> None:

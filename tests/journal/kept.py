@@ -191,7 +191,7 @@ def past_of(records: list[Record]) -> dict[str, Any]:
         "permits": _plain(past.news.permits),
         "news_heard": [content.hex() for content in past.news.known.contents],
         "to_tell": {to.name: _to_tell(to, backlog, records) for to, backlog in zip(addressees, backlogs, strict=True)},
-        "parked": {to.name: list(backlog.parked) for to, backlog in zip(addressees, backlogs, strict=True)},
+        "parked": {to.name: backlog.parked_last() for to, backlog in zip(addressees, backlogs, strict=True)},
     }  # fmt: skip
 
 

@@ -34,8 +34,8 @@ Times = dict[tuple[str, str], list[float]]
 async def measure(name: str, fault: Fault, times: int, directory: Path, found: Times) -> None:
     """Cause one fault so many times. Raises `WorldError`, or pytest's word that this machine has no such disk."""
     with disk_for(fault) as disk:
-        async with world(PLAN, directory / "world", keep=False) as it:
-            await begin(it, disk)
+        async with trio.open_nursery() as nursery, world(PLAN, directory / "world", keep=False) as it:
+            await begin(it, fault, disk, nursery)
             await it.hub("start", rate=RATE_PER_S, duration=100_000, model="poisson", seed=1)
             for number in range(times):
                 async with prometheus.prometheus(directory / f"prometheus-{number}", it.ops_port) as watching:
@@ -49,6 +49,7 @@ async def measure(name: str, fault: Fault, times: int, directory: Path, found: T
                     found.setdefault((name, alert), []).append(seconds)
                 print(f"{name}, {number + 1}: {took_s}", file=sys.stderr, flush=True)
                 await fault.mend(it)
+            nursery.cancel_scope.cancel()
 
 
 async def main(names: list[str], times: int, at_once: int) -> int:

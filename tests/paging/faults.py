@@ -1,6 +1,7 @@
 """Faults that somebody is to be woken for: how each is caused in a world of real processes, and what must fire."""
 
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +12,7 @@ import trio
 
 from loadtest.world import SITES, World, children_of, http
 from tests.disks import mounts
+from tests.paging.cut import Cable
 from tests.paging.prometheus import LOOK_S
 from tests.system.worlds import change, until
 
@@ -26,6 +28,8 @@ class Fault(NamedTuple):
     mend: Act
     on_disk: bool = False
     """The journal lies on a disk that fails on order (`DISKS`)."""
+    by_cable: tuple[str, ...] = ()
+    """Sites that the gateway reaches by a cable that can be cut (`CABLES`)."""
 
 
 async def _kill(it: World) -> None:
@@ -113,10 +117,27 @@ async def _heal(it: World) -> None:
     await it.signed_on()
 
 
+CABLES: dict[Path, list[Cable]] = {}
+"""By a world's directory: what leads to those sites."""
+
+
+async def _cut(it: World) -> None:
+    for cable in CABLES[it.directory]:
+        await cable.cut()
+
+
+async def _join(it: World) -> None:
+    for cable in CABLES[it.directory]:
+        await cable.mend()
+    await it.signed_on()
+
+
 FAULTS = {
     "gateway killed": Fault(("GatewayAway",), _kill, _start),
     "one link down": Fault(("LinkDown",), _close_one, _open),
     "all links down": Fault(("BothLinksDown", "GatewayNotReady"), _close_all, _open),
+    "one link cut silently": Fault(("LinkDown",), _cut, _join, by_cable=SITES[:1]),
+    "all links cut silently": Fault(("BothLinksDown",), _cut, _join, by_cable=SITES),
     "processor away": Fault(("ProcessorAway", "StandIn"), _stop_processor, _start_processor),
     "away, stand-in never": Fault(("ProcessorAway", "RefusedInOurName"), _never, _timer),
     "no token left": Fault(("NoTokenLeft", "GatewayNotReady"), _spoil_tokens, _mend_tokens),
@@ -129,9 +150,16 @@ def disk_for(fault: Fault) -> AbstractContextManager[Disk]:
     return mounts.faulty() if fault.on_disk else nullcontext()
 
 
-async def begin(it: World, disk: Disk) -> None:
-    """Start a world, its journal on that disk."""
+async def begin(it: World, fault: Fault, disk: Disk, nursery: trio.Nursery) -> None:
+    """Start a world, its journal on that disk, its cables in this nursery."""
     await it.start(gateway=False)
+    for site in fault.by_cable:
+        where = rf'(name = "{site}"\nhost = "127.0.0.1"\nport = )(\d+)'
+        found = re.search(where, it.configuration.read_text(encoding="utf-8"))
+        assert found is not None
+        cable = Cable(int(found.group(2)))
+        CABLES.setdefault(it.directory, []).append(cable)
+        change(it, where, rf"\g<1>{await nursery.start(cable.run)}")
     if disk is not None:
         journal = disk.path / "sip" / "journal"
         change(it, r'dir = "[^"]*"', f'dir = "{journal}"')

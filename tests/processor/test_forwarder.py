@@ -453,6 +453,38 @@ async def test_payments_first(autojump_clock: Clock) -> None:
 # --- restarts
 
 
+async def test_how_many_are_parked_is_shown_for_as_long_as_they_are(autojump_clock: Clock) -> None:
+    """A metric, for an alert: each as it is refused, all again after a restart, and one less when the processor has
+    acknowledged it after all.
+    """
+
+    def shown() -> float | None:
+        return metrics.REGISTRY.get_sample_value("fps_notices_parked")
+
+    journal = Journal()
+    refused = {2, 5}
+    for number in range(8):
+        journal.stand_in(number)
+    async with telling(journal, Teller(lambda position: WRONG if position in refused else OK)):
+        await all_done(journal, 8)
+        assert shown() == 2
+    async with telling(journal, Teller()) as found:
+        await trio.testing.wait_all_tasks_blocked()
+        assert shown() == 2, "a restart forgets none"
+        assert sorted(found.statistics()["parked_positions"]) == [2, 5]
+    del journal.done[2]
+    journal.append(Kind.TOLD, steps.pack(steps.Told(2, "processor")), wall_ns=WALL_NS)
+    async with telling(journal, Teller()) as found:
+        await trio.testing.wait_all_tasks_blocked()
+        assert shown() == 1
+        assert found.statistics()["parked_positions"] == [5]
+    del journal.done[5]
+    journal.append(Kind.TOLD, steps.pack(steps.Told(5, "processor")), wall_ns=WALL_NS)
+    async with telling(journal, Teller()):
+        await trio.testing.wait_all_tasks_blocked()
+        assert shown() == 0
+
+
 async def test_a_restart(autojump_clock: Clock) -> None:
     """What has a TOLD or PARKED record is not told again, wherever the cursor was; what has none, is."""
     journal = Journal()
