@@ -66,6 +66,11 @@ unit: $(READY) filesystems machines ## the tests that need no other process
 system: $(READY) filesystems machines ## the tests with real processes, sockets and SoftHSM
 	@$(TESTS) -m system $(ARGS)
 
+.PHONY: frozen
+frozen: $(READY) ## write the lists of names and numbers that others rely on (tests/frozen) anew, after an addition
+	@$(BIN)/python -m tests.frozen --write
+	git diff --stat -- tests/frozen || true
+
 .PHONY: simulate
 simulate: $(READY) ## run the whole system on a mock clock, from seeds that nobody tried, for a minute (ARGS='--seed 7' replays)
 	@$(BIN)/python -m tests.simulation $(if $(ARGS),$(ARGS),--random --for 60)
