@@ -47,6 +47,20 @@ test: $(READY) filesystems machines ## lint, types and every test; goes on to th
 	$(TESTS) $(ARGS) || failed+=(tests)
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
 
+# What says most in a minute: the laws and stories, bytes and messages, settings, and what is held by reading the source.
+QUICK := tests/test_layout.py tests/test_readme.py tests/test_lifecycle.py tests/test_inbound.py tests/test_outbound.py \
+	tests/test_standin.py tests/test_keyring.py tests/test_config.py tests/test_arguments.py tests/test_exitcodes.py tests/test_engine.py \
+	tests/journal/test_record.py tests/journal/test_recovery.py tests/journal/test_formats.py tests/wire tests/processor/test_messages.py \
+	tests/hub/test_session.py tests/frozen tests/test_project.py
+.PHONY: check
+check: $(READY) ## before each commit, in less than a minute: lint, format, types, layout and the tests that say most
+	@failed=()
+	$(MAKE) --no-print-directory lint || failed+=(lint)
+	$(MAKE) --no-print-directory types || failed+=(types)
+	echo "== quick tests"
+	$(TESTS) -m "not system" $(QUICK) $(ARGS) || failed+=(tests)
+	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
+
 .PHONY: lint
 lint: $(READY) ## ruff: rules and format
 	@echo "== lint"
@@ -128,6 +142,26 @@ man: $(READY) ## make the manual pages, dist/man/fps-gateway.1 and fps-gateway.t
 	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b man -d dist/man.doctrees docs dist/man
 	echo "dist/man/fps-gateway.1, dist/man/fps-gateway.toml.5"
 
+# The gateway's own wheel, the same bytes wherever and whenever it is made: of files alone (what lies about from an earlier build
+# is not in it), with the modes of everybody and the time of the release.
+define build-wheel
+work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT
+cp -R LICENSE README.md pyproject.toml gateway "$$work/"
+find "$$work" -name __pycache__ -prune -exec rm -rf {} +
+chmod -R u=rwX,go=rX "$$work"
+export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(date -u -d "$$($(BIN)/python -c 'import gateway; print(gateway.__released__)')" +%s)}"
+umask 022
+$(BIN)/python -m pip wheel -qq --no-index --no-deps --no-build-isolation --wheel-dir "$(1)" "$$work"
+endef
+
+DIST ?= dist
+.PHONY: dist
+dist: $(READY) ## build the gateway's wheel into dist, the same bytes each time
+	@mkdir -p "$(DIST)"
+	rm -f "$(DIST)"/fps_gateway-*.whl
+	$(call build-wheel,$(DIST))
+	cd "$(DIST)" && sha256sum fps_gateway-*.whl
+
 WHEELS ?= dist/wheels
 .PHONY: wheels
 wheels: $(READY) ## what a server without a network installs: every locked package and the gateway's own, into dist/wheels
@@ -137,10 +171,8 @@ wheels: $(READY) ## what a server without a network installs: every locked packa
 		$(BIN)/python -m pip download -qq --require-hashes --only-binary :all: --dest "$(WHEELS)" -r requirements.lock
 		cp requirements.lock "$(WHEELS)/"
 	}
-	# a module that is gone must not come back out of what was built before
-	rm -rf build "$(WHEELS)"/fps_gateway-*.whl
-	$(BIN)/python -m pip wheel -qq --no-index --no-deps --no-build-isolation --wheel-dir "$(WHEELS)" .
-	rm -rf build
+	rm -f "$(WHEELS)"/fps_gateway-*.whl
+	$(call build-wheel,$(WHEELS))
 
 .PHONY: clean
 clean: ## remove .venv and everything that was made (not var/: a journal may lie there)
@@ -216,6 +248,8 @@ $(READY): .venv/pyvenv.cfg requirements-dev.lock pyproject.toml
 	export PIP_DISABLE_PIP_VERSION_CHECK=1
 	$(BIN)/python -m pip install -qq --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(BIN)/python -m pip install -qq --no-index --no-deps --no-build-isolation --editable .
+	# the mock world and what makes keys are in no wheel: they run from here, wherever they are started
+	echo "$$PWD" >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/fps-checkout.pth"
 	touch $@
 
 .PHONY: lock

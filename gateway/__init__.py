@@ -31,7 +31,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon
     outside reload rulebook allowance
     daemon
-    decode drain_command hsm_command init_command diagram seal_check        what a person types
+    decode drain_command hsm_command init_command diagram seal_check completion    what a person types
     here
     config_command
     sdk                                                                       what a bank's processor imports
@@ -39,6 +39,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
 """
 
 __version__ = "0.1.0"
+"""The one place that says it: pyproject.toml reads it here."""
 __released__ = "2026-11-30"
 """The day on which this version was made. A wall clock that shows an earlier one is wrong, and the gateway says so. Who
 changes the version changes it: tests/test_dates.py holds one to the other."""

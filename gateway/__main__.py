@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import gateway
-from gateway import config_command, config_file, decode, drain_command, hsm_command
+from gateway import completion, config_command, config_file, decode, drain_command, hsm_command
 from gateway.arguments import Parser
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
@@ -58,6 +58,7 @@ def command_line() -> Parser:
     hsm_command.add_parser(commands)
     journal_command.add_parser(commands, _tokens_of, _begin_journal)
     decode.add_parser(commands)
+    completion.add_parser(commands, command_line)
     return parser
 
 
