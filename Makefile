@@ -28,7 +28,7 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
 	echo
-	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, fuzz, kills, endure, drbd-drill, pages and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, documents, fuzz, kills, endure, drbd-drill, pages and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -88,6 +88,10 @@ frozen: $(READY) ## write the lists of names and numbers that others rely on (te
 .PHONY: simulate
 simulate: $(READY) ## run the whole system on a mock clock, from seeds that nobody tried, for a minute (ARGS='--seed 7' replays)
 	@$(BIN)/python -m tests.simulation $(if $(ARGS),$(ARGS),--random --for 60)
+
+.PHONY: documents
+documents: $(READY) ## do what every document says, in a fresh copy set up from nothing, blocks that take minutes included
+	@DOCUMENTS_WHOLE=1 $(PYTEST) tests/documents $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(READY) ## look for inputs that break something (ARGS='--target frame --seconds 600'; without, all for 45 s)

@@ -47,13 +47,13 @@ EXAMPLES: dict[str, Any] = {
             "name": "hsm-1",
             "label": "fps-1",
             "module": "/usr/lib/softhsm/libsofthsm2.so",
-            "pin_file": "$CREDENTIALS_DIRECTORY/hsm-1.pin",
+            "pin_file": "$CREDENTIALS_DIRECTORY/pin_hsm-1",
         },
         {
             "name": "hsm-2",
             "label": "fps-2",
             "module": "/usr/lib/softhsm/libsofthsm2.so",
-            "pin_file": "$CREDENTIALS_DIRECTORY/hsm-2.pin",
+            "pin_file": "$CREDENTIALS_DIRECTORY/pin_hsm-2",
         },
     ],
     "node.journal.dir": "/var/lib/fps-gateway/sip/journal",
@@ -80,7 +80,8 @@ def add_parser(subparsers: Commands) -> None:
     checking.add_argument(
         "--here", action="store_true",
         help="and what this machine must have: PINs, tokens and their keys (each PIN is tried once), certificates, the"
-        " journal's directory. As the gateway's user, with its credentials; exit code 69 when something is missing",
+        " journal's directory. As the gateway's user, with its credentials (`hsm check --help` has the command);"
+        " exit code 69 when something is missing",
     )  # fmt: skip
     checking.add_argument(
         "--rate", type=_rate, metavar="PER_S", help="and whether its limits carry so many payments a second"

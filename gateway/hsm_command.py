@@ -32,7 +32,12 @@ Tokens with the same letter have the same keys. A gateway uses the largest such 
 that is configured first, and of these the local ones as long as they serve and are not slow.
 
 A PIN is tried once for each token; a wrong one is one try less until the token is locked: correct the file first.
-PIN files are looked for as the gateway does: where they are systemd's credentials, run this in the unit's place.
+PIN files are looked for as the gateway does. Where they are systemd's credentials, run this as the unit would run it:
+
+  systemd-run --pipe --wait --collect --uid=fps-gateway --gid=fps-gateway \\
+    --property=LoadCredentialEncrypted=pin:/etc/fps-gateway/pins-sip \\
+    /opt/fps-gateway/bin/fps-gateway hsm check --config FILE --config FILE
+
 It may run beside a gateway: it logs in once more to each token, changes nothing, and makes {MACS} MACs in each.
 
 exit codes: 0 all tokens serve and agree; 1 something is off, but a gateway would serve; 69 no token would serve; 78

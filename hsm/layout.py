@@ -59,6 +59,11 @@ class Layout:
         return self.dir / "softhsm2.conf"
 
     @property
+    def ignore(self) -> Path:
+        """What tells git to take nothing of the directory, in whatever checkout it lies."""
+        return self.dir / ".gitignore"
+
+    @property
     def token_dir(self) -> Path:
         """Where SoftHSM keeps its tokens."""
         return self.dir / "tokens"

@@ -51,6 +51,9 @@ def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
         if not path.is_dir():
             path.mkdir(mode=0o700, parents=True)
             did(f"made {path}")
+    if not layout.ignore.exists():
+        _write(layout.ignore, "# keys and PINs: nothing in this directory is for git\n*\n")
+        did(f"wrote {layout.ignore}")
     if not layout.conf.exists() or layout.conf.read_text() != layout.conf_text():
         _write(layout.conf, layout.conf_text())
         did(f"wrote {layout.conf}")

@@ -130,6 +130,7 @@ async def _write_world(directory: Path) -> str:
     bank = Bank(BANKS[0], directory, PLAN, first=True)
     gateway = bank.gateways[0]
     await bank.provision()
+    _write(directory / ".gitignore", "# keys, PINs and a journal: nothing in this directory is for git\n*\n")
     _write(directory / PAIR, pair_of(gateway))
     _write(directory / NODE, node_of(gateway, ports.sites))
     date = time.strftime("%Y%m%d", time.gmtime())

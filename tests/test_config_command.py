@@ -184,7 +184,7 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a look at the files tells is noted, and is no mistake: a check may run anywhere."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    pin = tmp_path / "hsm-1.pin"
+    pin = tmp_path / "pin_hsm-1"
     pin.touch(mode=0o600)
     pin.chmod(0o604)
     notes = list(config_command.notes(config_file.load(example)))

@@ -59,6 +59,15 @@ def test_secrets_are_for_their_owner_only(run: Run, tmp_path: Path) -> None:
     assert not any(secret in made.stdout + made.stderr for secret in secrets)
 
 
+def test_git_takes_nothing_of_such_a_directory(run: Run, tmp_path: Path) -> None:
+    """In whatever checkout it lies, under whatever name."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    run("provision")
+    done = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (tmp_path / "dev" / KEYS_FILE).exists()
+    assert done.stdout == ""
+
+
 def test_the_snippet_is_what_the_gateway_reads(run: Run, tmp_path: Path) -> None:
     """With the last ones remote, as asked for."""
     printed = run("provision", "--remote", "1").stdout

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-PACKAGES = ("python3", "python3-venv", "softhsm2", "systemd-sysv")
+PACKAGES = ("python3", "python3-venv", "softhsm2", "systemd-sysv", "dbus")
 NAME = "server"
 WORK = "/srv"
 """Where commands run."""

@@ -45,6 +45,7 @@ class Page(NamedTuple):
     configure: str
     begin: str
     credentials: str
+    look: str
     start: str
 
 
@@ -239,6 +240,19 @@ async def test_a_gateway_lives_under_systemd(installed: Installed, tmp_path: Pat
         assert not any("did not end in peace" in line for line in by_level["err"])
         everything = it.run("journalctl --quiet --output=export") + it.run("systemctl show fps-gateway@sip")
         assert not [pin for pin in installed.pins if pin in everything]
+
+
+async def test_what_the_server_lacks_is_said_in_the_units_place(installed: Installed, tmp_path: Path) -> None:
+    """Nothing, with the unit's credentials; without a PIN, that."""
+    it = installed.server
+    async with world_of(installed, tmp_path):
+        assert "2 of 2 tokens would serve: all agree" in it.run(PAGE.look)
+        pins = f"{BOOK}/pins-sip"
+        it.run(f"mv {pins}/hsm-1 /run/kept")
+        try:
+            assert "node.token[0].pin_file: no such file here" in it.run(PAGE.look, check=False)
+        finally:
+            it.run(f"mv /run/kept {pins}/hsm-1")
 
 
 async def test_a_wrong_configuration_is_said_and_not_started_again(installed: Installed, tmp_path: Path) -> None:

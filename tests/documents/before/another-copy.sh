@@ -1,0 +1,2 @@
+# Another server's copy is whole.
+[ -d "$OTHER" ]
