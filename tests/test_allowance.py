@@ -112,6 +112,9 @@ def test_with_too_little_nothing_starts(tmp_path: Path) -> None:
     assert "40 open files are allowed (RLIMIT_NOFILE), and it needs" in ran.stdout
     checked = started(tmp_path, 40, 40, "config", "check")
     assert "note: here 40 open files are allowed (RLIMIT_NOFILE), and it needs" in checked.stdout
+    here = started(tmp_path, 40, 40, "config", "check", "--here")
+    assert here.returncode == 69
+    assert "here 40 open files are allowed (RLIMIT_NOFILE), and it needs" in here.stderr
 
 
 def test_what_is_allowed_is_taken(tmp_path: Path) -> None:
@@ -123,7 +126,9 @@ def test_what_is_allowed_is_taken(tmp_path: Path) -> None:
     assert '"limit":150' in ran.stdout
     assert "this process may run short" in ran.stdout
     checked = started(tmp_path, 100, 150, "config", "check")
-    assert "note: here 150 open files are allowed (RLIMIT_NOFILE), and this configuration can need" in checked.stdout
+    short = "here 150 open files are allowed (RLIMIT_NOFILE), and this configuration can need"
+    assert f"note: {short}" in checked.stdout
+    assert short in started(tmp_path, 100, 150, "config", "check", "--here").stderr
 
 
 def test_what_is_short_is_said_or_refused(node: config.Node, monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:

@@ -6,6 +6,7 @@ modules are. The worker has our environment, any of which a vendor's library may
 (`notify` has taken that out), and of our open files its socket alone.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -76,8 +77,8 @@ class Process:
 
     def send(self, frame: bytes) -> None:
         """See `Worker`. What waits here is bounded by what the pool has under way at once."""
-        if frame[messages.KIND_AT] == messages.BATCH:
-            self._said.hush()
+        if frame[messages.KIND_AT] == messages.BATCH and self._said.trusted:
+            self._hush()
         sent = 0
         if not self._backlog:
             try:
@@ -112,6 +113,13 @@ class Process:
             nursery.start_soon(self._listen)
             await self._write()
             nursery.cancel_scope.cancel()
+
+    def _hush(self) -> None:
+        """The first message goes to the library: what it has said before that lies in the pipe, and is read first."""
+        assert isinstance(self._process.stderr, trio.lowlevel.FdStream)
+        with contextlib.suppress(OSError):  # nothing is there; or the pipe is closed, as the worker is
+            self._said.feed(os.read(self._process.stderr.fileno(), CHUNK_BYTES))
+        self._said.hush()
 
     async def _listen(self) -> None:
         """Until nobody holds the other end any more."""

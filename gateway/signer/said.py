@@ -16,7 +16,7 @@ LINES_MAX = 20
 LINE_BYTES_MAX = 1024
 """Of a line that is looked at. The log shows fewer (`log.TEXT_MAX`)."""
 CHUNK_BYTES = 65536
-"""Read at once: what a pipe holds."""
+"""Read at once: all that a pipe holds."""
 HIDDEN = b"[PIN]"
 
 _logger = log.get("signer")
@@ -55,20 +55,20 @@ class Said:
         self._mask: Mask | None = None
         self._line = b""
         self._left = LINES_MAX
-        self._trusted = True
+        self.trusted = True
         """The library has seen no message yet."""
         self._counted = metrics.SIGNER_SAID_BYTES.labels(token)
 
     def hush(self) -> None:
-        """A message goes to the library: nothing is quoted from now on."""
-        self._trusted = False
+        """A message goes to the library: of what comes from now on nothing is quoted. What came before is fed before."""
+        self.trusted = False
 
     def feed(self, chunk: bytes) -> None:
         """Take what came. Bounded, in time and in memory."""
         self._counted.inc(len(chunk))
         if not self._left:
             return
-        if not self._trusted:
+        if not self.trusted:
             self._count_only("it has been given messages")
             return
         *lines, rest = (self._line + chunk).split(b"\n")
@@ -78,7 +78,7 @@ class Said:
 
     def over(self) -> None:
         """Nothing more comes: a last line may have no end."""
-        if self._trusted:
+        if self.trusted:
             self._quote(self._line)
         self._line = b""
 

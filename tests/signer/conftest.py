@@ -18,6 +18,7 @@ from trio.abc import Clock
 from gateway import config
 from gateway.clock import system_clock
 from gateway.signer import tokens
+from gateway.signer.member import Member, State
 from gateway.signer.pool import Signer
 from gateway.signer.survey import Report, survey
 from gateway.work import Install
@@ -42,6 +43,8 @@ class World(ABC):
         self.names: tuple[str, ...] = NAMES
         self.first_hold: list[Install] = []
         """What the signer holds before it starts, as after a restart; none: what the configuration says."""
+        self.states: dict[str, list[str]] = {name: [] for name in NAMES}
+        """What each token has been so far, in order: what is over by the time that a test looks is there."""
         self.done: list[Job] = []
         self._told = trio.Event()
         self.signer: Signer
@@ -50,10 +53,20 @@ class World(ABC):
         """Start the signer."""
         self.signer = self.make_signer(tuple(self.settings(name) for name in self.names))
         self.signer.on_done = self._on_done
+        self._note_states(self.signer._tokens)
         if self.first_hold:
             self.signer.hold(self.first_hold)
         await self.nursery.start(self.signer.run)
         return self.signer
+
+    def _note_states(self, pool: tokens.Tokens) -> None:
+        set_state = pool._set_state
+
+        def noting(member: Member, state: State, why: str) -> None:
+            self.states[member.token.name].append(state)
+            set_state(member, state, why)
+
+        pool._set_state = noting  # type: ignore[method-assign]
 
     async def survey(self, *more: str) -> Report:
         """Look at the tokens once, without a signer."""

@@ -231,7 +231,8 @@ async def test_a_token_that_hangs_while_it_installs(clock: Clock, world: Any, ke
     world.hang("fps-2")
     key = keys.make()
     assert await keys.install(key) == (True, "")
-    assert world.state("fps-2") == "hung"
+    # where time is real it may have got well again before the others had the key
+    assert world.states["fps-2"][:2] == ["serving", "hung"]
     world.go_on("fps-2")
     await world.until_state("fps-2", "serving")
     assert await keys.signs(key)

@@ -165,6 +165,25 @@ async def test_a_pin_that_a_library_writes_is_not_in_the_log(shim: Shim, logged:
 
 
 @pytest.mark.system
+async def test_what_was_said_before_the_first_message_is_shown_however_late_it_is_read(shim: Shim, logged: Any) -> None:
+    """Nobody has listened until then, as on a busy machine; from the message on it is counted."""
+    shim.orders.write_text("C_Login 0 pin -1\n")
+    token = token_of(shim)
+    worker = await process.start(token)
+    with trio.fail_after(30):
+        await hello_of(worker, token, shim.layout.dir)
+        shim.orders.write_text("C_Login 0 none 0\nC_SignInit 0 say 100\n")
+        for number in range(2):
+            worker.send(messages.batch_frame(number, [(1, b"", b"text")]))
+            assert (await worker.receive())[0][0] == messages.RESULT
+    assert shown(logged) == [f"the PIN is {HIDDEN.decode()} indeed"]
+    assert logged(COUNTED) == []
+    assert await worker.end(kill=False) == "ended with status 0"
+    assert shown(logged) == [f"the PIN is {HIDDEN.decode()} indeed"]
+    assert [line["reason"] for line in logged(COUNTED)] == ["it has been given messages"]
+
+
+@pytest.mark.system
 @pytest.mark.parametrize("by", ["cwd", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"])
 async def test_a_worker_takes_no_code_from_elsewhere(
     shim: Shim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Any, by: str
@@ -224,6 +243,5 @@ environment = {{ {environment} }}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 0
     assert SAYS in done.stderr
-    # on a busy machine it is read only when the library has been given messages: then it is counted
-    assert HIDDEN.decode() in done.stderr or "counted and not shown" in done.stderr
+    assert HIDDEN.decode() in done.stderr
     assert shim.layout.pin_file("fps-1").read_text() not in done.stderr
