@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,8 +18,6 @@ from gateway.errors import Refusal
 
 PIECES_MAX = 1000
 """Buffers in one write; Linux takes 1,024 (IOV_MAX)."""
-PLENTY = 1 << 32
-"""Files that may be made where a file system does not count them."""
 SECTOR_BYTES = 512
 """What a disk writes whole or not at all. Disks with larger sectors keep this promise too."""
 
@@ -71,9 +70,6 @@ class Directory(Protocol):
     def free_bytes(self) -> int:
         """Free on the file system, for us."""
 
-    def free_files(self) -> int:
-        """Files that the file system has room for (inodes), for us; plenty where it knows no limit."""
-
     def lock(self) -> None:
         """Take the directory for this process, until it ends. Raises `Refusal` with the holder's pid."""
 
@@ -85,10 +81,32 @@ class Disk(Protocol):
         """A directory; with `create` it is made when missing, for its owner only."""
 
 
-def _in(doing: str, error: OSError) -> OSError:
-    """The same error, that says what was being done to which file: whoever reads it must know where to look."""
+class Room(NamedTuple):
+    """What is free on a file system, for us."""
+
+    bytes: int
+    files: float
+    """Inodes; inf where they are made as it goes."""
+
+
+def room(at: Path | int) -> Room:
+    """Of the file system of a path, or of an open file."""
+    status = os.statvfs(at)
+    return Room(status.f_bavail * status.f_frsize, status.f_favail if status.f_files else inf)
+
+
+def _in(doing: str, error: OSError, at: Path | int) -> OSError:
+    """The same error, that says what was being done to which file: whoever reads it must know where to look. The
+    system has one error for two shortages, of bytes and of inodes: so what is free is said, too.
+    """
     number = error.errno or errno.EIO
-    return OSError(number, f"{os.strerror(number)} in {doing}")
+    said = f"{os.strerror(number)} in {doing}"
+    if number == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            free = room(at)
+            inodes = f" and {free.files:.0f} inodes" if free.files < inf else ""
+            said += f": {free.bytes} bytes{inodes} are free"
+    return OSError(number, said)
 
 
 def _refuse_other(at: Path) -> None:
@@ -113,7 +131,7 @@ class RealFile:
             while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
                 data += more
         except OSError as error:
-            raise _in(f"a read of {self._name}", error) from error
+            raise _in(f"a read of {self._name}", error, self._fd) from error
         return data
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
@@ -130,21 +148,21 @@ class RealFile:
             while written < total:
                 written += os.pwrite(self._fd, rest[written:], offset + written)
         except OSError as error:
-            raise _in(f"a write to {self._name}", error) from error
+            raise _in(f"a write to {self._name}", error, self._fd) from error
 
     def sync(self) -> None:
         """Fdatasync: the data, and what is needed to read it."""
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise _in(f"a sync of {self._name}", error) from error
+            raise _in(f"a sync of {self._name}", error, self._fd) from error
 
     def allocate(self, size: int) -> None:
         """Reserve blocks and set the size."""
         try:
             os.posix_fallocate(self._fd, 0, size)
         except OSError as error:
-            raise _in(f"an allocation for {self._name}", error) from error
+            raise _in(f"an allocation for {self._name}", error, self._fd) from error
 
     def truncate(self) -> None:
         """Make it empty, and give its blocks back."""
@@ -178,7 +196,7 @@ class RealDirectory:
         try:
             return RealFile(os.open(self._at / name, flags | os.O_NOFOLLOW, 0o600), name)
         except OSError as error:
-            raise _in(f"{'creating' if create else 'opening'} {name}", error) from error
+            raise _in(f"{'creating' if create else 'opening'} {name}", error, self._at) from error
 
     def replace(self, name: str, content: bytes) -> None:
         """Write beside, sync, rename over, sync the directory."""
@@ -194,7 +212,7 @@ class RealDirectory:
         try:
             os.rename(self._at / beside, self._at / name)  # noqa: PTH104  symmetric with the other calls here
         except OSError as error:
-            raise _in(f"renaming {beside}", error) from error
+            raise _in(f"renaming {beside}", error, self._at) from error
         self.sync()
 
     def remove(self, name: str) -> None:
@@ -202,7 +220,7 @@ class RealDirectory:
         try:
             (self._at / name).unlink()
         except OSError as error:
-            raise _in(f"removing {name}", error) from error
+            raise _in(f"removing {name}", error, self._at) from error
 
     def sync(self) -> None:
         """Make creations and removals durable. Whoever has locked it needs no descriptor for that."""
@@ -210,7 +228,7 @@ class RealDirectory:
         try:
             os.fsync(fd)
         except OSError as error:
-            raise _in("a sync of the directory", error) from error
+            raise _in("a sync of the directory", error, self._at) from error
         finally:
             if self._held is None:
                 os.close(fd)
@@ -220,13 +238,7 @@ class RealDirectory:
 
     def free_bytes(self) -> int:
         """Free on the file system, for us."""
-        status = os.statvfs(self._at)
-        return status.f_bavail * status.f_frsize
-
-    def free_files(self) -> int:
-        """Inodes that are free, for us. A file system that makes them as it goes says that it has none at all."""
-        status = os.statvfs(self._at)
-        return status.f_favail if status.f_files else PLENTY
+        return room(self._at).bytes
 
     def lock(self) -> None:
         """Flock the file `lock`, which holds the pid of whoever has it. The kernel lets go when the process ends."""
@@ -234,20 +246,23 @@ class RealDirectory:
         self._held = self._locks.get(key)
         if self._held is not None:
             return
-        fd = os.open(self._at / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = os.open(self._at / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise _in("opening lock", error, self._at) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
             raise Refusal(f"{self.path} is in use by another process, pid {holder}") from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
             self._held = self._locks[key] = _Held(fd, self._open_directory())
-        except OSError:
+        except OSError as error:
             os.close(fd)
-            raise
+            raise _in("taking lock", error, self._at) from error
 
 
 class _Held(NamedTuple):
@@ -283,7 +298,10 @@ class RealDisk:
             _refuse_other(at)
             if not at.parent.is_dir():
                 self._make(at.parent)
-            at.mkdir(mode=0o700)
+            try:
+                at.mkdir(mode=0o700)
+            except OSError as error:
+                raise _in(f"making {at.name}", error, at.parent) from error
         with contextlib.suppress(PermissionError):  # not ours to read: then neither ours to have made it in
             RealDirectory(str(at.parent), self._locks).sync()
 

@@ -5,7 +5,6 @@ changed. Tokens are asked as `hsm check` asks them, so each PIN is tried once; o
 """
 
 import os
-import shutil
 import stat
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 import trio
 
 from gateway import config, hsm_command, papers
-from gateway.disk import RealDisk
+from gateway.disk import RealDisk, room
 from gateway.errors import GatewayError
 from gateway.journal.opening import existing
 from gateway.signer import process
@@ -22,6 +21,8 @@ from gateway.signer.survey import Report, survey
 
 SEGMENTS_MIN = 3
 """Room that a start wants: the segment that is written to, the next one, and what must be kept in between."""
+FILES_MIN = 16
+"""Those segments, the manifest, a cursor for each follower, and what is written beside a file to take its place."""
 
 OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
 
@@ -59,11 +60,19 @@ def _of_directory(settings: config.JournalSettings) -> Iterator[str]:
         yield f"{key}: may not be written to"
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield f"{key}: is open to others (mode {stat.S_IMODE(found.st_mode):04o}): customers' data is in it"
-    free_bytes, needed_bytes = shutil.disk_usage(path).free, SEGMENTS_MIN * settings.segment_bytes
-    if free_bytes < needed_bytes:
-        yield f"{key}: {free_bytes} bytes are free, and it needs {needed_bytes}: {SEGMENTS_MIN} segments"
+    yield from _of_room(settings)
     if not settings.begin_if_none:
         try:
             existing(RealDisk(), settings.dir)
         except (OSError, GatewayError) as error:
             yield str(error)
+
+
+def _of_room(settings: config.JournalSettings) -> Iterator[str]:
+    """Bytes and inodes that are free there."""
+    key, path = "node.journal.dir", Path(settings.dir)
+    free, needed_bytes = room(path), SEGMENTS_MIN * settings.segment_bytes
+    if free.bytes < needed_bytes:
+        yield f"{key}: {free.bytes} bytes are free, and it needs {needed_bytes}: {SEGMENTS_MIN} segments"
+    if free.files < FILES_MIN:
+        yield f"{key}: {free.files} inodes are free, and it needs {FILES_MIN}: a file takes one, whatever the bytes"

@@ -2,15 +2,15 @@
 
 import os
 import re
-import shutil
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from gateway import config, config_command, config_file, here, papers
 from gateway.__main__ import main
-from gateway.disk import RealDisk
+from gateway.disk import RealDisk, Room
 from gateway.exitcodes import ExitCode
 from gateway.journal.opening import begin_empty
 from tests.fakes.example import example
@@ -67,10 +67,17 @@ def test_the_directory_must_be_ours_closed_and_hold_a_journal(file: Path, tmp_pa
     assert lacking(file) == [f"node.journal.dir: {journal} is no directory"]
 
 
-def test_the_directory_must_have_room(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For three segments: a start wants them."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 3 * 65536 - 1}))
-    assert lacking(file) == ["node.journal.dir: 196607 bytes are free, and it needs 196608: 3 segments"]
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        (Room(3 * 65536 - 1, inf), "196607 bytes are free, and it needs 196608: 3 segments"),
+        (Room(1 << 40, 15), "15 inodes are free, and it needs 16: a file takes one, whatever the bytes"),
+    ],
+)
+def test_the_directory_must_have_room(file: Path, monkeypatch: pytest.MonkeyPatch, free: Room, said: str) -> None:
+    """For three segments, and for the files that a start makes."""
+    monkeypatch.setattr(here, "room", lambda _path: free)
+    assert lacking(file) == [f"node.journal.dir: {said}"]
 
 
 def test_tokens_are_asked_as_hsm_check_asks_them(file: Path) -> None:

@@ -6,7 +6,6 @@ What may fail and be tried again is preparing the next segment, which holds no p
 process short of something; and opening a cursor's file. All else that is opened is opened at the start and kept.
 """
 
-import contextlib
 import errno
 from typing import NamedTuple
 
@@ -30,18 +29,6 @@ from gateway.shortage import is_shortage
 FILL_BYTES = 512 * 1024
 """Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""
 FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-def why_full(directory: Directory, error: OSError) -> str:
-    """Which room is missing, where an error is one of these: `No space left on device` may also mean inodes."""
-    said = error.strerror or "the disk is full"
-    if error.errno == errno.ENOSPC:
-        with contextlib.suppress(OSError):
-            if not directory.free_files():
-                return f"{said}: it has no free inodes, whatever the free bytes"
-    return said
-
-
 _ZEROS = bytes(FILL_BYTES)
 
 
@@ -188,7 +175,7 @@ class Committer:
         except OSError as error:
             if error.errno not in FULL_ERRORS and not is_shortage(error):
                 raise
-            self.no_next, self._trying = why_full(self._directory, error), False
+            self.no_next, self._trying = error.strerror or "the disk is full", False
             self._drop_next()
 
     def retry(self) -> None:

@@ -263,6 +263,8 @@ class _Application:
             return _json(403, {"error": "not for web pages: a request with an Origin is refused"})
         if _header(headers, b"content-type").partition(";")[0].strip().lower() != _JSON:
             return _json(415, {"error": f"the content type must be {_JSON}"})
+        if _header(headers, b"content-encoding").strip().lower() not in {"", "identity"}:
+            return _json(415, {"error": "the body must not be compressed"})
         length = _header(headers, b"content-length")
         too_long = len(length) > 9 or (length.isascii() and length.isdigit() and int(length) > BODY_BYTES_MAX)
         body: bytes | None = None

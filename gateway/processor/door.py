@@ -366,8 +366,12 @@ class Door:
             what = f"one Idempotency-Key of 1 to {KEY_MAX} visible ASCII characters"
             self._refuse(turn, 400, what if keys else f"{what} is missing")
             return None
-        if not _JSON_TYPE.fullmatch(request.media_type) or request.encoding not in {b"", b"identity"}:
-            self._refuse(turn, 415, "application/json in UTF-8, not compressed")
+        if not _JSON_TYPE.fullmatch(request.media_type):
+            self._refuse(turn, 415, "Content-Type: it must be application/json, in UTF-8")
+            return None
+        if request.encoding.lower() not in {b"", b"identity"}:
+            detail = "Content-Encoding: the body must not be compressed, or encoded in any other way"
+            self._refuse(turn, 415, detail, more=b"Accept-Encoding: identity\r\n")
             return None
         key = keys[0].decode("ascii")
         try:

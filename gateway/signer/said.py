@@ -60,7 +60,7 @@ class Said:
         self._counted = metrics.SIGNER_SAID_BYTES.labels(token)
 
     def hush(self) -> None:
-        """A message goes to the library: of what comes from now on nothing is quoted. What came before is fed before."""
+        """A message goes to the library: of what is fed from now on nothing is quoted."""
         self.trusted = False
 
     def feed(self, chunk: bytes) -> None:

@@ -191,9 +191,6 @@ class FakeDirectory:
     def free_bytes(self) -> int:
         return max(0, self._disk.capacity_bytes - self._disk.used_bytes())
 
-    def free_files(self) -> int:
-        return self._disk.free_files
-
     def lock(self) -> None:
         holder = self._disk.locks.setdefault(self.path, self._disk.process)
         if holder != self._disk.process:
@@ -207,7 +204,6 @@ class FakeDisk:
         self.directories: dict[str, FakeDirectory] = {}
         self.capacity_bytes = capacity_bytes
         self.faults: dict[str, BaseException] = {}
-        self.free_files = 1 << 20
         self.syncs = 0
         self.may_sync = threading.Event()
         """Clear it and the next sync hangs its thread until it is set. A simulation uses `latency_s` instead."""

@@ -3,16 +3,18 @@
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from gateway import disk as disk_module
 from gateway.__main__ import main
-from gateway.disk import RealDisk
+from gateway.disk import RealDisk, Room
 from gateway.errors import GatewayError, JournalFault, Refusal, Unavailable
-from gateway.journal.committer import why_full
 from gateway.journal.opening import begin_empty
 from gateway.journal.writer import open_journal
 from tests.fakes.disk import FakeDisk
@@ -122,44 +124,66 @@ def test_no_journal_is_begun_among_other_things(place: Path) -> None:
 
 # --- which room is missing
 
+FULL = {"inodes": "nr_inodes=4", "bytes": "nr_inodes=50"}
 
-@pytest.fixture
-def crowded(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room, and without inodes."""
-    path = tmp_path / "crowded"
+
+@pytest.fixture(params=FULL)
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A file system without inodes, or without bytes, and with room enough of the other kind."""
+    path = tmp_path / "full"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=4,mode=700", "tmpfs", str(path)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size=4m,{FULL[request.param]},mode=700", "tmpfs", str(path)]
     if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("a tmpfs cannot be mounted here")
     try:
         for number in range(3):
-            (path / f"{number}").touch()
-        yield path
+            (path / f".{number}").touch()
+        if request.param == "bytes":
+            with suppress(OSError), (path / ".0").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(65536))
+        yield request.param, path
     finally:
         subprocess.run(["umount", str(path)], check=True)
 
 
-def test_that_inodes_are_missing_is_told_from_bytes(crowded: Path) -> None:
-    """Which are there, and would have whoever looks at them search for long."""
-    directory = RealDisk().directory(str(crowded))
-    with pytest.raises(OSError, match="No space left") as failed:
-        directory.open("one more", create=True)
-    assert directory.free_bytes() > 1 << 20
-    assert directory.free_files() == 0
-    assert "no free inodes" in why_full(directory, failed.value)
+@pytest.mark.parametrize("where", ["", "journal"], ids=["in it", "below it"])
+@pytest.mark.parametrize("begun", [open_journal, None], ids=["a start", "journal init"])
+def test_whatever_meets_a_full_disk_says_whether_bytes_or_inodes_are_missing(
+    full: tuple[str, Path], where: str, begun: Callable[..., object] | None
+) -> None:
+    """The system has the same words for both, and whoever looks at the wrong one looks for long."""
+    missing, path = full
+    directory = str(path / where)
+    disk = RealDisk()
+    try:
+        with pytest.raises((Unavailable, OSError), match="No space left on device") as raised:
+            begun(replace(SETTINGS, dir=directory), disk) if begun else begin_empty(disk, directory)
+    finally:
+        disk.release()
+    assert (missing == "inodes") == (" and 0 inodes are free" in str(raised.value))
+    assert (missing == "bytes") == (": 0 bytes and " in str(raised.value))
 
 
 @pytest.mark.parametrize(
-    ("number", "free_files", "said"),
+    ("number", "files", "said"),
     [
-        (errno.ENOSPC, 1, "No space left on device"),
-        (errno.ENOSPC, 0, "No space left on device: it has no free inodes, whatever the free bytes"),
-        (errno.EDQUOT, 0, "Disk quota exceeded"),
-        (errno.EFBIG, 0, "File too large"),
+        (errno.ENOSPC, 5, "No space left on device in creating x: 8192 bytes and 5 inodes are free"),
+        (errno.ENOSPC, 0, "No space left on device in creating x: 8192 bytes and 0 inodes are free"),
+        (errno.ENOSPC, inf, "No space left on device in creating x: 8192 bytes are free"),
+        (errno.EDQUOT, 0, "Disk quota exceeded in creating x"),
+        (errno.EFBIG, 0, "File too large in creating x"),
     ],
 )
-def test_each_shortage_has_its_words(number: int, free_files: int, said: str) -> None:
-    disk = FakeDisk()
-    directory = disk.directory("journal", create=True)
-    disk.free_files = free_files
-    assert why_full(directory, OSError(number, os.strerror(number))) == said
+def test_each_shortage_has_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, files: float, said: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    directory = RealDisk().directory(str(tmp_path))
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(disk_module, "room", lambda _: Room(8192, files))
+    with pytest.raises(OSError, match=said) as raised:
+        directory.open("x", create=True)
+    assert (raised.value.errno, raised.value.strerror) == (number, said)

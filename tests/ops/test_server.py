@@ -368,6 +368,8 @@ async def test_a_control_says_what_is_wrong(port: int, parts: Parts) -> None:
         ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
         ("Content-Type: multipart/form-data; boundary=application/json\r\n", 415),
         ("", 415),
+        (JSON + "Content-Encoding: gzip\r\n", 415),
+        (JSON + "Content-Encoding: Identity\r\n", 200),
         ("Content-Type: Application/JSON; charset=utf-8\r\n", 200),
     ],
 )

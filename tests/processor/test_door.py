@@ -430,7 +430,7 @@ async def test_what_is_refused(autojump_clock: MockClock, data: bytes, status: i
 
 @pytest.mark.parametrize(
     "line",
-    ["Content-Type: Application/JSON", 'Content-Type: application/json; charset="UTF-8"', "Content-Encoding: identity"],
+    ["Content-Type: Application/JSON", 'Content-Type: application/json; charset="UTF-8"', "Content-Encoding: Identity"],
 )
 async def test_what_is_json_all_the_same(autojump_clock: MockClock, line: str) -> None:
     """However it is written."""
@@ -439,6 +439,30 @@ async def test_what_is_json_all_the_same(autojump_clock: MockClock, line: str) -
         data = data.replace(b"Content-Type: application/json\r\n", b"")
     async with door() as world:
         assert (await world.ask(data)).status == 202
+
+
+@pytest.mark.parametrize(
+    ("line", "named", "other"),
+    [
+        ("Content-Encoding: gzip", "Content-Encoding", "Content-Type"),
+        ("Content-Encoding: identity, br", "Content-Encoding", "Content-Type"),
+        ("Content-Type: application/json; charset=latin-1", "Content-Type", "Content-Encoding"),
+        ("Content-Type: text/plain", "Content-Type", "Content-Encoding"),
+    ],
+)
+async def test_what_is_wrong_with_the_form_of_a_body_is_named(
+    autojump_clock: MockClock, line: str, named: str, other: str
+) -> None:
+    """The header that is not as it must be, and not another one; of an encoding also what would be taken (RFC 9110)."""
+    data = post(BODY, line)
+    if line.startswith("Content-Type"):
+        data = data.replace(b"Content-Type: application/json\r\n", b"")
+    async with door() as world:
+        response = await world.ask(data)
+        assert is_problem(response, 415)
+        assert response.json["detail"].startswith(f"{named}: ")
+        assert other not in response.json["detail"]
+        assert response.headers.get("accept-encoding") == ("identity" if named == "Content-Encoding" else None)
 
 
 async def test_a_wrong_member_is_named(autojump_clock: MockClock, logged: Any) -> None:

@@ -94,10 +94,6 @@ class _Directory:
         self._mount.check()
         return self._real.free_bytes()
 
-    def free_files(self) -> int:
-        self._mount.check()
-        return self._real.free_files()
-
     def lock(self) -> None:
         self._mount.check()
         self._real.lock()
