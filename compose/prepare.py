@@ -8,11 +8,17 @@ they are in the gateways, too, since SoftHSM's configuration has its path in it.
 made here that in production comes from a ceremony (hsm/README.md), a certificate authority, and people.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("compose.prepare"))
+
 import datetime as dt
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from cryptography import x509
@@ -90,8 +96,12 @@ class Authority:
         )
 
 
-def main(top: Path) -> int:
+def main(arguments: list[str]) -> int:
     """Make all of it, once: a directory that has something in it is refused."""
+    if len(arguments) != 1:
+        print("usage: python -m compose.prepare DIR", file=sys.stderr)
+        return 2
+    top = Path(arguments[0])
     if (top / "world").exists():
         print(f"prepare: {top} holds a world already", file=sys.stderr)
         return 2
@@ -232,7 +242,3 @@ name = "bank"
 institution = "400001"
 sort_codes = ["40"]
 """
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

@@ -13,10 +13,10 @@ The data centres are the files that production has (compose/dc-a.yaml, compose/d
 
 import sys
 
-from gateway import console
+from gateway import entry
 
 if __name__ == "__main__":  # before the rest is imported
-    sys.exit(console.command("compose.world"))
+    sys.exit(entry.command("compose.world"))
 
 import argparse
 import json

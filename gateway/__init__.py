@@ -20,7 +20,7 @@ Who may import whom. A module imports from rows above its own, or from its own f
 import its stages. tests/test_layout.py reads this table and holds every module to it:
 
     errors shortage clock written strict_json quiet arguments console
-    log metrics config disk exitcodes standstill aside descriptors
+    entry log metrics config disk exitcodes standstill aside descriptors
     config_rules addresses signals papers limit listening foreign
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log

@@ -2,10 +2,10 @@
 
 import sys
 
-from gateway import console
+from gateway import entry
 
 if __name__ == "__main__":  # before the rest is imported
-    sys.exit(console.command("gateway.__main__"))
+    sys.exit(entry.command("gateway.__main__"))
 
 import argparse
 import time
@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import gateway
-from gateway import completion, config_command, config_file, decode, drain_command, hsm_command
+from gateway import completion, config_command, config_file, console, decode, drain_command, hsm_command
 from gateway.arguments import Parser
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from gateway.journal.seals import Ask
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. None: the command of this process, by its own command line."""
-    if arguments is None:
-        return console.command("gateway.__main__")
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
     chosen = command_line().parse_args(arguments)
     code: int = chosen.run(chosen)
     return code

@@ -1,6 +1,6 @@
 """How a command of ours meets whatever it was started from: a terminal, pipes, files, nothing. The one place for that.
 
-Every entry point calls `command` before it imports anything else of ours. From then on:
+Every entry point comes here by `entry.command`, before it imports anything else of ours. From then on:
 
 * A standard stream that is closed is /dev/null. Else the next file that is opened (a segment of the journal, say)
   would get its number, and whatever is printed would be written there.
@@ -115,7 +115,7 @@ class _Output(io.FileIO):
 
 
 def command(module: str) -> int:
-    """Have `main` of a module do what the command line says, and return the exit code. For entry points alone."""
+    """Have `main` of a module do what the command line says, and return the exit code. For `entry` alone."""
     _take_interrupts(_end_now)
     output = _open_streams()
     if not keeps_assertions():

@@ -7,10 +7,10 @@ A step that leaves a payment where it is, is not drawn; the table has it.
 
 import sys
 
-from gateway import console
+from gateway import entry
 
 if __name__ == "__main__":  # before the rest is imported
-    sys.exit(console.command("gateway.diagram"))
+    sys.exit(entry.command("gateway.diagram"))
 
 from pathlib import Path
 

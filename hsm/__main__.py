@@ -2,10 +2,10 @@
 
 import sys
 
-from gateway import console
+from gateway import entry
 
 if __name__ == "__main__":  # before the rest is imported
-    sys.exit(console.command("hsm.__main__"))
+    sys.exit(entry.command("hsm.__main__"))
 
 import argparse
 from pathlib import Path

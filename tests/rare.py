@@ -12,6 +12,12 @@ Nothing of this is in the gateway: what watches is put around its parts from her
 """
 
 import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.rare"))
+
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -180,8 +186,8 @@ def _exits(reached: Reached, patch: pytest.MonkeyPatch) -> None:
     """What the command line ends with when a test runs it here; of processes their last line tells."""
     main = command_line.main
 
-    def noted(arguments: Sequence[str] | None = None) -> int:
-        runs = list(arguments or ())[:1] == ["run"]  # others have codes of their own
+    def noted(arguments: Sequence[str]) -> int:
+        runs = list(arguments)[:1] == ["run"]  # others have codes of their own
         try:
             code = main(arguments)
         except SystemExit as end:
@@ -226,7 +232,3 @@ def main(files: Sequence[str]) -> int:
     wrong = complaints(reached.found)
     print("", *wrong, f"{len(find())} places, {len(wrong)} complaints", sep="\n")  # noqa: T201 - the same
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -314,6 +315,7 @@ def test_the_hub_player_knows_messages_only() -> None:
     """
     known = (
         "gateway.wire", "gateway.processor.messages", "gateway.errors", "gateway.arguments", "gateway.console",
+        "gateway.entry",
     )  # fmt: skip
     strangers = [
         f"{found.module}:{found.line}: {found.name}"
@@ -502,6 +504,46 @@ def _is_python(node: ast.expr) -> bool:
 
 
 # --- command lines
+
+BY_THEMSELVES = {
+    "compose/alive.py": "a health check, which the engine starts every few seconds: it imports next to nothing",
+    "compose/drbd/render.py": "runs where there is nothing but Python: it ends at Ctrl-C by itself",
+    "tests/addresses/hanging.py": "becomes the command that it is given",
+    "tests/disks/faulty.py": "a mount's process: the end of its input ends it",
+    "tests/drill/agent.py": "the first process of a guest, where no gateway is installed",
+    "tests/fuzz/worker.py": "libFuzzer's process: Ctrl-C is libFuzzer's business",
+}
+"""Entry points that do not begin by `gateway.entry`, each with the reason. Nor do benchmarks: they are scripts, and
+where one was interrupted is worth a traceback."""
+
+
+def begins_by_entry(path: Path) -> bool:
+    """Whether what is run comes first, before anything is imported that takes time."""
+    name = ".".join(path.relative_to(TOP).with_suffix("").parts)
+    wanted = f"""import sys
+from gateway import entry
+if __name__ == '__main__':
+    sys.exit(entry.command('{name}'))"""
+    _, *body = ast.parse(path.read_text(encoding="utf-8")).body
+    return "\n".join(map(ast.unparse, body[:3])) == wanted
+
+
+def test_every_command_begins_alike() -> None:
+    """So that Ctrl-C, closed streams and narrow encodings are met in one place."""
+    commands = {
+        str(path.relative_to(TOP)): begins_by_entry(path)
+        for folder in ("gateway", "hsm", "compose", "loadtest", "tests")
+        for path in sorted((TOP / folder).rglob("*.py"))
+        if path.parent.name != "benchmarks"
+        and any(
+            isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+        )
+    }
+    assert len(commands) > 15
+    assert {name for name, alike in commands.items() if not alike} == {*BY_THEMSELVES}
+    scripts = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts == {"fps-gateway": "gateway.entry:fps_gateway"}
 
 
 def test_command_lines_are_taken_in_one_place() -> None:

@@ -2,7 +2,8 @@
 """Make the DRBD resource files of one data centre: `./render.py servers.toml SECRET_FILE DIRECTORY`.
 
 One template (`fps.res.in`), one file for each payment group, the same on all servers, readable by root only. Standard
-library only: it runs on a server that has nothing but Python.
+library only: it runs on a server that has nothing but Python. So at Ctrl-C it ends by itself as the gateway's commands
+do by `gateway.entry` (130, quietly); a file that it has begun then is not in its place yet.
 """
 
 import ipaddress
@@ -59,8 +60,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 3:
         sys.stderr.write(f"usage: {Path(__file__).name} SERVERS.toml SECRET_FILE DIRECTORY\n")
         return 2
-    settings = tomllib.loads(Path(arguments[0]).read_text(encoding="utf-8-sig"))
-    secret = Path(arguments[1]).read_text(encoding="utf-8-sig", errors="replace").strip()
+    try:
+        settings = tomllib.loads(Path(arguments[0]).read_text(encoding="utf-8-sig"))
+        secret = Path(arguments[1]).read_text(encoding="utf-8-sig", errors="replace").strip()
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return 1
+    except ValueError as error:  # no TOML, or not in UTF-8
+        sys.stderr.write(f"{arguments[0]}: {error}\n")
+        return 1
     wrong = checked(settings)
     if not SECRET.fullmatch(secret):
         wrong.append("the secret must be 16 to 64 letters, digits or + / = _ -")
@@ -78,4 +86,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

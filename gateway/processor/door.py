@@ -289,17 +289,22 @@ class Door:
                 self._somebody = trio.Event()
                 await self._somebody.wait()
             now_s = trio.current_time()
-            within_s, idle_s = self._settings.request_within_s, self._settings.idle_s
-            for visitor in list(self._visitors):
-                over = visitor.look(now_s, within_s, idle_s)
-                if over is Over.LATE and not visitor.turns:
-                    self._take(visitor, [], visitor.give_up(408, f"a request may take {within_s:g} s to come in"))
-                elif over not in {Over.NO, Over.LATE}:
-                    visitor.scope.cancel()
-                for turn in list(visitor.turns):
-                    if turn.due_s <= now_s and turn.response is None:
-                        self._due(turn)
+            # just after a standstill what lies in the sockets is read first: nobody was idle who has written meanwhile
+            if self._came_s(now_s) >= now_s:
+                for visitor in list(self._visitors):
+                    self._look_after(visitor, now_s)
             await trio.sleep(SWEEP_S)
+
+    def _look_after(self, visitor: Visitor, now_s: float) -> None:
+        within_s = self._settings.request_within_s
+        over = visitor.look(now_s, within_s, self._settings.idle_s)
+        if over is Over.LATE and not visitor.turns:
+            self._take(visitor, [], visitor.give_up(408, f"a request may take {within_s:g} s to come in"))
+        elif over not in {Over.NO, Over.LATE}:
+            visitor.scope.cancel()
+        for turn in list(visitor.turns):
+            if turn.due_s <= now_s and turn.response is None:
+                self._due(turn)
 
     def _due(self, turn: Turn) -> None:
         owed: _Owed = turn.context

@@ -10,10 +10,10 @@ printed as paths: generators of server code read those only.
 
 import sys
 
-from gateway import console
+from gateway import entry
 
 if __name__ == "__main__":  # before the rest is imported
-    sys.exit(console.command("gateway.processor.openapi"))
+    sys.exit(entry.command("gateway.processor.openapi"))
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 import gateway
-from gateway import config, config_file
+from gateway import config, config_file, console
 from gateway.arguments import Parser
 from gateway.errors import ConfigurationError
 from gateway.processor.messages import (

@@ -4,8 +4,12 @@
 needs DRBD in the kernel; what it does for real is the drill's to show.
 """
 
+import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +131,32 @@ def test_render_says_what_is_wrong_and_writes_nothing(tmp_path: Path, right: str
     assert done.returncode == 1
     assert said in done.stderr
     assert not [*tmp_path.glob("*.res")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file or directory"), (b"[servers", "at end of document"), (b"\xff", "decode")]
+)
+def test_render_says_what_it_cannot_read(tmp_path: Path, content: bytes | None, said: str) -> None:
+    servers = tmp_path / "mine.toml"
+    if content is not None:
+        servers.write_bytes(content)
+    done = rendered(tmp_path, servers)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{servers}: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_render_ends_quietly_at_ctrl_c(tmp_path: Path) -> None:
+    """While it reads: 130, as the gateway's commands."""
+    servers = tmp_path / "servers.toml"
+    os.mkfifo(servers)
+    command = [sys.executable, str(FILES / "render.py"), str(servers), "secret", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with servers.open("wb"):  # opens when it has opened the other end
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        assert process.communicate() == (b"", b"")
 
 
 def test_a_secret_is_read_however_it_was_saved(tmp_path: Path) -> None:

@@ -14,12 +14,18 @@ on a bridge of a network namespace. While payments go both ways
 At the end the journals are read from the disks that are left. Needs root; what is missing `make drbd-drill` installs.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.drill.__main__"))
+
 import argparse
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from functools import partial
@@ -43,9 +49,9 @@ INSIDE = "FPS_DRILL_INSIDE"
 END_WITHIN_S = 60.0
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """The command."""
-    options = _options()
+    options = _options(arguments)
     try:
         return _play(options) if INSIDE in os.environ else _in_namespaces()
     except roots.Missing as error:
@@ -53,7 +59,7 @@ def main() -> int:
         return 2
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m tests.drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code 0: the ledger balances and everything was as it must be. 1: not so. 2: it could not be run.",
@@ -66,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--accelerator", default="tcg,tb-size=256", help="of QEMU (default: %(default)s)")
     parser.add_argument("--dir", type=Path, help="put everything below this (default: a temporary directory)")
     parser.add_argument("--keep", action="store_true", help="do not remove the directory, though all was well")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _in_namespaces() -> int:
@@ -140,7 +146,3 @@ async def _judged(it: Drill, scenarios: list[str]) -> Verdict | None:
 def _figures(it: Drill) -> str:
     rows = [[name, f"{seconds:.1f}"] for name, seconds in it.figures.items()]
     return report.table(["emulated machines; what a real one needs is less", "s"], rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

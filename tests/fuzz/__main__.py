@@ -1,7 +1,13 @@
 """Fuzzing: `python -m tests.fuzz --target NAME|all --seconds N [--jobs J] [--keep]`, or `--replay FILE`."""
 
-import importlib.util
 import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.fuzz.__main__"))
+
+import importlib.util
 from pathlib import Path
 
 from gateway.arguments import Parser
@@ -12,7 +18,7 @@ from tests.fuzz.target import MODULES, target_of
 EXIT_GOOD, EXIT_FOUND, EXIT_CANNOT = 0, 1, 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Fuzz or replay; returns the exit code: 0 nothing was found, 1 something was, 2 it cannot run."""
     parser = Parser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument(
@@ -48,7 +54,3 @@ def main(arguments: list[str] | None = None) -> int:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,12 @@
 """A finding made smaller, while it stays the same finding: `python -m tests.fuzz.shrink TARGET FILE`, in place."""
 
-import contextlib
 import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.fuzz.shrink"))
+
 import time
 import traceback
 from pathlib import Path
@@ -38,13 +43,13 @@ def shrunk(target: Target, data: bytes, within_s: float = WITHIN_S) -> bytes:
     return data
 
 
-def main() -> None:
+def main(arguments: list[str]) -> int:
     """Write the smaller one over the file."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m tests.fuzz.shrink TARGET FILE\n")
+        return 2
     hush()
-    file = Path(sys.argv[2])
-    with contextlib.suppress(KeyboardInterrupt):
-        file.write_bytes(shrunk(target_of(sys.argv[1]), file.read_bytes()))
-
-
-if __name__ == "__main__":
-    main()
+    name, path = arguments
+    file = Path(path)
+    file.write_bytes(shrunk(target_of(name), file.read_bytes()))
+    return 0

@@ -15,8 +15,14 @@ the change was not meant, or the format has changed:
 3. have each new kind in `tests/journal/history.py`; run the command above; commit what it made.
 """
 
-import gzip
 import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.journal.kept"))
+
+import gzip
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -114,12 +120,12 @@ def written(batches: list[Batch]) -> FakeDisk:
 
 
 def _append(journal: Journal, batch: Batch) -> None:
-    for entry in batch:
-        if isinstance(entry, Unsealed):
+    for each in batch:
+        if isinstance(each, Unsealed):
             body = history.seal(journal.durable, journal.durable_chain)
-            journal.append(Kind.SEALED, body, wall_ns=entry.time_ns)
+            journal.append(Kind.SEALED, body, wall_ns=each.time_ns)
         else:
-            journal.append(entry.kind, entry.body, fpid=entry.fpid, link=entry.link, wall_ns=entry.time_ns)
+            journal.append(each.kind, each.body, fpid=each.fpid, link=each.link, wall_ns=each.time_ns)
 
 
 def _save_cursors(disk: FakeDisk) -> None:
@@ -287,7 +293,7 @@ def _line(entry: Entry | Unsealed) -> Line:
     return Line(entry.time_ns, entry.kind.name, entry.link, entry.fpid, body)
 
 
-def main() -> int:
+def main(_arguments: list[str]) -> int:
     """Make what is missing; what is there is for ever."""
     folder = FOLDER / str(VERSION)
     if folder.exists():
@@ -295,7 +301,3 @@ def main() -> int:
         return 1
     make(folder)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

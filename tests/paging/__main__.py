@@ -6,9 +6,15 @@ alert, the median and the worst of the times from the fault until Prometheus say
 `PAGE_WITHIN_S` or more is an exit code of 1.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.paging.__main__"))
+
 import random
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -52,7 +58,7 @@ async def measure(name: str, fault: Fault, times: int, directory: Path, found: T
             nursery.cancel_scope.cancel()
 
 
-async def main(names: list[str], times: int, at_once: int) -> int:
+async def _measure(names: list[str], times: int, at_once: int) -> int:
     """All of these faults. One that cannot be measured costs the others nothing."""
     found: Times = {}
     failed: list[str] = []
@@ -80,18 +86,14 @@ async def main(names: list[str], times: int, at_once: int) -> int:
     return 1 if late or failed else 0
 
 
-def run() -> int:
+def main(arguments: list[str]) -> int:
     """Read the command line."""
     parser = Parser(prog="python -m tests.paging", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="repetitions of each fault")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="this one; may be repeated")
     parser.add_argument("--at-once", type=int, default=3, help="worlds side by side")
-    order = parser.parse_args()
+    order = parser.parse_args(arguments)
     if not prometheus.installed():
         print("prometheus is not installed: it is in the package prometheus", file=sys.stderr)
         return 2
-    return trio.run(main, order.fault or list(FAULTS), order.times, order.at_once)
-
-
-if __name__ == "__main__":
-    sys.exit(run())
+    return trio.run(_measure, order.fault or list(FAULTS), order.times, order.at_once)

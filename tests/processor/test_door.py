@@ -2,6 +2,7 @@
 
 import gc
 import json
+from math import inf
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway.lifecycle import State
 from gateway.processor.door import SWEEP_S
 from gateway.processor.messages import Readiness
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
+from gateway.standstill import RUNS_EVERY_S
 from gateway.work import Standing, Submission
 from tests.conftest import Reached
 from tests.fakes.door import BODY, FPID, READY, Response, door, durable, get, head, ignore, post, refuse, settle
@@ -153,14 +155,35 @@ async def test_what_lay_here_is_as_old_as_that(autojump_clock: MockClock, lay_s:
     """It came while this machine stood still. Beyond `answer_within_s` the engine hears that it must not be taken up;
     before, its time counts from then.
     """
-    async with door(ignore, came_s=lambda now_s: now_s - lay_s) as world:
+    began_s = trio.current_time()
+    async with door(ignore, came_s=lambda now_s: now_s if now_s > began_s else now_s - lay_s) as world:
         client = world.client()
-        began_s = trio.current_time()
         await client.send(post())
         assert bool((await world.engine.submitted()).stale) is stale
         assert (await client.response()).status == 504
         within_s = 10.0 if stale else 10.0 - lay_s
         assert within_s <= trio.current_time() - began_s <= within_s + 2 * SWEEP_S
+
+
+async def test_no_connection_was_idle_while_the_machine_slept(autojump_clock: MockClock) -> None:
+    """What its client wrote meanwhile is read before anybody is judged; with nothing written it ends all the same."""
+    slept_s = woke_s = inf
+
+    def came_s(now_s: float) -> float:
+        return slept_s if woke_s <= now_s < woke_s + RUNS_EVERY_S else now_s
+
+    async with door(durable, came_s=came_s) as world:
+        writing, silent = world.client(), world.client()
+        for client in (writing, silent):
+            assert (await client.ask(get("/payments/key-1"))).status == 404
+        slept_s = trio.current_time()
+        autojump_clock.jump(3600)
+        woke_s = trio.current_time()
+        await wait_all_tasks_blocked()  # the sweeper has looked
+        await writing.send(post())
+        assert (await world.engine.submitted()).stale
+        assert (await writing.response()).status == 202
+        assert await silent.end() == b""
 
 
 async def test_submissions_of_one_chunk_go_together(autojump_clock: MockClock) -> None:

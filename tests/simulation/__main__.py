@@ -10,12 +10,18 @@ A seed is the whole world: its load, its weather, its schedule. The same seed re
 world crashes, or whose process dies, is broken like any other, and the others go on. Ctrl-C ends with the summary.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.simulation.__main__"))
+
 import argparse
 import math
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,13 +37,13 @@ from tests.simulation.seeds import Result, run_seed
 STORY_LINES_MAX = 400
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """The command."""
-    options = options_of(sys.argv[1:])
+    options = options_of(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":
         # the order of a set of strings is part of what a seed must replay
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - ourselves
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *arguments])  # noqa: S606 - ourselves
     if options.seed is not None:
         result = run_seed(
             options.seed, options.canary, only=options.payment, watch=bool(options.reached), narrate=options.narrate
@@ -177,7 +183,3 @@ def _save_reached(path: Path | None, results: list[Result]) -> None:
         for result in results:
             reached.merge(rare.Reached("", result.reached))
         reached.save(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
