@@ -38,6 +38,7 @@ CHAIN_MAX = 8
 FILE_BYTES_MAX = 1 << 20
 """The system's whole bundle of authorities has a fifth of that."""
 BOM = b"\xef\xbb\xbf"
+NO_CERTIFICATE = "holds no certificate in PEM, or half of one"
 
 Settings = config.Tls | config.ServerTls
 _log = log.get("tls")
@@ -267,7 +268,8 @@ def _context(purpose: ssl.Purpose, ca_file: str | None, key: str) -> ssl.SSLCont
     try:
         context = ssl.create_default_context(purpose, cafile=ca_file)
     except OSError as error:
-        raise ConfigurationError([f"{key}.ca_file: {log.describe(error)}"]) from error
+        unread = isinstance(error, ssl.SSLError) and ca_file is not None and not _certificates(ca_file)
+        raise ConfigurationError([f"{key}.ca_file: {NO_CERTIFICATE if unread else log.describe(error)}"]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -275,12 +277,24 @@ def _context(purpose: ssl.Purpose, ca_file: str | None, key: str) -> ssl.SSLCont
 
 
 def _load(context: ssl.SSLContext, certificate_file: str, key_file: str, key: str) -> None:
+    def passphrase() -> str:  # without this OpenSSL asks whoever sits at the terminal, and all of us waits
+        raise ConfigurationError([f"{key}.key_file: needs a passphrase, which nobody is here to enter"])
+
     try:
-        context.load_cert_chain(certificate_file, key_file or None)
+        context.load_cert_chain(certificate_file, key_file or None, passphrase)
     except OSError as error:
-        mismatched = isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH"
-        why = "key_file is not the key of this certificate" if mismatched else log.describe(error)
-        raise ConfigurationError([f"{key}.certificate_file: {why}"]) from error
+        raise ConfigurationError([f"{key}.{_why_not_loaded(error, certificate_file, key_file)}"]) from error
+
+
+def _why_not_loaded(error: OSError, certificate_file: str, key_file: str) -> str:
+    """Which of both files, and why: OpenSSL has the same words for both, and a renewal may have written half of one."""
+    if not isinstance(error, ssl.SSLError):
+        return f"certificate_file: {log.describe(error)}"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "certificate_file: key_file is not the key of this certificate"
+    if not _certificates(certificate_file):
+        return f"certificate_file: {NO_CERTIFICATE}"
+    return f"{'key_file' if key_file else 'certificate_file'}: holds no private key in PEM, or half of one"
 
 
 # --- files

@@ -14,6 +14,7 @@ import pytest
 from gateway import console, log
 from gateway.exitcodes import ExitCode
 from tests.fakes.example import example
+from tests.test_signals import has_process_namespaces
 
 pytestmark = pytest.mark.system
 
@@ -259,7 +260,7 @@ class Interrupts:
         Interrupts.count += bool(Interrupts.count) or name == "gateway.console"
         if Interrupts.count == Interrupts.at:
             Interrupts.at = -1
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(os.environ.get("FPS_SIGNAL", signal.SIGINT)))
 
 def told():
     with open(os.environ["FPS_COUNTED"], "w") as file:
@@ -297,6 +298,19 @@ def test_ctrl_c_ends_a_command_quietly_wherever_it_hits(typed: str, tmp_path: Pa
     assert 10 < count < MANY
     for at in (1, count // 2, count - 1):
         assert interrupted(at) == (130, b"", b""), at
+
+
+@pytest.mark.skipif(not has_process_namespaces(), reason="this machine gives no process namespaces")
+def test_sigterm_ends_process_1_of_a_container_too(tmp_path: Path) -> None:
+    """While it imports: the system would keep the signal from it."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTS, encoding="utf-8")
+    own = environment(
+        PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}", FPS_AT="1", FPS_COUNTED=str(tmp_path / "counted"),
+        FPS_SIGNAL=str(int(signal.SIGTERM)),
+    )  # fmt: skip
+    given = ["unshare", "--pid", "--fork", str(SCRIPT), "config", "example"]
+    done = subprocess.run(given, capture_output=True, env=own, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
 
 
 def test_ctrl_c_ends_a_command_quietly_that_waits(place: Path) -> None:

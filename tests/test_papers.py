@@ -18,7 +18,12 @@ import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import NameOID
 
 from gateway import config, metrics, papers
@@ -80,6 +85,7 @@ AUTHORITY = issue("authority", authority=True)
 OTHER = issue("other", authority=True)
 MIDDLE = issue("middle", AUTHORITY, authority=True)
 OURS = issue("gateway.example", AUTHORITY)
+ENCIPHERED = OURS.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a passphrase"))
 
 
 class Place:
@@ -134,8 +140,10 @@ BAD = {
     "by another authority": (files_of(issue("gateway.example", OTHER)), "certificate_file is signed by nobody in ca_"),
     "another authority": ({"ca": OTHER.pem}, "certificate_file is signed by nobody in ca_file"),
     "authority ended": ({"ca": issue("a", None, ENDED, authority=True).pem}, "ca_file holds no authority that is "),
-    "half written": ({"certificate": OURS.pem[:200]}, "certificate_file: SSLError"),
-    "empty": ({"ca": b""}, "ca_file: "),
+    "half written": ({"certificate": OURS.pem[:200]}, "certificate_file: holds no certificate in PEM, or half of one"),
+    "empty": ({"ca": b""}, "ca_file: holds no certificate in PEM"),
+    "half a key": ({"key": OURS.key_pem[:100]}, "key_file: holds no private key in PEM, or half of one"),
+    "a key with a passphrase": ({"key": ENCIPHERED}, "key_file: needs a passphrase, which nobody is here to enter"),
     "marked": ({"ca": BOM + OTHER.pem + AUTHORITY.pem}, "ca_file begins with a byte order mark"),
 }  # fmt: skip
 

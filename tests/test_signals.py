@@ -84,13 +84,14 @@ def test_other_signals_do_nothing_to_a_start(settings: Path) -> None:
     assert line["signal"] == "SIGTERM"
 
 
-def _has_namespaces() -> bool:
+def has_process_namespaces() -> bool:
+    """Whether a process can be its own machine's first one here."""
     unshare = shutil.which("unshare")
     return unshare is not None and not subprocess.run([unshare, "--pid", "--fork", "true"], check=False).returncode
 
 
 @pytest.mark.system
-@pytest.mark.skipif(not _has_namespaces(), reason="this machine gives no process namespaces")
+@pytest.mark.skipif(not has_process_namespaces(), reason="this machine gives no process namespaces")
 def test_process_1_of_a_container_is_ended_in_its_start_too(settings: Path) -> None:
     """The system ignores what process 1 has not asked for."""
     with starting(settings, "unshare", "--pid", "--fork", "--kill-child") as process:
