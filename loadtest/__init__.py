@@ -71,7 +71,7 @@ Who may import whom, row by row, each from those above; tests/test_layout.py hol
     calls processes books
     submitter banks steer story
     processor world sites
-    demo load hands steering trying
+    demo load hands steering trying processor_command
     siege hub
     kills run
     endure

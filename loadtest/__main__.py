@@ -14,13 +14,13 @@ from gateway.arguments import Parser
 
 
 def _commands() -> argparse.ArgumentParser:
-    from loadtest import books, demo, endure, hub, kills, processor, run, steer, trying
+    from loadtest import books, demo, endure, hub, kills, processor_command, run, steer, trying
 
     parser = Parser(
         prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (demo, trying, run, kills, endure, hub, processor, steer, books):
+    for part in (demo, trying, run, kills, endure, hub, processor_command, steer, books):
         part.add_parser(commands)
     return parser
 

@@ -33,9 +33,9 @@ from gateway.work import Answer, Ask
 MOCK = """
 import sys
 from gateway.arguments import Parser
-from loadtest import processor
+from loadtest import processor_command
 parser = Parser()
-processor.add_parser(parser.add_subparsers())
+processor_command.add_parser(parser.add_subparsers())
 options = parser.parse_args()
 sys.exit(options.run(options))
 """

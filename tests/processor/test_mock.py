@@ -15,7 +15,7 @@ import trio.testing
 
 from gateway.arguments import Parser
 from gateway.processor.messages import encode, payment_of
-from loadtest import processor
+from loadtest import processor_command
 from loadtest.ledger import ProcessorEvent, fpid_hash
 from loadtest.processor import MockProcessor, parse_mode
 from tests.fakes.processor import payment
@@ -297,8 +297,9 @@ def test_no_modes(text: str) -> None:
 def test_the_command(tmp_path: Path) -> None:
     """`processor` prints its ports first, appends its book to the file, and ends with the signal."""
     start = (
-        "import sys; from gateway.arguments import Parser; from loadtest import processor; parser = Parser();"
-        "processor.add_parser(parser.add_subparsers()); options = parser.parse_args(); sys.exit(options.run(options))"
+        "import sys; from gateway.arguments import Parser; from loadtest import processor_command as mock;"
+        "parser = Parser();"
+        "mock.add_parser(parser.add_subparsers()); options = parser.parse_args(); sys.exit(options.run(options))"
     )
     book = tmp_path / "book"
     book.write_bytes(b'{"event":"asked","fpid":"before"}\n')
@@ -324,7 +325,7 @@ def test_the_command(tmp_path: Path) -> None:
 def test_a_command_that_cannot_be_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A wrong mode or file is said, with exit code 2."""
     parser = Parser()
-    processor.add_parser(parser.add_subparsers())
+    processor_command.add_parser(parser.add_subparsers())
     for arguments in (["--mode", "drunk"], ["--ledger", str(tmp_path / "no" / "book")], ["--certificate", "nowhere"]):
         options = parser.parse_args(["processor", *arguments])
         assert options.run(options) == 2
