@@ -1,6 +1,7 @@
 """For every test: the log is strict and collected, and what runs real processes is marked so."""
 
 import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from gateway import log, metrics
+from gateway.signals import HEARD
 from tests.rare_plugin import Plugin
 
 HERE = Path(__file__).parent
@@ -124,3 +126,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested on this machine")
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} {'test' if count == 1 else 'tests'}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A test that starts a gateway in this process leaves no handler behind, which would end all tests at a Ctrl-C."""
+    before = {number: signal.getsignal(number) for number in HEARD}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)

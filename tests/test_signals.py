@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from gateway import config_file, log
+from gateway.__main__ import main
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.reload import Reload
@@ -100,6 +101,17 @@ def test_process_1_of_a_container_is_ended_in_its_start_too(settings: Path) -> N
         (line,) = said_by(process)
     assert process.returncode == ExitCode.ENDED
     assert line["signal"] == "SIGTERM"
+
+
+SEEN = {number: signal.getsignal(number) for number in HEARD}
+
+
+@pytest.mark.parametrize("_again", range(2))
+def test_no_test_finds_the_handlers_of_another(tmp_path: Path, _again: int) -> None:
+    """A start in this process has signals end it: at Ctrl-C, all tests after it."""
+    assert {number: signal.getsignal(number) for number in HEARD} == SEEN
+    assert main(["run", "--config", str(tmp_path / "nothing")]) == ExitCode.CONFIGURATION
+    assert signal.getsignal(signal.SIGINT) is not SEEN[signal.SIGINT]
 
 
 def test_every_signal_that_is_heard_is_decided_once() -> None:
