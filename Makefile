@@ -48,7 +48,7 @@ test: $(READY) filesystems machines ## lint, types and every test; goes on to th
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
 
 # What says most in a minute: the laws and stories, bytes and messages, settings, and what is held by reading the source.
-QUICK := tests/test_layout.py tests/test_readme.py tests/test_lifecycle.py tests/test_inbound.py tests/test_outbound.py \
+QUICK := tests/test_layout.py tests/test_readme.py tests/test_laws.py tests/test_inbound.py tests/test_outbound.py \
 	tests/test_standin.py tests/test_keyring.py tests/test_config.py tests/test_arguments.py tests/test_exitcodes.py tests/test_engine.py \
 	tests/journal/test_record.py tests/journal/test_recovery.py tests/journal/test_formats.py tests/wire tests/processor/test_messages.py \
 	tests/hub/test_session.py tests/frozen tests/test_project.py

@@ -24,8 +24,9 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     config_rules addresses signals papers limit listening foreign
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log
-    lifecycle
-    steps work
+    law steps
+    inbound_law outbound_law
+    work
     table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
         ejection outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
     hub journal signer processor ops volume engine notify                     shells: they meet in daemon

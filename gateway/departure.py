@@ -5,7 +5,7 @@ from enum import Enum, auto
 from math import inf
 from typing import Protocol
 
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.work import Standing, Submission
 
 
@@ -54,7 +54,9 @@ class Payment:
     repeats: int = 0
     """Requests made in this round, but for the first of all."""
     attempt: int = 0
-    """Numbers the requests: what an earlier one is told of is out of date."""
+    """Numbers the requests."""
+    under_way: int = 0
+    """The attempt that is under way; 0: none. What another one still brings is out of date."""
     left: bool = False
     """A request may have left."""
     left_before: bool = False
@@ -66,7 +68,9 @@ class Payment:
     recording: int = 0
     """The position of the record that says how it stands, while that is on its way to the disk."""
     link: Link | None = None
-    """By which the present attempt left."""
+    """By which the attempt left that is under way, once it did."""
+    link_before_id: int = 0
+    """By which the latest one left that did."""
     sent_s: float = 0.0
     """When it did."""
     links: set[int] = field(default_factory=set)
@@ -77,7 +81,9 @@ class Payment:
     """The hub's last inconclusive code."""
     durable: bool = False
     """Its submission is on disk: before that nobody is told that there is one."""
+    outcome: Standing | None = None
+    """How it will stand, as soon as that is durable."""
     standing: Standing | None = None
-    """Once there is an outcome."""
+    """How it stands, once that is durable."""
     waiting: list[Submission] = field(default_factory=list)
     """Who waits for the outcome, or, before it is durable, for that."""

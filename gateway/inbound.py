@@ -2,10 +2,13 @@
 
     request → RECEIVE → (durable) → ASK → ANSWER or STAND_IN → (durable, MAC made) → REPLY → REPLIED or UNDELIVERED
 
-Around that line: repeats JOIN a decision that is being made or REPEAT one that was; other content under its FPID is
-a CONFLICT; a reversal ends everything; what the processor says after stand-in is LATE. What stand-in may not accept
-waits longer (EXTEND), and then gets a refusal (TURN_AWAY) or nothing (ABANDON). `lifecycle` is the law: it says
-for each (state, event) where the payment goes and which act is done on the way. This file says how each act is done.
+Around that line: repeats JOIN a decision that is being made, or get the reply of one that was made (REPLY_AGAIN). Other
+content under a used FPID is a CONFLICT. A reversal ends everything. An answer that comes after stand-in is LATE. What
+stand-in may not accept waits longer (EXTEND), and then gets a refusal (TURN_AWAY) or nothing (ABANDON).
+
+`inbound_law` is the law: it says for each (state, event) where the payment goes and which act is done on the way. This
+file says how each act is done: it brings events, and branches on the act that the law answers with. docs/fates.md shows
+where each way ends.
 
 It knows no socket, disk, HSM, clock, log or task: what is to be done leaves through `Commands`, what happened comes in
 through the `on_` methods, and `now` is an argument. Its promise of order: whatever leaves (a question, a reply) is
@@ -21,7 +24,7 @@ from gateway import config, steps
 from gateway.clock import Now
 from gateway.dates import Verdict, Window
 from gateway.errors import HubFault
-from gateway.lifecycle import FINAL, Act, Event, Row, State, step
+from gateway.inbound_law import RESTS, Act, Event, State, step
 from gateway.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.standin import StandIn
 from gateway.steps import Kind
@@ -35,8 +38,6 @@ DATE_SENT = "012"
 """DE44 of a payment that is refused for its date."""
 UNUSUAL = "date"
 """Why stand-in may not accept a payment whose date is outside the window."""
-UNDECIDED = frozenset({State.NEW, State.ORPHANED})
-"""Nothing was decided about these: their date is judged."""
 RESERVE = 2
 """So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
 
@@ -90,10 +91,12 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Payment:
-    """A payment in flight. What is over lives on as an `Outcome`."""
+    """A payment in flight, or what the shells still hold of one that is at rest."""
 
     fpid: str
     state: State = State.NEW
+    rests: bool = False
+    """It is not in flight: its `Outcome` says where it stands. Only `Inbound._step` has to know that."""
     request: PaymentRequest | None = None
     content: bytes = b""
     legs: list[Leg] = field(default_factory=list)
@@ -191,30 +194,33 @@ class Inbound:
             return
         fpid, content = fpid_of(request), self._codec.content_digest(request)
         payment = self._find(fpid)
-        if payment.state in UNDECIDED:
-            refused = self._judge_date(payment, request, now)
-            if refused:
-                self._refuse(request, fpid, SYNTAX_ERROR, DATE_SENT, link, first_byte_s)
-                return
-        known = payment.content
-        event = Event.REQUEST if not known or known == content else Event.CONFLICT
-        act = self._step(payment, event)
-        match act:
+        dated = self._window.judge(request.processing_code[:2], request.date_sent, now, self._in_doubt)
+        if payment.content and payment.content != content:
+            event = Event.CONFLICT
+        else:
+            event = Event.MISDATED if dated is Verdict.REFUSED else Event.REQUEST
+        match self._step(payment, event):
             case Act.RECEIVE:
+                if dated is not Verdict.ORDINARY:
+                    payment.unusual_date = True
+                    self._do.note(Note.UNUSUAL_DATE, fpid)
                 self._receive(payment, request, content, Leg(link, first_byte_s), now)
+            case Act.REFUSE_DATE:
+                self._do.note(Note.BAD_DATE, fpid)
+                self._refuse(request, fpid, SYNTAX_ERROR, DATE_SENT, link, first_byte_s)
             case Act.JOIN:
                 payment.legs.append(Leg(link, first_byte_s))
                 self._do.record(Kind.REPEATED, request.body, fpid, link)
                 self._do.note(Note.JOINED, fpid)
-            case Act.REPEAT:
-                self._repeat(payment, request, link, first_byte_s)
-            case Act.CONFLICT:
+            case Act.REPLY_AGAIN:
+                self._reply_again(payment, request, link, first_byte_s)
+            case Act.REFUSE_CONFLICT:
                 self._do.note(Note.CONFLICT, fpid)
                 self._refuse(request, fpid, DUPLICATE, "", link, first_byte_s)
             case Act.REFUSE_REVERSED:
                 self._do.note(Note.REFUSED_REVERSED, fpid)
                 self._refuse(request, fpid, self._reversed_code, "", link, first_byte_s)
-            case _:
+            case act:
                 raise AssertionError(act)
 
     def on_reversal(self, reversal: ReversalRequest, link: Link, first_byte_s: float, now: Now) -> None:
@@ -231,7 +237,6 @@ class Inbound:
             self._settle(payment, now)
             self._do.note(Note.REVERSED, fpid, found.name)
         else:
-            assert act is Act.REVERSE_AGAIN
             position = self._do.record(Kind.REPEATED, reversal.body, fpid, link)
             self._do.note(Note.REVERSED_AGAIN, fpid)
         covered = self._codec.respond(reversal, ACCEPTED)
@@ -239,41 +244,32 @@ class Inbound:
 
     def on_recorded(self, payment: Payment, now: Now) -> None:
         """Its RECEIVED record is durable: now we may act on it."""
-        at_once = self._stand_in.mode == "always" and payment.state is State.RECEIVING
-        if at_once and not self._refusal(payment, now):
-            self._step(payment, Event.DEADLINE)
-        overdue = payment.state is State.OVERDUE
-        event = self._judged(payment, Event.RECORDED, now) if overdue else Event.RECORDED
-        act = self._step(payment, event)
+        act = self._step(payment, Event.RECORDED)
+        if act is Act.ASK and self._stand_in.mode == "always" and not self._refusal(payment, now):
+            act = self._step(payment, Event.DEADLINE)  # by order, stand-in's time has come at once
         if act is Act.ASK:
             self._ask(payment, now)
-            if overdue:  # its timer has fired
-                self._extend(payment)
-        else:
-            self._act_for_the_processor(payment, act, now)
+        elif act is Act.JUDGE:
+            self._judge(payment, now)
 
     def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
         """The processor answered: the first answer wins, whatever comes later is only recorded."""
-        repeated = self.in_flight.get(payment.fpid)
-        if repeated is not None and repeated.state not in {State.RECEIVING, State.OVERDUE}:
-            payment = repeated  # it was given up, and came again: the answer is about the same payment
-        self._refresh(payment)
+        # it may have been given up, and have come again: the answer is about the same payment
+        payment = self.in_flight.get(payment.fpid, payment)
         act = self._step(payment, Event.ANSWER)
-        if act is Act.ANSWER:
+        if act is Act.TAKE_ANSWER:
             self._do.note(Note.ANSWERED, payment.fpid, code)
             if code.startswith("1") and self._must_accept(payment):
                 self._overrule(payment, code)
                 code, field_in_error = ACCEPTED, ""
             self._decide(payment, Kind.ANSWERED, code, field_in_error)
         else:
-            assert act is Act.LATE
             self._late(payment, code)
 
     def on_deadline(self, payment: Payment, now: Now) -> None:
         """Its timer fired: stand-in's time has come, or the last moment."""
-        waits = payment.state is State.ASKED
-        event = self._judged(payment, Event.DEADLINE, now) if waits else Event.DEADLINE
-        self._act_for_the_processor(payment, self._step(payment, event), now)
+        if self._step(payment, Event.DEADLINE) is Act.JUDGE:
+            self._judge(payment, now)
 
     def on_ready(self, payment: Payment, body: bytes, now: Now) -> None:
         """The decision is durable and its reply complete: it leaves on every leg that is still there and in time."""
@@ -289,16 +285,14 @@ class Inbound:
         if not payment.legs_out:
             self._undelivered(payment, reason, now)
 
-    def may_repeat(self, payment: Payment) -> bool:
-        """Whether the reply to a repeat, now complete, may still leave: not when a reversal came meanwhile."""
-        self._refresh(payment)
-        return payment.state is not State.REVERSED
+    def on_repeat_ready(self, payment: Payment) -> bool:
+        """The reply to a repeat is complete; returns whether it may still leave: not when a reversal came meanwhile."""
+        return self._step(payment, Event.REPEAT_READY) is Act.RELEASE
 
     def on_sent(self, payment: Payment, link: Link, now: Now) -> None:
         """A reply was written to its link."""
         payment.legs_out -= 1
-        self._refresh(payment)
-        if self._step(payment, Event.SENT) is Act.REPLIED:
+        if self._step(payment, Event.REPLY_SENT) is Act.RECORD_REPLIED:
             self._do.record(Kind.REPLIED, b"", payment.fpid, link)
             self._settle(payment, now)
             self._do.note(Note.REPLIED, payment.fpid, payment.code, payment.first_byte_s)
@@ -314,11 +308,11 @@ class Inbound:
         for fpid, (raw, decided) in unfinished.items():
             if decided is None:
                 content = self._content_of(raw)
-                outcome = Outcome(State.ORPHANED, "", "", stood_in=False, content=content)
+                outcome = Outcome(RESTS[Kind.ORPHANED], "", "", stood_in=False, content=content)
                 self._do.record(Kind.ORPHANED, steps.pack(steps.Orphan(raw, content)), fpid, link)
                 self._do.note(Note.ORPHANED, fpid)
             else:
-                outcome = decided._replace(state=State.UNDELIVERED)
+                outcome = decided._replace(state=RESTS[Kind.UNDELIVERED])
                 body = steps.pack(steps.Undelivered("restart", decided.code, raw))
                 self._do.record(Kind.UNDELIVERED, body, fpid, link)
                 self._do.note(Note.UNDELIVERED, fpid, "restart")
@@ -368,20 +362,8 @@ class Inbound:
 
     # --- acts
 
-    def _judge_date(self, payment: Payment, request: PaymentRequest, now: Now) -> bool:
-        """Whether it is refused for its date: only where its FPID is unknown. One left undecided keeps its mark."""
-        verdict = self._window.judge(request.processing_code[:2], request.date_sent, now, self._in_doubt)
-        if verdict is Verdict.ORDINARY:
-            return False
-        if verdict is Verdict.REFUSED and payment.state is State.NEW:
-            self._do.note(Note.BAD_DATE, payment.fpid)
-            return True
-        payment.unusual_date = True
-        self._do.note(Note.UNUSUAL_DATE, payment.fpid)
-        return False
-
     def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg, now: Now) -> None:
-        payment.request, payment.content = request, content
+        payment.request, payment.content, payment.rests = request, content, False
         payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
         overload = len(self.in_flight) >= self._payments_max
         if overload and len(self.in_flight) < RESERVE * self._payments_max:
@@ -412,11 +394,27 @@ class Inbound:
         assert payment.request is not None
         return UNUSUAL if payment.unusual_date else self._stand_in.refusal(payment.request, now.wall_ns)
 
-    def _judged(self, payment: Payment, allowed: Event, now: Now) -> Event:
-        """Stand-in's time has come: what the rules make of it. They may say otherwise than the last time."""
+    def _judge(self, payment: Payment, now: Now) -> None:
+        """The processor has not answered: see whether stand-in may, and do what the law says to that."""
+        match self._step(payment, self._judgement(payment, now)):
+            case Act.STAND_IN:
+                self._decide_by_stand_in(payment, now)
+            case Act.EXTEND:
+                self._extend(payment, now)
+            case Act.TURN_AWAY:
+                payment.declined = True
+                self._do.note(Note.DECLINED, payment.fpid, payment.forbidden)
+                self._decide(payment, Kind.DECLINED, MALFUNCTION, "")
+            case Act.ABANDON:
+                self._abandon(payment, now)
+            case act:
+                raise AssertionError(act)
+
+    def _judgement(self, payment: Payment, now: Now) -> Event:
+        """What the rules make of it now. They may say otherwise than the last time."""
         reason = self._refusal(payment, now)
         if not reason:
-            return allowed
+            return Event.ALLOWED
         if not payment.forbidden:
             payment.forbidden = reason
             self._stand_in.refused[reason] += 1
@@ -427,27 +425,13 @@ class Inbound:
             if reason == UNUSUAL:
                 return Event.SILENCED  # neither refused, which the scheme forbids, nor accepted: the hub repeats it
             self._do.note(Note.MUST_ACCEPT, payment.fpid, reason)
-            return allowed
+            return Event.ALLOWED
         return Event.SILENCED if self._stand_in.silent else Event.TURNED_AWAY
 
-    def _act_for_the_processor(self, payment: Payment, act: Act, now: Now) -> None:
-        """Do what is done when the processor has not answered."""
-        match act:
-            case Act.STAND_IN:
-                self._decide_by_stand_in(payment, now)
-            case Act.EXTEND:
-                self._extend(payment)
-            case Act.TURN_AWAY:
-                payment.declined = True
-                self._do.note(Note.DECLINED, payment.fpid, payment.forbidden)
-                self._decide(payment, Kind.DECLINED, MALFUNCTION, "")
-            case Act.ABANDON:
-                self._abandon(payment, now)
-            case _:
-                assert act is Act.NOTHING, act
-
-    def _extend(self, payment: Payment) -> None:
+    def _extend(self, payment: Payment, now: Now) -> None:
         """Wait for the processor until the last moment."""
+        if payment.question is None:
+            self._ask(payment, now)
         until_s = payment.first_byte_s + self._last_moment_s
         self._do.set_timer(payment, until_s)
         if payment.question is not None:
@@ -513,8 +497,7 @@ class Inbound:
         self._do.note(note, payment.fpid, code)
 
     def _undelivered(self, payment: Payment, reason: str, now: Now) -> None:
-        self._refresh(payment)
-        if self._step(payment, Event.UNSENT) is not Act.UNDELIVERED:
+        if self._step(payment, Event.REPLY_FAILED) is not Act.RECORD_UNDELIVERED:
             return
         request = payment.request
         assert request is not None
@@ -523,7 +506,7 @@ class Inbound:
         self._settle(payment, now)
         self._do.note(Note.UNDELIVERED, payment.fpid, reason)
 
-    def _repeat(self, payment: Payment, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+    def _reply_again(self, payment: Payment, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
         position = self._do.record(Kind.REPEATED, request.body, payment.fpid, link)
         covered = self._codec.respond(request, payment.code, payment.field_in_error)
         payment.legs_out += 1
@@ -551,6 +534,7 @@ class Inbound:
     # --- memory
 
     def _find(self, fpid: str) -> Payment:
+        """The payment in flight; else what is remembered of it, or a new one."""
         payment = self.in_flight.get(fpid)
         if payment is not None:
             return payment
@@ -559,24 +543,14 @@ class Inbound:
             return Payment(fpid)
         content = outcome.content if outcome.seen else b""
         return Payment(
-            fpid,
-            outcome.state,
-            content=content,
-            code=outcome.code,
-            field_in_error=outcome.field,
+            fpid, outcome.state, True, content=content, code=outcome.code, field_in_error=outcome.field,
             stood_in=outcome.stood_in,
-        )
-
-    def _refresh(self, payment: Payment) -> None:
-        """What is over may have been reversed since, under another `Payment`: the outcome knows."""
-        if payment.state in FINAL:
-            outcome = self._outcomes.get(payment.fpid)
-            if outcome is not None:
-                payment.state, payment.code, payment.stood_in = outcome.state, outcome.code, outcome.stood_in
+        )  # fmt: skip
 
     def _settle(self, payment: Payment, now: Now) -> None:
         """Nothing of ours is under way any more: remember the outcome, forget the payment."""
         self.in_flight.pop(payment.fpid, None)
+        payment.rests = True
         payment.question = None  # which points back here: what is over must not wait for the garbage collector
         if payment.content:
             content = payment.content
@@ -585,8 +559,17 @@ class Inbound:
             outcome = unseen(payment.state)
         self._outcomes.put(payment.fpid, outcome, now.wall_ns)
 
-    @staticmethod
-    def _step(payment: Payment, event: Event) -> Act:
-        row: Row = step(payment.state, event)
+    def _step(self, payment: Payment, event: Event) -> Act:
+        """Take a payment one step on: the one place that does.
+
+        In flight, a payment is the only one of its FPID and its state is its own. At rest, its state is its outcome's:
+        the shells may hold a late question, a reply under way and a repeat of one payment, and what one of them brings
+        counts for all.
+        """
+        if payment.rests:
+            outcome = self._outcomes.get(payment.fpid)
+            if outcome is not None:  # else it is forgotten, and stands as it stood
+                payment.state, payment.code, payment.stood_in = outcome.state, outcome.code, outcome.stood_in
+        row = step(payment.state, event)
         payment.state = row.to
         return row.act

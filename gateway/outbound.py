@@ -3,12 +3,13 @@
     submission → SUBMIT → (durable, MAC made) → TRANSMIT → the hub's answer → SETTLE → (durable) → REPORT
 
 Around that line: the same key again waits for the same payment or hears its outcome; other content under the key, or
-under its FPID, is a CLASH; what the scheme has told us that it would refuse is not taken. No answer, a lost link or
+under its FPID, is a CONFLICT; what the scheme has told us that it would refuse is not taken. No answer, a lost link or
 an answer that settles nothing PAUSE the payment; then it leaves again (9201, and 9200 only where surely nothing left
 before), on another link where there is one, a bounded number of times. Which link that is, and how long it is waited
 for, `ejection` says: one that brings fewer or slower answers than the others gets no new payments. After that it is
 UNKNOWN when it may have left: never failed. Whatever comes later settles it: an answer on a connection that still
-stands, or another round of repeats when the processor submits it again. `lifecycle` is the law.
+stands, or another round of repeats when the processor submits it again. `outbound_law` is the law: this file brings
+events and branches on the act that the law answers with. docs/fates.md shows each way through it.
 
 Like `inbound` it knows no socket, disk, HSM, clock, log or task. Whatever leaves is commanded together with the
 position of the record that must be durable first.
@@ -22,7 +23,7 @@ from gateway import config, steps
 from gateway.clock import Now
 from gateway.departure import Link, Note, Payment
 from gateway.ejection import Change, Ejection
-from gateway.lifecycle import OUTBOUND, Act, Event, State, step
+from gateway.outbound_law import RESTS, Act, Event, State, step
 from gateway.steps import Kind
 from gateway.submissions import Known, Submissions, Unfinished, standing_of
 from gateway.wire.codec import Codec, fpid_of
@@ -118,34 +119,36 @@ class Outbound:
 
     def on_submission(self, submission: Submission, unavailable: str, now: Now) -> None:
         """A payment is submitted. `unavailable` says why none can be taken now, or nothing."""
-        key = submission.key
-        payment = self._keys.get(key)
-        known = self._submissions.of_key(key) if payment is None else None
-        if payment is None and known is None:
-            self._on_new(submission, unavailable, now)
-            return
-        content = payment.content if payment is not None else known.content if known is not None else b""
-        if content != submission.content:
-            self._clash(submission, payment, known)
-        elif payment is not None and payment.state is not State.UNKNOWN:
-            self._again(payment, submission)
-        elif payment is None and known is not None and known.standing.state is State.SETTLED:
-            _consult(State.SETTLED, Event.SUBMIT, Act.REPORT_AGAIN)
-            self._do.tell_outbound(Note.SUBMITTED_AGAIN, known.standing.fpid)
-            _done(submission, known.standing)
-        elif payment is None and known is not None and known.standing.state is State.UNSENT:
-            self._on_new(submission, unavailable, now)
-        else:
-            standing = known.standing if known is not None else payment.standing if payment is not None else None
-            self._take_up(submission, payment, standing, unavailable, now)
+        payment = self._keys.get(submission.key)
+        known = self._submissions.of_key(submission.key) if payment is None else None
+        state, content = State.UNSUBMITTED, submission.content
+        if payment is not None:
+            state, content = payment.state, payment.content
+        elif known is not None:
+            state, content = known.standing.state, known.content
+        # looked up only: what cannot be taken now moves nothing
+        match step(state, Event.SUBMIT if content == submission.content else Event.CONFLICT).act:
+            case Act.SUBMIT:
+                self._on_new(submission, state, unavailable, now)
+            case Act.AWAIT if payment is not None:
+                self._await(payment, submission)
+            case Act.REPORT_AGAIN if known is not None:
+                self._do.tell_outbound(Note.SUBMITTED_AGAIN, known.standing.fpid)
+                _done(submission, known.standing)
+            case Act.SEND_AGAIN:
+                standing = known.standing if known is not None else self._standing(payment) if payment else None
+                self._take_up(submission, payment, standing, unavailable, now)
+            case Act.REFUSE_CONFLICT:
+                self._clash(submission, submission.key)
+            case act:
+                raise AssertionError(act)
 
-    def _on_new(self, submission: Submission, unavailable: str, now: Now) -> None:
+    def _on_new(self, submission: Submission, state: State, unavailable: str, now: Now) -> None:
         """Never submitted before, or nothing of it ever left."""
         fpid = fpid_of(submission.request)
-        under_way = self.in_flight.get(fpid) or self.unknown.get(fpid)
-        namesake = self._submissions.of_fpid(fpid) if under_way is None else None
-        if under_way is not None or (namesake is not None and namesake.key != submission.key):
-            self._clash(submission, under_way, namesake)
+        namesake = self.in_flight.get(fpid) or self.unknown.get(fpid) or self._submissions.of_fpid(fpid)
+        if namesake is not None and namesake.key != submission.key:
+            self._clash(submission, namesake.key)
             return
         if unavailable := unavailable or self._full():
             self._unavailable(submission, unavailable)
@@ -156,16 +159,20 @@ class Outbound:
             self._do.tell_outbound(Note.DECLINED, fpid, code)
             _refuse(submission, f"the scheme would refuse it now: {code}")
             return
-        before = State.UNSENT if namesake is not None else State.UNSUBMITTED
-        payment = Payment(submission.key, fpid, submission.content, submission.covered, before, now.mono_s)
+        payment = Payment(submission.key, fpid, submission.content, submission.covered, state, now.mono_s)
         payment.waiting.append(submission)
         self._enter(payment)
-        self._go(payment, Event.SUBMIT, Act.SUBMIT)
+        self._step(payment, Event.SUBMIT)
         body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
         position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
         payment.attempt += 1
-        self._do.depart(payment, payment.covered, position, now.mono_s + self._prepare_within_s)
+        self._attempt(payment, payment.covered, position, now)
         self._do.tell_outbound(Note.SUBMITTED, fpid)
+
+    def _attempt(self, payment: Payment, covered: bytes, position: int, now: Now) -> None:
+        """An attempt begins."""
+        payment.under_way = payment.attempt
+        self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
 
     def _full(self) -> str:
         if len(self.in_flight) < self._payments_max:
@@ -177,9 +184,8 @@ class Outbound:
         self._do.tell_outbound(Note.UNAVAILABLE, "", why)
         _refuse(submission, why)
 
-    def _again(self, payment: Payment, submission: Submission) -> None:
+    def _await(self, payment: Payment, submission: Submission) -> None:
         """The same key and content, while it is under way."""
-        self._go(payment, Event.SUBMIT, Act.AWAIT)
         self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
         if submission.wait or not payment.durable:
             if len(payment.waiting) % VOID_LOOK == VOID_LOOK - 1:
@@ -204,19 +210,18 @@ class Outbound:
             payment.durable = True
         self.unknown.pop(payment.fpid, None)
         payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
+        payment.standing = payment.outcome = None
         self._enter(payment)
         payment.waiting.append(submission)
-        self._go(payment, Event.SUBMIT, Act.SEND_AGAIN)
+        self._step(payment, Event.SUBMIT)
         self._send_again(payment, now)
 
-    def _clash(self, submission: Submission, payment: Payment | None, known: Known | None) -> None:
-        state = payment.state if payment is not None else known.standing.state if known is not None else State.SETTLED
-        _consult(state, Event.CONFLICT, Act.CLASH)
-        ours = payment.key if payment is not None else known.key if known is not None else ""
+    def _clash(self, submission: Submission, key: str) -> None:
+        """It is not the payment that has this key and FPID; `key` is that one's."""
         submission.refused = "conflict"
         submission.why = (
             "this key was used for another payment"
-            if ours == submission.key
+            if key == submission.key
             else "another key was used for a payment with this TxId, type, date and currency"
         )
         self._do.tell_outbound(Note.CLASH, fpid_of(submission.request))
@@ -243,21 +248,20 @@ class Outbound:
 
     def on_ready(self, payment: Payment, attempt: int, body: bytes, now: Now) -> None:
         """A request is durable and has its MAC: it leaves, if there is a link and still a reason."""
-        if payment.attempt != attempt or payment.state not in {State.SUBMITTING, State.REPEATING}:
-            if payment.state in {State.SETTLING, State.SETTLED}:
-                self._step(payment, Event.READY)  # answered meanwhile
+        if attempt != payment.under_way:  # answered meanwhile
             return
+        self._step(payment, Event.READY)
         if self._is_old(payment, now):  # the disk took its time
-            self.on_unsent(payment, attempt, "too-old", now)
+            self._interrupt(payment, Event.SEND_FAILED, "too-old", now)
             return
         link = self._next_link(payment, now)
         until_s = now.mono_s + self._submit.answer_within_s
         if link is None or not self._do.hand(payment, link, body, until_s):
-            self.on_unsent(payment, attempt, "no-link", now)
+            self._interrupt(payment, Event.SEND_FAILED, "no-link", now)
             return
-        self._go(payment, Event.READY, Act.TRANSMIT)
         self.ejection.sent(link, payment.fpid, now.mono_s, new=payment.attempt == 1)
-        payment.link, payment.left_before, payment.left = link, payment.left, True
+        payment.link, payment.link_before_id = link, link.id
+        payment.left_before, payment.left = payment.left, True
         payment.links.add(link.id)
         self._standing_links.add(link.id)
         payment.sent_s = now.mono_s
@@ -270,30 +274,23 @@ class Outbound:
             return None
         if payment.attempt == 1:
             return self.ejection.deal(links, now.mono_s)
-        last = payment.link.id if payment.link is not None else 0
-        return self.ejection.deal_again(links, last, silent=payment.reason != "inconclusive")
+        return self.ejection.deal_again(links, payment.link_before_id, silent=payment.reason != "inconclusive")
 
     def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
         """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
-        if payment.attempt != attempt:
+        if attempt != payment.under_way:
             return
-        if payment.state in {State.SETTLING, State.SETTLED}:
-            self._step(payment, Event.UNSENT)  # answered meanwhile
-        elif payment.state is State.WAITING:
-            if surely:
-                payment.left = payment.left_before
-                if not payment.left:
-                    payment.links.clear()  # none carried it: whatever the hub says there is about something else
-            self._interrupt(payment, Event.UNSENT if surely else Event.LOST, reason, now)
-        elif payment.state in {State.SUBMITTING, State.REPEATING}:
-            self._interrupt(payment, Event.UNSENT, reason, now)
+        if surely and payment.link is not None:
+            payment.left = payment.left_before
+            if not payment.left:
+                payment.links.clear()  # none carried it: whatever the hub says there is about something else
+        self._interrupt(payment, Event.SEND_FAILED if surely else Event.LOST, reason, now)
 
     def on_link_down(self, link: Link, now: Now) -> None:
         """A connection is gone, and with it every answer that it could have brought."""
         self.ejection.link_down(link, now.mono_s)
         for payment in [p for p in self.in_flight.values() if p.link is link]:
-            if payment.state is State.WAITING:
-                self._interrupt(payment, Event.LOST, "link-lost", now)
+            self._interrupt(payment, Event.LOST, "link-lost", now)
         if link.id in self._standing_links:
             self._standing_links.discard(link.id)
             for payment in self.unknown.values():
@@ -307,17 +304,25 @@ class Outbound:
     def on_deadline(self, payment: Payment, now: Now) -> None:
         """Its timer fired: no answer came in time, or its pause is over."""
         payment.due_s = inf
-        if payment.state is State.UNKNOWN:
-            del self.unknown[payment.fpid], self._keys[payment.key]
-        elif payment.state is State.WAITING:
-            if not self._waits_on(payment, now):
-                self._interrupt(payment, Event.DEADLINE, "no-answer", now)
-        elif payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
+        match self._step(payment, Event.DEADLINE):
+            case Act.LET_GO:
+                del self.unknown[payment.fpid], self._keys[payment.key]
+            case Act.JUDGE_WAIT:
+                if not self._waits_on(payment, now):
+                    self._interrupt(payment, Event.NO_ANSWER, "no-answer", now)
+            case Act.JUDGE_PAUSE:
+                self._judge_pause(payment, now)
+            case act:
+                raise AssertionError(act)
+
+    def _judge_pause(self, payment: Payment, now: Now) -> None:
+        """Its pause is over: see whether there is another attempt, and a link for it."""
+        if payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
             self._give_up(payment)
         elif not self._do.submitters():
-            self._interrupt(payment, Event.UNSENT, "no-link", now)
+            self._interrupt(payment, Event.NO_LINK, "no-link", now)
         else:
-            self._go(payment, Event.DEADLINE, Act.SEND_AGAIN)
+            self._step(payment, Event.DUE)
             self._send_again(payment, now)
 
     def _waits_on(self, payment: Payment, now: Now) -> bool:
@@ -345,19 +350,22 @@ class Outbound:
         if change.ejected:
             for payment in self.in_flight.values():
                 link = payment.link
-                if payment.state is State.WAITING and link is not None and link.site == change.site:
+                if link is not None and link.site == change.site:
                     self._set_timer(payment, payment.sent_s + self.ejection.patience_s(link))
 
     def _is_old(self, payment: Payment, now: Now) -> bool:
         return now.mono_s - payment.submitted_s >= self._submit.repeat_for_s
 
     def _interrupt(self, payment: Payment, event: Event, reason: str, now: Now) -> None:
-        """This attempt is over: the next one has its time, which is at once where waiting was long already."""
-        if self._step(payment, event) is not Act.PAUSE:
-            return
-        payment.reason = reason
+        """This attempt is over: the next one has its time."""
+        self._step(payment, event)
+        self._pause(payment, reason, now, at_once=event is Event.NO_ANSWER)
+
+    def _pause(self, payment: Payment, reason: str, now: Now, *, at_once: bool = False) -> None:
+        """The next attempt has its time, which is at once where waiting was long already."""
+        payment.under_way, payment.link, payment.reason = 0, None, reason
         self._do.tell_outbound(Note.PAUSED, payment.fpid, reason)
-        if event is Event.DEADLINE:
+        if at_once:
             payment.pauses = 0
             self._set_timer(payment, now.mono_s)
             return
@@ -372,7 +380,7 @@ class Outbound:
         covered = (REPEAT if payment.left else REQUEST) + payment.covered[4:]
         body = steps.pack(steps.Retry(payment.attempt, covered, payment.key, payment.content))
         position = self._do.record(Kind.RETRIED, body, payment.fpid, self._recorder)
-        self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
+        self._attempt(payment, covered, position, now)
         self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
 
     def _give_up(self, payment: Payment) -> None:
@@ -384,8 +392,7 @@ class Outbound:
         )
         kind, note = (Kind.UNKNOWN, Note.UNKNOWN) if unknown else (Kind.UNSENT, Note.UNSENT)
         self._do.tell_outbound(note, payment.fpid, payment.reason)
-        rests = State.UNKNOWN if unknown else State.UNSENT
-        payment.standing = Standing(payment.fpid, rests, payment.inconclusive)
+        payment.outcome = Standing(payment.fpid, RESTS[kind], payment.inconclusive)
         self._record_standing(payment, kind, steps.pack(unsettled), self._recorder)
 
     def _record_standing(self, payment: Payment, kind: Kind, body: bytes, link: Link) -> None:
@@ -405,19 +412,35 @@ class Outbound:
         if link.id not in payment.links:
             return False
         code = response.action_code
-        by = self._speaker(code, alone=not payment.left_before and payment.link is link)
-        if payment.state is State.SETTLING:
-            self._compare(payment.standing, payment.key, payment.content, response, link, payment.state)
-        elif not by:
-            if payment.state in {State.WAITING, State.PAUSING, State.REPEATING}:
-                payment.inconclusive = code
-            self._on_inconclusive(payment, code, response.body, link, now)
-        else:
-            self._go(payment, Event.ANSWER, Act.SETTLE)
+        by = self._speaker(code, alone=not payment.left_before and payment.link_before_id == link.id)
+        if not by and self._is_of_earlier(payment, link):
+            payment.inconclusive = code
+            self._keep(payment, code, response.body, link)
+            return True
+        act = self._step(payment, Event.CONCLUSIVE if by else Event.INCONCLUSIVE)
+        if act is Act.COMPARE:
+            self._compare(payment.outcome, payment.key, payment.content, response, link)
+        elif act is Act.SETTLE:
             if self.unknown.pop(fpid, None) is not None:
                 self._enter(payment)
             self._settle(payment, code, response.field_in_error, by, response, link)
+        else:
+            if act is not Act.NOTHING:
+                payment.inconclusive = code
+            self._keep(payment, code, response.body, link)
+            if act is Act.PAUSE:
+                self._pause(payment, "inconclusive", now)
         return True
+
+    @staticmethod
+    def _is_of_earlier(payment: Payment, link: Link) -> bool:
+        """Whether what this link brings is about an earlier attempt: the present one may still be answered."""
+        return payment.link is not None and payment.link is not link
+
+    def _keep(self, payment: Payment, code: str, body: bytes, link: Link) -> None:
+        """Record what settles nothing."""
+        self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
+        self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
 
     def _speaker(self, code: str, *, alone: bool) -> str:
         """Who says what became of the payment; empty when this code does not. Alone: no other request of it left."""
@@ -431,40 +454,35 @@ class Outbound:
         """A 9624 came. False when it names nothing that this connection carried."""
         fpid = fpid_of(advice) if advice.trn else ""
         payment = self.in_flight.get(fpid)
-        waits = payment is not None and payment.state in {State.WAITING, State.PAUSING, State.REPEATING}
-        if payment is None or not waits or link.id not in payment.links:
+        if payment is None or payment.outcome is not None or link.id not in payment.links:
             return False
         self.ejection.answered(link, fpid, now.mono_s, useful=False)
-        self._on_inconclusive(payment, advice.function_code, advice.body, link, now)
+        self._keep(payment, advice.function_code, advice.body, link)
+        if not self._is_of_earlier(payment, link) and self._step(payment, Event.INCONCLUSIVE) is Act.PAUSE:
+            self._pause(payment, "inconclusive", now)
         return True
 
-    def _on_inconclusive(self, payment: Payment, code: str, body: bytes, link: Link, now: Now) -> None:
-        self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
-        self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
-        if payment.state is State.WAITING and payment.link is not link:
-            return  # an earlier attempt's: this one may still be answered
-        self._interrupt(payment, Event.INCONCLUSIVE, "inconclusive", now)
-
     def _on_settled(self, fpid: str, response: PaymentResponse, link: Link) -> bool:
+        """It is at rest, and no connection is held for it: there must be an outcome to compare with."""
         known = self._submissions.of_fpid(fpid)
-        if known is None or known.standing.state is not State.SETTLED:
+        if known is None or not known.standing.by:  # only an outcome was said by somebody
             return False
-        self._compare(known.standing, known.key, known.content, response, link, State.SETTLED)
+        conclusive = self._speaker(response.action_code, alone=False)
+        step(known.standing.state, Event.CONCLUSIVE if conclusive else Event.INCONCLUSIVE)
+        self._compare(known.standing, known.key, known.content, response, link)
         return True
 
     def _compare(
-        self, standing: Standing | None, key: str, content: bytes, response: PaymentResponse, link: Link, state: State
+        self, standing: Standing | None, key: str, content: bytes, response: PaymentResponse, link: Link
     ) -> None:
         """Another answer to what has one."""
         assert standing is not None
         code = response.action_code
         by = self._speaker(code, alone=False)
         if not by or code == standing.code:
-            step(state, Event.ANSWER if by else Event.INCONCLUSIVE)
             self._do.record(Kind.UNPLACED, response.body, standing.fpid, link)
             self._do.tell_outbound(Note.ANSWERED_AGAIN, standing.fpid, code)
             return
-        _consult(state, Event.ANSWER, Act.COMPARE)
         body = steps.Settlement(key, content, code, response.field_in_error, by, response.body, b"")
         self._do.record(Kind.CONTRADICTED, steps.pack(body), standing.fpid, link)
         self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
@@ -473,23 +491,24 @@ class Outbound:
         self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse, link: Link
     ) -> None:
         """Give a payment its outcome: the one place."""
-        payment.due_s = inf
+        payment.due_s, payment.under_way, payment.link = inf, 0, None
         settlement = steps.Settlement(
             payment.key, payment.content, code, field_in_error, by, response.body, payment.covered
         )
-        payment.standing = standing_of(payment.fpid, settlement, response)
+        payment.outcome = standing_of(payment.fpid, settlement, response)
         self._record_standing(payment, Kind.SETTLED, steps.pack(settlement), link)
 
     def on_recorded(self, payment: Payment, position: int, now: Now) -> None:
         """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
         if position != payment.recording:
             return
-        self._go(payment, Event.RECORDED, Act.REPORT)
-        assert payment.standing is not None
-        if payment.state is State.SETTLED:
-            self._do.tell_outbound(Note.SETTLED, payment.fpid, payment.standing.code, payment.submitted_s)
-        self._rest(payment, payment.standing, now)
-        if payment.state is State.UNKNOWN and payment.links:
+        act = self._step(payment, Event.RECORDED)
+        standing = payment.standing = payment.outcome
+        assert standing is not None
+        if act is Act.REPORT:
+            self._do.tell_outbound(Note.SETTLED, payment.fpid, standing.code, payment.submitted_s)
+        self._rest(payment, standing, now)
+        if act is Act.REPORT_UNKNOWN and payment.links:
             self.unknown[payment.fpid] = self._keys[payment.key] = payment
             self._let_go(payment, now)
 
@@ -524,32 +543,18 @@ class Outbound:
 
     @staticmethod
     def _standing(payment: Payment) -> Standing:
-        # how it stands, when that is not durable yet, is not said
-        if payment.state is State.UNKNOWN and payment.standing is not None:
-            return payment.standing
-        return Standing(payment.fpid, State.WAITING)
+        return payment.standing or Standing(payment.fpid, State.WAITING)
 
     def _set_timer(self, payment: Payment, at_s: float) -> None:
         payment.due_s = at_s
         self._do.set_alarm(payment, at_s)
 
-    def _go(self, payment: Payment, event: Event, only: Act) -> None:
-        """Take the step where the law has but one act for it."""
-        act = self._step(payment, event)
-        assert act is only
-
     @staticmethod
     def _step(payment: Payment, event: Event) -> Act:
+        """Take a payment one step on: the one place that does."""
         row = step(payment.state, event)
         payment.state = row.to
-        assert row.to in OUTBOUND
         return row.act
-
-
-def _consult(state: State, event: Event, only: Act) -> None:
-    """Ask the law about what changes no state, where it has but one act for it."""
-    act = step(state, event).act
-    assert act is only
 
 
 def _refuse(submission: Submission, why: str) -> None:

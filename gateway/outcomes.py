@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway import steps
 from gateway.config import days_spanned
 from gateway.days import Days
-from gateway.lifecycle import State
+from gateway.inbound_law import DECIDES, RESTS, State
 from gateway.standin import DailyTotal
 from gateway.steps import Kind
 from gateway.table import Table
@@ -23,8 +23,7 @@ _HEADS_CACHED = 1024
 """There are about as many as codes are in use."""
 # a start reads the records of weeks, and in CPython 3.11 to find a member of an enumeration takes longer than all else
 _RECEIVED, _STOOD_IN, _REPLIED = Kind.RECEIVED, Kind.STOOD_IN, Kind.REPLIED
-_DECIDED = (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
-_DONE = State.REPLIED
+_DONE = RESTS[_REPLIED]
 NO_CONTENT = b"\0" * 8
 """The content digest of a request that was never seen, or cannot be read any more."""
 
@@ -135,21 +134,21 @@ class Replay:
         """Take in one record."""
         if kind == _RECEIVED:
             self.unfinished[fpid] = Unfinished(body, None)
-        elif kind in _DECIDED:
+        elif kind in DECIDES:
             self._decided(kind, time_ns, fpid, body)
         elif kind == _REPLIED:
             if self.unfinished.pop(fpid, None) is None:
-                self._move(fpid, State.REPLIED, time_ns)
+                self._move(fpid, _DONE, time_ns)
         elif kind == Kind.UNDELIVERED:
             self.unfinished.pop(fpid, None)
-            self._move(fpid, State.UNDELIVERED, time_ns)
+            self._move(fpid, RESTS[kind], time_ns)
         elif kind == Kind.REVERSED:
             self._reversed(time_ns, fpid, body)
         elif kind in (Kind.ORPHANED, Kind.UNANSWERED):
             self.unfinished.pop(fpid, None)
             orphan = steps.unpack(kind, body)
             assert isinstance(orphan, steps.Orphan)
-            self.outcomes.put(fpid, Outcome(State.ORPHANED, "", "", False, orphan.content), time_ns)
+            self.outcomes.put(fpid, Outcome(RESTS[kind], "", "", False, orphan.content), time_ns)
         elif kind == Kind.STAND_IN_MODE:
             mode = steps.unpack(kind, body)
             assert isinstance(mode, steps.StandInMode)
@@ -172,12 +171,13 @@ class Replay:
 
     def _move(self, fpid: str, state: State, time_ns: int) -> None:
         outcome = self.outcomes.get(fpid)
-        if outcome is not None and outcome.state != State.REVERSED:
+        if outcome is not None and outcome.state != RESTS[Kind.REVERSED]:
             self.outcomes.put(fpid, outcome._replace(state=state), time_ns)
 
     def _reversed(self, time_ns: int, fpid: str, body: bytes) -> None:
         self.unfinished.pop(fpid, None)
         reversal = steps.unpack(Kind.REVERSED, body)
         assert isinstance(reversal, steps.Reversal)
-        found = self.outcomes.get(fpid) or unseen(State.REVERSED)._replace(content=reversal.content)
-        self.outcomes.put(fpid, found._replace(state=State.REVERSED), time_ns)
+        state = RESTS[Kind.REVERSED]
+        found = self.outcomes.get(fpid) or unseen(state)._replace(content=reversal.content)
+        self.outcomes.put(fpid, found._replace(state=state), time_ns)

@@ -2,7 +2,7 @@
 
 A kind is a step in a payment's life on disk. Its number is for ever: a journal written today is read in ten years.
 Bodies are MessagePack arrays (fields in the order below, new ones only at the end), or, where noted, the raw message.
-`lifecycle` says which step may follow which; `journal` says how a record lies on disk. Neither knows the other.
+`inbound_law` and `outbound_law` say which step may follow which; `journal` says how a record lies on disk.
 """
 
 from enum import IntEnum
@@ -140,7 +140,7 @@ class Reversal(Struct, frozen=True, array_like=True, gc=False):
     message: bytes
     """The raw 9420 or 9421."""
     found: str
-    """The payment's state (`lifecycle.State`) when the reversal came; `NEW` when it was never seen."""
+    """The payment's state (`inbound_law.State`) when the reversal came; `NEW` when it was never seen."""
     code: str
     """What had been decided, or empty."""
     content: bytes

@@ -1,8 +1,8 @@
 """What became of the payments that we submitted, remembered under the processor's key and under the FPID: an index
 over the journal, rebuilt by reading it. Pure.
 
-Here are payments at rest (`lifecycle.RESTING`); what is under way is `outbound`'s. Some 130 bytes for each: its text is
-written once, what many of a day have in common besides, and both indexes say where.
+Here are payments at rest (`outbound_law.RESTING`); what is under way is `outbound`'s. Some 130 bytes for each: its text
+is written once, what many of a day have in common besides, and both indexes say where.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from gateway import steps
 from gateway.config import days_spanned
 from gateway.days import Days
 from gateway.errors import HubFault
-from gateway.lifecycle import State
+from gateway.outbound_law import RESTS, State
 from gateway.pages import Pages
 from gateway.steps import Kind
 from gateway.table import Table
@@ -182,7 +182,7 @@ class Submissions:
 
 def standing_of(fpid: str, settlement: steps.Settlement, response: PaymentResponse | None) -> Standing:
     """Where a settled payment stands; `response` is the 9210, where there was one."""
-    standing = Standing(fpid, State.SETTLED, settlement.code, settlement.field, settlement.by)
+    standing = Standing(fpid, RESTS[Kind.SETTLED], settlement.code, settlement.field, settlement.by)
     if response is None:
         return standing
     return structs.replace(
@@ -217,8 +217,7 @@ class Replay:
                 standing = standing_of(fpid, settlement, self._response(settlement.response))
                 self._rests(Known(settlement.key, settlement.content, standing), time_ns)
             case steps.Unsettled() as unsettled:
-                state = State.UNKNOWN if kind == Kind.UNKNOWN else State.UNSENT
-                standing = Standing(fpid, state, unsettled.code)
+                standing = Standing(fpid, RESTS[kind], unsettled.code)
                 self._rests(Known(unsettled.key, unsettled.content, standing), time_ns)
 
     def _retried(self, fpid: str, retry: steps.Retry, time_ns: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.wire.message import PaymentRequest
 
 MacError = Literal["", "wrong-mac", "unavailable"]
@@ -124,7 +124,7 @@ class Standing(Struct, frozen=True, gc=False):
 
     fpid: str
     state: State
-    """An outbound one. What is not `SETTLED`, `UNKNOWN` or `UNSENT` is under way."""
+    """What is not `SETTLED`, `UNKNOWN` or `UNSENT` is under way."""
     code: str = ""
     """DE26, once settled; the hub's last inconclusive code when `UNKNOWN`, or empty."""
     field: str = ""

@@ -20,6 +20,7 @@ if __name__ == "__main__":  # before the rest is imported
 
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -29,9 +30,10 @@ import pytest
 import structlog
 
 from gateway import __main__ as command_line
-from gateway import inbound, lifecycle, log, outbound
+from gateway import inbound, log, outbound
 from gateway.errors import GatewayError
 from gateway.exitcodes import ExitCode
+from gateway.law import Row
 from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
 RECORD = TOP / ".pytest_cache" / "v" / "rare" / "reached"
@@ -135,10 +137,11 @@ def _of_the_gateway() -> bool:
 
 def _law(reached: Reached, patch: pytest.MonkeyPatch) -> None:
     """Rows that the stories look up; a test of the law itself, which looks at every row, does not count."""
-    seen = set[tuple[lifecycle.State, lifecycle.Event]]()
 
-    def noting(look_up: Callable[[lifecycle.State, lifecycle.Event], lifecycle.Row]) -> Callable[..., lifecycle.Row]:
-        def step(state: lifecycle.State, event: lifecycle.Event) -> lifecycle.Row:
+    def noting(look_up: Callable[[IntEnum, IntEnum], Row[Any, Any]]) -> Callable[[IntEnum, IntEnum], Row[Any, Any]]:
+        seen = set[tuple[IntEnum, IntEnum]]()  # of each law: their members have the same numbers
+
+        def step(state: IntEnum, event: IntEnum) -> Row[Any, Any]:
             row = look_up(state, event)
             if (state, event) not in seen:
                 seen.add((state, event))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import gateway
 from gateway.exitcodes import ExitCode
-from gateway.lifecycle import LAW
+from gateway.inbound_law import LAW as INBOUND_LAW
+from gateway.outbound_law import LAW as OUTBOUND_LAW
 
 TOP = Path(gateway.__file__).parent.parent
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
@@ -56,7 +57,8 @@ def find() -> tuple[Place, ...]:
     """Every rare place of the gateway, sorted. Raises `UnreadableError`."""
     kinds = error_kinds()
     places = [place for source in sources() for place in (*source.lines(), *source.errors(kinds))]
-    places += [Place(law_name(state.name, event.name)) for state, rows in LAW.items() for event in rows]
+    places += [Place(law_name(state.name, event.name)) for state, rows in INBOUND_LAW.rows.items() for event in rows]
+    places += [Place(law_name(state.name, event.name)) for state, rows in OUTBOUND_LAW.rows.items() for event in rows]
     places += [Place(exit_name(code)) for code in ExitCode]
     return tuple(sorted(places))
 

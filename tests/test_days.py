@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import submissions
+from gateway import inbound_law, outbound_law, submissions
 from gateway.config import days_spanned
 from gateway.days import SPARE_DAYS, Days
-from gateway.lifecycle import State
 from gateway.outcomes import Outcome, Outcomes
 from gateway.submissions import Known, Submissions
 from gateway.work import Standing
@@ -50,7 +49,7 @@ def test_outcomes_are_kept_as_by_dictionaries(events: list[tuple[int, int, int]]
     memory, plain, day = Outcomes(1), PlainDays(days_spanned(1)), 1000
     for number, step, code in events:
         day += step
-        outcome = Outcome(State.REPLIED, f"{code:04}", "", stood_in=False, content=CONTENT)
+        outcome = Outcome(inbound_law.State.REPLIED, f"{code:04}", "", stood_in=False, content=CONTENT)
         memory.put(str(number), outcome, day * DAY_NS)
         plain.put(str(number), outcome, day)
     kept = plain.all()
@@ -66,7 +65,7 @@ def test_submissions_are_kept_as_by_dictionaries(events: list[tuple[int, int, in
     memory, plain, day = Submissions(1), PlainDays(days_spanned(1)), 1000
     for number, step, code in events:
         day += step
-        known = Known(f"k{number}", CONTENT, Standing(f"f{number}", State.SETTLED, f"{code:04}"))
+        known = Known(f"k{number}", CONTENT, Standing(f"f{number}", outbound_law.State.SETTLED, f"{code:04}"))
         memory.put(known, day * DAY_NS)
         plain.put(str(number), known, day)
     kept = plain.all()
@@ -91,7 +90,7 @@ names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, 
 short = st.one_of(st.just(""), names)
 FIELDS: dict[str, st.SearchStrategy[Any]] = dict.fromkeys(Standing.__struct_fields__, short) | {
     "fpid": st.one_of(names, st.text(min_size=1, max_size=42)),
-    "state": st.sampled_from([State.SETTLED, State.UNKNOWN, State.UNSENT]),
+    "state": st.sampled_from([outbound_law.State.SETTLED, outbound_law.State.UNKNOWN, outbound_law.State.UNSENT]),
 }
 """All there are, so that none is forgotten."""
 standings = st.builds(Standing, **FIELDS)
@@ -112,7 +111,7 @@ def test_all_that_is_known_of_a_submission_is_kept(commons_max: int, all_of: lis
 
 
 def test_no_repr_names_a_payment() -> None:
-    known = Known("a-key", CONTENT, Standing("an FPID", State.SETTLED, "0000"))
+    known = Known("a-key", CONTENT, Standing("an FPID", outbound_law.State.SETTLED, "0000"))
     assert repr(known) == "<Known SETTLED>"
     memory = Submissions(7)
     memory.put(known, 0)
@@ -123,14 +122,14 @@ def test_no_repr_names_a_payment() -> None:
 
 
 def came(number: int, memory: Outcomes) -> None:
-    outcome = Outcome(State.REPLIED, "0000", "", stood_in=False, content=number.to_bytes(8))
+    outcome = Outcome(inbound_law.State.REPLIED, "0000", "", stood_in=False, content=number.to_bytes(8))
     memory.put(f"{number:042}", outcome, 0)
 
 
 def left(number: int, memory: Submissions) -> None:
     standing = Standing(
-        f"{number:018}1020261122826040004     ", State.SETTLED, "0000", "", "receiver", settlement="20261122001",
-        asynchronous="0",
+        f"{number:018}1020261122826040004     ", outbound_law.State.SETTLED, "0000", "", "receiver",
+        settlement="20261122001", asynchronous="0",
     )  # fmt: skip
     memory.put(Known(f"00000000-0000-4000-8000-{number:012}", number.to_bytes(8), standing), 0)
 

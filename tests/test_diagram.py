@@ -1,10 +1,14 @@
 """The picture of the law in the README is the law."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import gateway
+from gateway import inbound_law, outbound_law
 from gateway.diagram import diagrams, edges, renewed
-from gateway.lifecycle import LAW, State
+from gateway.law import Law
 
 README = Path(gateway.__file__).parent.parent / "README.md"
 
@@ -16,8 +20,9 @@ def test_the_readme_shows_the_law_as_it_is() -> None:
     assert renewed(text) == text
 
 
-def test_every_step_that_moves_a_payment_is_drawn() -> None:
-    drawn = edges(list(State))
-    moves = [(state, row.to) for state in State for row in LAW[state].values() if row.to is not state]
+@pytest.mark.parametrize("law", [inbound_law.LAW, outbound_law.LAW], ids=["inbound", "outbound"])
+def test_every_step_that_moves_a_payment_is_drawn(law: Law[Any, Any, Any]) -> None:
+    drawn = edges(law)
+    moves = [(state, row.to) for state, rows in law.rows.items() for row in rows.values() if row.to is not state]
     assert set(drawn) == set(moves)
     assert sum(len(words) for words in drawn.values()) == len(moves)

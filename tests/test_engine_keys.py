@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from gateway import config, steps
-from gateway.lifecycle import State
 from gateway.news import HandedOn
+from gateway.outbound_law import State
 from gateway.ring import Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, Usm
 from tests.fakes.engine import PAIR, World, codes, payment, response, sealed, submission

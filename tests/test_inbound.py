@@ -8,7 +8,7 @@ import pytest
 from gateway import config, steps
 from gateway.config import Group
 from gateway.inbound import Note
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.processor.answers import Answers
 from gateway.steps import Kind
 from gateway.wire.codec import fpid_of
@@ -271,7 +271,7 @@ def test_a_reversal_is_not_forgotten_for_a_repeat_that_was_being_replied_to(stag
     repeated = stage.left[-1]
     assert repeated is not None
     stage.came(reversal(), Wire(2))
-    assert not stage.story.may_repeat(repeated), "and what is not written yet is withheld"
+    assert not stage.story.on_repeat_ready(repeated), "and what is not written yet is withheld"
     stage.story.on_sent(repeated, Wire(2), stage.now)
     assert stage.state() is State.REVERSED
     stage.heard()

@@ -4,7 +4,7 @@ import pytest
 
 from gateway import config
 from gateway.inbound import Note
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.wire.codec import fpid_of
 from tests.fakes.stage import STAND_IN_S, Stage, request, restarted, reversal, scheme_return
 

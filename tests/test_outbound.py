@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config, steps
-from gateway.lifecycle import State
 from gateway.outbound import LINGER_S
+from gateway.outbound_law import State
 from gateway.steps import Kind
 from gateway.submissions import Replay as SubmissionsReplay
 from gateway.submissions import Submissions

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config import days_spanned
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.steps import TOLD_KINDS
 from gateway.submissions import Known, Submissions
 from gateway.wire.message import Advice

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway import steps
 from gateway.config import days_spanned
 from gateway.days import SPARE_DAYS
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.outcomes import Outcome, Outcomes, Replay, unseen
 from gateway.steps import Kind
 

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from gateway import __main__ as command_line
-from gateway import config, inbound, lifecycle, log
+from gateway import config, inbound, inbound_law, log, outbound, outbound_law
 from gateway.errors import Refusal
 from gateway.exitcodes import ExitCode
-from gateway.lifecycle import Event, State
+from gateway.inbound_law import Event, State
 from gateway.processor.directory import endpoint
 from gateway.sdk.client import Gateways
 from tests import rare
@@ -96,7 +96,8 @@ def test_tables_choices_errors_law_and_codes_are_among_the_places() -> None:
     } <= names
     assert not {"error daemon: ready again", "warning news: the scheme's news came again"} & names
     assert any(name.startswith("gateway/disk.py lock: Refusal(") for name in names)
-    assert sum(name.startswith("law ") for name in names) == sum(map(len, lifecycle.LAW.values()))
+    rows = sum(len(events) for law in (inbound_law.LAW, outbound_law.LAW) for events in law.rows.values())
+    assert sum(name.startswith("law ") for name in names) == rows
 
 
 # --- who comes there
@@ -142,12 +143,13 @@ def test_who_came_first_stays_and_each_watcher_notes_for_itself() -> None:
 
 def test_a_row_counts_when_a_story_takes_it_and_not_when_somebody_reads_the_law() -> None:
     with rare.watch() as reached:
-        lifecycle.step(State.NEW, Event.REVERSAL)
+        inbound_law.step(State.NEW, Event.REVERSAL)
         step = inbound.__dict__["step"]
         step(State.NEW, Event.REQUEST)
         with pytest.raises(AssertionError, match="cannot be"):
-            step(State.NEW, Event.SENT)
-    assert list(reached.found) == ["law NEW + REQUEST"]
+            step(State.NEW, Event.REPLY_SENT)
+        outbound.__dict__["step"](outbound_law.State.UNSUBMITTED, outbound_law.Event.SUBMIT)
+    assert list(reached.found) == ["law NEW + REQUEST", "law UNSUBMITTED + SUBMIT"], "though the numbers are the same"
 
 
 def test_an_error_counts_where_the_gateway_makes_it() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway import config
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.steps import Kind
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from tests.conftest import Logged
@@ -98,6 +98,52 @@ def test_a_repeat_gets_what_the_payment_has_come_to_at_any_time(when: str) -> No
         "reversed": ["record REFUSED", "leave 9210/1100 on 7 after REFUSED"],
         "orphaned": ["record RECEIVED", "timer +5"],
     }.get(when, ["record REPEATED"])  # fmt: skip
+
+
+@pytest.mark.parametrize("when", KNOWN)
+def test_a_repeat_of_a_known_payment_is_treated_alike_whatever_its_date(when: str) -> None:
+    """The date window is for what nobody knows: a repeat that comes days later gets what an early one gets."""
+    late, early = brought(when), brought(when)
+    late.days = 5
+    for stage in (late, early):
+        stage.came(request("9201"), Wire(7))
+    assert late.heard() == early.heard()
+    assert Kind.REFUSED not in late.told()
+
+
+REPLIED_TO = ["replying", "replied", "undelivered"]
+
+
+@pytest.mark.parametrize("when", REPLIED_TO)
+@pytest.mark.parametrize("reversed_", [False, True], ids=["still there", "reversed meanwhile"])
+def test_the_reply_to_a_repeat_leaves_unless_a_reversal_came_meanwhile(when: str, *, reversed_: bool) -> None:
+    """Whatever the payment has come to when the reply has its MAC."""
+    stage = brought(when)
+    stage.came(request("9201"), Wire(7))
+    repeated = stage.left[-1]
+    assert repeated is not None
+    if reversed_:
+        stage.came(reversal(), Wire(7))
+    assert stage.story.on_repeat_ready(repeated) is not reversed_
+
+
+@pytest.mark.parametrize("overdue", [False, True])
+def test_an_answer_to_a_payment_that_was_given_up_and_comes_again_is_recorded(*, overdue: bool) -> None:
+    """The new request is not durable yet: the answer decides nothing, and the payment is asked about anew."""
+    stage = Stage(pair=config.Pair(group="sip", stand_in=config.StandIn(mode="never", otherwise="nothing")))
+    before = stage.received()
+    for after_s in (stage.pair.deadlines.stand_in_after_s, LAST_MOMENT_S):
+        stage.fires(before, after_s)
+    assert stage.state() is State.ORPHANED
+    again = stage.came(request("9201"), Wire(7))
+    assert again is not None
+    if overdue:
+        stage.story.on_deadline(again, stage.now)
+    stage.heard()
+    stage.answers(before, "0000")
+    assert stage.heard() == ["record LATE_ANSWER"]
+    stage.recorded()
+    assert stage.heard()[0].startswith("ask")
 
 
 @pytest.mark.parametrize("when", KNOWN)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.work import MacError
 from tests.conftest import Logged
 from tests.fakes.engine import World, submission

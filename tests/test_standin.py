@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway import config, standin, steps
 from gateway.errors import ConfigurationError
 from gateway.inbound import RESERVE, Inbound, Note, Payment
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.outcomes import Outcomes, Replay
 from gateway.standin import DAYS_MAX, DailyTotal, StandIn
 from gateway.steps import Kind

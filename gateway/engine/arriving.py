@@ -65,7 +65,7 @@ class Arriving(inbound.Commands):
             return
         assert outgoing.link is not None
         reason = ""
-        if payment is not None and not self.story.may_repeat(payment):
+        if payment is not None and not self.story.on_repeat_ready(payment):
             reason = "reversed"
         elif now.mono_s > outgoing.deadline_s:
             reason = "too-late"

@@ -30,9 +30,9 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.descriptors import is_kept
 from gateway.errors import Unavailable
-from gateway.lifecycle import RESTING
 from gateway.limit import Limit
 from gateway.listening import Listen, listen_tcp
+from gateway.outbound_law import RESTING
 from gateway.papers import Papers
 from gateway.processor.messages import Fault as MemberFault
 from gateway.processor.messages import Problem, Readiness, encode, progress_of

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.wire.codes import ACCEPTED, Codes
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at

@@ -23,7 +23,7 @@ import trustme
 
 from gateway import config, log
 from gateway.arguments import Parser
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.processor.door import Door
 from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.request import Reader

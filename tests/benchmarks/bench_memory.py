@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import getpagesize
 
-from gateway import steps
+from gateway import inbound_law, outbound_law, steps
 from gateway.arguments import Parser
-from gateway.lifecycle import State
 from gateway.outcomes import Outcome, Outcomes
 from gateway.outcomes import Replay as OutcomesReplay
 from gateway.steps import Kind
@@ -62,7 +61,7 @@ class Came:
 
     def put(self, number: int, wall_ns: int) -> None:
         """Remember one."""
-        outcome = Outcome(State.REPLIED, "0000", "", stood_in=False, content=content_of(number))
+        outcome = Outcome(inbound_law.State.REPLIED, "0000", "", stood_in=False, content=content_of(number))
         self.memory.put(fpid_of(number), outcome, wall_ns)
 
     def look(self, number: int) -> object:
@@ -92,7 +91,7 @@ class Left:
     def put(self, number: int, wall_ns: int) -> None:
         """Remember one."""
         standing = Standing(
-            fpid_of(number), State.SETTLED, "0000", "", "receiver", settlement=f"20261122{number % 3:03}",
+            fpid_of(number), outbound_law.State.SETTLED, "0000", "", "receiver", settlement=f"20261122{number % 3:03}",
             asynchronous="0",
         )  # fmt: skip
         self.memory.put(Known(key_of(number), content_of(number), standing), wall_ns)

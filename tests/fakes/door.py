@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from gateway import config
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.processor.door import Door
 from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.pipe import StreamPipe

@@ -1,6 +1,6 @@
 """What tests of payments that leave do with an engine between fakes."""
 
-from gateway.lifecycle import RESTING
+from gateway.outbound_law import RESTING
 from gateway.wire.message import PaymentRequest
 from gateway.work import Submission
 from tests.fakes.engine import PAIR, FakeLink, World, response, submission

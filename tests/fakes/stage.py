@@ -6,7 +6,7 @@ from typing import Any
 from gateway import config, steps
 from gateway.clock import Now
 from gateway.inbound import Inbound, Link, Note, Payment
-from gateway.lifecycle import State
+from gateway.inbound_law import State
 from gateway.outcomes import Outcomes, Replay
 from gateway.steps import Kind
 from gateway.wire.codec import Codec, fpid_of, join_mac

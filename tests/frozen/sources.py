@@ -14,8 +14,8 @@ from gateway.console import INTERRUPTED, OUTPUT_FAILED, OUTPUT_GONE, WITHOUT_ASS
 from gateway.engine import STEPS
 from gateway.exitcodes import ExitCode
 from gateway.hub.rules import ReportName
+from gateway.inbound_law import State
 from gateway.journal import manifest, record
-from gateway.lifecycle import OUTBOUND, State
 from gateway.ops import drain
 from gateway.ops import server as ops
 from gateway.permits import THINGS, Permits
@@ -51,7 +51,7 @@ FORMAT: dict[str, object] = {
     "cursor file": manifest.cursor_name("NAME"),
 }
 ON_DISK: dict[str, tuple[str, ...]] = {
-    "state that a reversal found": tuple(state.name for state in State if state not in OUTBOUND),
+    "state that a reversal found": tuple(state.name for state in State),
     "thing that news sets": THINGS,
     "stand-in mode": get_args(StandInMode),
 }

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import metrics
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.processor.door import SWEEP_S
 from gateway.processor.messages import Readiness
 from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from gateway import sdk
 from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError, Unavailable
-from gateway.lifecycle import State
+from gateway.outbound_law import State
 from gateway.processor.messages import Account
 from gateway.sdk import Gateways, Limits, Prepared, Rejected, Settled, Site, Submitted, Unknown, Unsent, prepare
 from gateway.sdk import client as shell
