@@ -24,7 +24,7 @@ import its stages. tests/test_layout.py reads this table and holds every module 
     config_rules addresses signals papers limit listening foreign
     config_file
     wire                                                                      pure from here: no I/O, no clock, no log
-    law steps
+    law steps fates
     inbound_law outbound_law
     work
     table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
