@@ -1,6 +1,6 @@
 """How fast is it, and does every penny add up: a mock hub, a mock processor, arrivals, and the books that judge.
 
-    python -m loadtest demo        a minute in the life of a gateway, with everything going wrong, ending in the ledger
+    python -m loadtest demo        less than a minute in the life of a bank's gateways, ending in the ledger
     python -m loadtest try DIR     a gateway of your own, with all that is around it: three commands to copy, and curl
     python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
     python -m loadtest kills       everything is killed and stopped at random moments, and the ledger judges
@@ -67,8 +67,9 @@ Who may import whom, row by row, each from those above; tests/test_layout.py hol
     submissions participants
     scheme
     mischief
-    outbox responses control instructions processor_book                      shells
+    outbox responses instructions processor_book                              shells
     calls processes books
+    control
     submitter banks steer story
     processor world sites
     demo load hands steering trying processor_command

@@ -6,6 +6,7 @@ directory, those of another in a directory of its name.
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,7 +132,8 @@ class Gateway:
         """Move its token workers to their processor core."""
         if self.child is not None and self.bank.plan.workers_cpu is not None:
             for pid in children_of(self.child.process.pid):
-                os.sched_setaffinity(pid, {self.bank.plan.workers_cpu})
+                with suppress(ProcessLookupError):  # it has just ended; the next one is not pinned
+                    os.sched_setaffinity(pid, {self.bank.plan.workers_cpu})
 
     async def statistics(self) -> dict[str, Any]:
         """Its `/statistics`; empty while it is away."""
@@ -194,8 +196,9 @@ class Bank:
     async def stop_processor(self) -> None:
         """End the processor's process; its book is kept."""
         assert self.processor is not None
-        await self.processor.end()
-        self.processor = None
+        # nobody is to ask it from now on
+        child, self.processor = self.processor, None
+        await child.end()
 
     async def processor_mode(self, mode: str) -> None:
         """Have the processor behave like this. Raises `WorldError`."""

@@ -15,6 +15,7 @@ import math
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,7 @@ class Looking:
         said_s = start_s
         while True:
             await trio.sleep(self._every_s)
-            with trio.CancelScope(shield=True):  # not in the middle of a reply of the hub's
-                await self._look(trio.current_time() - start_s)
+            await self._look(trio.current_time() - start_s)
             if trio.current_time() > said_s + 60 and self.samples:
                 said_s = trio.current_time()
                 self._say(
@@ -162,7 +162,7 @@ class Looking:
             self._payments = sum(counts.get(name, 0) for name in COUNTED)
         assert child is not None, "it is never restarted"
         self.samples.append(await trio.to_thread.run_sync(steady.sample, child.process.pid, at_s, self._payments))
-        self.sizes.append(sum(file.stat().st_size for file in self._watched.journal.iterdir()) / 2**20)
+        self.sizes.append(_bytes_below(self._watched.journal) / 2**20)
 
     def table(self) -> str:
         """Some of what was seen."""
@@ -185,6 +185,15 @@ HEAD = [
     "after", "payments", "RSS MiB", "USS MiB", "files", "threads", "journal MiB", "p50 in ms", "p99 in", "p50 out",
     "p99 out",
 ]  # fmt: skip
+
+
+def _bytes_below(directory: Path) -> int:
+    """Of the files in it; one that is removed meanwhile has none."""
+    total = 0
+    for file in directory.iterdir():
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
 
 
 def _of(latency: dict[str, Any]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from loadtest.banks import Bank, Gateway
-from loadtest.control import ControlError
+from loadtest.control import ControlError, Gone
 from loadtest.processes import Child, children_of
 from loadtest.trouble import Trouble
 from loadtest.world import World, WorldError
@@ -318,14 +318,12 @@ class Hands:
     async def _to_site(self, trouble: Trouble) -> bool:
         if trouble.what == "drop":
             self._did("drop", f"hub site {trouble.whom}", "site")
-            with trio.CancelScope(shield=True):
-                await self.it.hub("drop", site=trouble.whom)
+            await self.it.hub("drop", site=trouble.whom)
             return True
         self._did("close", f"hub site {trouble.whom}", "site", f" for {trouble.for_s:.1f} s")
-        with trio.CancelScope(shield=True):
-            await self.it.hub("close", site=trouble.whom)
         self._held[trouble.whom] += 1
         try:
+            await self.it.hub("close", site=trouble.whom)
             await trio.sleep(trouble.for_s)
         finally:
             self._held[trouble.whom] -= 1
@@ -337,8 +335,9 @@ class Hands:
     async def _to_bank(self, trouble: Trouble) -> bool:
         _, use, _ = trouble.what.split(" ", 2)
         try:
-            with trio.CancelScope(shield=True):
-                await self.it.hub("key", use=use, participant=trouble.whom)
+            await self.it.hub("key", use=use, participant=trouble.whom)
+        except Gone:
+            raise
         except ControlError:
             return False  # another change is under way
         self._did(trouble.what, trouble.whom, "bank")

@@ -60,18 +60,22 @@ def _accounts(accounts: Mapping[str, int]) -> list[list[str]]:
     return [[f"  {name}", f"{number:,}"] for name, number in accounts.items() if number or name == "lost"]
 
 
-def verdict(judged: Verdict) -> str:
-    """The ledger: accounts, figures, promises, and what broke them."""
+def accounts(judged: Verdict) -> str:
+    """What became of each payment."""
     rows = [["sent", f"{judged.sent:,}"], *_accounts(judged.accounts)]
     if judged.submitted:
         rows += [["submitted", f"{judged.submitted:,}"], *_accounts(judged.outbound)]
-    accounts = table(["the ledger", "payments"], rows)
+    return table(["the ledger", "payments"], rows)
+
+
+def verdict(judged: Verdict) -> str:
+    """The ledger: accounts, figures, promises, and what broke them."""
     promises = [
         [invariant.name, f"{invariant.checked:,}", f"{invariant.violations:,}" if invariant.violations else "holds"]
         for invariant in judged.invariants
         if invariant.checked
     ]
-    parts = [accounts]
+    parts = [accounts(judged)]
     if figures := {name: number for name, number in sorted(judged.figures.items()) if number}:
         parts.append(counts("besides", figures))
     idle = len(judged.invariants) - len(promises)

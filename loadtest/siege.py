@@ -76,8 +76,7 @@ class Watch:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            with trio.CancelScope(shield=True):  # others go on asking on the same connection
-                self.hub = await self._it.hub("statistics")
+            self.hub = await self._it.hub("statistics")
             self.hub_ahead_s = time.time() - self.hub["now_s"]
             self._look(trio.current_time(), self.hub["links"])
             await trio.sleep(LOOK_EVERY_S)
@@ -131,10 +130,10 @@ class Siege:
         await it.hub("bank", rule=self._bank_rule)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hands.keep)
-            nursery.start_soon(self.watch.run)
+            nursery.start_soon(it.hub.look_on, self.watch.run)
             async with trio.open_nursery() as during:
                 if beside is not None:
-                    during.start_soon(beside)
+                    during.start_soon(it.hub.look_on, beside)
                 await self._load(duration_s)
                 await hands.play(troubles)
                 await trio.sleep_until(self._end_s)

@@ -21,6 +21,8 @@ from loadtest.scheme import Link, Party, Scheme
 
 TICK_S = 0.1
 """How often patience, echoes and the book's buffer are looked after when nothing else happens."""
+REPLIED_WITHIN_S = 5.0
+"""How long the last replies on the control socket may take: an asker that does not read must not keep the hub."""
 WRITE_BYTES_MAX = 64 * 1024 * 1024
 """A participant that lets so much wait is not reading: the hub hangs up."""
 GONE_MS = 20_000
@@ -340,8 +342,8 @@ async def serve_hub(
             if port.node:
                 sites = nodes.setdefault(port.node, {})
             sites[port.site] = listeners[0].socket.getsockname()[1]
-        handle = partial(control.serve, handler=steer)
-        listeners = await nursery.start(partial(listen, handle, control_port, host="127.0.0.1"))
+        service = control.Service(steer)
+        listeners = await nursery.start(partial(listen, service.serve, control_port, host="127.0.0.1"))
         first = hub.scheme.first
         ready(
             {
@@ -354,7 +356,8 @@ async def serve_hub(
         )
         nursery.start_soon(hub.drive)
         await hub.ended.wait()
-        await trio.sleep(0.2)  # whoever asked to finish gets the reply
+        with trio.move_on_after(REPLIED_WITHIN_S):
+            await service.replied()  # whoever asked, to finish above all
         nursery.cancel_scope.cancel()
 
 

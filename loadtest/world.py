@@ -202,9 +202,12 @@ class World:
         await self.gateway.end(signal.SIGKILL)
 
     def kill_token_worker(self) -> None:
-        """SIGKILL one of the gateway's token workers."""
+        """SIGKILL one of the gateway's token workers. Raises `WorldError`."""
         assert self.gateway is not None
-        os.kill(children_of(self.gateway.process.pid)[0], signal.SIGKILL)
+        try:
+            os.kill(children_of(self.gateway.process.pid)[0], signal.SIGKILL)
+        except (IndexError, ProcessLookupError):
+            raise WorldError(f"the gateway has no token worker: see {self.gateway.output}") from None
 
     async def processor_mode(self, mode: str) -> None:
         """Have the processors behave like this. Raises `WorldError`."""
@@ -230,7 +233,7 @@ class World:
             await bank.stop_processor()
 
     async def finish_hub(self) -> dict[str, Any]:
-        """Let the hub wait until everything has its outcome, and end. Returns its statistics."""
+        """Let the hub wait until everything has its outcome, and end. Returns its statistics. Raises `WorldError`."""
         assert self._hub is not None
         statistics = await self.hub("finish")
         await self._hub.end()

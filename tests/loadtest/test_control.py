@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 from loadtest.__main__ import main
-from loadtest.control import LINE_BYTES_MAX, Control, ControlError, serve
+from loadtest.control import FINISH_WITHIN_S, LINE_BYTES_MAX, REPLY_WITHIN_S, Control, ControlError, Gone, Service
+from loadtest.processes import WorldError
 
 
 async def handler(request: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +23,7 @@ async def handler(request: dict[str, Any]) -> dict[str, Any]:
 
 async def dialled(nursery: trio.Nursery) -> tuple[Control, trio.StapledStream[Any, Any]]:
     ours, theirs = trio.testing.memory_stream_pair()
-    nursery.start_soon(serve, theirs, handler)
+    nursery.start_soon(Service(handler).serve, theirs)
     return Control(ours), ours
 
 
@@ -50,13 +51,20 @@ async def test_a_hub_that_is_gone_is_said_to_be(nursery: trio.Nursery) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     control = Control(ours)
     await theirs.aclose()
-    with pytest.raises(ControlError, match="statistics: the other end is gone"):
-        await control("statistics")
+    for _ in range(2):
+        with pytest.raises(Gone, match="statistics: the other end is gone"):
+            await control("statistics")
+
+
+def test_a_command_says_in_a_line_that_the_hub_refuses_or_is_gone() -> None:
+    """Each command of loadtest catches what its world may raise."""
+    assert issubclass(Gone, ControlError)
+    assert issubclass(ControlError, WorldError)
 
 
 async def test_a_hub_is_steered_from_a_command_line(nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]) -> None:
     """Where it runs, by its port."""
-    listeners = await nursery.start(partial(trio.serve_tcp, partial(serve, handler=handler), 0, host="127.0.0.1"))
+    listeners = await nursery.start(partial(trio.serve_tcp, Service(handler).serve, 0, host="127.0.0.1"))
     port = str(listeners[0].socket.getsockname()[1])
 
     async def steer(*arguments: str) -> int:
@@ -126,3 +134,145 @@ def test_a_port_that_is_taken_is_named(part: str, tmp_path: Path, capsys: pytest
         wanted = {"hub": ["--keys", str(keys), "--control", str(port)], "processor": ["--control-port", str(port)]}
         assert main([part, *wanted[part]]) == 2
     assert capsys.readouterr().err == f"{part}: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+# --- how it ends, whatever runs at the same time
+
+
+class Hub:
+    """The other end, by hand: `reply` lets the next reply go."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.asked: list[str] = []
+        self._go = trio.Semaphore(0)
+        self.service = Service(self._handle)
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(self.service.serve, theirs)
+        self.control = Control(ours)
+
+    async def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request["do"])
+        await self._go.acquire()
+        return {"for": request["do"]}
+
+    def reply(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._go.release()
+
+
+@pytest.mark.parametrize("given_up", [1, 2, 5])
+async def test_an_asker_may_give_up_and_the_next_one_has_its_own_reply(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, given_up: int
+) -> None:
+    """Also when several have, one of them while it skipped what the others were owed."""
+    hub = Hub(nursery)
+    for number in range(given_up):
+        with trio.move_on_after(1) as scope:
+            await hub.control(f"statistics {number}")
+        assert scope.cancelled_caught
+    hub.reply(given_up - 1)
+    with trio.move_on_after(1) as scope:
+        await hub.control("given up at last")
+    assert scope.cancelled_caught
+    hub.reply(3)
+    assert await hub.control("start") == {"for": "start"}
+    hub.reply()
+    assert await hub.control("stop") == {"for": "stop"}
+
+
+@pytest.mark.parametrize(("do", "within_s"), [("statistics", REPLY_WITHIN_S), ("finish", FINISH_WITHIN_S)])
+async def test_nobody_waits_for_ever_for_a_hub_that_is_stuck(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, do: str, within_s: float
+) -> None:
+    """To finish takes as long as every payment's outcome; everything else is answered at once."""
+    hub = Hub(nursery)
+    began_s = trio.current_time()
+    with pytest.raises(ControlError, match=f"{do}: no reply within"):
+        await hub.control(do)
+    assert trio.current_time() - began_s == pytest.approx(within_s)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile", "behind"])
+async def test_who_asks_a_hub_that_was_told_to_end_hears_that_it_is_gone(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, when: str
+) -> None:
+    """Whether it has ended yet or not, and nothing reaches it any more. Who had asked before has a reply."""
+    hub = Hub(nursery)
+    heard: list[object] = []
+
+    async def ask() -> None:
+        try:
+            heard.append(await hub.control("statistics"))
+        except Gone:
+            heard.append(Gone)
+
+    async with trio.open_nursery() as asking:
+        if when == "before":
+            asking.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+        asking.start_soon(hub.control, "finish")
+        await trio.testing.wait_all_tasks_blocked()
+        if when == "meanwhile":
+            asking.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+        hub.reply(2)
+    if when == "behind":
+        await ask()
+    assert heard == ([{"for": "statistics"}] if when == "before" else [Gone])
+    assert hub.asked == (["statistics", "finish"] if when == "before" else ["finish"])
+
+
+async def test_who_looks_on_ends_before_the_hub_is_told_to(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """In the middle of asking, between two times, and while it puts things in order: it never hears that it is gone."""
+    hub = Hub(nursery)
+    ended: list[str] = []
+
+    async def look(name: str, pause_s: float) -> None:
+        try:
+            while True:
+                await hub.control("statistics")
+                await trio.sleep(pause_s)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            assert "finish" not in hub.asked
+            ended.append(name)
+
+    async with trio.open_nursery() as looking:
+        looking.start_soon(hub.control.look_on, partial(look, "asks", 0.1))
+        looking.start_soon(hub.control.look_on, partial(look, "pauses", 1000))
+        await trio.testing.wait_all_tasks_blocked()
+        hub.reply(100)
+        await hub.control("finish")
+        assert sorted(ended) == ["asks", "pauses"]
+    assert hub.asked[-1] == "finish"
+    assert hub.asked.count("finish") == 1
+
+
+async def test_a_hub_that_ends_has_replied_to_everybody(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However long the askers take to read; an asker that has gone keeps nobody."""
+    service = Service(handler)
+    pairs = [trio.testing.lockstep_stream_pair() for _ in range(3)]
+    for ours, theirs in pairs:
+        nursery.start_soon(service.serve, theirs)
+        await ours.send_all(b'{"do":"finish"}\n')
+    await trio.testing.wait_all_tasks_blocked()
+    replied = trio.Event()
+
+    async def end() -> None:
+        await service.replied()
+        replied.set()
+
+    nursery.start_soon(end)
+    for ours, _ in pairs[:2]:
+        await trio.sleep(10)
+        assert not replied.is_set()
+        await ours.receive_some()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not replied.is_set()
+    await pairs[2][0].aclose()
+    await replied.wait()

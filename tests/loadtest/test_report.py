@@ -1,13 +1,18 @@
 """Reports say what was judged and measured, and what broke it."""
 
+import argparse
+import io
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from loadtest import demo, report
 from loadtest.histogram import Histogram
 from loadtest.ledger import HubEvent, Ledger, ProcessorEvent
-from loadtest.screen import Lines, screen
+from loadtest.screen import Board, Lines, Part, Row, screen
 
 
 def verdict(*events: HubEvent) -> str:
@@ -57,22 +62,110 @@ HUB: dict[str, Any] = {
 }
 
 
+SITES_UP = (Part("hub site a", up=True), Part("hub site b", up=True))
+AWAY: dict[str, Any] = {}
+
+
+def waiting(notices: int) -> dict[str, Any]:
+    """What a gateway's `/statistics` says."""
+    return {"forwarder": {"backlog_at_least": notices, "in_flight": 1}}
+
+
+def row(elapsed_s: float, *said: dict[str, Any], parts: tuple[Part, ...] = SITES_UP) -> Row:
+    return demo.row(elapsed_s, HUB, said, parts)
+
+
 def test_a_row_tells_answers_from_stand_in_and_refusals() -> None:
-    """By the action codes that the hub heard; a gateway that is away has no backlog to show."""
-    assert [text for _, text in demo.row(3.2, HUB, None).cells()] == [
-        "3", "12", "5", "3", "1", "2", "1", "7", "6", "away", "2.0", "1,503.2", "0",
-    ]  # fmt: skip
+    """By the action codes that the hub heard; what is to be told is that of all gateways that are there."""
+    shown = row(3.2, waiting(4), AWAY, waiting(6))
+    assert shown[2:] == (12, 5, 3, 1, 2, 1, 7, 6, 12, 2.0, 1503.25, 0)
+    assert row(3.2, AWAY, AWAY).untold is None
+    said = dict(shown.lines())
+    assert said["payments in"] == "12: 5 answered, 3 by stand-in, 1 refused, 2 reversed"
+    assert said["right now"] == "1 in the air, 12 to be told, 0 faults"
+    assert said["reply time"] == "half within 2.0 ms, 99 of 100 within 1,503.2 ms"
 
 
 def test_without_a_terminal_there_are_lines_at_events_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log of a demo in CI stays readable."""
+    """A log of a demo in CI stays readable, and says who is away."""
     with screen(plain=False) as shown:
         assert isinstance(shown, Lines)
         for second in range(12):
-            shown.row(demo.row(second, HUB, 4))
+            shown.row(row(second, waiting(4)))
         shown.event("something happens")
-        shown.row(demo.row(12, HUB, 4))
+        shown.row(row(12, waiting(4), parts=(*SITES_UP, Part("processor", up=False))))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == [
-        "seconds 0", "seconds 5", "seconds 10", "--- something happens", "seconds 12",
+    assert [line.split("  payments")[0].strip() for line in lines] == [
+        "0 s", "5 s", "10 s", "--- something happens", "12 s",
     ]  # fmt: skip
+    assert lines[2].endswith("away nobody")
+    assert lines[-1].endswith("away processor")
+    assert max(map(len, lines)) <= 120
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as rich asks."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(("wide", "high"), [(80, 24), (120, 40), (40, 12)])
+def test_a_picture_fits_into_its_terminal_and_the_latest_events_are_in_it(wide: int, high: int, encoding: str) -> None:
+    """However many there were and however long they are; a terminal that knows no more gets ASCII."""
+    terminal = Terminal(encoding)
+    on = Console(file=terminal, force_terminal=True, width=wide, height=high, color_system=None)
+    with Live(console=on, auto_refresh=False) as live:
+        board = Board(live)
+        parts = tuple(Part(f"data centre {name}", up=name != "B") for name in "ABCDE")
+        for second in range(60):
+            board.row(row(second, waiting(second), parts=parts))
+            board.event(f"event {second}: " + "something long is said of it, " * (second % 4))
+        height = len(on.render_lines(live.get_renderable()))
+        text = terminal.getvalue()
+    last = text.rpartition("event 58")[2]
+    assert "event 59" in last
+    assert height < high
+    if encoding == "ascii":
+        assert text.isascii()
+        assert "AWAY data centre B" in text
+
+
+def test_what_is_said_to_look_at_next_is_there() -> None:
+    """Commands to copy; a demo whose directory is gone says how to keep it."""
+    kept = demo.where_next(Path("var/demo/world-x/journal"))
+    assert "fps-gateway journal show var/demo/world-x/journal" in kept
+    assert "--last" in demo.where_next(None)
+    assert max(map(len, kept.splitlines())) <= 80
+
+
+def options(**given: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{"last": None, "dir": None, "keep": False, **given})
+
+
+def test_the_last_demo_makes_way_for_the_next_and_nothing_else_does(tmp_path: Path) -> None:
+    """What somebody else has put there is not removed, nor is a demo that still runs."""
+    last = tmp_path / "var" / "demo"
+    with demo.place(options(last=last)) as (below, keep):
+        assert (below, keep) == (last, True)
+        (last / "world-1" / "journal").mkdir(parents=True)
+        with pytest.raises(OSError, match="a demo runs there"), demo.place(options(last=last)):
+            pass
+        assert (last / "world-1").exists()
+    with demo.place(options(last=last)):
+        assert not (last / "world-1").exists()
+    (tmp_path / "mine" / "world-1").mkdir(parents=True)
+    with pytest.raises(OSError, match="no demo has made"), demo.place(options(last=tmp_path / "mine")):
+        pass
+    assert (tmp_path / "mine" / "world-1").exists()
+    with demo.place(options(last=tmp_path / "mine", keep=True)) as chosen:
+        assert chosen == (None, True)
