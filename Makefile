@@ -1,5 +1,6 @@
 # One command for each thing that one does with this project; `make` alone lists them. Each target first sets up what it
-# needs, on a Debian 12 machine with nothing prepared; what is set up already costs nothing the second time.
+# needs, on a Debian 12 machine with nothing prepared; what is set up already costs nothing the second time. `./run` does
+# the same where there is no make yet.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell [ -x /usr/bin/python3.11 ] && echo /usr/bin/python3.11 || command -v python3 || echo /usr/bin/python3.11)
 BIN := .venv/bin
 READY := .venv/.ready
+# A package may be half there.
+FILLING := .venv/.filling
 # A hung test says where it hangs, and ends the run.
 PYTEST := $(BIN)/python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
 # So many processes share the tests, a file each at a time.
@@ -35,8 +38,8 @@ setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM
 	@echo "ready: $$($(BIN)/python -V), $(BIN)/fps-gateway"
 
 .PHONY: demo
-demo: $(READY) ## run a hub, a gateway and a processor on this machine, and judge the ledger
-	@$(BIN)/python -m loadtest demo $(ARGS)
+demo: $(READY) ## less than a minute of payments through two data centres on this machine, with all that may go wrong
+	@exec $(BIN)/python -m loadtest demo --last var/demo $(ARGS)
 
 .PHONY: test
 test: $(READY) filesystems machines ## lint, types and every test; goes on to the end and fails when any of them did
@@ -104,6 +107,14 @@ kills: $(READY) ## kill and stop real processes at random moments, under load, f
 .PHONY: endure
 endure: $(READY) ## a million payments in one go, with faults, half an hour and some gigabytes: nothing grows
 	@$(BIN)/python -m loadtest endure $(ARGS)
+
+.PHONY: bare
+bare: $(READY) machines ## the README's two commands on a Debian where nothing is installed, as five kinds of people, 15 minutes
+	@$(BIN)/python -m tests.bare $(ARGS)
+
+.PHONY: demos
+demos: $(READY) ## fifty demos whose parts start, end and reply late, each by a time that is drawn
+	@$(BIN)/python -m tests.demos $(ARGS)
 
 .PHONY: drbd-drill
 drbd-drill: $(READY) guests ## lose a server, disks and the network under real DRBD, in virtual machines, five to fifteen minutes
@@ -192,16 +203,7 @@ machine:
 	[ -x "$$(command -v "$(PYTHON)")" ] || missing+=(python3)
 	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 	command -v softhsm2-util >/dev/null || missing+=(softhsm2)
-	if [ $${#missing[@]} -gt 0 ]; then
-		command -v apt-get >/dev/null || { echo "install these first: $${missing[*]}" >&2; exit 1; }
-		as_root=(); [ "$$(id -u)" = 0 ] || as_root=(sudo)
-		echo "installing system packages: $${missing[*]}"
-		export DEBIAN_FRONTEND=noninteractive
-		get() { $${as_root[@]+"$${as_root[@]}"} apt-get "$$@"; }
-		install=(install -y -qq --no-install-recommends "$${missing[@]}")
-		# package lists may be absent or stale: they are fetched only when the first try fails
-		get "$${install[@]}" >/dev/null 2>&1 || { get update -qq; get "$${install[@]}" >/dev/null; }
-	fi
+	[ $${#missing[@]} -eq 0 ] || ./run install "$${missing[@]}"
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 		{ echo "$(PYTHON) is older than 3.11: choose another with PYTHON=…" >&2; exit 1; }
 
@@ -209,16 +211,13 @@ machine:
 # say so.
 define get-for-tests
 @[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
-export PATH="$$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive
+export PATH="$$PATH:/usr/sbin:/sbin"
 wanted=()
 for pair in $(1); do
 	command -v "$${pair%%:*}" >/dev/null || wanted+=("$${pair##*:}")
 done
 [ $${#wanted[@]} -gt 0 ] || exit 0
-echo "installing system packages: $${wanted[*]}"
-install=(install -y -qq --no-install-recommends "$${wanted[@]}")
-apt-get "$${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && apt-get "$${install[@]}"; } >/dev/null 2>&1 ||
-	echo "not to be had: $${wanted[*]}; the tests that need them are skipped"
+./run install "$${wanted[@]}" || echo "not to be had: $${wanted[*]}; the tests that need them are skipped"
 endef
 
 # Tests mount file systems of their own, where root runs them, and have DRBD's own tools read the resource files.
@@ -239,9 +238,10 @@ guests: machine
 	$(call get-for-tests,qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mke2fs:e2fsprogs ip:iproute2 \
 		setpriv:util-linux)
 
-# Remade when another interpreter is asked for; its time changes only then.
+# Remade when another interpreter is asked for, or when making or filling it was interrupted; its time changes only then.
 .venv/pyvenv.cfg: machine
-	@[ "$$(readlink -f $(BIN)/python)" = "$$(readlink -f "$$(command -v "$(PYTHON)")")" ] && exit 0
+	@[ "$$(readlink -f $(BIN)/python)" = "$$(readlink -f "$$(command -v "$(PYTHON)")")" ] &&
+		[ ! -e $(FILLING) ] && $(BIN)/python -c 'import pip' 2>/dev/null && exit 0
 	echo "making .venv with $$("$(PYTHON)" -V)"
 	"$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
 
@@ -250,10 +250,12 @@ guests: machine
 $(READY): .venv/pyvenv.cfg requirements-dev.lock pyproject.toml
 	@echo "installing $$(grep -c '^[a-z].*==' requirements-dev.lock) packages from requirements-dev.lock into .venv"
 	export PIP_DISABLE_PIP_VERSION_CHECK=1
+	touch $(FILLING)
 	$(BIN)/python -m pip install -qq --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(BIN)/python -m pip install -qq --no-index --no-deps --no-build-isolation --editable .
 	# the mock world and what makes keys are in no wheel: they run from here, wherever they are started
 	echo "$$PWD" >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/fps-checkout.pth"
+	rm $(FILLING)
 	touch $@
 
 .PHONY: lock
