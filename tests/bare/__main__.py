@@ -13,9 +13,15 @@ this machine's has, and the locked Python packages, which this machine's pip has
 The exit code is 0 when each went so.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.bare.__main__"))
+
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -147,7 +153,7 @@ def wheels() -> Path:
     return place
 
 
-def main(people: list[str]) -> int:
+def run_people(people: list[str]) -> int:
     """Each of them in a root of their own."""
     failed = []
     try:
@@ -170,10 +176,11 @@ def main(people: list[str]) -> int:
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    """Read the command line."""
     parser = Parser(prog="python -m tests.bare", description=__doc__)
     parser.add_argument("people", nargs="*", metavar="PERSON", help=f"of {', '.join(PEOPLE)} (default: all)")
-    given = parser.parse_args().people
+    given = parser.parse_args(arguments).people
     if unknown := set(given) - set(PEOPLE):
         parser.error(f"nobody is called {', '.join(sorted(unknown))}")
-    sys.exit(main(given or list(PEOPLE)))
+    return run_people(given or list(PEOPLE))

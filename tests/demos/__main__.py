@@ -8,12 +8,18 @@ where a world starts a part, ends it and asks it something. A demo is clean when
 in its temporary directory. Exit code 0: all were. A seed replays the delays, not how the processes interleave.
 """
 
+import sys
+
+from gateway import entry
+
+if __name__ == "__main__":  # before the rest is imported
+    sys.exit(entry.command("tests.demos.__main__"))
+
 import os
 import random
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -104,7 +110,7 @@ def one(seed: int, verbose: bool) -> tuple[float, str]:  # noqa: FBT001 - a flag
     return time.monotonic() - began_s, wrong
 
 
-def main(first: int, runs: int, at_once: int, *, verbose: bool) -> int:
+def run_demos(first: int, runs: int, at_once: int, *, verbose: bool) -> int:
     """So many demos, the seeds one after the other."""
     with ThreadPoolExecutor(at_once) as pool:
         went = []
@@ -122,15 +128,16 @@ def main(first: int, runs: int, at_once: int, *, verbose: bool) -> int:
     return 0 if clean == runs else 1
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    """Read the command line."""
     parser = Parser(prog="python -m tests.demos", description=__doc__)
     parser.add_argument("--runs", type=COUNT, default=50, help="demos (default: 50)")
     parser.add_argument("--at-once", type=FEW, default=2, help="side by side (default: 2)")
     parser.add_argument("--seed", type=SEED, default=1, help="of the first (default: 1)")
     parser.add_argument("--verbose", action="store_true", help="show what each says")
     parser.add_argument("--only", action="store_true", help="this one demo, in this process")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.only:
         delay(random.Random(options.seed))  # noqa: S311 - to be had again
-        sys.exit(loadtest([*DEMO]))
-    sys.exit(main(options.seed, options.runs, options.at_once, verbose=options.verbose))
+        return loadtest([*DEMO])
+    return run_demos(options.seed, options.runs, options.at_once, verbose=options.verbose)
