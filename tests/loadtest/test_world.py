@@ -70,7 +70,7 @@ def test_a_demo_that_is_interrupted_cleans_up(tmp_path: Path, number: signal.Sig
     with loadtest(tmp_path, "demo", "--seconds", "20", "--rate", "50") as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
-            if "payments/s" in line:
+            if "payments in " in line:
                 break
         assert list(processes_of(tmp_path)) != []
         demo.send_signal(number)
