@@ -173,7 +173,7 @@ def where_next(journal: Path | None) -> str:
     steps += [
         ("a gateway of your own, a payment in and one out", f"{python} -m loadtest try my-gateway"),
         ("every setting, with its meaning and unit", f"{command} config example pair"),
-        ("how it is run for real", "README.md, the next section"),
+        ("how it is run for real", "docs/operating.md"),
     ]
     return "\n".join(["Where to look next", *(f"  {what}:\n      {how}" for what, how in steps)])
 

@@ -1,4 +1,4 @@
-"""The picture of the law in the README is the law."""
+"""The picture of the law in the documents is the law."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from gateway import inbound_law, outbound_law
 from gateway.diagram import diagrams, edges, renewed
 from gateway.law import Law
 
-README = Path(gateway.__file__).parent.parent / "README.md"
+PAGE = Path(gateway.__file__).parent.parent / "docs" / "law.md"
 
 
-def test_the_readme_shows_the_law_as_it_is() -> None:
-    """`python -m gateway.diagram README.md` makes it so."""
-    text = README.read_text(encoding="utf-8")
+def test_the_page_shows_the_law_as_it_is() -> None:
+    """`python -m gateway.diagram docs/law.md` makes it so."""
+    text = PAGE.read_text(encoding="utf-8")
     assert diagrams() in text
     assert renewed(text) == text
 

@@ -76,3 +76,8 @@ def test_every_section_of_the_protocol_that_the_code_cites_exists() -> None:
     assert len(cited) > 30
     assert "" not in cited
     assert {number for numbers in cited for number in numbers.split(" and ")} <= sections
+
+
+def test_the_readme_is_read_to_its_end() -> None:
+    """What is longer goes to docs/ (docs/README.md says where)."""
+    assert len((TOP / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
