@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from compose.prepare import GROUPS, HSM, HUB_CONTROL, OWNER, PROCESSOR_CONTROL, SITES, door
-from gateway.arguments import RATE_OR_NONE, SECONDS, Parser
+from gateway.machine.arguments import RATE_OR_NONE, SECONDS, Parser
 
 HERE = Path(__file__).parent
 BASE = "localhost/fps-base:1"

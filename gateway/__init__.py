@@ -16,25 +16,37 @@ Keys change by the story `keyring`, what the scheme lets us do by the story `new
 The nouns: hub, link, frame, message, request, answer, reply, step, record, segment, position, cursor, follower, site,
 pair, node, ask, tell, stand in, submit, settle. Each has one meaning, and each thing one word.
 
-Who may import whom. A module imports from rows above its own, or from its own folder but not from below; a story may
-import its stages. tests/test_layout.py reads this table and holds every module to it:
+The rooms; each says in its own docstring what is in it:
 
-    errors shortage clock written strict_json quiet arguments console
-    entry log metrics config disk exitcodes standstill aside descriptors
-    config_rules addresses signals papers limit listening foreign
-    config_file
+    machine      this process, as its machine runs it     hub          the connections with the hub
+    config log   settings; what is said                   journal      what is true about every payment, on disk
+    wire         bytes ↔ messages                         signer       the workers of the tokens
+    memory       compact containers                       processor    asking it, telling it, taking what it submits
+    payments     THE STORIES AND THEIR LAWS               ops volume   what people see and switch; the disk below
+    scheme       keys and news                            engine       where events meet the stories
+    network      names, dialling, listening, TLS          neighbours   our other processes
+    http         connections, both ways                   running      a start's checks, signals
+    commands     what a person types                      sdk          what a bank's processor imports
+
+Who may import whom. A module imports from rows above its own, or from its own room; nobody imports in a circle.
+tests/test_layout.py reads this table and holds every module to it:
+
+    errors clock strict_json
+    machine                                                                   this process, as its machine runs it
+    entry metrics exitcodes disk
+    log config
     wire                                                                      pure from here: no I/O, no clock, no log
-    law steps fates
-    inbound_law outbound_law
-    work
-    table pages days dates outcomes submissions permits ring keyring news hubclock standin verify inbound departure
-        ejection outbound hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
-    hub journal signer processor ops volume engine notify                     shells: they meet in daemon
-    outside reload rulebook allowance
+    memory
+    payments
+    scheme hub.session hub.rules journal.record journal.recovery volume.status volume.verdict
+    network notify                                                            shells from here
+    http
+    hub journal signer processor ops volume engine                            they meet in daemon
+    neighbours
+    running
+    outside
     daemon
-    decode drain_command hsm_command init_command diagram seal_check completion    what a person types
-    here
-    config_command
+    commands                                                                  what a person types
     sdk                                                                       what a bank's processor imports
     __main__
 """
@@ -43,4 +55,4 @@ __version__ = "0.1.0"
 """The one place that says it: pyproject.toml reads it here."""
 __released__ = "2026-11-30"
 """The day on which this version was made. A wall clock that shows an earlier one is wrong, and the gateway says so. Who
-changes the version changes it: tests/test_dates.py holds one to the other."""
+changes the version changes it: tests/payments/test_dates.py holds one to the other."""

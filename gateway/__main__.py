@@ -14,11 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import gateway
-from gateway import completion, config_command, config_file, console, decode, drain_command, hsm_command
-from gateway.arguments import Parser
+from gateway.commands import completion, decode
+from gateway.commands import config as config_command
+from gateway.commands import drain as drain_command
+from gateway.commands import hsm as hsm_command
+from gateway.commands import journal as journal_command
+from gateway.config import file as config_file
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
-from gateway.journal import command as journal_command
+from gateway.machine import console
+from gateway.machine.arguments import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,13 +66,13 @@ def command_line() -> Parser:
 
 
 def _tokens_of(files: Sequence[str], older: Sequence[str]) -> "Ask":
-    from gateway import seal_check
+    from gateway.commands import seal_check
 
     return seal_check.tokens_of(files, older)
 
 
 def _begin_journal(files: Sequence[str]) -> int:
-    from gateway import init_command
+    from gateway.commands import init as init_command
 
     return init_command.run(files)
 
@@ -80,10 +85,12 @@ def _exit_codes() -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from gateway import signals
+    from gateway.running import signals
 
     signals.while_starting(lambda _name: None)
-    from gateway import foreign, log, rulebook
+    from gateway import log
+    from gateway.log import foreign
+    from gateway.running import rulebook
 
     read = partial(config_file.load, *arguments.config, rulebook=rulebook.mistakes_of)
     try:
@@ -112,8 +119,9 @@ def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configurat
     """Run until stopped; whatever ends the process is said in one last line."""
     import trio
 
-    from gateway import allowance, daemon, log
+    from gateway import daemon, log
     from gateway.clock import ElapsedClock
+    from gateway.running import allowance
 
     logger = log.get("main")
     try:
@@ -131,7 +139,7 @@ def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configurat
 
 def traceback_of(error: BaseException) -> str:
     """Where a bug of ours is."""
-    from gateway.foreign import where_of
+    from gateway.log.foreign import where_of
 
     while isinstance(error, BaseExceptionGroup):
         error = next(inner for inner in error.exceptions if exit_code(inner) is ExitCode.BUG)

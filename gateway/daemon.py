@@ -33,9 +33,7 @@ import msgspec
 import trio
 
 import gateway
-from gateway import allowance, config, descriptors, log, metrics, papers, steps
-from gateway.dates import check as check_dates
-from gateway.ejection import Ejection
+from gateway import config, log, metrics
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
 from gateway.errors import JournalFault
@@ -43,25 +41,31 @@ from gateway.hub.pool import Links
 from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
+from gateway.machine import descriptors
+from gateway.machine.standstill import RUNS_EVERY_S, Standstill
+from gateway.neighbours.peers import Peers
+from gateway.neighbours.sibling import Identity, Sibling
+from gateway.network import papers
 from gateway.ops import server
 from gateway.ops.drain import DrainControl
 from gateway.ops.news import LiftControl, NewsControl
 from gateway.outside import Outside, machine
+from gateway.payments import steps
+from gateway.payments.dates import check as check_dates
+from gateway.payments.ejection import Ejection
+from gateway.payments.standin import MODES, order_of
+from gateway.payments.standin import check as check_rules
+from gateway.payments.steps import Kind
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.messages import Readiness, ReadyParts
-from gateway.processor.peers import Peers
-from gateway.processor.sibling import Identity, Sibling
-from gateway.reload import Reload
-from gateway.ring import wanted_of
-from gateway.signals import ENDS, RELOADS
+from gateway.running import allowance
+from gateway.running.reload import Reload
+from gateway.running.signals import ENDS, RELOADS
+from gateway.scheme.ring import wanted_of
 from gateway.signer.pool import Signer
-from gateway.standin import MODES, order_of
-from gateway.standin import check as check_rules
-from gateway.standstill import RUNS_EVERY_S, Standstill
-from gateway.steps import Kind
 from gateway.volume.watch import VolumeWatch, begin_for
 from gateway.wire import codes, fields, meanings
 from gateway.wire.codec import Codec

@@ -17,7 +17,7 @@ def command(module: str) -> int:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    from gateway import console
+    from gateway.machine import console
 
     return console.command(module)
 

@@ -8,7 +8,7 @@ else.
 from enum import IntEnum
 
 from gateway.errors import ConfigurationError, JournalFault, JournalFull, Refusal, Unavailable
-from gateway.shortage import is_shortage
+from gateway.machine.shortage import is_shortage
 
 
 class ExitCode(IntEnum):

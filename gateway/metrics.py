@@ -397,7 +397,7 @@ class SchemeNews(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        text = "Unsolicited messages (9824) by function code and what came of it (gateway/news.py)."
+        text = "Unsolicited messages (9824) by function code and what came of it (gateway/scheme/news.py)."
         usms = CounterMetricFamily("fps_usm", text, labels=["function", "outcome"])
         for labels, count in sorted(self._counts.items()):
             usms.add_metric(labels, count)

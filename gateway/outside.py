@@ -19,15 +19,15 @@ import trio
 
 import gateway
 from gateway import config
-from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock, system_clock
-from gateway.descriptors import Kept, next_is_kept
 from gateway.disk import Disk, RealDisk
 from gateway.hub.dial import Dial, Sockets
 from gateway.journal.thread import DiskThread, Driver
-from gateway.listening import Listen, listen_tcp
+from gateway.machine.descriptors import Kept, next_is_kept
+from gateway.network.listening import Listen, listen_tcp
+from gateway.network.names import MACHINE, Network
 from gateway.notify import Supervisor, supervisor_of
-from gateway.signals import HEARD
+from gateway.running.signals import HEARD
 from gateway.signer import process
 from gateway.volume.drbd import Drbd, RealDrbd
 

@@ -10,9 +10,9 @@ if __name__ == "__main__":  # before the rest is imported
 import argparse
 from pathlib import Path
 
-from gateway.arguments import FEW, FEW_OR_NONE, Parser
 from gateway.config import Keys, Mac
 from gateway.errors import Refusal
+from gateway.machine.arguments import FEW, FEW_OR_NONE, Parser
 from gateway.signer.token import TokenFault
 from hsm import layout, provision
 

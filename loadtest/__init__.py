@@ -12,70 +12,32 @@
 
 Who knows what:
 
-    arrivals    when payments are due: an open model                              pure
-    histogram   latencies in logarithmic buckets                                  pure
-    entries     what a line of each book can say                                  pure
-    promises    what a ledger checks, by name and as a sentence                   pure
-    contents    what a payment says, as a digest that does not say it             pure
-    ledger      the accounting oracle: the books in, a verdict out; its halves are
-                ledger_inbound and ledger_outbound, and ledger_order judges what
-                was before what, where the books' one order is known              pure
-    payments    synthetic payments and the bytes of each                          pure
-    keys        MACs in software, from the development key file                   pure
-    judge       is this reply what the scheme asks for                            pure
-    scheme      the hub's side of it all: who may say what, and whose business it is  pure
-    parties     participants, their links, the payments that a link must answer   pure
-    switch      who is connected, what leaves by whom                             pure
-    deliveries  payments to a receiver: patience, reversal, repeats               pure
-    submissions payments from a sender: judgement, routing, answers; each is read
-                by `requests`, and may be for a simulated `bank`                  pure
-    rekey       keys that change in band                                          pure
-    bulletins   news of the scheme, and `standing`: what it does to payments      pure
-    mischief    what a hub should never send, and the answer that it must get     pure
-    iso         messages and frames, written and read by other code               pure
-    hub         the mock hub's command; `participants`: who takes part
-    sites       the mock hub's shell: connections, load, time                     trio
-    steering    what the control socket understands                               trio
-    control     the hub's control socket, both ends; `steer`: from a command line trio
-    processor   the mock processor, and the book that it keeps: processor_book    trio
-    submitter   payments that the mock processor submits to a gateway, and the
-                `outbox` by which it forgets none when it is killed               trio
-    instructions  their JSON, and the FPIDs that they will have                   pure
-    calls       HTTP calls over connections that are kept; `responses`: what counts
-                for the response to one                                           trio
-    books       reading the books from files and from the journal's command
-    report      verdicts and latencies as text
-    world       a hub and one bank or two on loopback; `banks`: the tokens, processor and gateways of each
-    processes   how a part is started, watched and ended                              trio
-    trying      a world written down for a person to start, as `try`
-    demo, run   what one does with a world; `load`: payments at a rate, and what came of them
-    kills, endure  the same under trouble, for minutes or for a million payments: a `siege`
-    trouble     what goes wrong, and when, from a seed                            pure
-    hands       they do it to processes, and keep everybody running               trio
-    steady      does anything grow: samples of a process, and what they say
-    story       what all books, journals and logs say of one payment
-    screen      what a demo shows while it runs
+    traffic    when payments are due (`arrivals`: an open model), what they are (`payments`) and say (`contents`), their
+               bytes (`iso`), whether a reply is right (`judge`), and how long it took (`histogram`)        pure
+    ledger     the books (`entries`: what a line of each can say; `books`: read from where they lie), the promises
+               that are checked, by name and as a sentence, and the `oracle` that judges: `inbound`, `outbound` and,
+               where the books' one order is known, `order`; `report`: its verdict as text
+    hub        the mock hub: `scheme` decides, and is pure with all that it asks: `parties` and `switch` (who is
+               connected), `deliveries` (payments to a receiver), `submissions` (from a sender; `requests` reads them,
+               a simulated `bank` answers them), `rekey` (keys), `bulletins` and `standing` (news), `mischief` (what a
+               hub should never send); `keys`: MACs in software. `sites` is its shell, `steering` and `control` its
+               control socket, `participants` who takes part, `command` its command line
+    processor  the mock processor: the `server`, its `book`, the `submitter` with its `outbox` by which a kill makes it
+               forget nothing; `instructions`: their JSON
+    parts      `processes`: how a part is started, watched and ended; `calls` and `responses`: HTTP by other code
+    runs       a `world` of a hub and one bank or two on loopback (`banks`), what one does with it (`demo`,
+               `run` with `load`), and the same under `trouble` (`siege`: `kills`, `endure`; `hands` do it, `steady`
+               looks whether anything grows); `story`: what all books say of one payment; `steer`: from a command line;
+               `trying`: a world that is written down for a person to start
 
-Who may import whom, row by row, each from those above; tests/test_layout.py holds every module to it:
+Who may import whom: a module those in rows above its own, or in its own room, and never in a circle;
+tests/test_layout.py holds every module to it:
 
-    arrivals histogram entries promises iso                                    pure from here
-    contents judge payments standing keys screen trouble steady
-    bank requests ledger_inbound ledger_outbound ledger_order
-    ledger parties
-    report switch
-    bulletins rekey deliveries
-    submissions participants
-    scheme
-    mischief
-    outbox responses instructions processor_book                              shells
-    calls processes books
-    control
-    submitter banks steer story
-    processor world sites
-    demo load hands steering trying processor_command
-    siege hub
-    kills run
-    endure
+    traffic ledger.entries ledger.promises                                    pure from here
+    ledger                                                                    the accounting oracle, and its books
+    parts                                                                     shells from here
+    hub processor                                                             they meet in a run
+    runs
     __main__
 
 It speaks through `gateway.wire` and the processor's message definitions and knows nothing else of the gateway; framing,

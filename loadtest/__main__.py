@@ -10,11 +10,14 @@ if __name__ == "__main__":  # before the rest is imported
 import argparse
 
 import loadtest
-from gateway.arguments import Parser
+from gateway.machine.arguments import Parser
 
 
 def _commands() -> argparse.ArgumentParser:
-    from loadtest import books, demo, endure, hub, kills, processor_command, run, steer, trying
+    from loadtest.hub import command as hub
+    from loadtest.ledger import books
+    from loadtest.processor import command as processor_command
+    from loadtest.runs import demo, endure, kills, run, steer, trying
 
     parser = Parser(
         prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from gateway import log, metrics
-from gateway.signals import HEARD
+from gateway.running.signals import HEARD
 from tests.rare_plugin import Plugin
 
 HERE = Path(__file__).parent

@@ -30,10 +30,11 @@ import pytest
 import structlog
 
 from gateway import __main__ as command_line
-from gateway import inbound, log, outbound
+from gateway import log
 from gateway.errors import GatewayError
 from gateway.exitcodes import ExitCode
-from gateway.law import Row
+from gateway.payments import inbound, outbound
+from gateway.payments.law import Row
 from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
 RECORD = TOP / ".pytest_cache" / "v" / "rare" / "reached"

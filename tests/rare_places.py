@@ -13,8 +13,8 @@ from pathlib import Path
 
 import gateway
 from gateway.exitcodes import ExitCode
-from gateway.inbound_law import LAW as INBOUND_LAW
-from gateway.outbound_law import LAW as OUTBOUND_LAW
+from gateway.payments.inbound_law import LAW as INBOUND_LAW
+from gateway.payments.outbound_law import LAW as OUTBOUND_LAW
 
 TOP = Path(gateway.__file__).parent.parent
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from gateway import drain_command
+from gateway.commands import drain as drain_command
 from gateway.journal import manifest
+from gateway.neighbours import sibling
 from gateway.ops import drain, news
-from gateway.processor import sibling
+from gateway.payments.standin import order_of
 from gateway.processor.request import Malformed, Reader
-from gateway.ring import wanted_of
+from gateway.scheme.ring import wanted_of
 from gateway.sdk import answers, prepared
-from gateway.standin import order_of
 from gateway.strict_json import REPEATED
 from gateway.volume import status
 from gateway.wire.codec import Codec

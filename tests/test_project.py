@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway import completion
+from gateway.commands import completion
 from gateway.journal.record import VERSION
 
 TOP = Path(__file__).parents[1]

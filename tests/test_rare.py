@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from gateway import __main__ as command_line
-from gateway import config, inbound, inbound_law, log, outbound, outbound_law
+from gateway import config, log
 from gateway.errors import Refusal
 from gateway.exitcodes import ExitCode
-from gateway.inbound_law import Event, State
-from gateway.processor.directory import endpoint
+from gateway.http.directory import endpoint
+from gateway.payments import inbound, inbound_law, outbound, outbound_law
+from gateway.payments.inbound_law import Event, State
 from gateway.sdk.client import Gateways
 from tests import rare
 from tests.rare_places import TOP, Place, Source, UnreadableError, find, pairs
@@ -160,7 +161,7 @@ def test_an_error_counts_where_the_gateway_makes_it() -> None:
                 endpoint(config.Processor(url="http://a?b"))
         assert str(Refusal("with its text")) == "with its text"
     (name,) = reached.found
-    assert name.startswith("gateway/processor/directory.py endpoint_at: ConfigurationError(")
+    assert name.startswith("gateway/http/directory.py endpoint_at: ConfigurationError(")
     assert name in {place.name for place in find()}
 
 

@@ -19,7 +19,7 @@ from gateway.config import JournalSettings
 from gateway.daemon import Stop
 from gateway.disk import RealDisk
 from gateway.exitcodes import ExitCode
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.conftest import Logged
 from tests.fakes.example import example
 from tests.fakes.journal import SETTINGS, WALL_NS, running

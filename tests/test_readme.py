@@ -8,7 +8,7 @@ import pytest
 
 import gateway
 from gateway import config
-from loadtest.promises import INVARIANTS
+from loadtest.ledger.promises import INVARIANTS
 
 TOP = Path(gateway.__file__).parent.parent
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md"))]

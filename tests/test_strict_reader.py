@@ -13,13 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from gateway import steps
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from gateway.payments.submissions import standing_of
+from gateway.payments.verify import names_a_payment
 from gateway.processor.messages import encode, payment_of, progress_of
 from gateway.processor.notices import notice_of
 from gateway.processor.openapi import document
-from gateway.steps import Kind
-from gateway.submissions import standing_of
-from gateway.verify import names_a_payment
 from gateway.wire.codec import Unparseable, fpid_of
 from gateway.wire.fields import CHARSETS
 from gateway.wire.message import PaymentRequest, PaymentResponse, ReversalRequest, Usm

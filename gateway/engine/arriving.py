@@ -3,21 +3,22 @@
 import heapq
 from collections.abc import Callable
 
-from gateway import config, inbound, log, metrics, steps
+from gateway import config, log, metrics
 from gateway.clock import Now
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import Outgoing
 from gateway.engine.shells import Link
 from gateway.hub.session import MessageIds, transmission_time
-from gateway.inbound import Inbound, Note, Payment
-from gateway.inbound import Link as StoryLink
-from gateway.limit import Limit
-from gateway.outcomes import Outcomes
-from gateway.steps import Kind
+from gateway.log.limit import Limit
+from gateway.payments import inbound, steps
+from gateway.payments.inbound import Inbound, Note, Payment
+from gateway.payments.inbound import Link as StoryLink
+from gateway.payments.outcomes import Outcomes
+from gateway.payments.steps import Kind
+from gateway.payments.work import Ask
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.message import Advice, PaymentRequest
-from gateway.work import Ask
 
 _log = log.get("engine")
 

@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from gateway import inbound, outbound
 from gateway.clock import Now
 from gateway.engine.jobs import Departing, Outgoing
 from gateway.engine.shells import Journal, Link, Processor, Signer
-from gateway.inbound import Link as StoryLink
-from gateway.steps import Kind
-from gateway.work import Ask, MacJob
+from gateway.payments import inbound, outbound
+from gateway.payments.inbound import Link as StoryLink
+from gateway.payments.steps import Kind
+from gateway.payments.work import Ask, MacJob
 
 COMMIT_WITHIN_S = 0.02
 """How long a record may wait for the next batch when nobody waits for it (REPLIED, a late answer): a sync less for most

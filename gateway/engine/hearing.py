@@ -1,13 +1,15 @@
 """How the commands of `news` are done: the scheme's news through the shells."""
 
-from gateway import config, log, news, steps
+from gateway import config, log
 from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER
 from gateway.engine.shells import Link
-from gateway.news import HandedOn, Heard, Lift, News, Report, Taken
-from gateway.news import Link as StoryLink
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from gateway.scheme import news
+from gateway.scheme.news import HandedOn, Heard, Lift, News, Report, Taken
+from gateway.scheme.news import Link as StoryLink
 from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
 from gateway.wire.message import Usm

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import trio
 
-from gateway import inbound, outbound
 from gateway.engine.shells import Link
+from gateway.payments import inbound, outbound
+from gateway.payments.work import MacJob
 from gateway.wire.message import Message
-from gateway.work import MacJob
 
 
 class Incoming(MacJob):

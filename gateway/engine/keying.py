@@ -4,17 +4,18 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from gateway import config, keyring, log
+from gateway import config, log
 from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.shells import Link, Links, NoLinks, Signer
 from gateway.hub.session import MessageIds, transmission_time
-from gateway.keyring import SAID, Keyring, Note, Sent
-from gateway.keyring import Link as StoryLink
-from gateway.ring import Ring, Use
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
+from gateway.payments.work import Install
+from gateway.scheme import keyring
+from gateway.scheme.keyring import SAID, Keyring, Note, Sent
+from gateway.scheme.keyring import Link as StoryLink
+from gateway.scheme.ring import Ring, Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
-from gateway.work import Install
 
 _log = log.get("keys")
 

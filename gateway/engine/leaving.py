@@ -3,18 +3,19 @@
 import heapq
 from collections.abc import Callable, Sequence
 
-from gateway import config, log, metrics, outbound
+from gateway import config, log, metrics
 from gateway.clock import Now
-from gateway.ejection import Change, Ejection
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import RECORDER, Carried, Departing
 from gateway.engine.shells import Link, Links, NoLinks
-from gateway.limit import Limit
-from gateway.outbound import Link as StoryLink
-from gateway.outbound import Note, Outbound, Payment
-from gateway.steps import Kind
-from gateway.submissions import Submissions
+from gateway.log.limit import Limit
+from gateway.payments import outbound
+from gateway.payments.ejection import Change, Ejection
+from gateway.payments.outbound import Link as StoryLink
+from gateway.payments.outbound import Note, Outbound, Payment
+from gateway.payments.steps import Kind
+from gateway.payments.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.message import PaymentRequest
 

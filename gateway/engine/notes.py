@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from gateway import inbound, log, outbound
+from gateway import log
+from gateway.payments import inbound, outbound
 
 _log = log.get("engine")
 

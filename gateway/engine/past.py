@@ -2,13 +2,13 @@
 
 import msgspec
 
-from gateway import news, ring
-from gateway.dates import BEHIND_NS_MAX
-from gateway.outcomes import Outcomes, Replay
-from gateway.ring import Ring
-from gateway.steps import Kind
-from gateway.submissions import Replay as SubmissionsReplay
-from gateway.submissions import Submissions
+from gateway.payments.dates import BEHIND_NS_MAX
+from gateway.payments.outcomes import Outcomes, Replay
+from gateway.payments.steps import Kind
+from gateway.payments.submissions import Replay as SubmissionsReplay
+from gateway.payments.submissions import Submissions
+from gateway.scheme import news, ring
+from gateway.scheme.ring import Ring
 from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
 

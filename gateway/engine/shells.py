@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.clock import Now
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
+from gateway.payments.work import Ask, Install, MacJob
 from gateway.wire.message import Message
-from gateway.work import Ask, Install, MacJob
 
 
 class Link(Protocol):

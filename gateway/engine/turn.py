@@ -14,10 +14,8 @@ from math import inf
 
 import trio
 
-from gateway import config, inbound, keyring, log, outbound, steps
+from gateway import config, log
 from gateway.clock import Clock, Now
-from gateway.dates import Clocks
-from gateway.ejection import Ejection
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import NEWS_LIFTED, Hearing
@@ -28,10 +26,15 @@ from gateway.engine.past import Past
 from gateway.engine.shells import Journal, Link, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.session import MessageIds
-from gateway.news import HandedOn, Lift, Taken
-from gateway.ring import Use
-from gateway.steps import Kind
-from gateway.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
+from gateway.payments import inbound, outbound, steps
+from gateway.payments.dates import Clocks
+from gateway.payments.ejection import Ejection
+from gateway.payments.steps import Kind
+from gateway.payments.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
+from gateway.payments.work import Answer, MacJob, Standing, Submission
+from gateway.scheme import keyring
+from gateway.scheme.news import HandedOn, Lift, Taken
+from gateway.scheme.ring import Use
 from gateway.wire.codec import Codec, split_mac
 from gateway.wire.message import (
     Advice,
@@ -44,7 +47,6 @@ from gateway.wire.message import (
     ReversalResponse,
     Usm,
 )
-from gateway.work import Answer, MacJob, Standing, Submission
 
 _log = log.get("engine")
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import trio
 
 from gateway import config
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.law import Proof
 from gateway.errors import ConfigurationError
-from gateway.papers import Papers
-from gateway.shortage import is_shortage
+from gateway.machine.shortage import is_shortage
+from gateway.network.dialler import Dialler
+from gateway.network.papers import Papers
+from gateway.network.turns import Proof
 
 
 class Dialled(NamedTuple):

@@ -133,7 +133,7 @@ class Link:
 
     def __init__(self, connection: int, site: config.HubSite, stream: trio.abc.Stream, session: Session, inbox: Inbox,
                  *, pair: config.Pair, clock: Clock, came_s: Callable[[float], float]) -> None:  # fmt: skip
-        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`)."""
+        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.machine.standstill`)."""
         self.id = connection
         """Unique in this process; never 0."""
         self.site = site.name

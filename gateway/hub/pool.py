@@ -20,14 +20,14 @@ import trio
 from msgspec import Struct
 
 from gateway import config, log, metrics
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.law import Proof
-from gateway.addresses.network import MACHINE, Network
 from gateway.clock import Clock
 from gateway.hub.dial import SILENT_S, Dial, Dialled, Sockets
 from gateway.hub.link import Inbox, Link, LinkStatistics
 from gateway.hub.rules import Direction, wanted
 from gateway.hub.session import MessageIds, Session
+from gateway.network.dialler import Dialler
+from gateway.network.names import MACHINE, Network
+from gateway.network.turns import Proof
 
 _log = log.get("hub")
 

@@ -385,7 +385,7 @@ class Session:
         self._finish_if_done()
 
     def _lose_if_of_no_use(self, now: Now) -> None:
-        """Whoever is there answers no sign-on, and sends no payment: it may be another one's turn (`addresses`)."""
+        """Whoever is there answers no sign-on, and sends no payment: it may be another one's turn (`network`)."""
         sends, self._frames_before = self._frames > self._frames_before, self._frames
         wanted = [side for side in self._sides.values() if side.wanted]
         ignored = wanted and all(side.unanswered >= SIGN_ONS_MAX for side in wanted)

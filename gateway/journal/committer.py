@@ -24,7 +24,7 @@ from gateway.journal.record import (
     mark_bytes,
 )
 from gateway.journal.segment import SegmentInfo, name_of
-from gateway.shortage import is_shortage
+from gateway.machine.shortage import is_shortage
 
 FILL_BYTES = 512 * 1024
 """Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""

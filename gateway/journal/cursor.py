@@ -28,8 +28,8 @@ from gateway.journal.record import (
     read_records,
 )
 from gateway.journal.segment import SegmentInfo, name_of
-from gateway.shortage import is_shortage
-from gateway.steps import Kind
+from gateway.machine.shortage import is_shortage
+from gateway.payments.steps import Kind
 
 READ_BYTES = 256 * 1024
 """Read at once: about 700 records, whose parsing keeps the trio thread for about half a millisecond."""

@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 
-from gateway import console
 from gateway.disk import Directory, File
 from gateway.errors import Refusal
 from gateway.journal.manifest import Manifest, read_manifest
 from gateway.journal.record import HEADER_BYTES, Damage, Header, Record, Unknown, read_header
 from gateway.journal.recovery import Corrupt, Newer
 from gateway.journal.segment import Scan, Walk, name_of, number_of
+from gateway.machine import console
 
 PROGRESS_EVERY_S = 0.1
 LOOKS_MAX = 5

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from gateway.disk import SECTOR_BYTES
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 
 VERSION = 2
 """Of the format that is written. What raises it, and when, is in the docstring of `gateway.journal`."""

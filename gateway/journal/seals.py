@@ -21,7 +21,7 @@ from gateway.disk import Directory
 from gateway.journal.looking import Watch, reader
 from gateway.journal.record import CHAIN_BYTES, Record
 from gateway.journal.segment import Walk
-from gateway.steps import Kind, Seal, unpack
+from gateway.payments.steps import Kind, Seal, unpack
 
 WINDOW_RECORDS = 1 << 18
 """For so many records behind it a chain value is still at hand (16 bytes each): longer at full load than a token may

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway import log, steps
+from gateway import log
 from gateway.journal.record import Record
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec, Part, Unparseable, fpid_of, join_mac
 from gateway.wire.fields import MAC_FIELD
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse, ReversalRequest, ReversalResponse

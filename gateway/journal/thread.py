@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from gateway.aside import aside, begin_thread
 from gateway.disk import PIECES_MAX
 from gateway.journal.committer import Chunk, Committer, Synced
+from gateway.machine.aside import aside, begin_thread
 
 READS_MAX = 8
 """Followers that read at once: all of them read the same disk, and each waits for its own read alone."""

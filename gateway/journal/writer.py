@@ -24,8 +24,8 @@ from gateway.journal.opening import OnRecord, Opened, existing, open_directory, 
 from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
 from gateway.journal.segment import SegmentInfo
 from gateway.journal.thread import DiskThread, Done, Driver, Result
-from gateway.shortage import is_shortage
-from gateway.steps import Kind
+from gateway.machine.shortage import is_shortage
+from gateway.payments.steps import Kind
 
 NO_PLACE = frozenset({
     errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,

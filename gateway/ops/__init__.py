@@ -8,7 +8,7 @@
 Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origin`: `server` says why), by `daemon`:
 
 `/stand-in`    `{"mode": "timer"}`, `"always"` or `"never"`: how stand-in works from here on, also after a restart;
-               answered once that is durable. `gateway/standin.py` says how it meets the configuration's mode
+               answered once that is durable. `gateway/payments/standin.py` says how it meets the configuration's mode
 `/drain`       `{"wait_s": 5}`: end as by SIGTERM; responds when that is over, or after so long with what is in flight
 `/news`        `{"source": id, "message": base64}`: another process of ours hands on what the scheme told it (`news`)
 """

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway.news import HandedOn, Lift, Taken
+from gateway.scheme.news import HandedOn, Lift, Taken
 from gateway.strict_json import Reader
 
 HandIn = Callable[[HandedOn, Taken], None]

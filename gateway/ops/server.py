@@ -26,8 +26,8 @@ from hypercorn.typing import ConnectionState
 
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
-from gateway.limit import Limit
-from gateway.listening import Listen, listen_tcp
+from gateway.log.limit import Limit
+from gateway.network.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
 """Beyond it the oldest connection on which no request is under way is closed, or, where there is none, the oldest: a

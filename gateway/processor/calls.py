@@ -10,13 +10,13 @@ import trio
 
 from gateway import config
 from gateway.errors import Unavailable
+from gateway.http.connection import UNTOUCHED, Link, Response
+from gateway.http.directory import Directory, Endpoint
+from gateway.http.reach import Reach, Reaches
+from gateway.http.statuses import CROSSINGS_MAX, UNREAD, Told
+from gateway.payments.work import Answer
 from gateway.processor.answers import Answers, NotAnAnswer
-from gateway.processor.directory import Directory, Endpoint
-from gateway.processor.link import UNTOUCHED, Link, Response
 from gateway.processor.messages import key_of
-from gateway.processor.reach import Reach, Reaches
-from gateway.processor.statuses import CROSSINGS_MAX, UNREAD, Told
-from gateway.work import Answer
 
 INQUIRIES_MAX = 8
 """Inquiries under way at once."""

@@ -23,19 +23,19 @@ from typing import Any, NamedTuple
 import trio
 
 from gateway import config, log, metrics
-from gateway.addresses.network import MACHINE, Network
 from gateway.errors import Unavailable
-from gateway.limit import Limit
-from gateway.papers import Papers
+from gateway.http.breaker import Breaker, pause
+from gateway.http.connection import UNTOUCHED, End, Link, Response
+from gateway.http.directory import Directory, Endpoint, FixedDirectory, endpoint
+from gateway.http.reach import Reach, Reaches
+from gateway.http.statuses import AGAIN, CROSSINGS_MAX, UNREAD, Told
+from gateway.log.limit import Limit
+from gateway.network.names import MACHINE, Network
+from gateway.network.papers import Papers
+from gateway.payments.work import Answer, Ask
 from gateway.processor.answers import Answers, Decided, NotAnAnswer
-from gateway.processor.breaker import Breaker, pause
 from gateway.processor.calls import Calls
-from gateway.processor.directory import Directory, Endpoint, FixedDirectory, endpoint
-from gateway.processor.link import UNTOUCHED, End, Link, Response
 from gateway.processor.messages import encode, key_of, payment_of, texts_of
-from gateway.processor.reach import Reach, Reaches
-from gateway.processor.statuses import AGAIN, CROSSINGS_MAX, UNREAD, Told
-from gateway.work import Answer, Ask
 
 CONNECTING_MAX = 8
 """Connections being made at once: a burst does not become a burst of TLS handshakes."""

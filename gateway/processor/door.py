@@ -28,19 +28,19 @@ import trio
 from msgspec import Struct
 
 from gateway import config, log, metrics
-from gateway.descriptors import is_kept
 from gateway.errors import Unavailable
-from gateway.limit import Limit
-from gateway.listening import Listen, listen_tcp
-from gateway.outbound_law import RESTING
-from gateway.papers import Papers
+from gateway.http.pipe import Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
+from gateway.http.visitor import REASONS, Fault, Over, Request, Turn, Visitor
+from gateway.log.limit import Limit
+from gateway.machine.descriptors import is_kept
+from gateway.network.listening import Listen, listen_tcp
+from gateway.network.papers import Papers
+from gateway.payments.outbound_law import RESTING
+from gateway.payments.work import Standing, Submission
 from gateway.processor.messages import Fault as MemberFault
 from gateway.processor.messages import Problem, Readiness, encode, progress_of
-from gateway.processor.pipe import Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
 from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
-from gateway.processor.visitor import REASONS, Fault, Over, Request, Turn, Visitor
 from gateway.wire.codec import Codec
-from gateway.work import Standing, Submission
 
 SWEEP_S = 0.1
 """How often everybody's time is looked at: being late is a matter of seconds."""
@@ -116,8 +116,8 @@ class Door:
         listen: Listen = listen_tcp,
         kept: int = 0,
     ) -> None:
-        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.standstill`). `kept`: so
-        many of the highest descriptors no client gets (`gateway.descriptors`).
+        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.machine.standstill`).
+        `kept`: so many of the highest descriptors no client gets (`gateway.machine.descriptors`).
 
         Raises `ConfigurationError` when the TLS files are of no use.
         """

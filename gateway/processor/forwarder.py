@@ -33,15 +33,16 @@ from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from gateway import config, log, metrics, steps
+from gateway import config, log, metrics
 from gateway.clock import Clock, system_clock
-from gateway.news import HandedOn
-from gateway.processor.breaker import Breaker, pause
+from gateway.http.breaker import Breaker, pause
+from gateway.http.statuses import Told
+from gateway.memory.positions import Positions
+from gateway.payments import steps
+from gateway.payments.steps import TOLD_KINDS, Kind
 from gateway.processor.messages import encode
 from gateway.processor.notices import Decoder, Record, notice_id, notice_of
-from gateway.processor.positions import Positions
-from gateway.processor.statuses import Told
-from gateway.steps import TOLD_KINDS, Kind
+from gateway.scheme.news import HandedOn
 from gateway.wire.meanings import Meanings
 
 WINDOW_MAX = 4096

@@ -15,12 +15,12 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.outbound_law import State
+from gateway.payments.outbound_law import State
+from gateway.payments.work import Standing
 from gateway.wire.codes import ACCEPTED, Codes
 from gateway.wire.message import PaymentRequest, ReversalRequest
 from gateway.wire.usm import Event, sent_at
 from gateway.wire.values import is_day, names_a_field
-from gateway.work import Standing
 
 Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of the scheme (DE26).")]
 

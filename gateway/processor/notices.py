@@ -4,8 +4,9 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from gateway import steps
 from gateway.errors import HubFault
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.processor.messages import (
     Notice,
     Payment,
@@ -19,7 +20,6 @@ from gateway.processor.messages import (
     reversal_of,
     status_of,
 )
-from gateway.steps import Kind
 from gateway.wire.codes import Codes
 from gateway.wire.meanings import Meanings, built_in
 from gateway.wire.message import Message, PaymentRequest, PaymentResponse, ReversalRequest, Usm

@@ -21,9 +21,12 @@ import msgspec
 from msgspec import Struct
 
 import gateway
-from gateway import config, config_file, console
-from gateway.arguments import Parser
+from gateway import config
+from gateway.config import file as config_file
 from gateway.errors import ConfigurationError
+from gateway.http.statuses import REFUSING
+from gateway.machine import console
+from gateway.machine.arguments import Parser
 from gateway.processor.messages import (
     Account,
     Agent,
@@ -47,7 +50,6 @@ from gateway.processor.messages import (
     status_of,
 )
 from gateway.processor.request import KEY_MAX
-from gateway.processor.statuses import REFUSING
 from gateway.wire import codes
 
 FPID = "PMT0000000000000011020251122826200000     "

@@ -13,13 +13,13 @@ import trio
 from msgspec import Struct
 
 from gateway import config
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.network import MACHINE, Network
 from gateway.errors import ConfigurationError, Unavailable
-from gateway.papers import Papers
-from gateway.processor.directory import Endpoint, endpoint_at
-from gateway.processor.link import Link, Response
-from gateway.processor.reach import Reach
+from gateway.http.connection import Link, Response
+from gateway.http.directory import Endpoint, endpoint_at
+from gateway.http.reach import Reach
+from gateway.network.dialler import Dialler
+from gateway.network.names import MACHINE, Network
+from gateway.network.papers import Papers
 from gateway.sdk import answers
 from gateway.sdk.answers import Met, Word
 from gateway.sdk.prepared import Prepared

@@ -6,7 +6,7 @@ nothing more: a site that is not ready is still asked when the other one does no
 
 import math
 
-from gateway.processor.breaker import Breaker
+from gateway.http.breaker import Breaker
 from gateway.sdk.answers import Met
 
 AWAY_PAUSE_S = 0.2

@@ -36,7 +36,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from gateway import config
-from gateway.processor.breaker import pause
+from gateway.http.breaker import pause
 from gateway.processor.messages import Problem, Progress, Sensitive
 from gateway.sdk.answers import Met, Word, code_of, says
 from gateway.sdk.prepared import Prepared

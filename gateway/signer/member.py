@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import trio
 
 from gateway import config, metrics
+from gateway.payments.work import MacJob as Job
 from gateway.signer.breaker import Breaker
 from gateway.signer.choice import Pace
 from gateway.signer.messages import Held, Shown
 from gateway.signer.process import Worker
-from gateway.work import MacJob as Job
 
 State = Literal[
     "starting", "serving", "hung", "crashed", "failing", "different-keys",

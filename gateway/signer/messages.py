@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.work import Install
+from gateway.payments.work import Install
 
 START, KEYS, HELLO, BATCH, RESULT, PROBE, FAULT = b"SKHBRPF"
 

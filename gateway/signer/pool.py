@@ -30,12 +30,12 @@ import trio
 
 from gateway import config, metrics
 from gateway.clock import Clock
-from gateway.limit import Limit
+from gateway.log.limit import Limit
+from gateway.payments.work import Install
+from gateway.payments.work import MacJob as Job
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Member, TokenHealth
 from gateway.signer.tokens import Tokens
-from gateway.work import Install
-from gateway.work import MacJob as Job
 
 WAITING_MAX = 20_000
 """Jobs that may wait for a token; beyond it a job is unavailable at once. Some seconds' worth of one SoftHSM token, and

@@ -20,7 +20,7 @@ import trio
 
 import gateway
 from gateway import config
-from gateway.shortage import is_no_thread, no_thread
+from gateway.machine.shortage import is_no_thread, no_thread
 from gateway.signer import messages
 from gateway.signer.pin import NoPin, read_pin
 from gateway.signer.said import CHUNK_BYTES, Said
@@ -32,7 +32,7 @@ REAP_WITHIN_S = 2.0
 RECEIVE_BYTES = 256 * 1024
 """Read at once: more than the results of all batches under way."""
 _BUFFER = memoryview(bytearray(RECEIVE_BYTES))
-"""Where all workers are heard: see `gateway.processor.pipe`."""
+"""Where all workers are heard: see `gateway.http.pipe`."""
 LOOK_S = 0.01
 """How often it is looked whether a process that should end has."""
 LAST_WORDS_WITHIN_S = 0.1

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import trio
 
 from gateway import config, log
+from gateway.payments.work import Install
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Fault, State
 from gateway.signer.messages import Held, Shown
 from gateway.signer.tokens import read_fault, read_shown, start_of
 from gateway.signer.wanted import Wanted
-from gateway.work import Install
 
 MACS = 21
 """So many are made to measure one, each in a batch of its own."""

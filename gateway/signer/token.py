@@ -38,10 +38,10 @@ from typing import Any, TypeVar
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
+from gateway.payments.work import Install
 from gateway.signer import messages, slots
 from gateway.signer.messages import FAILED, MAC_BYTES, NO_MAC, OK, WRONG, Fault, Held, Shown, Start
 from gateway.signer.pin import NoPin, read_pin
-from gateway.work import Install
 
 LEFT = "-left"
 """What follows the label of a retail MAC key to name the key of its left half."""

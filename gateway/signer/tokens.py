@@ -22,14 +22,14 @@ import trio
 
 from gateway import config, log, metrics
 from gateway.clock import Clock
-from gateway.shortage import is_shortage
+from gateway.machine.shortage import is_shortage
+from gateway.payments.work import Install
+from gateway.payments.work import MacJob as Job
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Fault, Member, State
 from gateway.signer.messages import Held, Shown
 from gateway.signer.wanted import Wanted
 from gateway.strict_json import Reader
-from gateway.work import Install
-from gateway.work import MacJob as Job
 
 PROBE_EVERY_S = 5.0
 """How often a token must show that it is there and that its keys are what they were."""

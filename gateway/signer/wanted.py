@@ -11,8 +11,8 @@ A key that is needed may be on trial at the same time with another value, wrappe
 from collections import deque
 from collections.abc import Iterable
 
+from gateway.payments.work import Install
 from gateway.signer.messages import KEYS_MAX, Held, Shown
-from gateway.work import Install
 
 Verdict = tuple[Install, bool, str]
 """A key, whether the tokens have it, and, if not, why in words."""

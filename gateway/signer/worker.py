@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import BinaryIO
 
-from gateway import console
+from gateway.machine import console
 from gateway.signer import messages
 from gateway.signer.messages import Held, Start
 from gateway.signer.token import OpenToken, TokenFault

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from gateway.aside import aside
 from gateway.errors import Unavailable
+from gateway.machine.aside import aside
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
 
 PROC = Path("/proc/drbd")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import trio
 
-from gateway.aside import aside
 from gateway.errors import Unavailable
+from gateway.machine.aside import aside
 from gateway.volume.drbd import Mounts
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
 

@@ -11,9 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.config.written import line_of, lines_of
 from gateway.errors import ConfigurationError
 from gateway.wire.tables import read
-from gateway.written import line_of, lines_of
 
 Code = Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")]
 Words = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,'/()-]{0,104}\Z")]

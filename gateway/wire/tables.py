@@ -5,8 +5,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gateway.config.written import BEYOND_PYTHON
 from gateway.errors import ConfigurationError
-from gateway.written import BEYOND_PYTHON
 
 
 class Table(NamedTuple):

@@ -22,13 +22,13 @@ import trio
 import trustme
 
 from gateway import config, log
-from gateway.arguments import Parser
-from gateway.outbound_law import State
+from gateway.machine.arguments import Parser
+from gateway.payments.outbound_law import State
+from gateway.payments.work import Standing, Submission
 from gateway.processor.door import Door
 from gateway.processor.messages import Readiness, ReadyParts
 from gateway.processor.request import Reader
 from gateway.wire.codec import Codec, fpid_of
-from gateway.work import Standing, Submission
 
 ROUNDS = 5
 READY = Readiness(ready=True, reasons=(), parts=ReadyParts("sip-a", "sip", "0" * 16, "1"))

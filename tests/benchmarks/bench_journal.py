@@ -20,12 +20,12 @@ from pathlib import Path
 import trio
 
 from gateway import log
-from gateway.arguments import Parser
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.journal.looking import Watch, look
 from gateway.journal.writer import Journal, open_journal
-from gateway.steps import TOLD_KINDS, Kind
+from gateway.machine.arguments import Parser
+from gateway.payments.steps import TOLD_KINDS, Kind
 
 BODY = b"x" * 264
 FPID = "F" * 42

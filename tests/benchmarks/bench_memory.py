@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import getpagesize
 
-from gateway import inbound_law, outbound_law, steps
-from gateway.arguments import Parser
-from gateway.outcomes import Outcome, Outcomes
-from gateway.outcomes import Replay as OutcomesReplay
-from gateway.steps import Kind
-from gateway.submissions import Known, Submissions
-from gateway.submissions import Replay as SubmissionsReplay
+from gateway.machine.arguments import Parser
+from gateway.payments import inbound_law, outbound_law, steps
+from gateway.payments.outcomes import Outcome, Outcomes
+from gateway.payments.outcomes import Replay as OutcomesReplay
+from gateway.payments.steps import Kind
+from gateway.payments.submissions import Known, Submissions
+from gateway.payments.submissions import Replay as SubmissionsReplay
+from gateway.payments.work import Standing
 from gateway.wire.codec import Codec
-from gateway.work import Standing
 
 DAY_NS = 86_400 * 10**9
 SAMPLE, ROUNDS = 10_000, 5

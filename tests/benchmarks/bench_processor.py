@@ -19,21 +19,22 @@ from typing import NamedTuple
 import trio
 import trustme
 
-from gateway import config, steps
-from gateway.arguments import Parser
+from gateway import config
+from gateway.machine.arguments import Parser
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from gateway.payments.work import Answer, Ask
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.messages import encode, payment_of
-from gateway.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
-from gateway.work import Answer, Ask
 
 MOCK = """
 import sys
-from gateway.arguments import Parser
-from loadtest import processor_command
+from gateway.machine.arguments import Parser
+from loadtest.processor.server import command as processor_command
 parser = Parser()
 processor_command.add_parser(parser.add_subparsers())
 options = parser.parse_args()

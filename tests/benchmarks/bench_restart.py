@@ -16,13 +16,14 @@ from pathlib import Path
 import msgspec
 import trio
 
-from gateway import config, disk, steps
-from gateway.arguments import Parser
+from gateway import config, disk
 from gateway.journal.writer import open_journal
-from gateway.steps import Kind
+from gateway.machine.arguments import Parser
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.message import PaymentRequest
-from loadtest.world import Plan, World, world
+from loadtest.runs.world import Plan, World, world
 
 COMMIT_EVERY = 3000
 PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}

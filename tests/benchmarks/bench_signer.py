@@ -18,15 +18,15 @@ from pathlib import Path
 import msgspec
 import trio
 
-from gateway.arguments import Parser
+from gateway.machine.arguments import Parser
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway import config, log
 from gateway.clock import system_clock
+from gateway.payments.work import MacJob
 from gateway.signer.messages import held
 from gateway.signer.pool import Signer
-from gateway.work import MacJob
 from hsm.layout import Layout, find_module
 
 FLOOR = """

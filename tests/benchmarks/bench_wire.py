@@ -14,8 +14,8 @@ from typing import Any
 
 import iso8583
 
-from gateway.arguments import Parser
 from gateway.config import Wire
+from gateway.machine.arguments import Parser
 from gateway.wire import plan, walk
 from gateway.wire.codec import Codec, fpid_of, join_mac, split_mac
 from gateway.wire.frame import Framer, framer_of

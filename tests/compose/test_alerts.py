@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway import config, inbound, keyring, metrics, outbound
+from gateway import config, metrics
 from gateway.daemon import WATCH_EVERY_S
 from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
 from gateway.hub.dial import SILENT_S
-from gateway.news import COUNTED, OUTCOMES
-from gateway.processor import sibling
+from gateway.neighbours import sibling
+from gateway.payments import inbound, outbound
+from gateway.scheme import keyring
+from gateway.scheme.news import COUNTED, OUTCOMES
 from gateway.volume import watch
 
 PROMETHEUS = Path(__file__).parents[2] / "compose" / "prometheus"

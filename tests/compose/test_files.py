@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from compose import prepare
-from gateway import config, config_file
+from gateway import config
+from gateway.config import file as config_file
 from tests.machines import roots
 from tests.machines.engine import compose_plugin
 

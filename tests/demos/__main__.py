@@ -33,11 +33,12 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.arguments import COUNT, FEW, SEED, Parser
-from loadtest import banks, processes, world
+from gateway.machine.arguments import COUNT, FEW, SEED, Parser
 from loadtest.__main__ import main as loadtest
-from loadtest.control import Control
-from loadtest.processes import Child, children_of
+from loadtest.hub.control import Control
+from loadtest.parts import processes
+from loadtest.parts.processes import Child, children_of
+from loadtest.runs import banks, world
 
 START_S, END_S, ASK_S, STOP_S = 1.5, 1.0, 0.25, 0.4
 """Delays at most: of a process's first line, of its end, of a request and its reply; how long it is stopped."""

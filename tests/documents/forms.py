@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from gateway import config_file
+from gateway.config import file as config_file
 from tests.documents.blocks import SHELL, TOP, Block
 from tests.fakes.example import example
 
@@ -138,7 +138,7 @@ def _python(block: Block) -> list[str]:
 
 
 def _drawing(_: Block) -> list[str]:
-    """Generated from the law, and held to it by tests/test_diagram.py."""
+    """Generated from the law, and held to it by tests/commands/test_diagram.py."""
     return []
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config_command, exitcodes
+from gateway import exitcodes
 from gateway.__main__ import main
+from gateway.commands import config as config_command
 from hsm.__main__ import main as hsm_main
 from loadtest.__main__ import main as loadtest_main
 from tests.documents import blocks, forms

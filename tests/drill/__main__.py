@@ -33,13 +33,13 @@ from pathlib import Path
 
 import trio
 
-from gateway.arguments import Parser
-from loadtest import report
-from loadtest.kills import Clock
-from loadtest.ledger import Verdict
-from loadtest.load import Rates
-from loadtest.processes import children_of
-from loadtest.world import WorldError, interruptible, said
+from gateway.machine.arguments import Parser
+from loadtest.ledger import report
+from loadtest.ledger.oracle import Verdict
+from loadtest.parts.processes import children_of
+from loadtest.runs.kills import Clock
+from loadtest.runs.load import Rates
+from loadtest.runs.world import WorldError, interruptible, said
 from tests.drill.scenarios import BROKEN, SCENARIOS
 from tests.drill.world import Drill, drill
 from tests.machines import roots

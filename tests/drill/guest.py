@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from loadtest.processes import Child
+from loadtest.parts.processes import Child
 from tests.drill import network, plan
 from tests.drill.agent import PORT
 from tests.drill.images import System

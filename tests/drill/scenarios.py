@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from gateway.volume.status import PRIMARY, UnreadableError
-from loadtest.control import ControlError
+from loadtest.hub.control import ControlError
 from tests.drill import network, plan
 from tests.drill.guest import GuestError
 from tests.drill.server import Server, whole

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config_file
-from loadtest.banks import BANKS, Bank
+from gateway.config import file as config_file
+from loadtest.runs.banks import BANKS, Bank
 from tests.drill import cpio, images, plan, settings
 from tests.drill.world import WORLD
 

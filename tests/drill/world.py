@@ -29,11 +29,11 @@ from typing import Any
 import msgspec
 import trio
 
-from loadtest.kills import Clock
-from loadtest.ledger import Verdict
-from loadtest.load import Rates
-from loadtest.processes import PYTHON, http
-from loadtest.world import Plan, World
+from loadtest.ledger.oracle import Verdict
+from loadtest.parts.processes import PYTHON, http
+from loadtest.runs.kills import Clock
+from loadtest.runs.load import Rates
+from loadtest.runs.world import Plan, World
 from tests.drill import images, network, plan, settings
 from tests.drill.guest import Guest, GuestError
 from tests.drill.server import Server, connected, whole

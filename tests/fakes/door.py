@@ -11,12 +11,12 @@ import trio
 import trio.testing
 
 from gateway import config
-from gateway.outbound_law import State
+from gateway.http.pipe import StreamPipe
+from gateway.payments.outbound_law import State
+from gateway.payments.work import Standing, Submission
 from gateway.processor.door import Door
 from gateway.processor.messages import Readiness, ReadyParts
-from gateway.processor.pipe import StreamPipe
 from gateway.wire.codec import fpid_of
-from gateway.work import Standing, Submission
 from tests.fakes.processor import CODEC, PATIENCE_S
 
 BODY: dict[str, Any] = {

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from gateway import config, steps
+from gateway import config
 from gateway.clock import Now
-from gateway.ejection import Ejection
 from gateway.engine import Engine
 from gateway.engine.past import Past
 from gateway.hub.session import MessageIds
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.ejection import Ejection
+from gateway.payments.steps import Kind
+from gateway.payments.work import Answer, Ask, Install, MacError, MacJob, Submission
 from gateway.wire import meanings
 from gateway.wire.codec import Codec, join_mac, split_mac
 from gateway.wire.message import (
@@ -20,7 +22,6 @@ from gateway.wire.message import (
     PaymentRequest,
     PaymentResponse,
 )
-from gateway.work import Answer, Ask, Install, MacError, MacJob, Submission
 
 CODEC = Codec()
 PAIR = config.Pair(group="sip")

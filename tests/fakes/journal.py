@@ -10,7 +10,7 @@ from gateway.disk import Disk
 from gateway.journal.record import Record
 from gateway.journal.thread import DiskThread, Driver
 from gateway.journal.writer import Journal, open_journal
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
 
 DIR = "journal"

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from gateway import config, steps
+from gateway import config
 from gateway.clock import Now
-from gateway.news import Heard, News, Replay, Report, Taken
-from gateway.news import Link as StoryLink
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from gateway.scheme.news import Heard, News, Replay, Report, Taken
+from gateway.scheme.news import Link as StoryLink
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.meanings import load
 from gateway.wire.message import PaymentRequest, Usm

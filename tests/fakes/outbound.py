@@ -1,8 +1,8 @@
 """What tests of payments that leave do with an engine between fakes."""
 
-from gateway.outbound_law import RESTING
+from gateway.payments.outbound_law import RESTING
+from gateway.payments.work import Submission
 from gateway.wire.message import PaymentRequest
-from gateway.work import Submission
 from tests.fakes.engine import PAIR, FakeLink, World, response, submission
 
 LIMITS = PAIR.submit

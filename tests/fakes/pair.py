@@ -9,9 +9,9 @@ from typing import Any
 import trio
 import trio.testing
 
-from gateway.addresses.network import nameless
+from gateway.network.names import nameless
+from gateway.payments.work import Submission
 from gateway.sdk import Gateways, Limits, Site
-from gateway.work import Submission
 from tests.fakes.door import World, door, durable
 from tests.fakes.processor import Processor, Script
 

@@ -8,15 +8,16 @@ from typing import NamedTuple
 import trio
 import trio.testing
 
-from gateway import config, steps
-from gateway.addresses.network import nameless
+from gateway import config
+from gateway.http.directory import Directory
+from gateway.network.names import nameless
+from gateway.payments import steps
+from gateway.payments.steps import TOLD_KINDS, Kind
+from gateway.payments.work import Answer, Ask
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
-from gateway.processor.directory import Directory
-from gateway.steps import TOLD_KINDS, Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
-from gateway.work import Answer, Ask
 
 ACCEPTED = b'{"TxSts":"ACSP"}'
 REFUSED = b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1114"}}}'

@@ -11,7 +11,7 @@ import pytest
 from trio._core._thread_cache import THREAD_CACHE
 
 import gateway
-from gateway.shortage import NO_THREAD
+from gateway.machine.shortage import NO_THREAD
 from tests import rare
 from tests.fakes.disk import FakeDisk
 
@@ -54,7 +54,7 @@ def no_file_can_be_opened(disk: object) -> Iterator[None]:
 
 @contextmanager
 def no_threads() -> Iterator[None]:
-    """No thread can be started. tests/test_shortage.py holds the error to the real one."""
+    """No thread can be started. tests/machine/test_shortage.py holds the error to the real one."""
 
     def start(_thread: threading.Thread) -> None:
         raise RuntimeError(NO_THREAD)

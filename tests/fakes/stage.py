@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway import config, steps
+from gateway import config
 from gateway.clock import Now
-from gateway.inbound import Inbound, Link, Note, Payment
-from gateway.inbound_law import State
-from gateway.outcomes import Outcomes, Replay
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.inbound import Inbound, Link, Note, Payment
+from gateway.payments.inbound_law import State
+from gateway.payments.outcomes import Outcomes, Replay
+from gateway.payments.steps import Kind
+from gateway.payments.work import Ask
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.message import PaymentRequest, ReversalRequest
-from gateway.work import Ask
 
 CODEC = Codec()
 MAC = bytes.fromhex("0123456789ABCDEF")

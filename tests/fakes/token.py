@@ -12,10 +12,10 @@ import trio
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from gateway import config
+from gateway.payments.work import Install
 from gateway.signer import messages
 from gateway.signer.messages import FAILED, NO_MAC, OK, WRONG, Held, Shown
 from gateway.signer.process import WorkerLost
-from gateway.work import Install
 from hsm import reference
 
 TRANSPORT = "fps-transport"

@@ -7,23 +7,26 @@ from typing import Any, get_args
 
 from msgspec import Struct
 
-from gateway import daemon, drain_command, metrics, news, steps
+from gateway import daemon, metrics
 from gateway.__main__ import command_line
+from gateway.commands import drain as drain_command
 from gateway.config import Configuration, StandInMode
-from gateway.console import INTERRUPTED, OUTPUT_FAILED, OUTPUT_GONE, WITHOUT_ASSERTIONS
 from gateway.engine import STEPS
 from gateway.exitcodes import ExitCode
 from gateway.hub.rules import ReportName
-from gateway.inbound_law import State
 from gateway.journal import manifest, record
+from gateway.machine.console import INTERRUPTED, OUTPUT_FAILED, OUTPUT_GONE, WITHOUT_ASSERTIONS
 from gateway.ops import drain
 from gateway.ops import server as ops
-from gateway.permits import THINGS, Permits
+from gateway.payments import steps
+from gateway.payments.inbound_law import State
+from gateway.payments.standin import Order as StandInOrder
 from gateway.processor.messages import Readiness
 from gateway.processor.openapi import document
-from gateway.ring import Ring
+from gateway.scheme import news
+from gateway.scheme.permits import THINGS, Permits
+from gateway.scheme.ring import Ring
 from gateway.signer.member import State as TokenState
-from gateway.standin import Order as StandInOrder
 from gateway.volume.verdict import State as VolumeState
 
 __all__ = ["Configuration", "command_line", "daemon", "document", "metrics", "ops", "steps"]

@@ -10,7 +10,7 @@ if __name__ == "__main__":  # before the rest is imported
 import importlib.util
 from pathlib import Path
 
-from gateway.arguments import Parser
+from gateway.machine.arguments import Parser
 from tests.fuzz import runner
 from tests.fuzz.quiet import hush
 from tests.fuzz.target import MODULES, target_of

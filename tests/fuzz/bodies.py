@@ -2,12 +2,12 @@
 
 import msgspec
 
-from gateway import steps
 from gateway.engine.past import Past
-from gateway.outcomes import Outcome
-from gateway.permits import Permits
-from gateway.ring import Ring
-from gateway.steps import BODIES, Kind
+from gateway.payments import steps
+from gateway.payments.outcomes import Outcome
+from gateway.payments.steps import BODIES, Kind
+from gateway.scheme.permits import Permits
+from gateway.scheme.ring import Ring
 from gateway.wire.meanings import built_in
 from tests.fuzz import good
 from tests.fuzz.target import Dice, Target

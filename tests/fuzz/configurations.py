@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from gateway import config, config_file
+from gateway import config
+from gateway.config import file as config_file
 from gateway.errors import ConfigurationError
 from tests.fuzz import toml
 from tests.fuzz.target import Target

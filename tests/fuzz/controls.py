@@ -5,15 +5,16 @@ import json
 import random
 from typing import Any
 
-from gateway import config, steps
+from gateway import config
 from gateway.clock import Now
-from gateway.news import HandedOn, Heard, News, Replay, Report, Taken
-from gateway.news import Link as StoryLink
 from gateway.ops.news import LiftControl, NewsControl
 from gateway.ops.server import Control, _Application, _Life
-from gateway.ring import wanted_of
-from gateway.standin import order_of
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.standin import order_of
+from gateway.payments.steps import Kind
+from gateway.scheme.news import HandedOn, Heard, News, Replay, Report, Taken
+from gateway.scheme.news import Link as StoryLink
+from gateway.scheme.ring import wanted_of
 from gateway.wire.meanings import built_in
 from gateway.wire.message import Usm
 from tests.fuzz import good, http, jsons

@@ -3,7 +3,7 @@
 import io
 import re
 
-from gateway.decode import HEADERS, Printer, find
+from gateway.commands.decode import HEADERS, Printer, find
 from gateway.wire.frame import frame
 from gateway.wire.walk import HEADER_END
 from tests.fuzz import good

@@ -5,8 +5,8 @@ import random
 
 import trio
 
+from gateway.payments.work import Submission
 from gateway.processor.door import Door
-from gateway.work import Submission
 from tests.fakes.door import BODY, READY, Engine, fresh, get, post, refuse, settings, settle
 from tests.fakes.processor import CODEC
 from tests.fuzz import http

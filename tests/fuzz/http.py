@@ -8,7 +8,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from gateway.processor.visitor import REASONS
+from gateway.http.visitor import REASONS
 from tests.fuzz.quiet import HEARD, hush
 
 REPEAT = 0xFE

@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from gateway.processor.link import HEAD_BYTES_MAX, End, Link, Response
+from gateway.http.connection import HEAD_BYTES_MAX, End, Link, Response
 from tests.fuzz import http
 from tests.fuzz.target import Dice, Target, pieces
 

@@ -3,9 +3,9 @@
 from msgspec import structs
 
 from gateway import config
-from gateway.news import Known
-from gateway.permits import Permits, Rules, apply, held, may_stand_in, merge, refusal
 from gateway.processor.messages import encode, news_of
+from gateway.scheme.news import Known
+from gateway.scheme.permits import Permits, Rules, apply, held, may_stand_in, merge, refusal
 from gateway.wire.codec import join_mac
 from gateway.wire.meanings import built_in
 from gateway.wire.message import PaymentRequest, Usm

@@ -13,13 +13,13 @@ import trio
 import trio.testing
 
 from gateway import config
-from gateway.addresses.dialler import Dialler
 from gateway.clock import Now, system_clock
 from gateway.hub.dial import Dialled
 from gateway.hub.link import Link
 from gateway.hub.pool import Links
 from gateway.hub.rules import Action, Changed, Finished, Lost, Report, Send
 from gateway.hub.session import MessageIds, Session
+from gateway.network.dialler import Dialler
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.frame import Frame, FrameError, Framer, frame
 from gateway.wire.message import Advice, Message, NetworkRequest, NetworkResponse, Usm, UsmAcknowledgement

@@ -16,14 +16,14 @@ import trustme
 
 import gateway.hub.link as link_module
 from gateway import config, log
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.network import Answer, Network
 from gateway.clock import system_clock
 from gateway.hub.dial import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, Sockets
 from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
 from gateway.hub.session import MessageIds
-from gateway.papers import client_context
+from gateway.network.dialler import Dialler
+from gateway.network.names import Answer, Network
+from gateway.network.papers import client_context
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.frame import Framer, frame
 from gateway.wire.message import NetworkRequest, NetworkResponse

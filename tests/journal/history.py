@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from gateway import steps
-from gateway.permits import Groups, Institution, Limit, Permits, State
-from gateway.ring import Ring, Slot, Superseded
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from gateway.payments.work import Install
+from gateway.scheme.permits import Groups, Institution, Limit, Permits, State
+from gateway.scheme.ring import Ring, Slot, Superseded
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.message import (
     Advice,
@@ -22,7 +23,6 @@ from gateway.wire.message import (
     ReversalRequest,
     Usm,
 )
-from gateway.work import Install
 from hsm import reference
 
 WALL_NS = 1_763_844_901_123_456_789

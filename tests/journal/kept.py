@@ -31,7 +31,6 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from gateway import ring, steps
 from gateway.disk import SECTOR_BYTES
 from gateway.engine.past import Past
 from gateway.journal.committer import Committer
@@ -39,9 +38,11 @@ from gateway.journal.looking import Watch, look
 from gateway.journal.manifest import read_manifest
 from gateway.journal.record import VERSION, Record
 from gateway.journal.writer import Journal, open_journal
-from gateway.permits import Permits
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.processor.forwarder import Addressee, Backlog, peer, the_processor
-from gateway.steps import Kind
+from gateway.scheme import ring
+from gateway.scheme.permits import Permits
 from gateway.wire import meanings
 from gateway.wire.codec import Codec
 from tests.fakes.disk import FakeDisk, SimulatedThread

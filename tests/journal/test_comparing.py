@@ -22,7 +22,7 @@ from gateway.journal.looking import Watch, look
 from gateway.journal.manifest import Manifest, create_manifest, read_manifest, write_manifest
 from gateway.journal.record import HEADER_BYTES
 from gateway.journal.segment import Walk, name_of
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import Blob, FakeDisk
 from tests.fakes.journal import DIR, ID, SETTINGS, WALL_NS, durable, fill, running
 

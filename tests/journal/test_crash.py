@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from gateway.journal.writer import open_journal
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread, error
 from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies, build, running
 

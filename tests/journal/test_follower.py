@@ -24,7 +24,7 @@ from gateway.journal.manifest import MANIFEST, cursor_name, read_manifest, write
 from gateway.journal.record import HEADER_BYTES, Record
 from gateway.journal.segment import SegmentInfo, name_of, number_of
 from gateway.journal.writer import DAY_NS, RETENTION_EVERY_S, Journal, open_journal
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import FakeDirectory, FakeDisk, FakeFile, SimulatedThread
 from tests.fakes.journal import DIR, ID, SETTINGS, WALL_NS, durable, fill, running
 from tests.journal.conftest import Place

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 import gateway
-from gateway import steps
 from gateway.journal.looking import Watch, look
 from gateway.journal.manifest import read_cursor, read_manifest
 from gateway.journal.record import VERSION, VERSION_MAX
 from gateway.journal.seals import Seals
-from gateway.steps import Kind, Started
+from gateway.payments import steps
+from gateway.payments.steps import Kind, Started
 from hsm import reference
 from tests.fakes.engine import World
 from tests.fakes.journal import DIR

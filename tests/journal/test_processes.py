@@ -23,7 +23,7 @@ import sys, time, trio
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.journal.writer import open_journal
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 
 async def main():
     journal = open_journal(JournalSettings(dir=sys.argv[1], segment_bytes=65536), RealDisk())

@@ -22,7 +22,7 @@ from gateway.journal.record import (
     read_header,
     read_records,
 )
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 
 JOURNAL = b"J" * 16
 CHAIN = b"C" * 16

@@ -28,7 +28,7 @@ from gateway.journal.record import (
 )
 from gateway.journal.recovery import TABLE, Corrupt, Newer, Shape, Verdict, shape_of
 from gateway.journal.segment import name_of
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import Blob, FakeDisk
 from tests.fakes.journal import DIR, ID, SETTINGS, bodies, build, durable, fill, read, running
 

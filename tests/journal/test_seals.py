@@ -9,17 +9,20 @@ import msgspec
 import pytest
 import trio
 
-from gateway import config, seal_check, steps
+from gateway import config
 from gateway.__main__ import main
-from gateway.arguments import Parser
+from gateway.commands import journal as command
+from gateway.commands import seal_check
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
-from gateway.journal import command, seals
+from gateway.journal import seals
 from gateway.journal.manifest import read_manifest, write_manifest
 from gateway.journal.seals import Ask
 from gateway.journal.segment import Walk, name_of
 from gateway.journal.writer import Journal
-from gateway.steps import Kind, Seal
+from gateway.machine.arguments import Parser
+from gateway.payments import steps
+from gateway.payments.steps import Kind, Seal
 from hsm import reference
 from tests.fakes.example import example
 from tests.fakes.journal import SETTINGS, WALL_NS, durable, running

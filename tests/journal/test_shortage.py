@@ -16,7 +16,7 @@ from gateway.journal.committer import Chunk, Committer
 from gateway.journal.opening import open_directory
 from gateway.journal.record import CHAIN_BYTES
 from gateway.journal.writer import open_journal
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from tests.fakes.disk import FakeDisk, error
 from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies, durable, fill, running
 from tests.fakes.shortage import no_file_can_be_opened, no_threads

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 import trio
 
-from gateway import log, steps
+from gateway import log
 from gateway.__main__ import main
 from gateway.config import JournalSettings
 from gateway.disk import RealDisk
 from gateway.exitcodes import ExitCode
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import PaymentRequest
 from tests.fakes.engine import payment, response

@@ -11,13 +11,14 @@ import pytest
 import trio
 import trio.testing
 
-from gateway import metrics, steps
-from gateway.config_file import load
+from gateway import metrics
+from gateway.config.file import load
 from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, JournalFault, JournalFull, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.writer import Journal, open_journal
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, WALL_NS, bodies, durable, fill, read, running
 from tests.journal.conftest import Place

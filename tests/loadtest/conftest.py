@@ -20,15 +20,15 @@ from gateway.wire.message import (
     UsmAcknowledgement,
 )
 from hsm import reference
-from loadtest import iso
-from loadtest.bank import Bank
-from loadtest.keys import Mac, mac_of, wrap
-from loadtest.ledger import HubEvent
-from loadtest.parties import Redirection
-from loadtest.rekey import KeyBox
-from loadtest.scheme import Link, Party, Scheme, Settings
-from loadtest.sites import Book, Hub
-from loadtest.steering import Steering
+from loadtest.hub.bank import Bank
+from loadtest.hub.keys import Mac, mac_of, wrap
+from loadtest.hub.parties import Redirection
+from loadtest.hub.rekey import KeyBox
+from loadtest.hub.scheme import Link, Party, Scheme, Settings
+from loadtest.hub.sites import Book, Hub
+from loadtest.hub.steering import Steering
+from loadtest.ledger.oracle import HubEvent
+from loadtest.traffic import iso
 
 HUB_KEY, OWN_KEY = bytes(range(16)), bytes(range(16, 32))
 ALPHA, BETA, SIMULATED = "600002", "700003", "400001"

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import trio
 
-from loadtest.processes import END_WITHIN_S, READY_WITHIN_S
-from loadtest.trying import INDENT, README, UNFINISHED
+from loadtest.parts.processes import END_WITHIN_S, READY_WITHIN_S
+from loadtest.runs.trying import INDENT, README, UNFINISHED
 
 pytestmark = pytest.mark.system
 

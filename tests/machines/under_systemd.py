@@ -17,7 +17,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from loadtest.world import KEYS_FILE, Child, World, http, world
+from loadtest.runs.world import KEYS_FILE, Child, World, http, world
 from tests.machines.server import NAME, WORK, Server, blocks, server
 from tests.system.worlds import FAST, end, load, until
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.news import HandedOn, Lift, Taken
 from gateway.ops.news import LiftControl, NewsControl
+from gateway.scheme.news import HandedOn, Lift, Taken
 
 BODY = msgspec.json.encode(HandedOn("usm-a/17", b"\x00raw"))
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway.arguments import Parser
-from loadtest.world import Plan, WorldError, world
+from gateway.machine.arguments import Parser
+from loadtest.runs.world import Plan, WorldError, world
 from tests.paging import prometheus
 from tests.paging.faults import FAULTS, Fault, begin, disk_for, fires
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from loadtest.world import SITES, World, children_of, http
+from loadtest.runs.world import SITES, World, children_of, http
 from tests.disks import mounts
 from tests.paging.cut import Cable
 from tests.paging.prometheus import LOOK_S

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 import trio
 
-from loadtest.processes import Child, free_port, http
+from loadtest.parts.processes import Child, free_port, http
 
 HERE = Path(__file__).parents[2] / "compose" / "prometheus"
 GROUP = "sip"

@@ -11,14 +11,14 @@ import trio.testing
 from msgspec import structs
 
 from gateway import metrics
-from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.http.directory import Endpoint
+from gateway.http.statuses import Told
+from gateway.network.names import nameless
+from gateway.payments.work import Ask
 from gateway.processor.answers import NO_REASON, Answers
 from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client
-from gateway.processor.directory import Endpoint
 from gateway.processor.messages import encode, payment_of
-from gateway.processor.statuses import Told
-from gateway.work import Ask
 from tests.conftest import Logged
 from tests.fakes.processor import ACCEPTED, REFUSED, Peer, Script, asking, payment, settings
 

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway import metrics
-from gateway.outbound_law import State
+from gateway.http.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
+from gateway.machine.standstill import RUNS_EVERY_S
+from gateway.payments.outbound_law import State
+from gateway.payments.work import Standing, Submission
 from gateway.processor.door import SWEEP_S
 from gateway.processor.messages import Readiness
-from gateway.processor.visitor import HEAD_BYTES_MAX, LINGER_S, REQUESTS_MAX
-from gateway.standstill import RUNS_EVERY_S
-from gateway.work import Standing, Submission
 from tests.conftest import Reached
 from tests.fakes.door import BODY, FPID, READY, Response, door, durable, get, head, ignore, post, refuse, settle
 

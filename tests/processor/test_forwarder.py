@@ -12,14 +12,15 @@ import pytest
 import trio
 import trio.testing
 
-from gateway import config, metrics, steps
+from gateway import config, metrics
 from gateway.clock import Now
+from gateway.http.statuses import Told
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.processor.client import Client
 from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder, the_processor
 from gateway.processor.messages import Notice
-from gateway.processor.statuses import Told
-from gateway.steps import Kind
-from loadtest.processor import MockProcessor
+from loadtest.processor.server import MockProcessor
 from tests.conftest import Logged
 from tests.fakes.processor import CODEC, PATIENCE_S, WALL_NS, Journal, Peer, asking, payment, settings
 

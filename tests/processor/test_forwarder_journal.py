@@ -9,13 +9,14 @@ import pytest
 import trio
 import trio.testing
 
-from gateway import config, steps
+from gateway import config
 from gateway.clock import Now
+from gateway.http.statuses import Told
 from gateway.journal.writer import Journal, open_journal
+from gateway.payments import steps
+from gateway.payments.steps import TOLD_KINDS, Kind
 from gateway.processor.forwarder import Forwarder, the_processor
 from gateway.processor.notices import notice_id
-from gateway.processor.statuses import Told
-from gateway.steps import TOLD_KINDS, Kind
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, durable, read
 from tests.fakes.processor import CODEC, WALL_NS, payment, settings

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.addresses import law
+from gateway.network import turns
 from gateway.processor.client import Client
-from loadtest.processor import MockProcessor
+from loadtest.processor.server import MockProcessor
 from tests.fakes.processor import Asking, Peer, Processor, settings, until
 
 NAME = "processor.example"
@@ -125,7 +125,7 @@ async def test_an_address_that_accepts_does_not_hide_the_next(first: str, monkey
 
 async def test_notices_find_a_processor_that_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one that its old host does not take shows that it has moved; the next one is taken."""
-    monkeypatch.setattr(law, "AGAIN_S", 0.0)  # a forwarder pauses for longer than this
+    monkeypatch.setattr(turns, "AGAIN_S", 0.0)  # a forwarder pauses for longer than this
     async with two(monkeypatch, OLD) as world:
         tell = world.asking.client.tell
         notice = b'{"id":"a/%d","kind":"ORPHANED","FPID":"F"}'

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.outbound_law import RESTING, State
+from gateway.http.visitor import REASONS
+from gateway.payments.outbound_law import RESTING, State
+from gateway.payments.work import Standing
 from gateway.processor.answers import Answers
 from gateway.processor.messages import (
     Notice,
@@ -26,10 +28,8 @@ from gateway.processor.messages import (
 )
 from gateway.processor.openapi import document, processor_document
 from gateway.processor.request import Reader
-from gateway.processor.visitor import REASONS
 from gateway.wire.codec import Codec
 from gateway.wire.codes import built_in
-from gateway.work import Standing
 from tests.fakes.door import BODY, FPID
 from tests.fakes.processor import payment
 

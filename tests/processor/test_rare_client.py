@@ -5,9 +5,9 @@ from functools import partial
 import trio
 import trio.testing
 
-from gateway.addresses.network import nameless
+from gateway.http.statuses import Told
+from gateway.network.names import nameless
 from gateway.processor.client import Client
-from gateway.processor.statuses import Told
 from tests.conftest import Logged
 from tests.fakes.processor import Peer, Processor, answering, asking, settings
 

@@ -15,15 +15,15 @@ import trio.testing
 import trustme
 
 from gateway import config
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.network import nameless
 from gateway.errors import ConfigurationError
-from gateway.papers import client_context
+from gateway.http.connection import End, Link, Response
+from gateway.http.pipe import SocketPipe, TlsPipe, dial
+from gateway.network.dialler import Dialler
+from gateway.network.names import nameless
+from gateway.network.papers import client_context
+from gateway.payments.work import Answer
 from gateway.processor.client import Client
-from gateway.processor.link import End, Link, Response
-from gateway.processor.pipe import SocketPipe, TlsPipe, dial
-from gateway.work import Answer
-from loadtest.processor import MockProcessor
+from loadtest.processor.server import MockProcessor
 from tests.conftest import Logged
 from tests.fakes.processor import Asking, Peer, Processor, payment, settings, until
 

@@ -17,12 +17,12 @@ from trio.abc import Clock
 
 from gateway import config
 from gateway.clock import system_clock
+from gateway.payments.work import Install
+from gateway.payments.work import MacJob as Job
 from gateway.signer import tokens
 from gateway.signer.member import Member, State
 from gateway.signer.pool import Signer
 from gateway.signer.survey import Report, survey
-from gateway.work import Install
-from gateway.work import MacJob as Job
 from hsm import reference
 from hsm.layout import Layout, find_module
 from tests.fakes.token import TRANSPORT, FakeTokens

@@ -10,12 +10,12 @@ from trio.abc import Clock
 
 from gateway import config
 from gateway.clock import system_clock
+from gateway.payments.work import Install
+from gateway.payments.work import MacJob as Job
 from gateway.signer import tokens
 from gateway.signer.pool import Signer
-from gateway.work import Install
-from gateway.work import MacJob as Job
 from hsm.layout import KEY_BYTES
-from loadtest.keys import check_value, wrap
+from loadtest.hub.keys import check_value, wrap
 from tests.fakes.token import FakeTokens
 
 TRANSPORT = "fps-transport"

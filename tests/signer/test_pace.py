@@ -8,8 +8,8 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
+from gateway.payments.work import MacJob as Job
 from gateway.signer import pool, tokens
-from gateway.work import MacJob as Job
 from tests.signer.test_pool import Rig
 
 STEADY_S = 0.1

@@ -10,9 +10,9 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import system_clock
+from gateway.payments.work import MacJob as Job
 from gateway.signer import breaker, messages, pool, tokens
 from gateway.signer.pool import Signer
-from gateway.work import MacJob as Job
 from tests.conftest import Reached
 from tests.fakes.token import FakeTokens
 

@@ -6,11 +6,11 @@ import pytest
 import trio
 
 from gateway import config
+from gateway.payments.work import Install
 from gateway.signer import messages
 from gateway.signer.messages import Shown
 from gateway.signer.survey import TRIES_MAX, Report, Seen, judge, survey
 from gateway.signer.wanted import Wanted
-from gateway.work import Install
 from hsm import reference
 from tests.fakes.token import TRANSPORT
 

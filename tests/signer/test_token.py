@@ -17,14 +17,14 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from gateway import config
+from gateway.payments.work import Install
 from gateway.signer import messages
 from gateway.signer.messages import Held, Shown, Transport
 from gateway.signer.token import OpenToken, TokenFault, _by_number
 from gateway.signer.tokens import MECHANISMS
-from gateway.work import Install
 from hsm import reference
 from hsm.layout import Layout, find_module
-from loadtest.keys import CheckMethod, check_value, wrap
+from loadtest.hub.keys import CheckMethod, check_value, wrap
 from tests.signer.running import Running, start_of
 
 pytestmark = pytest.mark.system

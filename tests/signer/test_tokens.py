@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.work import MacJob as Job
+from gateway.payments.work import MacJob as Job
 
 
 async def test_makes_macs_and_verifies_them(clock: Any, world: Any) -> None:

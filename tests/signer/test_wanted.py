@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from gateway.payments.work import Install
 from gateway.signer import wanted as wanted_module
 from gateway.signer.messages import Held, Shown
 from gateway.signer.wanted import Wanted
-from gateway.work import Install
 
 A, B = Install("own.a", b"wrapped", "AA"), Install("own.b", b"other", "BB")
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from gateway import config
+from gateway.payments.work import MacJob as Job
 from gateway.signer import messages, process
 from gateway.signer.token import _vendor_retail
-from gateway.work import MacJob as Job
 from hsm import reference
 from hsm.layout import Layout, find_module
 from tests.signer.running import Running, start_of

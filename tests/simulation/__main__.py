@@ -29,7 +29,7 @@ from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 
-from gateway.arguments import Parser
+from gateway.machine.arguments import Parser
 from tests import rare
 from tests.simulation import campaign
 from tests.simulation.seeds import Result, run_seed

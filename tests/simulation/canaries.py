@@ -17,7 +17,7 @@ from unittest.mock import patch
 import msgspec
 import trio
 
-from gateway import daemon, log, outbound, steps
+from gateway import daemon, log
 from gateway.clock import Now
 from gateway.disk import SECTOR_BYTES, Directory
 from gateway.engine.arriving import Arriving
@@ -25,26 +25,27 @@ from gateway.engine.jobs import Outgoing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
 from gateway.engine.turn import Engine
-from gateway.inbound import Inbound, Payment
 from gateway.journal import writer
 from gateway.journal.committer import Committer
 from gateway.journal.manifest import read_manifest
 from gateway.journal.segment import Walk, name_of
-from gateway.news import News
-from gateway.outbound import Outbound
+from gateway.payments import outbound, steps
+from gateway.payments.inbound import Inbound, Payment
+from gateway.payments.outbound import Outbound
+from gateway.payments.standin import StandIn
+from gateway.payments.steps import Kind
 from gateway.processor import forwarder, messages, notices, request
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder
 from gateway.processor.request import Reader
-from gateway.standin import StandIn
-from gateway.steps import Kind
+from gateway.scheme.news import News
 from gateway.wire.codec import Codec
 from gateway.wire.message import ReversalRequest
-from loadtest.entries import ProcessorEvent
-from loadtest.processor import MockProcessor
-from loadtest.submissions import Ordered, Submissions
-from loadtest.submitter import Order
+from loadtest.hub.submissions import Ordered, Submissions
+from loadtest.ledger.entries import ProcessorEvent
+from loadtest.processor.server import MockProcessor
+from loadtest.processor.submitter import Order
 from tests.fakes.disk import FakeFile
 from tests.simulation import oracle, world
 from tests.simulation.settings import Settings

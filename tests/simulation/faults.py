@@ -18,7 +18,7 @@ from gateway.signer.breaker import PAUSE_ALONE_MAX_S
 from gateway.signer.tokens import PROBE_EVERY_S
 from gateway.volume.status import Status
 from gateway.volume.watch import EVERY_S, WITHIN_S
-from loadtest import mischief
+from loadtest.hub import mischief
 from tests.fakes.disk import error
 from tests.fakes.token import FakeToken
 from tests.fakes.volume import well, without

@@ -16,7 +16,7 @@ from math import inf
 
 import trio
 
-from gateway.listening import Listening
+from gateway.network.listening import Listening
 from tests.simulation.streams import Path, Stream, connection
 
 WINDOW_BYTES = 65536
@@ -239,7 +239,9 @@ class Place:
         return f"<Place {self.name}>"
 
     async def listen(self, host: str, port: int, backlog: int) -> Listening:
-        """As `gateway.listening.listen_tcp`. Raises `OSError` when anybody in the network listens on this port."""
+        """As `gateway.network.listening.listen_tcp`. Raises `OSError` when anybody in the network listens on this
+        port.
+        """
         life = self.lives
         await trio.lowlevel.checkpoint()
         await self.outlive(life)

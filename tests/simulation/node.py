@@ -18,14 +18,14 @@ import trio
 
 from gateway import config, daemon
 from gateway.__main__ import traceback_of
-from gateway.addresses.dialler import Dialler
-from gateway.addresses.network import nameless
 from gateway.clock import Now
 from gateway.disk import Directory, File
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.hub.dial import Dialled
 from gateway.journal.thread import Driver
 from gateway.log import describe
+from gateway.network.dialler import Dialler
+from gateway.network.names import nameless
 from gateway.notify import Supervisor
 from gateway.outside import Outside
 from tests.fakes.disk import FakeDisk, SimulatedThread, error

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from gateway import config, log, metrics, steps
+from gateway import config, log, metrics
 from gateway.exitcodes import ExitCode
 from gateway.journal.manifest import read_manifest
 from gateway.journal.record import (
@@ -30,14 +30,17 @@ from gateway.journal.record import (
 from gateway.journal.recovery import Corrupt
 from gateway.journal.segment import Walk
 from gateway.journal.showing import Printer
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.wire import fields
 from gateway.wire.codec import Codec
-from loadtest import books, processor_book, sites
-from loadtest.contents import Contents
-from loadtest.entries import HubEvent, JournalEvent, ProcessorEvent
-from loadtest.keys import MAC_BYTES
-from loadtest.ledger import Ledger, Verdict
+from loadtest.hub import sites
+from loadtest.hub.keys import MAC_BYTES
+from loadtest.ledger import books
+from loadtest.ledger.entries import HubEvent, JournalEvent, ProcessorEvent
+from loadtest.ledger.oracle import Ledger, Verdict
+from loadtest.processor import book as processor_book
+from loadtest.traffic.contents import Contents
 from tests.fakes.disk import Blob, FakeDisk
 from tests.simulation import stand_in
 from tests.simulation.node import WATCHDOG_S

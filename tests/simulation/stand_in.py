@@ -8,10 +8,10 @@ import msgspec
 
 from gateway import config
 from gateway.journal.record import Record
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
-from loadtest.promises import Invariant
+from loadtest.ledger.promises import Invariant
 
 DAY_NS = 86_400 * 10**9
 STERLING = "826"

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from loadtest.ledger import Verdict
-from loadtest.promises import INVARIANTS, NINE, SIMULATED, WITNESSES
+from loadtest.ledger.oracle import Verdict
+from loadtest.ledger.promises import INVARIANTS, NINE, SIMULATED, WITNESSES
 from tests.simulation import canaries, world
 from tests.simulation.canaries import CANARIES, Scenario
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.listening import Listening, listen_tcp
+from gateway.network.listening import Listening, listen_tcp
 from tests.simulation.network import Network
 
 BLOCK = bytes(65536)

@@ -14,14 +14,14 @@ import trio
 import trio.testing
 
 from gateway import config
-from gateway.addresses.network import nameless
 from gateway.clock import system_clock
 from gateway.hub.link import Link
 from gateway.hub.session import MessageIds, Session
+from gateway.network.names import nameless
+from gateway.payments.work import Answer, Ask
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.wire.frame import frame
-from gateway.work import Answer, Ask
 from tests.fakes import door as doors
 from tests.fakes import processor as processors
 from tests.hub.conftest import Engine, Hub, site

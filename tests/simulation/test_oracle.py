@@ -7,12 +7,13 @@ import msgspec
 import pytest
 import trio
 
-from gateway import config, log, steps
+from gateway import config, log
 from gateway.exitcodes import ExitCode
 from gateway.journal.writer import Journal, open_journal
-from gateway.steps import Kind
-from loadtest.entries import HubEvent, ProcessorEvent
-from loadtest.ledger import Verdict
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from loadtest.ledger.entries import HubEvent, ProcessorEvent
+from loadtest.ledger.oracle import Verdict
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.simulation.oracle import NEWS_WITHIN_S, Oracle, _Disk
 

@@ -6,7 +6,7 @@ A gateway that takes it for a failure of the disk, as it did once, is seen.
 import pytest
 
 from gateway.journal import committer, cursor, writer
-from loadtest.ledger import Verdict
+from loadtest.ledger.oracle import Verdict
 from tests.simulation import canaries, world
 from tests.simulation.canaries import Scenario
 

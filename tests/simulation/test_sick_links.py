@@ -11,8 +11,8 @@ from unittest.mock import patch
 import pytest
 import trio
 
-from gateway import ejection
-from loadtest.ledger import Verdict
+from gateway.payments import ejection
+from loadtest.ledger.oracle import Verdict
 from tests.simulation import canaries, faults, world
 from tests.simulation.canaries import PAIR, Scenario
 from tests.simulation.oracle import Oracle

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from gateway.signer import breaker, choice, pool
-from loadtest.ledger import Verdict
+from loadtest.ledger.oracle import Verdict
 from tests.simulation import canaries, faults, world
 from tests.simulation.canaries import PAIR, Scenario
 from tests.simulation.faults import FOUND_S

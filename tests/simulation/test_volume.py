@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from gateway.exitcodes import ExitCode
-from gateway.steps import Kind
+from gateway.payments.steps import Kind
 from gateway.volume.watch import EVERY_S
 from tests.fakes.volume import well, without
 from tests.simulation import faults

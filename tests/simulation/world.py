@@ -20,17 +20,17 @@ from trio._core import _run as trio_run
 from gateway import config, daemon, log
 from gateway.exitcodes import ExitCode
 from gateway.wire import fields
-from loadtest import iso
-from loadtest.bank import Bank
-from loadtest.keys import mac_of, wrap
-from loadtest.ledger import Verdict
-from loadtest.processor import MockProcessor
-from loadtest.rekey import KeyBox
-from loadtest.scheme import Party, Scheme
-from loadtest.scheme import Settings as HubSettings
-from loadtest.sites import Hub
-from loadtest.steering import Steering
-from loadtest.submitter import Order
+from loadtest.hub.bank import Bank
+from loadtest.hub.keys import mac_of, wrap
+from loadtest.hub.rekey import KeyBox
+from loadtest.hub.scheme import Party, Scheme
+from loadtest.hub.scheme import Settings as HubSettings
+from loadtest.hub.sites import Hub
+from loadtest.hub.steering import Steering
+from loadtest.ledger.oracle import Verdict
+from loadtest.processor.server import MockProcessor
+from loadtest.processor.submitter import Order
+from loadtest.traffic import iso
 from tests.fakes.disk import FakeDisk
 from tests.fakes.token import TRANSPORT, FakeTokens
 from tests.simulation import faults

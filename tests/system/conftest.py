@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest.world import Plan, World, world
+from loadtest.runs.world import Plan, World, world
 from tests.system.worlds import FAST, WITHIN_S, Worlds
 
 

@@ -18,7 +18,7 @@ import trio
 from msgspec.structs import replace
 
 from gateway.exitcodes import ExitCode
-from loadtest.world import Plan, World
+from loadtest.runs.world import Plan, World
 from tests.disks import mounts
 from tests.system.worlds import FAST, WITHIN_S, Worlds, change, end, load, log_of, ready, until
 

@@ -18,8 +18,8 @@ from gateway.disk import RealDisk
 from gateway.journal.manifest import read_manifest, write_manifest
 from gateway.journal.record import VERSION_MAX
 from gateway.journal.segment import name_of
-from loadtest.processes import python_path
-from loadtest.world import World
+from loadtest.parts.processes import python_path
+from loadtest.runs.world import World
 from tests.system.worlds import Worlds, change, end, load, until
 
 pytestmark = pytest.mark.system

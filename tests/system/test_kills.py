@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import siege
-from loadtest.load import Rates
-from loadtest.siege import Seen, Siege
-from loadtest.trouble import Trouble
+from loadtest.runs import siege
+from loadtest.runs.load import Rates
+from loadtest.runs.siege import Seen, Siege
+from loadtest.runs.trouble import Trouble
 from tests.system.worlds import Worlds
 
 pytestmark = pytest.mark.system

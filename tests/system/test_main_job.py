@@ -8,16 +8,16 @@ import msgspec
 import pytest
 import trio
 
-from gateway import steps
 from gateway.disk import RealDisk
 from gateway.journal.manifest import read_manifest
 from gateway.journal.record import Record
 from gateway.journal.segment import Walk
-from gateway.steps import Kind
+from gateway.payments import steps
+from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
-from loadtest.keys import mac_of
-from loadtest.world import KEYS_FILE, World
+from loadtest.hub.keys import mac_of
+from loadtest.runs.world import KEYS_FILE, World
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system

@@ -1,5 +1,5 @@
 """A resolver that hangs, for real: the process lives in a mount namespace whose name server takes questions and never
-answers (`tests.addresses.hanging`).
+answers (`tests.network.hanging`).
 """
 
 import re
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from loadtest.processes import PYTHON
-from loadtest.world import World
-from tests.addresses import hanging
+from loadtest.parts.processes import PYTHON
+from loadtest.runs.world import World
+from tests.network import hanging
 from tests.system.worlds import FAST, Worlds, until
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
-BEHIND = (PYTHON, "-m", "tests.addresses.hanging")
+BEHIND = (PYTHON, "-m", "tests.network.hanging")
 LIMITER = 40
 """Threads that trio's own limiter lets run at once."""
 PEERS = 3

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.world import World, http
+from loadtest.runs.world import World, http
 from tests.system.worlds import FAST, Worlds, end, log_of, until
 
 pytestmark = pytest.mark.system

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from loadtest.world import World, http
+from loadtest.runs.world import World, http
 from tests.system.worlds import FAST, Worlds, change, end, held, load, log_of, noted, ready, until
 
 pytestmark = pytest.mark.system

@@ -12,14 +12,14 @@ import trio
 from msgspec.structs import replace
 
 import gateway as this
-from gateway import steps
 from gateway.disk import RealDisk
 from gateway.journal.manifest import read_manifest
 from gateway.journal.segment import Walk
-from gateway.steps import Kind
-from loadtest.banks import Gateway
-from loadtest.processes import PYTHON, children_of, http, json_of, python_path
-from loadtest.world import SITES, World
+from gateway.payments import steps
+from gateway.payments.steps import Kind
+from loadtest.parts.processes import PYTHON, children_of, http, json_of, python_path
+from loadtest.runs.banks import Gateway
+from loadtest.runs.world import SITES, World
 from tests.system.worlds import FAST, Worlds, end, load, log_of, noted, until
 
 pytestmark = pytest.mark.system

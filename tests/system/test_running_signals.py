@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from gateway.signals import NOTHING
+from gateway.running.signals import NOTHING
 from tests.system.worlds import Worlds, change, end, load, log_of, until
 
 pytestmark = pytest.mark.system

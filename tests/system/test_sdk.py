@@ -15,11 +15,11 @@ import trio
 from msgspec.structs import replace
 
 from gateway.sdk import Gateways, Limits, Settled, Site, Submitted, Unknown, prepare
-from loadtest import books
-from loadtest.entries import HubEvent, fpid_hash, key_hash
-from loadtest.instructions import Generator, Instruction
-from loadtest.processor_book import Book
-from loadtest.world import World
+from loadtest.ledger import books
+from loadtest.ledger.entries import HubEvent, fpid_hash, key_hash
+from loadtest.processor.book import Book
+from loadtest.processor.instructions import Generator, Instruction
+from loadtest.runs.world import World
 from tests.system.test_outbound import OUT
 from tests.system.worlds import WITHIN_S, Worlds, until
 

@@ -15,8 +15,8 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from loadtest.processes import python_path
-from loadtest.world import World, http
+from loadtest.parts.processes import python_path
+from loadtest.runs.world import World, http
 from tests.fakes.door import Client, get, post
 from tests.system.worlds import FAST, Worlds, end, load, log_of, until
 

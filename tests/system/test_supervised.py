@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest.world import World, children_of, http
+from loadtest.runs.world import World, children_of, http
 from tests.system.worlds import WITHIN_S, Worlds, end, load, log_of
 
 pytestmark = pytest.mark.system

@@ -17,8 +17,8 @@ import msgspec
 import pytest
 import trio
 
-from loadtest.banks import Gateway
-from loadtest.world import Plan, World, children_of, http
+from loadtest.runs.banks import Gateway
+from loadtest.runs.world import Plan, World, children_of, http
 from tests.system.worlds import Worlds, end, load, log_of, until
 
 pytestmark = pytest.mark.system

@@ -13,7 +13,7 @@ import trio
 from msgspec.structs import replace
 
 from gateway.exitcodes import ExitCode
-from loadtest.world import PYTHON, Child, World, children_of
+from loadtest.runs.world import PYTHON, Child, World, children_of
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import trio
 
-from loadtest.ledger import Verdict
-from loadtest.switch import SIGNED_BEFORE
-from loadtest.world import Plan, World, http
+from loadtest.hub.switch import SIGNED_BEFORE
+from loadtest.ledger.oracle import Verdict
+from loadtest.runs.world import Plan, World, http
 
 FAST = Plan(stand_in_after_s=0.4, patience_s=4.0)
 """Deadlines short enough for a test to see them pass, as long as is fair on a busy machine."""

@@ -104,9 +104,9 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 
 LISTS_SOME = {
     "gateway/wire/codes.toml": "the place",
-    "gateway/config.py": "settings whose values are codes",
-    "loadtest/standing.py": "which code the mock hub refuses with for which news",
-    "loadtest/submissions.py": "which return code (DE126) follows from which refusal",
+    "gateway/config/__init__.py": "settings whose values are codes",
+    "loadtest/hub/standing.py": "which code the mock hub refuses with for which news",
+    "loadtest/hub/submissions.py": "which return code (DE126) follows from which refusal",
 }
 """Files with more than three codes of one speaker, each with the reason why that is no list of what there is."""
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gateway.payments.verify import fault_of
 from gateway.processor.request import MEMBERS, Invalid, Malformed, Reader
-from gateway.verify import fault_of
 from gateway.wire.codec import Codec, Unparseable
 from gateway.wire.fields import Field
 from gateway.wire.message import PaymentRequest

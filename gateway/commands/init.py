@@ -1,0 +1,49 @@
+"""`fps-gateway journal init`: begin the journal of a gateway that has never had one, where its configuration says.
+
+It is a command of its own so that a start never does it: an empty journal remembers no payment, and on the wrong
+server, or beside a volume that is not mounted, all that was promised would be forgotten in silence. It looks at the
+volume as a start does.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from gateway import config, log
+from gateway.config import file as config_file
+from gateway.disk import RealDisk
+from gateway.errors import ConfigurationError, GatewayError
+from gateway.exitcodes import ExitCode, exit_code
+from gateway.journal.opening import begin_empty
+from gateway.volume.drbd import Drbd, RealDrbd
+from gateway.volume.watch import begin_for
+
+
+def run(files: Sequence[str]) -> int:
+    """Do it; returns the exit code."""
+    writer = log.configure("error", "console", log.Writer(sys.stderr.buffer))
+    disk = RealDisk()
+    try:
+        return begin(config_file.load(*files).node, disk, RealDrbd())
+    except ConfigurationError as error:
+        return config_file.say(error)
+    finally:
+        disk.release()
+        writer.close()
+
+
+def begin(node: config.Node, disk: RealDisk, drbd: Drbd) -> int:
+    """Look at the volume, then make the journal; says what was done or why not, and returns the exit code."""
+    directory = node.journal.dir
+    try:
+        trio.run(begin_for, node, drbd)
+        begin_empty(disk, directory)
+    except GatewayError as error:
+        sys.stderr.write(f"fps-gateway journal: {error}\n")
+        return exit_code(error)
+    except OSError as error:
+        sys.stderr.write(f"fps-gateway journal: {directory}: {log.describe(error)}\n")
+        return ExitCode.UNAVAILABLE
+    sys.stdout.write(f"{directory}: an empty journal, for {node.name}\n")
+    return ExitCode.ENDED

@@ -1,0 +1,128 @@
+"""What the tokens of a gateway say of a journal's seals (`fps-gateway journal verify --config`).
+
+Through the signer, as a gateway does it: a worker process for each token, and a token that hangs, or has other keys
+than most, is kept out. Beside a gateway that runs these are sessions of their own. A wrong PIN is tried once.
+
+A seal names the key that made it. That is only believed of `pair.mac.seal_key` and of what the person gives: another
+key of the token, such as one that the hub has, too, must not vouch for a journal.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from gateway import config, log
+from gateway.clock import system_clock
+from gateway.config import file as config_file
+from gateway.journal.seals import Ask, Found, Opinion, Verdict
+from gateway.payments.work import MacJob
+from gateway.signer import process
+from gateway.signer.pool import Signer
+
+AT_ONCE = 4096
+"""Seals that the signer is given at once: less than may wait for a token there."""
+WITHIN_S = 30.0
+"""For these, together: a token that hangs is found out and the others have done its part long before."""
+
+OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
+
+
+def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
+    """See `journal.verifying.TokensOf`."""
+    configuration = config_file.load(*files)
+
+    def run(found: Sequence[Found]) -> list[Opinion]:
+        # what the signer says of tokens in trouble is for the person, and not part of the result
+        writer = log.configure("error", "console", log.Writer(sys.stderr.buffer), out=sys.stderr)
+        try:
+            return trio.run(ask, found, configuration, older)
+        finally:
+            writer.close()
+
+    return run
+
+
+async def ask(
+    found: Sequence[Found],
+    configuration: config.Configuration,
+    older: Sequence[str],
+    open_worker: OpenWorker = process.start,
+) -> list[Opinion]:
+    """Ask about the seals of one key after another. A token lacks old keys, perhaps, and still has the others."""
+    opinions: dict[int, Opinion] = {}
+    tokens = configuration.node.token
+    for label in dict.fromkeys(seal.key for seal in found):
+        seals = [seal for seal in found if seal.key == label]
+        if label == configuration.pair.mac.seal_key or label in older:
+            said, tokens = await _ask_about(seals, label, configuration, tokens, open_worker)
+        else:
+            # whoever wrote the seal chose the label: it must not write lines of ours, nor move a terminal's cursor
+            named = f'"{label}"' if label.isprintable() else ascii(label)
+            why = f"sealed with the key {named}, which is neither pair.mac.seal_key nor given with --key"
+            said = [Opinion(Verdict.UNKNOWN, why)] * len(seals)
+        opinions.update(zip((seal.at for seal in seals), said, strict=True))
+    return [opinions[seal.at] for seal in found]
+
+
+async def _ask_about(
+    seals: list[Found],
+    label: str,
+    configuration: config.Configuration,
+    tokens: tuple[config.Token, ...],
+    open_worker: OpenWorker,
+) -> tuple[list[Opinion], tuple[config.Token, ...]]:
+    """Opinions on the seals of one key, and the tokens that may be asked about the next."""
+    signer = Signer(
+        tokens,
+        configuration.pair.mac,
+        system_clock,
+        extra_keys=(label,),
+        keys=configuration.pair.keys,
+        open_worker=open_worker,
+    )
+    signer.hold(())  # no messages are signed here: no other key is needed
+    opinions: list[Opinion] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(signer.run)
+        await _some_serve(signer, max([token.start_within_s for token in tokens], default=0.0))
+        while signer.serving and len(opinions) < len(seals):
+            opinions += await _told(signer, seals[len(opinions) : len(opinions) + AT_ONCE])
+        nursery.cancel_scope.cancel()
+    health = signer.health()
+    reasons = "; ".join(f"{name}: {each.why}" for name, each in health.items() if each.why)
+    nobody = Opinion(Verdict.UNKNOWN, f'no token serves with the key "{label}": {reasons or "none is left"}')
+    opinions += [nobody] * (len(seals) - len(opinions))
+    return opinions, tuple(token for token in tokens if health[token.name].state != "wrong-pin")
+
+
+async def _some_serve(signer: Signer, within_s: float) -> None:
+    """Until a token serves, or each has said why it does not."""
+    with trio.move_on_after(within_s):
+        while not signer.serving and any(health.state == "starting" for health in signer.health().values()):
+            await signer.wait_changed()
+
+
+async def _told(signer: Signer, seals: list[Found]) -> list[Opinion]:
+    """What the tokens that serve say of these."""
+    deadline_s = trio.current_time() + WITHIN_S
+    jobs = [MacJob(seal.key, seal.chain, mac=seal.mac, deadline_s=deadline_s) for seal in seals]
+    over = trio.Event()
+
+    def on_done(_: list[MacJob]) -> None:
+        if all(job.done for job in jobs):
+            over.set()
+
+    signer.on_done = on_done
+    signer.submit(jobs)
+    await over.wait()
+    return [_opinion(seal, job) for seal, job in zip(seals, jobs, strict=True)]
+
+
+def _opinion(seal: Found, job: MacJob) -> Opinion:
+    if job.ok:
+        return Opinion(Verdict.HOLDS)
+    if job.error == "wrong-mac":
+        what = f'it is not the MAC of the chain value of position {seal.position} under the key "{seal.key}":'
+        return Opinion(Verdict.WRONG, f"{what} it was changed, or made by another key of that name")
+    return Opinion(Verdict.UNKNOWN, f'no token answered within {WITHIN_S:g} s about the key "{seal.key}"')

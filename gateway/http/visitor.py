@@ -1,0 +1,393 @@
+"""One connection of a client of ours: bytes to requests, and the responses in the order of their requests.
+
+It speaks HTTP/1.1 and knows no payment. All requests of a chunk are handed over together; each is owed a response (its
+`Turn`), which may come at once or later, and leaves when those before it have left. It always reads, also while it owes
+a response: a client that goes away is noticed then. What it holds for a client is bounded: a head, a body, so many
+requests at once, and what the client has not read; beyond each it says so, or stops reading.
+
+Time is the sweeper's (`door`): `look` is called every now and then and says what is over.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from math import inf
+from typing import Any, NamedTuple
+
+import httptools
+import trio
+
+from gateway.http.pipe import Pipe
+
+HEAD_BYTES_MAX = 8192
+"""A request line and headers that have not ended by then get 431."""
+REQUESTS_MAX = 64
+"""Requests that may be answered at once on one connection. Nobody needs to send one before the other is answered."""
+UNREAD_BYTES_MAX = 65536
+"""What a client may leave unread before nothing more is read from it."""
+LINGER_S = 1.0
+"""How long a client may take to hang up after our last response: closing at once could cost it that response."""
+
+REASONS = {
+    200: b"OK", 202: b"Accepted", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large",
+    415: b"Unsupported Media Type", 417: b"Expectation Failed", 422: b"Unprocessable Content",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 503: b"Service Unavailable",
+    504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
+}  # fmt: skip
+"""Every status that is ever said."""
+_HEAD_TOO_LONG = f"a request's head may have {HEAD_BYTES_MAX} bytes"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Request:
+    """A whole request."""
+
+    __slots__ = ("body", "encoding", "expect", "hosts", "keep", "keys", "media_type", "method", "prefer", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        """As it came: path and query, or a whole URL."""
+        self.keys: tuple[bytes, ...] = ()
+        """Each Idempotency-Key."""
+        self.media_type = b""
+        self.encoding = b""
+        self.prefer = b""
+        self.expect = b""
+        self.hosts = 0
+        self.body = b""
+        self.keep = True
+        """The connection may be used again."""
+
+
+class Fault(NamedTuple):
+    """Why no request can be read any more from this connection."""
+
+    status: int
+    detail: str
+
+
+NOT_HTTP = Fault(400, "this is not HTTP/1.1")
+
+
+class Over(Enum):
+    """What `look` finds."""
+
+    NO = "no"
+    """Nothing is."""
+    LATE = "a request takes too long"
+    UNREAD = "the client does not read"
+    IDLE = "idle"
+    FAREWELL = "the client does not hang up"
+
+
+class Turn:
+    """A response that is owed."""
+
+    __slots__ = ("bare", "context", "due_s", "keep", "response", "visitor")
+
+    def __init__(self, visitor: "Visitor", *, keep: bool, bare: bool) -> None:
+        self.visitor = visitor
+        self.keep = keep
+        self.bare = bare
+        """Without its body: the answer to a HEAD."""
+        self.response: bytes | None = None
+        self.due_s = inf
+        """When the door is to be asked what becomes of it."""
+        self.context: Any = None
+        """The door's."""
+
+
+Take = Callable[["Visitor", list[Request], Fault | None], None]
+"""Takes the requests of a chunk, and what is wrong with what follows them."""
+
+
+class _Unreadable(Exception):
+    """Ends the parser."""
+
+
+class Visitor:
+    """A connection. `run` it; `turns` are the responses that are owed, in their order."""
+
+    def __init__(self, pipe: Pipe, take: Take, body_bytes_max: int, *, named: bool = True) -> None:
+        self.named = named
+        """It is the one who may submit, and not only somebody whom we trust to look."""
+        self._pipe = pipe
+        self._take = take
+        self._body_bytes_max = body_bytes_max
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = Request()
+        self._requests: list[Request] = []
+        self._fault: Fault | None = None
+        self._came_bytes = 0
+        self._in_head = False
+        self._in_body = False
+        self._headers_bytes = 0
+        self._promised_bytes = 0
+        """What its Content-Length says."""
+        self._length = b""
+        self._chunked = b""
+        self._upgrading = False
+        self._resumed = False
+        self._room = trio.Event()
+        self.turns: deque[Turn] = deque()
+        self.scope = trio.CancelScope()
+        """Cancel it to drop the connection."""
+        self.gone = False
+        """The client sends no more: it has hung up, or half of it."""
+        self._closing = False
+        now_s = trio.current_time()
+        self._begun_s = inf
+        """When the request that is coming in began; inf: none is."""
+        self._unread_s = inf
+        """Since when the client has not read; inf: it has."""
+        self.rested_s = now_s
+        """When it last had nothing to do."""
+
+    @property
+    def end(self) -> str:
+        """Why reading ended, in words fit for a log."""
+        return self._pipe.end
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is owed, and nothing is coming in."""
+        return not self.turns and self._begun_s == inf and not self._closing
+
+    # --- its life
+
+    async def run(self, on_gone: Callable[["Visitor"], None]) -> None:
+        """Serve until the connection is over, and close it. `on_gone`: the client sends no more."""
+        try:
+            with self.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pipe.pump)
+                    await self._read()
+                    self.gone = True
+                    on_gone(self)
+                    if self._pipe.end == "closed":
+                        # half of it may be there still, and read
+                        while self.turns or self._pipe.unsent_bytes:
+                            await self._wait_for_room()
+                    nursery.cancel_scope.cancel()
+        finally:
+            await self._pipe.aclose()
+
+    async def _read(self) -> None:
+        read = self._pipe.read
+        while chunk := await read():
+            if self._closing:
+                continue  # whatever it is, nobody will answer it
+            self._feed(chunk)
+            requests, self._requests = self._requests, []
+            self._clock(bool(requests))
+            if requests or self._fault is not None:
+                self._closing = self._fault is not None
+                self._take(self, requests, self._fault)
+            while len(self.turns) >= REQUESTS_MAX or self._pipe.unsent_bytes > UNREAD_BYTES_MAX:
+                await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        self._room = trio.Event()
+        await self._room.wait()
+
+    def _clock(self, finished: bool) -> None:  # noqa: FBT001 - one caller, above
+        """A request's time counts from its first byte."""
+        if not (self._in_head or self._in_body):
+            self._begun_s = inf
+        elif finished or self._begun_s == inf:
+            self._begun_s = trio.current_time()
+
+    def look(self, now_s: float, request_within_s: float, idle_s: float) -> Over:
+        """What of its time is over. Also lets it go on reading when the client has read."""
+        unsent = self._pipe.unsent_bytes
+        self._unread_s = min(self._unread_s, now_s) if unsent else inf
+        if now_s - self._unread_s >= request_within_s:
+            return Over.UNREAD
+        if not unsent:
+            self._room.set()
+        if self._closing:
+            return Over.FAREWELL if not self.turns and now_s - self.rested_s >= LINGER_S else Over.NO
+        if self._begun_s < inf:
+            return Over.LATE if now_s - self._begun_s >= request_within_s else Over.NO
+        if not self.turns and now_s - self.rested_s >= idle_s:
+            return Over.IDLE
+        return Over.NO
+
+    def give_up(self, status: int, detail: str) -> Fault:
+        """What is coming in has taken too long: no more of it is read."""
+        self._closing = True
+        self._fault = Fault(status, detail)
+        return self._fault
+
+    # --- responses
+
+    def owe(self, *, keep: bool, bare: bool = False) -> Turn:
+        """The next response, to come."""
+        turn = Turn(self, keep=keep, bare=bare)
+        self.turns.append(turn)
+        return turn
+
+    def respond(self, turn: Turn, status: int, media_type: bytes, body: bytes, more: bytes = b"") -> None:
+        """Fill in a response (`more`: whole header lines), and send what is due. Later calls for a turn do nothing."""
+        if turn.response is not None:
+            return
+        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n"
+        close = b"" if turn.keep else b"Connection: close\r\n"
+        turn.response = head % (status, REASONS[status], media_type, len(body), more, close)
+        if not turn.bare:
+            turn.response += body
+        turns = self.turns
+        if turns[0] is not turn:
+            return
+        out = b""
+        while turns and (response := turns[0].response) is not None:
+            out += response
+            if not turns.popleft().keep:
+                self._closing = True
+                turns.clear()
+        self._pipe.write(out)
+        if not turns:
+            self.rested_s = trio.current_time()
+        if self._closing and not turns:
+            self._pipe.finish()
+        if len(turns) < REQUESTS_MAX:
+            self._room.set()
+
+    # --- requests
+
+    def _feed(self, chunk: bytes) -> None:
+        before = (self._in_head or self._in_body) and self._request
+        try:
+            self._parser.feed_data(chunk)
+        except httptools.HttpParserUpgrade as upgrade:
+            try:
+                self._resume(chunk[upgrade.args[0] :])
+            except httptools.HttpParserError:  # it judges only now what stood in the head
+                self._fault = self._fault or NOT_HTTP
+        except httptools.HttpParserError:
+            self._fault = self._fault or NOT_HTTP
+        # a header that does not end is not handed over, nor is what stands between chunks: it counts all the same
+        same = (self._in_head or self._in_body) and self._request is before
+        self._came_bytes = self._came_bytes + len(chunk) if same else 0
+        if self._fault is None and self._in_head and self._came_bytes > HEAD_BYTES_MAX:
+            self._fault = Fault(431, _HEAD_TOO_LONG)
+        elif self._fault is None and self._came_bytes > HEAD_BYTES_MAX + 2 * self._body_bytes_max + UNREAD_BYTES_MAX:
+            self._fault = Fault(413, f"a body may have {self._body_bytes_max} bytes")
+
+    def _resume(self, rest: bytes) -> None:
+        """Somebody would rather speak another protocol (Java offers HTTP/2 so). We go on in this one.
+
+        The parser stops behind such a head; another one reads on, behind a head that says where the body ends.
+        """
+        self._upgrading = False
+        if self._request.method == b"CONNECT":
+            self._fault = Fault(405, "no tunnels here")
+            return
+        self._request.keep &= self._parser.should_keep_alive()  # the one that reads on knows nothing of this head
+        self._parser = httptools.HttpRequestParser(self)
+        self._resumed = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n" % (self._length, self._chunked))
+        if rest:
+            self._feed(rest)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        self._fault = Fault(status, detail)
+        raise _Unreadable
+
+    # --- what the parser calls
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        if self._resumed:
+            return
+        if not self._request.keep:
+            self._refuse(400, "nothing comes after the last request")
+        if len(self._requests) + len(self.turns) >= REQUESTS_MAX:
+            self._refuse(503, f"no more than {REQUESTS_MAX} requests at once on one connection")
+        self._request = Request()
+        self._length = self._chunked = b""
+        self._headers_bytes = self._promised_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Its target, or a part of it."""
+        if not self._resumed:
+            self._request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 - by length first: it runs for each header
+        """A header. Those behind a chunked body (trailers) say nothing."""
+        self._headers_bytes += len(name) + len(value) + 4
+        if not self._in_head or self._resumed:
+            return
+        request, length = self._request, len(name)
+        if length == 4:
+            if name.lower() == b"host":
+                request.hosts += 1
+        elif length == 6:
+            lower = name.lower()
+            if lower == b"prefer":
+                request.prefer = request.prefer + b"," + value if request.prefer else value
+            elif lower == b"expect":
+                request.expect = value
+        elif length == 12:
+            if name.lower() == b"content-type":
+                request.media_type = value
+        elif length == 14:
+            if name.lower() == b"content-length":
+                self._length = b"Content-Length: %b\r\n" % value
+                # a value that is no number never gets here; whether there is a request at all, the whole head tells
+                self._promised_bytes = int(value)
+        elif length == 15:
+            if name.lower() == b"idempotency-key":
+                request.keys += (value,)
+        elif length == 16:
+            if name.lower() == b"content-encoding":
+                request.encoding = value
+        elif length == 17 and name.lower() == b"transfer-encoding":
+            self._chunked = b"Transfer-Encoding: %b\r\n" % value
+
+    def on_headers_complete(self) -> None:
+        """The head is over."""
+        self._in_head = False
+        self._in_body = True
+        if self._resumed:
+            return
+        request, parser = self._request, self._parser
+        if self._headers_bytes + len(request.target) > HEAD_BYTES_MAX:
+            self._refuse(431, _HEAD_TOO_LONG)
+        if self._promised_bytes > self._body_bytes_max:
+            self._refuse(413, f"a body may have {self._body_bytes_max} bytes")
+        request.method = parser.get_method()
+        self._upgrading = parser.should_upgrade()
+        version = parser.get_http_version()
+        if version != "1.1":
+            if version != "1.0":
+                self._refuse(505, "HTTP/1.1, or 1.0")
+            request.keep = False
+        elif request.hosts != 1:
+            self._refuse(400, "one Host header, please")
+        if request.expect and version == "1.1":
+            if request.expect.lower() != b"100-continue":
+                self._refuse(417, "100-continue is all that can be expected")
+            if not self.turns and not self._requests:
+                self._pipe.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body."""
+        request = self._request
+        request.body = request.body + body if request.body else body
+        if len(request.body) > self._body_bytes_max:
+            self._refuse(413, f"a body may have {self._body_bytes_max} bytes")
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._upgrading:
+            return
+        self._in_head = self._in_body = False
+        request = self._request
+        if not self._resumed and request.keep:
+            request.keep = self._parser.should_keep_alive()
+        self._resumed = False
+        self._requests.append(request)

@@ -1,0 +1,81 @@
+"""Our other processes of this data centre, told the scheme's news: for each a forwarder, and a client to reach it by.
+
+The news comes over the `usm` group, and each process refuses and stands in by it. So whoever hears it from the hub
+hands it on (`POST /news` of the other's ops server), in order and paced as notices are, until the other has it on its
+own disk. A process that is away gets all of it when it is back: the journal is kept until it has.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import trio
+
+from gateway import config
+from gateway.clock import Clock, system_clock
+from gateway.http.statuses import Told
+from gateway.network.names import MACHINE, Network
+from gateway.processor.client import Client, Keys
+from gateway.processor.forwarder import Forwarder, Journal, peer
+from gateway.processor.notices import Record
+
+PATH = b"/news"
+"""Below the base URL of a process's ops server."""
+
+
+class Peers:
+    """All of them. `remember` while the journal is opened, then `run`."""
+
+    def __init__(
+        self,
+        node: config.Node,
+        *,
+        clock: Clock = system_clock,
+        network: Network = MACHINE,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
+        self._clients: dict[str, Client] = {}
+        self._forwarders: dict[str, Forwarder] = {}
+        for name, url in node.peers.items():
+            # told as patiently as the processor is; news is one line, so one connection does
+            settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
+            keys = Keys(f"node.peers.{name}", "node.peer_tls", f"peer {name}")
+            client = Client(settings, network=network, luck=luck, keys=keys)
+            self._clients[name] = client
+            self._forwarders[name] = Forwarder(
+                settings, node.name, _Teller(client), peer(node.name, name), clock=clock, luck=luck
+            )
+
+    def remember(self, record: Record) -> None:
+        """Take a record that the journal found when it was opened: each one, in order."""
+        for forwarder in self._forwarders.values():
+            forwarder.remember(record)
+
+    async def run(self, journal: Journal, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell them for ever. Cancelled, what is in flight will be told again. Raises `JournalFault`."""
+        async with trio.open_nursery() as nursery:
+            for name, forwarder in self._forwarders.items():
+                await nursery.start(self._clients[name].run)
+                await nursery.start(forwarder.run, journal)
+            task_status.started()
+
+    def health(self) -> str:
+        """Which of them take no news; empty when all do, or there is none. No reason to be unready."""
+        return "; ".join(filter(None, (forwarder.health() for forwarder in self._forwarders.values())))
+
+    def statistics(self) -> dict[str, Any]:
+        """Each one's, by name."""
+        return {name: forwarder.statistics() for name, forwarder in self._forwarders.items()}
+
+
+class _Teller:
+    """Tells one of them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def tell(self, key: str, body: bytes) -> Told:
+        """Once; see `forwarder.Teller`."""
+        return await self._client.tell(key, body, PATH)

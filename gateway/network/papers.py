@@ -1,0 +1,360 @@
+"""TLS: who we are and whom we trust, out of files that are renewed while we run. The one place that makes contexts.
+
+A set of files (authorities, certificate, key) is judged as a whole before it takes the place of the one in use. It does
+not when it cannot be loaded, when its certificate has ended or has not begun, when no authority in it is valid, or when
+its authorities do not vouch for its certificate although those before did for theirs. Then the set before stays, while
+that is any better, and an error line names the file. A start takes whatever loads, and says what is wrong with it:
+there is nothing better, and one connection that fails is no reason to have none.
+
+A certificate or an intermediate authority in `ca_file` is trusted by itself, without the root above it. A peer's name
+is looked for in its subjectAltName alone: the common name says nothing about hosts (RFC 9525), and authorities do not
+check it as one.
+"""
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+from weakref import WeakSet
+
+import trio
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from gateway import config, log, metrics
+from gateway.errors import ConfigurationError
+from gateway.machine.aside import aside
+from gateway.machine.shortage import is_shortage
+
+LOOK_EVERY_S = 60.0
+"""How often all files are looked at, whether or not somebody connects; and how often a set that was refused is judged
+again: what was not valid yet may be by then."""
+ENDING_DAYS = 30
+"""So long before its end `config check --here` speaks of a certificate; the alerts speak of it, too."""
+CHAIN_MAX = 8
+"""Authorities above a certificate that are followed."""
+FILE_BYTES_MAX = 1 << 20
+"""The system's whole bundle of authorities has a fifth of that."""
+BOM = b"\xef\xbb\xbf"
+NO_CERTIFICATE = "holds no certificate in PEM, or half of one"
+
+Settings = config.Tls | config.ServerTls
+_log = log.get("tls")
+
+
+class _Set(NamedTuple):
+    """A set of files, loaded."""
+
+    context: ssl.SSLContext
+    own: list[x509.Certificate]
+    """Ours and those above it, as the file has them; empty: we present none."""
+    authorities: list[x509.Certificate]
+    marked: list[str]
+    """Members whose file begins with a byte order mark: OpenSSL passes over what stands first in it."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a set."""
+
+    member: str
+    """Of the settings: `certificate_file` and the like."""
+    why: str
+
+
+class Papers:
+    """The TLS context of one use, made anew when its files change: a gateway outlives its certificates."""
+
+    def __init__(
+        self, settings: Settings | None, key: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """`key`: where the configuration has them, for mistakes, log and metrics. Without settings: the system's
+        authorities. Raises `ConfigurationError`.
+        """
+        self._settings = settings
+        self._key = key
+        self._now = now
+        self._looking = threading.Lock()
+        self._stamps = self._look()
+        self._refused: list[Fault] = []
+        self._again = now()
+        self._set = load(settings, key)
+        self._show()
+        self._say_used(faults_of(self._set, now()))
+        _all.add(self)
+
+    def context(self) -> ssl.SSLContext:
+        """For the next connection."""
+        self.look()
+        return self._set.context
+
+    def known(self) -> ssl.SSLContext:
+        """The one in use, without a look at the files."""
+        return self._set.context
+
+    def look(self) -> None:
+        """Take new files, if there are any and they are good. May be called by any thread; one of them looks."""
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            stamps = self._look()
+            if stamps != self._stamps or (self._refused and self._now() >= self._again):
+                self._renew(stamps)
+        finally:
+            self._looking.release()
+
+    def trouble(self) -> str:
+        """What is wrong with the set in use, in words; empty when nothing is."""
+        return "; ".join(map(self._words, faults_of(self._set, self._now())))
+
+    def _renew(self, stamps: list[tuple[int, int, int]]) -> None:
+        changed, self._stamps = stamps != self._stamps, stamps
+        self._again = self._now() + timedelta(seconds=LOOK_EVERY_S)
+        try:
+            found = load(self._settings, self._key)
+            faults = faults_of(found, self._now(), before=self._set)
+        except ConfigurationError as error:
+            found, faults = None, [Fault("", mistake) for mistake in error.mistakes]
+        if self._look() != stamps:
+            self._stamps = []  # they were being written: look again at the next opportunity
+            return
+        if found is None or (faults and not faults_of(self._set, self._now())):
+            if changed or faults != self._refused:
+                for fault in faults:
+                    _log.error("changed TLS files are not used", reason=self._words(fault), path=self._path(fault))
+            self._refused = faults
+            return
+        self._refused = []
+        self._set = found
+        self._show()
+        _log.info("changed TLS files are used from now on", where=self._key)
+        self._say_used(faults)
+
+    def _say_used(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            _log.error("TLS files that are not in order are used", reason=self._words(fault), path=self._path(fault))
+
+    def _words(self, fault: Fault) -> str:
+        return f"{self._key}.{fault.member} {fault.why}" if fault.member else fault.why
+
+    def _path(self, fault: Fault) -> str:
+        return str(getattr(self._settings, fault.member)) if fault.member else ""
+
+    def _show(self) -> None:
+        """When what is in use ends: of ours and those above it, and of the authorities, the first that has not yet."""
+        now = self._now()
+        for kind, certificates in (("own", self._set.own), ("authority", self._set.authorities)):
+            ends = [certificate.not_valid_after_utc for certificate in certificates]
+            # what has ended of many is of no use and does no harm, unless it is our own
+            left = [end for at, end in enumerate(ends) if end > now or (kind == "own" and at == 0)] or ends
+            if left:
+                metrics.CERTIFICATE_END_S.labels(self._key, kind).set(min(left).timestamp())
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        return [_stamp(path) for _, path in _files(self._settings) if path] if self._settings is not None else []
+
+
+_all: Final[WeakSet[Papers]] = WeakSet()
+
+
+def look_again() -> None:
+    """Look at the files of every use in this process. Blocks while the disk does."""
+    for papers in list(_all):
+        papers.look()
+
+
+async def look_after() -> NoReturn:
+    """Look for ever: a connection may stand for weeks, and a certificate is to be seen before it has to serve."""
+    limiter = trio.CapacityLimiter(1)
+    while True:
+        await trio.sleep(LOOK_EVERY_S)
+        try:
+            await aside(look_again, limiter)
+        except OSError as error:  # no thread can be started: whoever connects looks as well
+            _log.warning("TLS files cannot be looked at", reason=log.describe(error))
+
+
+def uses_of(node: config.Node) -> Iterator[tuple[str, Settings]]:
+    """Where a node speaks TLS, by the key of the configuration."""
+    uses: list[tuple[str, Settings | None]] = [(f"node.hub[{n}].tls", site.tls) for n, site in enumerate(node.hub)]
+    uses += [("node.processor.tls", node.processor.tls), ("node.peer_tls", node.peer_tls)]
+    if node.sibling is not None:
+        uses.append(("node.sibling.tls", node.sibling.tls))
+    if node.submissions is not None:
+        uses.append(("node.submissions.tls", node.submissions.tls))
+    yield from ((key, settings) for key, settings in uses if settings is not None)
+
+
+def notes_on(settings: Settings, key: str) -> list[str]:
+    """What is wrong with files that are there, for `config check`: a start would use them, or refuse to."""
+    if not all(Path(path).is_file() for _, path in _files(settings) if path):
+        return []
+    try:
+        faults = faults_of(load(settings, key), datetime.now(UTC))
+    except ConfigurationError as error:
+        return error.mistakes
+    return [f"{key}.{fault.member} {fault.why}" for fault in faults]
+
+
+def ending(settings: Settings, key: str, now: datetime) -> Iterator[str]:
+    """What is about to end: our certificate or one above it, and authorities, when none lasts longer."""
+    soon = now + timedelta(days=ENDING_DAYS)
+    for member, certificates in (
+        ("certificate_file", _certificates(settings.certificate_file)),
+        ("ca_file", _certificates(settings.ca_file)),
+    ):
+        ends = [certificate.not_valid_after_utc for certificate in certificates]
+        # of our own chain the first that ends counts; of authorities the last: any one of them vouches
+        end = (min if member == "certificate_file" else max)(ends, default=None)
+        if end is not None and now < end < soon:
+            yield f"{key}.{member} ends at {end:%F %T} UTC: in less than {ENDING_DAYS} days"
+
+
+# --- a set
+
+
+def load(settings: Settings | None, key: str) -> _Set:
+    """A set of files. Raises `ConfigurationError`."""
+    if settings is None:
+        return _Set(client_context(None, key), [], [], [])
+    if isinstance(settings, config.ServerTls):  # noqa: SIM108 - mypy knows no type of it otherwise
+        context = server_context(settings, key)
+    else:
+        context = client_context(settings, key)
+    marked = [name for name, path in _files(settings) if path and _read(path).startswith(BOM)]
+    return _Set(context, _certificates(settings.certificate_file), _certificates(settings.ca_file), marked)
+
+
+def faults_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Fault]:
+    """What is wrong with a set now, and against the one before."""
+    faults = [Fault(name, "begins with a byte order mark: save it without") for name in of.marked]
+    for certificate in of.own[:1]:
+        if now >= certificate.not_valid_after_utc:
+            faults.append(Fault("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
+        elif now < certificate.not_valid_before_utc:
+            faults.append(Fault("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
+    if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
+        faults.append(Fault("ca_file", "holds no authority that is valid now"))
+    if before is not None and _vouched(before) and not _vouched(of):
+        faults.append(Fault("certificate_file", "is signed by nobody in ca_file, as the one before was"))
+    return faults
+
+
+# --- contexts
+
+
+def client_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
+    """For us as the client: the peer's certificate and name are checked, ours is presented when there is one.
+
+    Without settings, the system's authorities. Raises `ConfigurationError`.
+    """
+    context = _context(ssl.Purpose.SERVER_AUTH, settings.ca_file if settings is not None else None, key)
+    context.hostname_checks_common_name = False
+    if settings is not None and settings.certificate_file:
+        _load(context, settings.certificate_file, settings.key_file, key)
+    return context
+
+
+def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
+    """For those who dial us, with a certificate of their own. Raises `ConfigurationError`."""
+    context = _context(ssl.Purpose.CLIENT_AUTH, settings.ca_file, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    _load(context, settings.certificate_file, settings.key_file, key)
+    return context
+
+
+def _context(purpose: ssl.Purpose, ca_file: str | None, key: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(purpose, cafile=ca_file)
+    except OSError as error:
+        unread = isinstance(error, ssl.SSLError) and ca_file is not None and not _certificates(ca_file)
+        raise ConfigurationError([f"{key}.ca_file: {NO_CERTIFICATE if unread else log.describe(error)}"]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # so that a write never needs a read
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate_file: str, key_file: str, key: str) -> None:
+    def passphrase() -> str:  # without this OpenSSL asks whoever sits at the terminal, and all of us waits
+        raise ConfigurationError([f"{key}.key_file: needs a passphrase, which nobody is here to enter"])
+
+    try:
+        context.load_cert_chain(certificate_file, key_file or None, passphrase)
+    except OSError as error:
+        raise ConfigurationError([f"{key}.{_why_not_loaded(error, certificate_file, key_file)}"]) from error
+
+
+def _why_not_loaded(error: OSError, certificate_file: str, key_file: str) -> str:
+    """Which of both files, and why: OpenSSL has the same words for both, and a renewal may have written half of one."""
+    if not isinstance(error, ssl.SSLError):
+        return f"certificate_file: {log.describe(error)}"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "certificate_file: key_file is not the key of this certificate"
+    if not _certificates(certificate_file):
+        return f"certificate_file: {NO_CERTIFICATE}"
+    return f"{'key_file' if key_file else 'certificate_file'}: holds no private key in PEM, or half of one"
+
+
+# --- files
+
+
+def _files(settings: Settings) -> list[tuple[str, str]]:
+    return [(name, getattr(settings, name)) for name in ("ca_file", "certificate_file", "key_file")]
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """What shows that a file was written anew."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        if is_shortage(error):
+            raise ConfigurationError([f"{path}: {log.describe(error)}"]) from error
+        return b""  # OpenSSL has just read it, and the next look tells
+
+
+def _certificates(path: str) -> list[x509.Certificate]:
+    """Those in a file, as far as they can be looked into: whether they can be used OpenSSL says."""
+    try:
+        return x509.load_pem_x509_certificates(_read(path)) if path else []
+    except (ValueError, x509.InvalidVersion):
+        return []
+
+
+def _valid(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+
+
+def _vouched(of: _Set) -> bool:
+    """Whether the authorities have signed our certificate, directly or by those that our file has above it."""
+    if not of.own or not of.authorities:
+        return False
+    at, above = of.own[0], of.own[1:]
+    for _ in range(CHAIN_MAX):
+        if any(at == authority or _signed(at, authority) for authority in of.authorities):
+            return True
+        found = next((issuer for issuer in above if issuer != at and _signed(at, issuer)), None)
+        if found is None:
+            return False
+        at = found
+    return False
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except UnsupportedAlgorithm:
+        return certificate.issuer == issuer.subject  # OpenSSL may know it: the names are what is left
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""A payment that leaves, as its story (`outbound`) holds it, and what is said of it."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import inf
+from typing import Protocol
+
+from gateway.payments.outbound_law import State
+from gateway.payments.work import Standing, Submission
+
+
+class Link(Protocol):
+    """What the story knows of a link: who it is, and where it leads."""
+
+    id: int
+    """Unique for each connection: an answer is valid only on a connection that carried a request of its payment."""
+    site: str
+    """The hub's site."""
+
+
+class Note(Enum):
+    """What people may want to hear of; `engine` makes log lines and counts of it."""
+
+    SUBMITTED = auto()
+    UNAVAILABLE = auto()
+    FULL = auto()
+    CLASH = auto()
+    SUBMITTED_AGAIN = auto()
+    DECLINED = auto()
+    TRANSMITTED = auto()
+    RETRIED = auto()
+    PAUSED = auto()
+    INCONCLUSIVE = auto()
+    SETTLED = auto()
+    CONTRADICTED = auto()
+    ANSWERED_AGAIN = auto()
+    UNKNOWN = auto()
+    UNSENT = auto()
+    RESUMED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Payment:
+    """An outbound payment under way, or UNKNOWN."""
+
+    key: str
+    fpid: str
+    content: bytes
+    covered: bytes
+    """The request, up to and without DE128, as it was first to leave."""
+    state: State
+    submitted_s: float
+    """When this round of attempts began, on the monotonic clock; before the start of this process after a restart."""
+    repeats: int = 0
+    """Requests made in this round, but for the first of all."""
+    attempt: int = 0
+    """Numbers the requests."""
+    under_way: int = 0
+    """The attempt that is under way; 0: none. What another one still brings is out of date."""
+    left: bool = False
+    """A request may have left."""
+    left_before: bool = False
+    """The same, before the present attempt."""
+    pauses: int = 0
+    """In a row: each is twice the one before."""
+    due_s: float = inf
+    """When DEADLINE comes, or, once UNKNOWN, when it leaves memory; inf: no timer runs."""
+    recording: int = 0
+    """The position of the record that says how it stands, while that is on its way to the disk."""
+    link: Link | None = None
+    """By which the attempt left that is under way, once it did."""
+    link_before_id: int = 0
+    """By which the latest one left that did."""
+    sent_s: float = 0.0
+    """When it did."""
+    links: set[int] = field(default_factory=set)
+    """Connections that carried a request: an answer counts on these."""
+    reason: str = ""
+    """What the last attempt met."""
+    inconclusive: str = ""
+    """The hub's last inconclusive code."""
+    durable: bool = False
+    """Its submission is on disk: before that nobody is told that there is one."""
+    outcome: Standing | None = None
+    """How it will stand, as soon as that is durable."""
+    standing: Standing | None = None
+    """How it stands, once that is durable."""
+    waiting: list[Submission] = field(default_factory=list)
+    """Who waits for the outcome, or, before it is durable, for that."""

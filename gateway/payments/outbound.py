@@ -1,0 +1,570 @@
+"""THE STORY of a payment that leaves: every branch is here.
+
+    submission → SUBMIT → (durable, MAC made) → TRANSMIT → the hub's answer → SETTLE → (durable) → REPORT
+
+Around that line: the same key again waits for the same payment or hears its outcome; other content under the key, or
+under its FPID, is a CONFLICT; what the scheme has told us that it would refuse is not taken. No answer, a lost link or
+an answer that settles nothing PAUSE the payment; then it leaves again (9201, and 9200 only where surely nothing left
+before), on another link where there is one, a bounded number of times. Which link that is, and how long it is waited
+for, `ejection` says: one that brings fewer or slower answers than the others gets no new payments. After that it is
+UNKNOWN when it may have left: never failed. Whatever comes later settles it: an answer on a connection that still
+stands, or another round of repeats when the processor submits it again. `outbound_law` is the law: this file brings
+events and branches on the act that the law answers with. docs/fates.md shows each way through it.
+
+Like `inbound` it knows no socket, disk, HSM, clock, log or task. Whatever leaves is commanded together with the
+position of the record that must be durable first.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Protocol
+
+from gateway import config
+from gateway.clock import Now
+from gateway.payments import steps
+from gateway.payments.departure import Link, Note, Payment
+from gateway.payments.ejection import Change, Ejection
+from gateway.payments.outbound_law import RESTS, Act, Event, State, step
+from gateway.payments.steps import Kind
+from gateway.payments.submissions import Known, Submissions, Unfinished, standing_of
+from gateway.payments.work import Standing, Submission
+from gateway.wire.codec import Codec, fpid_of
+from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
+
+__all__ = ["Commands", "Link", "Note", "Outbound", "Payment"]
+
+REPEAT = b"9201"
+REQUEST = b"9200"
+SPEAKERS = {"1": "receiver", "9": "hub"}
+"""Who refuses, by the first digit of DE26 (docs/protocol.md section 5)."""
+LINGER_S = 30.0
+"""How long an UNKNOWN payment is held in memory after its last connection went: an answer that was read before may
+still have its MAC verified."""
+CLOCK_STEP_S = 1.0
+"""A record that is further in the future than this was written by another clock."""
+VOID_LOOK = 16
+"""With so many who wait, those who wait no longer are looked for."""
+
+
+class Commands(Protocol):
+    """What the story asks of the shells. Each call only notes something for the end of this wake-up."""
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
+        """Append a record; returns its position."""
+
+    def when_settled(self, position: int, payment: Payment) -> None:
+        """Call `on_recorded` with this position when everything up to it is durable."""
+
+    def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of a request; call `on_durable` when `position` is, and bring READY when both are done, else
+        UNSENT.
+        """
+
+    def hand(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+        """Put a request into the link's buffer; False: the link is gone. Brings `on_unsent` when it goes before the
+        request was written, `on_link_down` when it goes after.
+        """
+
+    def submitters(self) -> Sequence[Link]:
+        """The links that are signed on to submit."""
+
+    def set_alarm(self, payment: Payment, at_s: float) -> None:
+        """Bring DEADLINE at that time, unless `payment.due_s` is another one by then."""
+
+    def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Something worth a log line or a count."""
+
+    def tell_share(self, change: Change) -> None:
+        """A link gets no new payments any more, or gets them again."""
+
+
+class Outbound:
+    """The payments under way, and what happens to them."""
+
+    def __init__(
+        self,
+        pair: config.Pair,
+        payments_max: int,
+        submissions: Submissions,
+        codec: Codec,
+        commands: Commands,
+        recorder: Link,
+        ejection: Ejection,
+        forbids: Callable[[PaymentRequest], str] = lambda _request: "",
+    ) -> None:
+        """`forbids` says with which code the scheme would refuse a payment, or nothing. `recorder` stands for the link
+        of records that no link brought.
+        """
+        self._submit = pair.submit
+        self._prepare_within_s = pair.session.respond_within_s
+        self._inconclusive = frozenset(pair.submit.inconclusive_codes)
+        self._of_request = frozenset(pair.submit.request_codes)
+        self._payments_max = payments_max
+        self._submissions = submissions
+        self._codec = codec
+        self._do = commands
+        self._recorder = recorder
+        self._forbids = forbids
+        self.ejection = ejection
+        ejection.changed = self._on_change
+        self.in_flight: dict[str, Payment] = {}
+        """By FPID. What a drain waits for."""
+        self.unknown: dict[str, Payment] = {}
+        """By FPID: an answer may still come on a connection of theirs."""
+        self._standing_links: set[int] = set()
+        """Connections that carried a request and have not gone."""
+        self._keys: dict[str, Payment] = {}
+        """Both of them, by key."""
+
+    # --- what the processor wants
+
+    def on_submission(self, submission: Submission, unavailable: str, now: Now) -> None:
+        """A payment is submitted. `unavailable` says why none can be taken now, or nothing."""
+        payment = self._keys.get(submission.key)
+        known = self._submissions.of_key(submission.key) if payment is None else None
+        state, content = State.UNSUBMITTED, submission.content
+        if payment is not None:
+            state, content = payment.state, payment.content
+        elif known is not None:
+            state, content = known.standing.state, known.content
+        # looked up only: what cannot be taken now moves nothing
+        match step(state, Event.SUBMIT if content == submission.content else Event.CONFLICT).act:
+            case Act.SUBMIT:
+                self._on_new(submission, state, unavailable, now)
+            case Act.AWAIT if payment is not None:
+                self._await(payment, submission)
+            case Act.REPORT_AGAIN if known is not None:
+                self._do.tell_outbound(Note.SUBMITTED_AGAIN, known.standing.fpid)
+                _done(submission, known.standing)
+            case Act.SEND_AGAIN:
+                standing = known.standing if known is not None else self._standing(payment) if payment else None
+                self._take_up(submission, payment, standing, unavailable, now)
+            case Act.REFUSE_CONFLICT:
+                self._clash(submission, submission.key)
+            case act:
+                raise AssertionError(act)
+
+    def _on_new(self, submission: Submission, state: State, unavailable: str, now: Now) -> None:
+        """Never submitted before, or nothing of it ever left."""
+        fpid = fpid_of(submission.request)
+        namesake = self.in_flight.get(fpid) or self.unknown.get(fpid) or self._submissions.of_fpid(fpid)
+        if namesake is not None and namesake.key != submission.key:
+            self._clash(submission, namesake.key)
+            return
+        if unavailable := unavailable or self._full():
+            self._unavailable(submission, unavailable)
+            return
+        if code := self._forbids(submission.request):
+            # not taken, rather than settled: the other site may have sent it before it heard of this
+            submission.code = code
+            self._do.tell_outbound(Note.DECLINED, fpid, code)
+            _refuse(submission, f"the scheme would refuse it now: {code}")
+            return
+        payment = Payment(submission.key, fpid, submission.content, submission.covered, state, now.mono_s)
+        payment.waiting.append(submission)
+        self._enter(payment)
+        self._step(payment, Event.SUBMIT)
+        body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
+        position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
+        payment.attempt += 1
+        self._attempt(payment, payment.covered, position, now)
+        self._do.tell_outbound(Note.SUBMITTED, fpid)
+
+    def _attempt(self, payment: Payment, covered: bytes, position: int, now: Now) -> None:
+        """An attempt begins."""
+        payment.under_way = payment.attempt
+        self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
+
+    def _full(self) -> str:
+        if len(self.in_flight) < self._payments_max:
+            return ""
+        self._do.tell_outbound(Note.FULL, "")
+        return "too many payments are under way"
+
+    def _unavailable(self, submission: Submission, why: str) -> None:
+        self._do.tell_outbound(Note.UNAVAILABLE, "", why)
+        _refuse(submission, why)
+
+    def _await(self, payment: Payment, submission: Submission) -> None:
+        """The same key and content, while it is under way."""
+        self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
+        if submission.wait or not payment.durable:
+            if len(payment.waiting) % VOID_LOOK == VOID_LOOK - 1:
+                payment.waiting = [one for one in payment.waiting if not one.void]
+            payment.waiting.append(submission)
+        if payment.durable:
+            _done(submission, self._standing(payment))
+
+    def _take_up(
+        self, submission: Submission, payment: Payment | None, standing: Standing | None, unavailable: str, now: Now
+    ) -> None:
+        """It is UNKNOWN, and the processor asks for another round."""
+        if unavailable or self._full():
+            # "unavailable" would say that nothing is recorded and nothing left
+            assert standing is not None
+            _done(submission, standing)
+            return
+        if payment is None:  # an earlier process left it so
+            fpid = fpid_of(submission.request)
+            covered = submission.covered
+            payment = Payment(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
+            payment.durable = True
+        self.unknown.pop(payment.fpid, None)
+        payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
+        payment.standing = payment.outcome = None
+        self._enter(payment)
+        payment.waiting.append(submission)
+        self._step(payment, Event.SUBMIT)
+        self._send_again(payment, now)
+
+    def _clash(self, submission: Submission, key: str) -> None:
+        """It is not the payment that has this key and FPID; `key` is that one's."""
+        submission.refused = "conflict"
+        submission.why = (
+            "this key was used for another payment"
+            if key == submission.key
+            else "another key was used for a payment with this TxId, type, date and currency"
+        )
+        self._do.tell_outbound(Note.CLASH, fpid_of(submission.request))
+        submission.done(submission)
+
+    def look(self, key: str) -> Standing | None:
+        """Where the payment of this key stands; None when there is none on disk."""
+        payment = self._keys.get(key)
+        if payment is not None and payment.durable:
+            return self._standing(payment)
+        known = self._submissions.of_key(key)
+        return known.standing if known is not None else None
+
+    # --- the way out
+
+    def on_durable(self, payment: Payment) -> None:
+        """A request's record is durable: who waits hears so."""
+        payment.durable = True
+        if payment.waiting:
+            standing = self._standing(payment)
+            waiting, payment.waiting = payment.waiting, [one for one in payment.waiting if one.wait and not one.void]
+            for submission in waiting:
+                _done(submission, standing)
+
+    def on_ready(self, payment: Payment, attempt: int, body: bytes, now: Now) -> None:
+        """A request is durable and has its MAC: it leaves, if there is a link and still a reason."""
+        if attempt != payment.under_way:  # answered meanwhile
+            return
+        self._step(payment, Event.READY)
+        if self._is_old(payment, now):  # the disk took its time
+            self._interrupt(payment, Event.SEND_FAILED, "too-old", now)
+            return
+        link = self._next_link(payment, now)
+        until_s = now.mono_s + self._submit.answer_within_s
+        if link is None or not self._do.hand(payment, link, body, until_s):
+            self._interrupt(payment, Event.SEND_FAILED, "no-link", now)
+            return
+        self.ejection.sent(link, payment.fpid, now.mono_s, new=payment.attempt == 1)
+        payment.link, payment.link_before_id = link, link.id
+        payment.left_before, payment.left = payment.left, True
+        payment.links.add(link.id)
+        self._standing_links.add(link.id)
+        payment.sent_s = now.mono_s
+        self._set_timer(payment, now.mono_s + self.ejection.patience_s(link))
+        self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
+
+    def _next_link(self, payment: Payment, now: Now) -> Link | None:
+        links = self._do.submitters()
+        if not links:
+            return None
+        if payment.attempt == 1:
+            return self.ejection.deal(links, now.mono_s)
+        return self.ejection.deal_again(links, payment.link_before_id, silent=payment.reason != "inconclusive")
+
+    def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
+        """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
+        if attempt != payment.under_way:
+            return
+        if surely and payment.link is not None:
+            payment.left = payment.left_before
+            if not payment.left:
+                payment.links.clear()  # none carried it: whatever the hub says there is about something else
+        self._interrupt(payment, Event.SEND_FAILED if surely else Event.LOST, reason, now)
+
+    def on_link_down(self, link: Link, now: Now) -> None:
+        """A connection is gone, and with it every answer that it could have brought."""
+        self.ejection.link_down(link, now.mono_s)
+        for payment in [p for p in self.in_flight.values() if p.link is link]:
+            self._interrupt(payment, Event.LOST, "link-lost", now)
+        if link.id in self._standing_links:
+            self._standing_links.discard(link.id)
+            for payment in self.unknown.values():
+                self._let_go(payment, now)
+
+    def _let_go(self, payment: Payment, now: Now) -> None:
+        """It is UNKNOWN: without a connection that could bring an answer it need not be held for much longer."""
+        if payment.due_s == inf and not payment.links & self._standing_links:
+            self._set_timer(payment, now.mono_s + LINGER_S)
+
+    def on_deadline(self, payment: Payment, now: Now) -> None:
+        """Its timer fired: no answer came in time, or its pause is over."""
+        payment.due_s = inf
+        match self._step(payment, Event.DEADLINE):
+            case Act.LET_GO:
+                del self.unknown[payment.fpid], self._keys[payment.key]
+            case Act.JUDGE_WAIT:
+                if not self._waits_on(payment, now):
+                    self._interrupt(payment, Event.NO_ANSWER, "no-answer", now)
+            case Act.JUDGE_PAUSE:
+                self._judge_pause(payment, now)
+            case act:
+                raise AssertionError(act)
+
+    def _judge_pause(self, payment: Payment, now: Now) -> None:
+        """Its pause is over: see whether there is another attempt, and a link for it."""
+        if payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
+            self._give_up(payment)
+        elif not self._do.submitters():
+            self._interrupt(payment, Event.NO_LINK, "no-link", now)
+        else:
+            self._step(payment, Event.DUE)
+            self._send_again(payment, now)
+
+    def _waits_on(self, payment: Payment, now: Now) -> bool:
+        """A repeat was due early, as its link is in doubt; and now there is no better one: it waits in full."""
+        until_s = payment.sent_s + self._submit.answer_within_s
+        waits = now.mono_s < until_s and not self._is_doubted(payment)
+        if waits:
+            self._set_timer(payment, until_s)
+        return waits
+
+    def _is_doubted(self, payment: Payment) -> bool:
+        """Whether its link is in doubt, and another one is not."""
+        link = payment.link
+        assert link is not None
+        doubted = self.ejection.patience_s(link) < self._submit.answer_within_s
+        return doubted and self.ejection.another(self._do.submitters(), link)
+
+    def judge_links(self, now: Now) -> None:
+        """See which link brings fewer or slower answers than the others."""
+        self.ejection.judge(self._do.submitters(), now.mono_s)
+
+    def _on_change(self, change: Change) -> None:
+        """What waits for a link that was ejected is repeated by another one, once it has waited as if on trial."""
+        self._do.tell_share(change)
+        if change.ejected:
+            for payment in self.in_flight.values():
+                link = payment.link
+                if link is not None and link.site == change.site:
+                    self._set_timer(payment, payment.sent_s + self.ejection.patience_s(link))
+
+    def _is_old(self, payment: Payment, now: Now) -> bool:
+        return now.mono_s - payment.submitted_s >= self._submit.repeat_for_s
+
+    def _interrupt(self, payment: Payment, event: Event, reason: str, now: Now) -> None:
+        """This attempt is over: the next one has its time."""
+        self._step(payment, event)
+        self._pause(payment, reason, now, at_once=event is Event.NO_ANSWER)
+
+    def _pause(self, payment: Payment, reason: str, now: Now, *, at_once: bool = False) -> None:
+        """The next attempt has its time, which is at once where waiting was long already."""
+        payment.under_way, payment.link, payment.reason = 0, None, reason
+        self._do.tell_outbound(Note.PAUSED, payment.fpid, reason)
+        if at_once:
+            payment.pauses = 0
+            self._set_timer(payment, now.mono_s)
+            return
+        pause_s = min(self._submit.pause_max_s, self._submit.pause_s * 2 ** min(payment.pauses, 30))
+        payment.pauses += 1
+        self._set_timer(payment, now.mono_s + pause_s)
+
+    def _send_again(self, payment: Payment, now: Now) -> None:
+        payment.repeats += 1
+        payment.attempt += 1
+        payment.due_s = inf
+        covered = (REPEAT if payment.left else REQUEST) + payment.covered[4:]
+        body = steps.pack(steps.Retry(payment.attempt, covered, payment.key, payment.content))
+        position = self._do.record(Kind.RETRIED, body, payment.fpid, self._recorder)
+        self._attempt(payment, covered, position, now)
+        self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
+
+    def _give_up(self, payment: Payment) -> None:
+        """Nothing more is sent by ourselves: unknown when it may have left, never failed."""
+        act = self._step(payment, Event.EXHAUSTED if payment.left else Event.NEVER_LEFT)
+        unknown = act is Act.GIVE_UP
+        unsettled = steps.Unsettled(
+            payment.key, payment.content, payment.reason, payment.inconclusive, payment.attempt, payment.covered
+        )
+        kind, note = (Kind.UNKNOWN, Note.UNKNOWN) if unknown else (Kind.UNSENT, Note.UNSENT)
+        self._do.tell_outbound(note, payment.fpid, payment.reason)
+        payment.outcome = Standing(payment.fpid, RESTS[kind], payment.inconclusive)
+        self._record_standing(payment, kind, steps.pack(unsettled), self._recorder)
+
+    def _record_standing(self, payment: Payment, kind: Kind, body: bytes, link: Link) -> None:
+        """Nobody hears how it stands before that is durable."""
+        payment.recording = self._do.record(kind, body, payment.fpid, link)
+        self._do.when_settled(payment.recording, payment)
+
+    # --- what the hub says
+
+    def on_response(self, response: PaymentResponse, link: Link, now: Now) -> bool:
+        """A 9210 came. False when it belongs to nothing that this connection carried."""
+        fpid = fpid_of(response)
+        self.ejection.answered(link, fpid, now.mono_s, useful=response.action_code not in self._inconclusive)
+        payment = self.in_flight.get(fpid) or self.unknown.get(fpid)
+        if payment is None:
+            return self._on_settled(fpid, response, link)
+        if link.id not in payment.links:
+            return False
+        code = response.action_code
+        by = self._speaker(code, alone=not payment.left_before and payment.link_before_id == link.id)
+        if not by and self._is_of_earlier(payment, link):
+            payment.inconclusive = code
+            self._keep(payment, code, response.body, link)
+            return True
+        act = self._step(payment, Event.CONCLUSIVE if by else Event.INCONCLUSIVE)
+        if act is Act.COMPARE:
+            self._compare(payment.outcome, payment.key, payment.content, response, link)
+        elif act is Act.SETTLE:
+            if self.unknown.pop(fpid, None) is not None:
+                self._enter(payment)
+            self._settle(payment, code, response.field_in_error, by, response, link)
+        else:
+            if act is not Act.NOTHING:
+                payment.inconclusive = code
+            self._keep(payment, code, response.body, link)
+            if act is Act.PAUSE:
+                self._pause(payment, "inconclusive", now)
+        return True
+
+    @staticmethod
+    def _is_of_earlier(payment: Payment, link: Link) -> bool:
+        """Whether what this link brings is about an earlier attempt: the present one may still be answered."""
+        return payment.link is not None and payment.link is not link
+
+    def _keep(self, payment: Payment, code: str, body: bytes, link: Link) -> None:
+        """Record what settles nothing."""
+        self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
+        self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
+
+    def _speaker(self, code: str, *, alone: bool) -> str:
+        """Who says what became of the payment; empty when this code does not. Alone: no other request of it left."""
+        if self._codec.action_codes.accepts(code):
+            return "receiver"
+        if code in self._inconclusive or (code in self._of_request and not alone):
+            return ""
+        return SPEAKERS.get(code[:1], "")
+
+    def on_advice(self, advice: Advice, link: Link, now: Now) -> bool:
+        """A 9624 came. False when it names nothing that this connection carried."""
+        fpid = fpid_of(advice) if advice.trn else ""
+        payment = self.in_flight.get(fpid)
+        if payment is None or payment.outcome is not None or link.id not in payment.links:
+            return False
+        self.ejection.answered(link, fpid, now.mono_s, useful=False)
+        self._keep(payment, advice.function_code, advice.body, link)
+        if not self._is_of_earlier(payment, link) and self._step(payment, Event.INCONCLUSIVE) is Act.PAUSE:
+            self._pause(payment, "inconclusive", now)
+        return True
+
+    def _on_settled(self, fpid: str, response: PaymentResponse, link: Link) -> bool:
+        """It is at rest, and no connection is held for it: there must be an outcome to compare with."""
+        known = self._submissions.of_fpid(fpid)
+        if known is None or not known.standing.by:  # only an outcome was said by somebody
+            return False
+        conclusive = self._speaker(response.action_code, alone=False)
+        step(known.standing.state, Event.CONCLUSIVE if conclusive else Event.INCONCLUSIVE)
+        self._compare(known.standing, known.key, known.content, response, link)
+        return True
+
+    def _compare(
+        self, standing: Standing | None, key: str, content: bytes, response: PaymentResponse, link: Link
+    ) -> None:
+        """Another answer to what has one."""
+        assert standing is not None
+        code = response.action_code
+        by = self._speaker(code, alone=False)
+        if not by or code == standing.code:
+            self._do.record(Kind.UNPLACED, response.body, standing.fpid, link)
+            self._do.tell_outbound(Note.ANSWERED_AGAIN, standing.fpid, code)
+            return
+        body = steps.Settlement(key, content, code, response.field_in_error, by, response.body, b"")
+        self._do.record(Kind.CONTRADICTED, steps.pack(body), standing.fpid, link)
+        self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
+
+    def _settle(
+        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse, link: Link
+    ) -> None:
+        """Give a payment its outcome: the one place."""
+        payment.due_s, payment.under_way, payment.link = inf, 0, None
+        settlement = steps.Settlement(
+            payment.key, payment.content, code, field_in_error, by, response.body, payment.covered
+        )
+        payment.outcome = standing_of(payment.fpid, settlement, response)
+        self._record_standing(payment, Kind.SETTLED, steps.pack(settlement), link)
+
+    def on_recorded(self, payment: Payment, position: int, now: Now) -> None:
+        """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
+        if position != payment.recording:
+            return
+        act = self._step(payment, Event.RECORDED)
+        standing = payment.standing = payment.outcome
+        assert standing is not None
+        if act is Act.REPORT:
+            self._do.tell_outbound(Note.SETTLED, payment.fpid, standing.code, payment.submitted_s)
+        self._rest(payment, standing, now)
+        if act is Act.REPORT_UNKNOWN and payment.links:
+            self.unknown[payment.fpid] = self._keys[payment.key] = payment
+            self._let_go(payment, now)
+
+    # --- memory
+
+    def on_restart(self, unfinished: dict[str, Unfinished], now: Now) -> None:
+        """Take up what the last process left under way: it may have left, and its connections are gone."""
+        for fpid, left in unfinished.items():
+            age_s = (now.wall_ns - left.submitted_ns) / 1e9
+            if age_s < -CLOCK_STEP_S:  # the clock was ahead then, or is behind now: nobody knows how old it is
+                age_s = self._submit.repeat_for_s
+            payment = Payment(
+                left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
+                repeats=left.repeats, left=True, reason="restart",
+            )  # fmt: skip
+            payment.attempt, payment.durable = left.repeats + 1, True
+            self._enter(payment)
+            # the links are only being dialled
+            self._set_timer(payment, now.mono_s + self._submit.pause_s)
+            self._do.tell_outbound(Note.RESUMED, fpid)
+
+    def _enter(self, payment: Payment) -> None:
+        self.in_flight[payment.fpid] = self._keys[payment.key] = payment
+
+    def _rest(self, payment: Payment, standing: Standing, now: Now) -> None:
+        """Nothing of ours is under way any more: remember where it stands, say it to those who wait."""
+        del self.in_flight[payment.fpid], self._keys[payment.key]
+        self._submissions.put(Known(payment.key, payment.content, standing), now.wall_ns)
+        waiting, payment.waiting = payment.waiting, []
+        for submission in waiting:
+            _done(submission, standing)
+
+    @staticmethod
+    def _standing(payment: Payment) -> Standing:
+        return payment.standing or Standing(payment.fpid, State.WAITING)
+
+    def _set_timer(self, payment: Payment, at_s: float) -> None:
+        payment.due_s = at_s
+        self._do.set_alarm(payment, at_s)
+
+    @staticmethod
+    def _step(payment: Payment, event: Event) -> Act:
+        """Take a payment one step on: the one place that does."""
+        row = step(payment.state, event)
+        payment.state = row.to
+        return row.act
+
+
+def _refuse(submission: Submission, why: str) -> None:
+    """Nothing is recorded, nothing leaves."""
+    submission.refused, submission.why = "unavailable", why
+    submission.done(submission)
+
+
+def _done(submission: Submission, standing: Standing) -> None:
+    if not submission.void:
+        submission.standing = standing
+        submission.done(submission)

@@ -1,0 +1,96 @@
+"""The ring of keys: which keys there are, of what use and standing. What is remembered of key changes; `keyring` is the
+story of how it changes. Pure values.
+"""
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.payments.work import Install
+from gateway.strict_json import Reader
+
+RETIRED_MAX = 256
+"""Superseded keys that are known for ever: five years of one each week."""
+
+
+class Use(Enum):
+    """Who signs with a key."""
+
+    HUB = "hub"
+    OWN = "own"
+
+
+class Superseded(Struct, frozen=True, array_like=True):
+    """A key that another one has taken the place of, and until when (wall clock) it is accepted still."""
+
+    key: Install
+    until_ns: int
+    """0: until the key on trial is in force, and the overlap after it."""
+
+
+class Slot(Struct, frozen=True, array_like=True):
+    """The keys of one use."""
+
+    base: str
+    """The label that the configuration gives: the key of the ceremony, and how the labels of later ones begin."""
+    in_use: Install
+    on_trial: Install | None = None
+    given_up: bool = False
+    """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
+    superseded: tuple[Superseded, ...] = ()
+    retired: tuple[str, ...] = ()
+    """Check values of all that were ever superseded, the latest last: none of them comes back by a message alone."""
+
+
+class Ring(Struct, frozen=True, array_like=True):
+    """All that must be remembered about keys: the body of a KEYS record. It holds wrapped keys: never log one."""
+
+    hub: Slot
+    own: Slot
+
+
+def unpack(body: bytes) -> Ring:
+    """Read the body of a KEYS record. Raises `msgspec.DecodeError` when it is none."""
+    return msgspec.msgpack.decode(body, type=Ring)
+
+
+def slot_of(base: str, recorded: Slot | None) -> Slot:
+    """What was recorded; or, at the first start and when the configuration names another key, that key.
+
+    Naming another one is an operator's act, also where that brings a superseded key back. What is superseded by it does
+    not come back by a message either.
+    """
+    if recorded is None:
+        return Slot(base, Install(base))
+    # a version before this one did not record what is retired, but what is still accepted
+    recorded = replace(recorded, retired=retired(recorded, *(old.key.check for old in recorded.superseded)))
+    if recorded.base == base:
+        return recorded
+    over = (recorded.in_use, *([recorded.on_trial] if recorded.on_trial is not None else []))
+    return Slot(base, Install(base), retired=retired(recorded, *(key.check for key in over)))
+
+
+def retired(slot: Slot, *checks: str) -> tuple[str, ...]:
+    """All that are superseded, with these check values, those that are empty aside."""
+    known = dict.fromkeys((*slot.retired, *filter(None, checks)))
+    return tuple(known)[-RETIRED_MAX:]
+
+
+class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator sends to ask for a new key."""
+
+    use: Literal["hub", "own"]
+
+
+_wanted = Reader(_Wanted)
+
+
+def wanted_of(body: bytes) -> Use:
+    """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
+    try:
+        return Use(_wanted(body).use)
+    except msgspec.DecodeError as error:  # a validation error is one, too
+        raise ValueError(str(error)) from error
