@@ -423,6 +423,28 @@ def test_a_name_is_looked_for_where_it_is_one(place: Place) -> None:
         shake(client, server_context(place.server, "s"))
 
 
+def test_a_certificate_without_an_authority_key_identifier_is_taken_by_every_python(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 turns on a flag that refuses it. The gateway turns it off, whatever the Python's default."""
+    assert not any(each.oid == x509.AuthorityKeyIdentifier.oid for each in OURS.certificate.extensions)
+    default = ssl.create_default_context
+
+    def strict(*arguments: Any, **named: Any) -> ssl.SSLContext:
+        context = default(*arguments, **named)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    client, server = client_context(place.client, "c"), server_context(place.server, "s")
+    shake(client, server)
+    for end in (client, server):
+        end.verify_flags |= ssl.VERIFY_X509_STRICT
+        with pytest.raises(ssl.SSLCertVerificationError, match="Missing Authority Key Identifier"):
+            shake(client, server)
+        end.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
 def test_both_ends_speak_tls_1_2_at_least(place: Place) -> None:
     for context in (client_context(place.client, "c"), client_context(None, "c"), server_context(place.server, "s")):
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
