@@ -31,7 +31,7 @@ The rooms; each says in its own docstring what is in it:
 Who may import whom. A module imports from rows above its own, or from its own room; nobody imports in a circle.
 tests/test_layout.py reads this table and holds every module to it:
 
-    errors clock strict_json
+    errors clock strict_json backoff
     machine                                                                   this process, as its machine runs it
     entry metrics exitcodes disk
     log config

@@ -159,7 +159,7 @@ class Gateway:
         self.ejection = Ejection(node.ejection, pair.submit.answer_within_s, outside.luck.random)
         self.engine = Engine(
             pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids,
-            self.ejection, released_ns=outside.released_ns,
+            self.ejection, closed=self.closed, released_ns=outside.released_ns,
         )  # fmt: skip
         self.standstill = Standstill(outside.clock())
         self.links = Links(
@@ -167,7 +167,6 @@ class Gateway:
             came_s=self.standstill.came_s, network=outside.network, dial=outside.dial_hub,
         )  # fmt: skip
         self.engine.join(self.links)
-        self.engine.closed = self.closed
         self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)
         self.sibling = None
         if node.sibling:

@@ -72,9 +72,11 @@ class Engine:
     def __init__(
         self, pair: config.Pair, payments_max: int, codec: Codec, past: Past, journal: Journal, signer: Signer,
         processor: Processor, clock: Clock, message_ids: MessageIds, ejection: Ejection, *,
-        released_ns: int = 0,
+        closed: Callable[[], str], released_ns: int = 0,
     ) -> None:  # fmt: skip
-        """`released_ns`: when this version was released; 0: not known."""
+        """`closed`: says why no payment may be submitted now, as far as it is not the links'; empty when one may.
+        `released_ns`: when this version was released; 0: not known.
+        """
         batch = self._batch = Batch(journal, signer, processor)
         outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
         self.hearing = Hearing(pair.news, past.meanings, codec, past.news, batch)
@@ -93,8 +95,7 @@ class Engine:
         self.submissions = submissions
         self._past: Past | None = past
         self.counts = self._batch.counts
-        self.closed: Callable[[], str] = str
-        """Says why no payment may be submitted now, or nothing. The daemon knows more than we do."""
+        self._closed = closed
         self._seal_key = pair.mac.seal_key
         self._deadlines = pair.deadlines
         self._respond_within_s = pair.session.respond_within_s
@@ -385,7 +386,7 @@ class Engine:
 
     def _take_submissions(self, now: Now) -> None:
         submitted, self._submitted = self._submitted, []
-        unavailable = self.closed()
+        unavailable = self._closed()
         if not unavailable and not self._journal.has_room():
             unavailable = "the disk does not keep up"
         if not unavailable and not self.leaving.links.submitters():

@@ -6,6 +6,8 @@ at a time, each failure doubling the pause, until one succeeds and everything go
 
 import math
 
+from gateway.backoff import backoff_s, jittered_s
+
 
 class Breaker:
     """Counts failures in a row. What was under way when it opened does not count again when it fails too."""
@@ -41,8 +43,7 @@ class Breaker:
     def again(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
         """A probe did not work that proves nothing of the others: the next may go after a pause as long as the last."""
         if started_s > self._opened_s:
-            pause_s = pause(self.failures - self._after, self._first_s, self._max_s, luck)
-            self.until_s = now_s + max(pause_s, at_least_s)
+            self._pause(now_s, luck, at_least_s)
 
     def failed(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
         """It did not, and had started at `started_s`. `luck` in 0..1 spreads the pause over its upper half."""
@@ -51,10 +52,8 @@ class Breaker:
         self.failures += 1
         if self.open:
             self._opened_s = now_s
-            pause_s = pause(self.failures - self._after, self._first_s, self._max_s, luck)
-            self.until_s = now_s + max(pause_s, at_least_s)
+            self._pause(now_s, luck, at_least_s)
 
-
-def pause(times: int, first_s: float, max_s: float, luck: float) -> float:
-    """The pause after `times` earlier ones: doubled each time, at most `max_s`; `luck` spreads its upper half."""
-    return float(min(first_s * 2.0 ** min(times, 60), max_s)) * (0.5 + luck / 2)
+    def _pause(self, now_s: float, luck: float, at_least_s: float) -> None:
+        pause_s = jittered_s(backoff_s(self.failures - self._after, self._first_s, self._max_s), luck)
+        self.until_s = now_s + max(pause_s, at_least_s)

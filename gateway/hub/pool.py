@@ -20,6 +20,7 @@ import trio
 from msgspec import Struct
 
 from gateway import config, log, metrics
+from gateway.backoff import backoff_s
 from gateway.clock import Clock
 from gateway.hub.dial import SILENT_S, Dial, Dialled, Sockets
 from gateway.hub.link import Inbox, Link, LinkStatistics
@@ -289,7 +290,7 @@ class Links:
                 continue
             if not self._dials():
                 return
-            limit_s = min(site.settings.reconnect_max_s, site.settings.reconnect_s * 2 ** min(site.attempts, 30))
+            limit_s = backoff_s(site.attempts, site.settings.reconnect_s, site.settings.reconnect_max_s)
             pause_s = self._random.uniform(0, limit_s)
             site.attempts += 1
             self._say(site, pause_s, connected=dialled is not None)

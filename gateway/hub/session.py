@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from gateway import config
+from gateway.backoff import backoff_s
 from gateway.clock import Now
 from gateway.hub.rules import (
     DIRECTIONS,
@@ -421,8 +422,8 @@ class Session:
             case Do.SIGN_OFF:
                 side.exchange = self._ask(SIGN_OFF[side.direction], now)
             case Do.REST:
-                pause_s = self._settings.retry_s * 2 ** min(side.attempts, 30)
-                side.paused_until_s = now.mono_s + min(pause_s, self._settings.retry_max_s)
+                pause_s = backoff_s(side.attempts, self._settings.retry_s, self._settings.retry_max_s)
+                side.paused_until_s = now.mono_s + pause_s
                 side.attempts += 1
             case Do.NOTHING:
                 pass

@@ -31,6 +31,7 @@ from math import comb, inf
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from gateway import config
+from gateway.backoff import backoff_s, jittered_s
 
 AHEAD_MAX = 4
 """A link may owe so many answers, and twice as many as the one that owes the fewest; beyond that the others are dealt
@@ -406,9 +407,9 @@ class Ejection:
             self.changed(Change(site.name, ejected=False, why="", after_s=after_s))
 
     def _pause(self, site: _Site, now_s: float) -> None:
-        pause_s = min(self._pause_s * 2.0 ** min(site.pauses, 30), self._pause_max_s)
+        pause_s = jittered_s(backoff_s(site.pauses, self._pause_s, self._pause_max_s), self._luck())
         site.pauses += 1
-        site.until_s = now_s + pause_s * (0.5 + self._luck() / 2)
+        site.until_s = now_s + pause_s
 
     def _site(self, name: str) -> _Site:
         site = self._sites.get(name)

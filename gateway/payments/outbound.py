@@ -20,6 +20,7 @@ from math import inf
 from typing import Protocol
 
 from gateway import config
+from gateway.backoff import backoff_s
 from gateway.clock import Now
 from gateway.payments import steps
 from gateway.payments.departure import Link, Note, Payment
@@ -370,7 +371,7 @@ class Outbound:
             payment.pauses = 0
             self._set_timer(payment, now.mono_s)
             return
-        pause_s = min(self._submit.pause_max_s, self._submit.pause_s * 2 ** min(payment.pauses, 30))
+        pause_s = backoff_s(payment.pauses, self._submit.pause_s, self._submit.pause_max_s)
         payment.pauses += 1
         self._set_timer(payment, now.mono_s + pause_s)
 

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import trio
 
 from gateway import config, log, metrics
+from gateway.backoff import backoff_s, jittered_s
 from gateway.errors import Unavailable
-from gateway.http.breaker import Breaker, pause
+from gateway.http.breaker import Breaker
 from gateway.http.connection import UNTOUCHED, End, Link, Response
 from gateway.http.directory import Directory, Endpoint, FixedDirectory, endpoint
 from gateway.http.reach import Reach, Reaches
@@ -303,7 +304,7 @@ class Client:
         self._asks.failed(now_s, ask.asked_s, self._luck())
         if self._asks.open and not opened:
             _log.warning("processor is away", reason=reason, pause_s=round(self._asks.until_s - now_s, 3))
-        due_s = now_s + pause(ask.attempts - 1, AWAY_PAUSE_S, AWAY_PAUSE_MAX_S, self._luck())
+        due_s = now_s + jittered_s(backoff_s(ask.attempts - 1, AWAY_PAUSE_S, AWAY_PAUSE_MAX_S), self._luck())
         if due_s < ask.deadline_s:
             self._counted("again")
             heapq.heappush(self._later, (due_s, next(self._turn), ask))

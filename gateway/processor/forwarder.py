@@ -34,8 +34,9 @@ from typing import Any, NamedTuple, Protocol
 import trio
 
 from gateway import config, log, metrics
+from gateway.backoff import backoff_s, jittered_s
 from gateway.clock import Clock, system_clock
-from gateway.http.breaker import Breaker, pause
+from gateway.http.breaker import Breaker
 from gateway.http.statuses import Told
 from gateway.memory.positions import Positions
 from gateway.payments import steps
@@ -386,7 +387,7 @@ class Forwarder:
         if self._breaker.open and not was_open:
             waiting = len(self._window)
             _log.warning("notices are not taken", follower=self._to.name, reason=told.reason, waiting=waiting)
-        pause_s = max(pause(item.attempts, first_s, max_s, self._luck()), wanted_s)
+        pause_s = max(jittered_s(backoff_s(item.attempts, first_s, max_s), self._luck()), wanted_s)
         item.attempts += 1
         heapq.heappush(self._paused, (now_s + pause_s, next(self._turn), item))
 

@@ -36,7 +36,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from gateway import config
-from gateway.http.breaker import pause
+from gateway.backoff import backoff_s, jittered_s
 from gateway.processor.messages import Problem, Progress, Sensitive
 from gateway.sdk.answers import Met, Word, code_of, says
 from gateway.sdk.prepared import Prepared
@@ -279,7 +279,7 @@ class Submission:
         if not self._asked.issuperset(self._acts(now_s)):
             return
         limits = self._limits
-        pause_s = pause(self._rounds, limits.pause_s, limits.pause_max_s, luck)
+        pause_s = jittered_s(backoff_s(self._rounds, limits.pause_s, limits.pause_max_s), luck)
         self.due_s = min(now_s + max(pause_s, min(self._retry_after_s, limits.pause_max_s)), self._end_s)
         self._rounds += 1
         self._retry_after_s = inf

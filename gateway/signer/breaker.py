@@ -1,5 +1,7 @@
 """How long a sick token is kept out. Pure: times and luck are arguments."""
 
+from gateway.backoff import backoff_s, jittered_s
+
 PAUSE_S = 0.2
 """The first pause; each further failure doubles it, up to:"""
 PAUSE_MAX_S = 30.0
@@ -30,7 +32,8 @@ class Breaker:
         if served_s is not None and served_s >= STEADY_S:
             self.failures = 0
         self.failures += 1
-        doubled = PAUSE_S * 2.0 ** min(self.failures - 1, 30) if served_s is None or self.failures > 1 else 0.0
-        spread = 0.5 + luck / 2
-        self.alone_s = min(doubled, PAUSE_ALONE_MAX_S) * spread
-        return min(doubled, PAUSE_MAX_S) * spread
+        if served_s is not None and self.failures == 1:
+            self.alone_s = 0.0
+            return 0.0
+        self.alone_s = jittered_s(backoff_s(self.failures - 1, PAUSE_S, PAUSE_ALONE_MAX_S), luck)
+        return jittered_s(backoff_s(self.failures - 1, PAUSE_S, PAUSE_MAX_S), luck)

@@ -142,6 +142,8 @@ class World:
         self.link = FakeLink()
         self.submitting: list[FakeLink] = [self.link]
         self.now_s = 10.0
+        self.closed = ""
+        """Why the engine takes no submissions; empty when it does."""
         self.past = Past(7, CODEC, MEANINGS)
         self.engine = self.made()
 
@@ -151,7 +153,7 @@ class World:
         self.ejection = Ejection(config.Ejection(), self.pair.submit.answer_within_s, random.Random(1).random)  # noqa: S311
         engine = Engine(
             self.pair, 1000, self.codec, past, self.journal, self.signer, self.processor, lambda: self.now, ids,
-            self.ejection,
+            self.ejection, closed=lambda: self.closed,
         )  # fmt: skip
         engine.join(self)
         return engine

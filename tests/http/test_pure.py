@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.backoff import backoff_s, jittered_s
 from gateway.errors import ConfigurationError
-from gateway.http.breaker import Breaker, pause
+from gateway.http.breaker import Breaker
 from gateway.http.directory import Endpoint, FixedDirectory, endpoint
 from gateway.memory.positions import Positions
 from tests.fakes.processor import settings
@@ -17,7 +18,7 @@ from tests.fakes.processor import settings
 )
 def test_pauses(times: int, luck: float, expected: float) -> None:
     """They double up to the longest; luck moves them in their upper half."""
-    assert pause(times, 0.5, 30.0, luck) == expected
+    assert jittered_s(backoff_s(times, 0.5, 30.0), luck) == expected
 
 
 def test_a_breaker_opens_and_closes() -> None:

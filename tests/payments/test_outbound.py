@@ -172,7 +172,7 @@ def test_what_cannot_be_taken_is_unavailable(world: World, heard: Heard, why: st
     if why == "room":
         world.journal.room = False
     elif why == "closed":
-        world.engine.closed = lambda: "draining"
+        world.closed = "draining"
     elif why == "full":
         world.submit(*(submission(f"key-{n}", f"OUT{n}") for n in range(1000)))
     before = len(kinds(world))
