@@ -128,13 +128,20 @@ class Submissions:
         self._late = 0
         self.ordered: deque[Ordered] = deque()
         self.codes: Counter[str] = Counter()
-        """What was answered."""
+        """Answers, by code: a payment that was submitted again has several."""
+        self.outcomes: Counter[str] = Counter()
+        """Payments, by the code of their one outcome."""
         self.counts = switch.counts
 
     @property
     def outstanding(self) -> int:
         """Payments that wait for a bank of the hub's own, and answers that are kept back."""
         return self._late + sum(waiting.receiver.bank is not None for waiting in self._under_way.values())
+
+    @property
+    def payments(self) -> int:
+        """Payments that were submitted and not turned back without an outcome; repeats do not count."""
+        return self.outcomes.total() + len(self._under_way)
 
     # --- a request comes
 
@@ -358,6 +365,7 @@ class Submissions:
         if len(self._known[0]) >= REMEMBERED:
             self._known = ({}, self._known[0])
         self._known[0][request.fpid] = request.digest + f"{code}{asynchronous}{field}".encode()
+        self.outcomes[code] += 1
         why = "asynchronous" if asynchronous == "1" else ""
         self._switch.book(HubEvent("outcome", hashed, now_s, now_s, 0, "", "9210", code, False, why))
 

@@ -120,7 +120,7 @@ async def _played(it: World, options: argparse.Namespace, *, stays: bool) -> int
         watch = Watch(it, shown)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(it.hub.look_on, watch.run)
-            told, ended, hub = await Play(it, shown, options.rate, options.seconds).run()
+            told, ended, hub = await Play(it, shown, watch, options.rate, options.seconds).run()
             nursery.cancel_scope.cancel()
     verdict = await it.verdict()
     well = verdict.balances and told and not ended
@@ -181,8 +181,9 @@ def where_next(journal: Path | None) -> str:
 class Play:
     """What happens, and when."""
 
-    def __init__(self, it: World, shown: Screen, rate: float, seconds: float) -> None:
+    def __init__(self, it: World, shown: Screen, watch: "Watch", rate: float, seconds: float) -> None:
         self._it = it
+        self._watch = watch
         self._say = shown.event
         self._rate = rate
         self._seconds = seconds
@@ -204,6 +205,7 @@ class Play:
         await it.settled()
         told = await it.told_everything(TOLD_WITHIN_S)
         say("The processor was told everything." if told else "The processor was not told everything in time.")
+        await self._watch.look()  # the last figures are those of the ledger
         code = await it.stop_gateway()
         say("The gateways have signed off and ended." if not code else f"A gateway ended with {code}.")
         hub = await it.finish_hub()
@@ -306,15 +308,19 @@ class Watch:
     def __init__(self, it: World, shown: Screen) -> None:
         self._it = it
         self._shown = shown
+        self._start_s = trio.current_time()
 
     async def run(self) -> None:
         """Until cancelled."""
-        start_s = trio.current_time()
         while True:
-            hub = await self._it.hub("statistics", recent=True)
-            said = [await gateway.statistics() for gateway in self._it.gateways]
-            self._shown.row(row(trio.current_time() - start_s, hub, said, self._parts(hub, said)))
+            await self.look()
             await trio.sleep(1)
+
+    async def look(self) -> None:
+        """Show this moment."""
+        hub = await self._it.hub("statistics", recent=True)
+        said = [await gateway.statistics() for gateway in self._it.gateways]
+        self._shown.row(row(trio.current_time() - self._start_s, hub, said, self._parts(hub, said)))
 
     def _parts(self, hub: dict[str, Any], said: Sequence[dict[str, Any]]) -> tuple[Part, ...]:
         sites = {link["site"] for link in hub["links"] if link["receive"]}
@@ -345,8 +351,8 @@ def row(elapsed_s: float, hub: dict[str, Any], said: Sequence[dict[str, Any]], p
         refused=sum(codes.values()) - answered - stood_in,
         reversed=counts.get("reversed", 0),
         outstanding=hub["outstanding"],
-        submitted=counts.get("submitted", 0),
-        accepted=sum(number for code, number in hub["submitted_codes"].items() if code.startswith("0")),
+        submitted=hub["submitted"],
+        accepted=sum(number for code, number in hub["submitted_outcomes"].items() if code.startswith("0")),
         untold=sum(untold) if untold else None,
         p50_ms=recent.get("p50_ms"),
         p99_ms=recent.get("p99_ms"),

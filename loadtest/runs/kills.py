@@ -131,7 +131,7 @@ async def _progress(under: Siege, say: Clock) -> None:
             wanted = len(under.it.gateways) * len(SITES)
             say(
                 f"… {counts.get('sent', 0):,} sent, {counts.get('replied', 0):,} answered, "
-                f"{counts.get('reversed', 0):,} reversed, {counts.get('submitted', 0):,} submitted; "
+                f"{counts.get('reversed', 0):,} reversed, {hub['submitted']:,} submitted; "
                 f"{hub['outstanding']:,} open; {on} of {wanted} links; {counts.get('faults', 0)} faults"
             )
 

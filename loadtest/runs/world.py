@@ -7,6 +7,7 @@ Most worlds have one bank with one gateway: what is said of "the gateway" and "t
 has all of them.
 """
 
+import math
 import os
 import shutil
 import signal
@@ -43,6 +44,8 @@ __all__ = [
 ]  # fmt: skip
 
 SITES = ("a", "b")
+SETTLED_WITHIN_S = 300.0
+"""How long payments may be without an outcome after the last was sent: the hub repeats one 20 times, each 10 s."""
 
 
 class World:
@@ -264,23 +267,30 @@ class World:
             return ""
         return body.decode()
 
-    async def settled(self) -> dict[str, Any]:
-        """Wait until nobody sends or submits any more and everything has its outcome; returns the hub's statistics."""
+    async def settled(self, within_s: float = SETTLED_WITHIN_S) -> dict[str, Any]:
+        """Wait until nothing more is sent or submitted and every payment has its outcome. Returns the hub's statistics.
+
+        Raises `WorldError` when a payment still has none `within_s` after the last one was sent.
+        """
+        until_s = math.inf
         while True:
             hub = await self.hub("statistics")
-            if not hub["loading"] and not hub["outstanding"] and not await self._submitting():
+            submitters = await self._submitters()
+            loading = hub["loading"] or any(said["loading"] for said in submitters)
+            outstanding = hub["outstanding"] + sum(said["open"] for said in submitters)
+            if not loading and not outstanding:
                 return hub
+            if not loading:
+                until_s = min(until_s, trio.current_time() + within_s)
+            if trio.current_time() >= until_s:
+                raise WorldError(f"{outstanding:,} payments without an outcome {within_s:g} s after the last was sent")
             await trio.sleep(0.2)
 
-    async def _submitting(self) -> bool:
-        """Whether a processor still submits, or waits for an outcome."""
-        if self.plan.outbound:
-            for bank in self.banks:
-                if bank.processor is not None:
-                    said = await self.submitted(bank)
-                    if said["loading"] or said["open"]:
-                        return True
-        return False
+    async def _submitters(self) -> list[dict[str, Any]]:
+        """What each processor that runs says of its submissions."""
+        if not self.plan.outbound:
+            return []
+        return [await self.submitted(bank) for bank in self.banks if bank.processor is not None]
 
     async def told_everything(self, within_s: float) -> bool:
         """Wait until no gateway has anything left to tell; false when that takes too long."""

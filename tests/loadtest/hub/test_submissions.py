@@ -475,3 +475,21 @@ def test_each_group_has_its_connections(make_bench: Any) -> None:
     assert not bench.out(sip)
     assert bench.submit(sip, processing_code="300000") == ["0000"]
     assert list(bench.scheme.faults) == ["a payment of group sop on a connection of sip"]
+
+
+def test_a_payment_is_counted_once_however_often_it_is_submitted(make_bench: type[Any]) -> None:
+    """Under way and with its outcome; one that was turned back without an outcome is not counted until it has one."""
+    bench = make_bench("slow=2")
+    submissions, link = bench.scheme.submissions, bench.link()
+    for mti in ("9200", "9201", "9201"):
+        bench.say(link, request(mti=mti))
+    assert submissions.payments == 1
+    bench.wait(3)
+    bench.say(link, request(mti="9201"))
+    bench.say(link, request(trn="A2", creditor_agent="990000"))
+    bench.say(link, request(trn="A2", creditor_agent="990000", mti="9201"))
+    assert (submissions.payments, submissions.outcomes) == (2, {"0000": 1, "9908": 1})
+    assert submissions.codes == {"0000": 4, "9908": 2}
+    submissions.ordered.append(Ordered("9909"))
+    bench.say(link, request(trn="A3"))
+    assert submissions.payments == 2

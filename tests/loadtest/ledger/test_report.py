@@ -56,9 +56,11 @@ def test_latencies_are_a_table_in_milliseconds() -> None:
 
 HUB: dict[str, Any] = {
     "codes": {"0000": 5, "0083": 3, "1114": 1},
-    "counts": {"sent": 12, "submitted": 7, "reversed": 2, "faults": 0},
+    "counts": {"sent": 12, "submitted": 9, "reversed": 2, "faults": 0},
     "outstanding": 1,
-    "submitted_codes": {"0000": 6, "9911": 1},
+    "submitted": 7,
+    "submitted_codes": {"0000": 8, "9911": 1},
+    "submitted_outcomes": {"0000": 6, "9911": 1},
     "recent": {"decided": {"count": 1, "p50_ms": 2.0, "p99_ms": 1503.25}},
 }
 
@@ -77,11 +79,14 @@ def row(elapsed_s: float, *said: dict[str, Any], parts: tuple[Part, ...] = SITES
 
 
 def test_a_row_tells_answers_from_stand_in_and_refusals() -> None:
-    """By the action codes that the hub heard; what is to be told is that of all gateways that are there."""
+    """By the action codes that the hub heard, each payment once, however often it was submitted; what is to be told is
+    that of all gateways that are there.
+    """
     shown = row(3.2, waiting(4), AWAY, waiting(6))
     assert shown[2:] == (12, 5, 3, 1, 2, 1, 7, 6, 12, 2.0, 1503.25, 0)
     assert row(3.2, AWAY, AWAY).untold is None
     said = dict(shown.lines())
+    assert said["payments out"] == "7: 6 accepted"
     assert said["payments in"] == "12: 5 answered, 3 by stand-in, 1 refused, 2 reversed"
     assert said["right now"] == "1 in the air, 12 to be told, 0 faults"
     assert said["reply time"] == "half within 2.0 ms, 99 of 100 within 1,503.2 ms"

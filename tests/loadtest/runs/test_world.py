@@ -44,9 +44,27 @@ def processes_of(directory: Path) -> Iterator[str]:
                 yield command.decode().replace("\0", " ")
 
 
+def row_of(said: str) -> tuple[int, ...]:
+    """Of the demo's last row: payments in, by stand-in, reversed; out, accepted."""
+    shown = re.findall(
+        r"payments in ([0-9,]+): .* answered, ([0-9,]+) by stand-in, .*, ([0-9,]+) reversed; "
+        r"payments out ([0-9,]+): ([0-9,]+) accepted",
+        said,
+    )[-1]
+    return tuple(int(number.replace(",", "")) for number in shown)
+
+
+def ledger_of(said: str) -> tuple[int, ...]:
+    """The same figures, as the ledger has them at its end."""
+    lines = dict(re.findall(r"^ *([a-z ]+[a-z])  +([0-9,]+)$", said, re.MULTILINE))
+    names = ("sent", "stood in", "reversed", "submitted", "accepted")
+    return tuple(int(lines[name].replace(",", "")) for name in names)
+
+
 def test_the_demo_balances_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Processor, hub site, token worker and data centre each go and come back, a key changes, news come, payments go
-    both ways; every payment is accounted for. Nothing that it prints may be somebody's account or name.
+    both ways; every payment is accounted for. The last row and the ledger have the same figures. Nothing that it
+    prints may be somebody's account or name.
     """
     with loadtest(tmp_path, "demo", "--seconds", "20", "--rate", "50") as demo:
         said, _ = demo.communicate(timeout=WITHIN_S)
@@ -58,6 +76,7 @@ def test_the_demo_balances_and_leaves_nothing_behind(tmp_path: Path) -> None:
         assert what in said
     for away in ("processor", "hub site a", "data centre A"):
         assert f"away {away}" in said
+    assert row_of(said) == ledger_of(said)
     assert not re.search(r"[0-9]{6}", said)
     assert [name for name in NAMES if name in said] == []
     assert list(tmp_path.iterdir()) == []
