@@ -1,7 +1,7 @@
 """A world of containers: two data centres, a hub with two sites, a processor; on one machine, with a real engine.
 
-    python -m compose.world run [--rate 20] [--outbound 10] [--seconds 60] [--groups sip,usm] [--stay]
-    python -m compose.world down
+    .venv/bin/python -m compose.world run [--rate 20] [--outbound 10] [--seconds 60] [--groups sip,usm] [--stay]
+    .venv/bin/python -m compose.world down
 
 `run` builds the images, makes keys, certificates and configurations, brings everything up, has payments go both ways
 for a while, drains the gateways, and ends with the ledger's verdict; then, or after Ctrl-C, everything is taken down.
@@ -372,7 +372,9 @@ def remove_left() -> None:
 def main(arguments: list[str]) -> int:
     """Do what the command line says."""
     parser = Parser(
-        prog="python -m compose.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m compose.world",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="bring it up, load it, judge it, take it down")

@@ -1,4 +1,4 @@
-"""`python -m hsm`: see the package."""
+"""`.venv/bin/python -m hsm`: see the package."""
 
 import sys
 
@@ -89,7 +89,7 @@ def _layout(options: argparse.Namespace) -> layout.Layout:
 
 def _parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentDefaultsHelpFormatter
-    parser = Parser(prog="python -m hsm", description="Development tokens in SoftHSM.")
+    parser = Parser(prog=".venv/bin/python -m hsm", description="Development tokens in SoftHSM.")
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser(
         "provision",

@@ -1,14 +1,16 @@
 """How fast is it, and does every penny add up: a mock hub, a mock processor, arrivals, and the books that judge.
 
-    python -m loadtest demo        less than a minute in the life of a bank's gateways, ending in the ledger
-    python -m loadtest try DIR     a gateway of your own, with all that is around it: three commands to copy, and curl
-    python -m loadtest run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
-    python -m loadtest kills       everything is killed and stopped at random moments, and the ledger judges
-    python -m loadtest endure      a million payments in one go, with faults: nothing grows
-    python -m loadtest hub         the hub alone: participants dial it, payments go both ways, everything is judged
-    python -m loadtest processor   the processor alone
-    python -m loadtest steer       tell a hub or a processor that runs elsewhere what to do
-    python -m loadtest ledger      judge books that were kept before
+    .venv/bin/python -m loadtest COMMAND
+
+    demo        less than a minute in the life of a bank's gateways, ending in the ledger
+    try DIR     a gateway of your own, with all that is around it: three commands to copy, and curl
+    run         figures: a rate, a time, latencies, and the ledger's verdict on what was measured
+    kills       processes are killed and stopped at random moments, and the ledger judges
+    endure      a million payments in one go, with faults: nothing grows
+    hub         the mock hub alone: participants dial it, payments go both ways, everything is judged
+    processor   the mock processor alone
+    steer       tell a hub or a processor that runs elsewhere what to do
+    ledger      judge books that were kept before
 
 Who knows what:
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest COMMAND`: which commands there are. Each is explained by its own --help."""
+"""`.venv/bin/python -m loadtest COMMAND`: which commands there are. Each is explained by its own --help."""
 
 import sys
 
@@ -20,7 +20,9 @@ def _commands() -> argparse.ArgumentParser:
     from loadtest.runs import demo, endure, kills, run, steer, trying
 
     parser = Parser(
-        prog="python -m loadtest", description=loadtest.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m loadtest",
+        description=loadtest.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for part in (demo, trying, run, kills, endure, hub, processor_command, steer, books):

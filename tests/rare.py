@@ -4,9 +4,9 @@
         …
     reached.save(path)
 
-`python -m tests.rare [FILE…]` lists each rare place (tests/rare_places.py finds them in the source) and who reached it
-in the last run of all tests, or nobody; with files that `save` made, also who of these did. A run of all tests fails
-when there is a place that nobody reached (tests/rare_plugin.py).
+`.venv/bin/python -m tests.rare [FILE…]` lists each rare place (tests/rare_places.py finds them in the source) and who
+reached it in the last run of all tests, or nobody; with files that `save` made, also who of these did. A run of all
+tests fails when there is a place that nobody reached (tests/rare_plugin.py).
 
 Nothing of this is in the gateway: what watches is put around its parts from here, while somebody watches.
 """

@@ -1,6 +1,6 @@
 """Every fate of a payment: what can become of it, and who hears what. docs/fates.md says how to read it.
 
-Made by `python -m tests.fates` from playbooks. `python -m pydoc gateway.payments.fates` shows it.
+Made by `.venv/bin/python -m tests.fates` from playbooks. `pydoc gateway.payments.fates` shows it.
 
 A payment that arrives
 ======================

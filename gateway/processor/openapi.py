@@ -1,7 +1,7 @@
 """The document for the teams at the other end: OpenAPI 3.1, made of the message definitions. Prints it as JSON.
 
-python -m gateway.processor.openapi > gateway.openapi.json
-python -m gateway.processor.openapi processor > processor.openapi.json
+.venv/bin/python -m gateway.processor.openapi > gateway.openapi.json
+.venv/bin/python -m gateway.processor.openapi processor > processor.openapi.json
 
 The one document describes both ends: `paths` is what the gateway serves, `webhooks` is what the processor serves for
 the gateway to call (both have a /payments, and a document can say each path once). With `processor` the second half is

@@ -1,7 +1,7 @@
 """The mock hub's command: participants to dial it, payments at a rate, every reply judged, every submission answered.
 
-    python -m loadtest hub --keys keys.json --rate 100 --duration 30
-    python -m loadtest hub --participants participants.toml
+    .venv/bin/python -m loadtest hub --keys keys.json --rate 100 --duration 30
+    .venv/bin/python -m loadtest hub --participants participants.toml
 
 Listens on one port for each participant, payment group and site, says on standard output which (one JSON line), answers
 sign-on and echo, routes what participants submit, to each other or to a bank that it plays itself, and sends payments

@@ -1,7 +1,8 @@
 """The hub's control socket, both ends: one JSON object a line each way, on loopback.
 
-A request is `{"do": NAME, …}`; its reply has `"ok"` and what was asked for, or `"error"`. `python -m loadtest hub
---help` lists the names. For curl the same object may come as the body of an HTTP request, one for each connection.
+A request is `{"do": NAME, …}`; its reply has `"ok"` and what was asked for, or `"error"`.
+`.venv/bin/python -m loadtest hub --help` lists the names. For curl the same object may come as the body of an HTTP
+request, one for each connection.
 
 How it ends, whatever runs at the same time:
 

@@ -1,8 +1,8 @@
 """MACs in software, so that the hub's side needs no token: the same keys that the participant's HSM holds.
 
-The key file is what `python -m hsm provision` writes for development: JSON, label → hex. `fps-hub` is what the hub
-signs with, `fps-own` what the participant signs with, `fps-transport` what new keys travel under. A MAC is 64 bits: 16
-upper-case hex characters (docs/protocol.md section 7).
+The key file is what `.venv/bin/python -m hsm provision` writes for development: JSON, label → hex. The hub signs with
+`fps-hub`, the participant with `fps-own`; new keys travel under `fps-transport`. A MAC is 64 bits: 16 upper-case hex
+characters (docs/protocol.md section 7).
 """
 
 import hashlib

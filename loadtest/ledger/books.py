@@ -1,6 +1,6 @@
 """Reading the books from where they lie, and the command that judges them.
 
-    python -m loadtest ledger --hub hub.ndjson --processor processor.ndjson --journal DIR
+    .venv/bin/python -m loadtest ledger --hub hub.ndjson --processor processor.ndjson --journal DIR
 
 The journal is read by the gateway's own command, `fps-gateway journal show DIR --json`: what a person can see there is
 all that the judge sees. Its chain and checksums are that command's business (`journal verify`).

@@ -1,4 +1,4 @@
-"""The mock processor's command: `python -m loadtest processor`; what it does is `processor`'s."""
+"""The mock processor's command: `.venv/bin/python -m loadtest processor`; what it does is `processor`'s."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from loadtest.traffic.contents import Contents
 
 
 def add_parser(commands: Commands) -> None:
-    """Add `processor` to the commands of `python -m loadtest`."""
+    """Add `processor` to the commands of `.venv/bin/python -m loadtest`."""
     parser = commands.add_parser(
         "processor",
         help="the mock processor",

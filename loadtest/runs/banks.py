@@ -18,7 +18,7 @@ from loadtest.parts.processes import PYTHON, Child, WorldError, children_of, fre
 TABLE = "[[node.token]]"
 """How a token begins in a configuration."""
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
-"""What `python -m hsm provision` writes for a mock hub."""
+"""What `.venv/bin/python -m hsm provision` writes for a mock hub."""
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):

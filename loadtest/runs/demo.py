@@ -1,6 +1,6 @@
 """Less than a minute in the life of a bank's gateways: everything goes wrong that may, and the ledger judges.
 
-    python -m loadtest demo
+    .venv/bin/python -m loadtest demo
 
 Starts a mock hub with two sites, a bank's mock processor, two SoftHSM tokens, and a gateway in each of the bank's two
 data centres, all on loopback. The hub sends payments all the while, and the processor submits some. In between the

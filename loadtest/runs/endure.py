@@ -1,6 +1,6 @@
 """Endurance: a million payments and more in one go, with faults; nothing may grow but what is remembered of each.
 
-    python -m loadtest endure --payments 1000000
+    .venv/bin/python -m loadtest endure --payments 1000000
 
 As in `kills`, a bank has a gateway in each of two data centres, and payments go both ways at a steady rate. The gateway
 of the second data centre suffers: it is killed, stopped and drained now and then. That of the first is never restarted

@@ -1,7 +1,7 @@
 """Kill tests: real processes, sockets, SoftHSM and disk; gateways, signer workers and processor killed or stopped.
 
-    python -m loadtest kills --duration 120 --seed 7
-    python -m loadtest kills --duration 3600 --seed 8 --banks 2 --rate 40 --outbound 40
+    .venv/bin/python -m loadtest kills --duration 120 --seed 7
+    .venv/bin/python -m loadtest kills --duration 3600 --seed 8 --banks 2 --rate 40 --outbound 40
 
 A bank has a gateway in each of two data centres, each with a journal of its own and links to both hub sites. Payments
 go both ways while, at moments that the seed chooses, a gateway, one of its signer workers or the processor gets
@@ -103,7 +103,8 @@ def _again(options: argparse.Namespace) -> str:
     """How the same troubles are had again."""
     flags = [f"--{name} {getattr(options, name):g}" for name in ("duration", "seed", "every", "rate", "outbound")]
     flags += [f"--sites {options.sites}", f"--banks {options.banks}", *(["--asynchronous"] * options.asynchronous)]
-    return "\nthe same troubles again, though not the same interleaving:\n  python -m loadtest kills " + " ".join(flags)
+    command = ".venv/bin/python -m loadtest kills " + " ".join(flags)
+    return f"\nthe same troubles again, though not the same interleaving:\n  {command}"
 
 
 class Clock:

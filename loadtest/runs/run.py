@@ -1,8 +1,8 @@
 """Figures: a world at a rate for a time, latencies, throughput, memory, and whether the books balance.
 
-    python -m loadtest run --rate 1500 --duration 60 --gateway-cpu 0 --others-cpu 1
-    python -m loadtest run --saturate --gateway-cpu 0 --others-cpu 1
-    python -m loadtest run --outbound 1000 --rate 500
+    .venv/bin/python -m loadtest run --rate 1500 --duration 60 --gateway-cpu 0 --others-cpu 1
+    .venv/bin/python -m loadtest run --saturate --gateway-cpu 0 --others-cpu 1
+    .venv/bin/python -m loadtest run --outbound 1000 --rate 500
 
 With --outbound the mock processor submits payments too, or only: their latency counts from the intended time to the
 moment that the processor hears the outcome, through the gateway, the hub and the bank that the hub plays.

@@ -1,11 +1,11 @@
 """Tell a hub, or a processor, that runs already what to do, and print what it replies: where it runs, in its container.
 
-    python -m loadtest steer hub 9400 '{"do": "start", "rate": 100, "duration": 30}'
-    python -m loadtest steer processor 8081 '{"do": "statistics"}'
+    .venv/bin/python -m loadtest steer hub 9400 '{"do": "start", "rate": 100, "duration": 30}'
+    .venv/bin/python -m loadtest steer processor 8081 '{"do": "statistics"}'
 
-`python -m loadtest hub --help` says what a hub understands, `loadtest/processor/submitter.py` what a processor does
-(its `/submissions`; an order of `{"mode": …}` goes to its `/control`). Exit code 0: done; 1: refused, or nobody is
-there.
+`.venv/bin/python -m loadtest hub --help` lists what a hub understands, `loadtest/processor/submitter.py` what a
+processor does: an order goes to its `/submissions`, or, with `"mode"` in it, to its `/control`. Exit code 0: done. 1:
+refused, or nobody is there.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A gateway of your own in five minutes: a little world in an empty directory, and the commands that bring it to life.
 
-    python -m loadtest try DIR
+    .venv/bin/python -m loadtest try DIR
 
 DIR gets the configuration of a pair and of a node, a SoftHSM token with fresh keys, PINs of its own, a journal that has
 been begun, and a payment to submit. What is printed, and lies in DIR/README.txt as well, are three commands, one for
@@ -105,7 +105,7 @@ def _claim(directory: Path) -> bool:
     directory.mkdir(mode=0o700, exist_ok=True)
     try:
         with open(directory / UNFINISHED, "x", encoding="utf-8") as file:  # noqa: PTH123 - with "x" one of two wins
-            file.write("python -m loadtest try has not finished here.\n")
+            file.write(".venv/bin/python -m loadtest try has not finished here.\n")
     except OSError:
         if not there:
             directory.rmdir()

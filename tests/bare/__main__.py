@@ -178,7 +178,7 @@ def run_people(people: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Read the command line."""
-    parser = Parser(prog="python -m tests.bare", description=__doc__)
+    parser = Parser(prog=".venv/bin/python -m tests.bare", description=__doc__)
     parser.add_argument("people", nargs="*", metavar="PERSON", help=f"of {', '.join(PEOPLE)} (default: all)")
     given = parser.parse_args(arguments).people
     if unknown := set(given) - set(PEOPLE):

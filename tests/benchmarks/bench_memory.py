@@ -1,6 +1,6 @@
 """What it costs to remember payments: bytes of resident memory for each, microseconds, and the longest pause.
 
-    python -m tests.benchmarks.bench_memory [--payments 1000000] [--days 12]
+    .venv/bin/python -m tests.benchmarks.bench_memory [--payments 1000000] [--days 12]
 
 The payments are spread evenly over the days. Each kind is measured in a process of its own: those that came, those that
 left, and, to compare with, what came in a plain dictionary of packed numbers. A pause is the longest call of `put`;

@@ -1,6 +1,6 @@
 """How long a start takes with a long journal: from the process's start until it is signed on at both hub sites.
 
-    python -m tests.benchmarks.bench_restart [--records 1000000] [--backlog 0]
+    .venv/bin/python -m tests.benchmarks.bench_restart [--records 1000000] [--backlog 0]
 
 The journal is made of whole payments (received, answered, replied), and of `--backlog` stand-ins that nobody was told
 of; with a backlog it also says how fast that is told.

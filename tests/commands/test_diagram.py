@@ -14,7 +14,7 @@ PAGE = Path(gateway.__file__).parent.parent / "docs" / "law.md"
 
 
 def test_the_page_shows_the_law_as_it_is() -> None:
-    """`python -m gateway.commands.diagram docs/law.md` makes it so."""
+    """`.venv/bin/python -m gateway.commands.diagram docs/law.md` makes it so."""
     text = PAGE.read_text(encoding="utf-8")
     assert diagrams() in text
     assert renewed(text) == text

@@ -1,7 +1,7 @@
 """Demos whose parts start, end and reply late, each by a time that is drawn, and are stopped now and then.
 
-    python -m tests.demos --runs 50 --at-once 2
-    python -m tests.demos --seed 7 --runs 1 --verbose
+    .venv/bin/python -m tests.demos --runs 50 --at-once 2
+    .venv/bin/python -m tests.demos --seed 7 --runs 1 --verbose
 
 Each demo is a process of its own, with a seed of its own: it is not told of the delays, which are put around the places
 where a world starts a part, ends it and asks it something. A demo is clean when its exit code is 0 and nothing is left
@@ -131,7 +131,7 @@ def run_demos(first: int, runs: int, at_once: int, *, verbose: bool) -> int:
 
 def main(arguments: list[str]) -> int:
     """Read the command line."""
-    parser = Parser(prog="python -m tests.demos", description=__doc__)
+    parser = Parser(prog=".venv/bin/python -m tests.demos", description=__doc__)
     parser.add_argument("--runs", type=COUNT, default=50, help="demos (default: 50)")
     parser.add_argument("--at-once", type=FEW, default=2, help="side by side (default: 2)")
     parser.add_argument("--seed", type=SEED, default=1, help="of the first (default: 1)")

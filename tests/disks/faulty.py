@@ -1,4 +1,4 @@
-"""A real mount that fails on order: `python -m tests.disks.faulty MOUNT_POINT CAPACITY_BYTES`.
+"""A real mount that fails on order: `.venv/bin/python -m tests.disks.faulty MOUNT_POINT CAPACITY_BYTES`.
 
 A process of its own: whoever uses a mount waits for it, and must not be who serves it. Orders come on standard input, a
 JSON object a line, each answered by one on standard output; the first line out says that it is mounted. The end of the

@@ -100,6 +100,17 @@ def test_nobody_is_told_to_run_python() -> None:
     assert [line for line in LINES if re.search(r"(^|[\s(;&|])(?:python|pip3?) (?:-m )?[a-z]", line[1])] == []
 
 
+def test_no_program_tells_people_to_run_python() -> None:
+    """In a docstring, a help text or a hint. What runs in an image has that image's own."""
+    bare = re.compile(r"(?<![\w/.])python3? -m [a-z]")
+    sources = [
+        path for room in ("gateway", "hsm", "loadtest", "compose", "tests") for path in (TOP / room).rglob("*.py")
+    ]
+    told = {str(path.relative_to(TOP)) for path in sources if bare.search(path.read_text(encoding="utf-8"))}
+    assert len(sources) > 500
+    assert told == {"compose/prepare.py"}
+
+
 def ours(line: str) -> tuple[str, list[str]] | None:
     """The program and its arguments, when it is one of ours: at the beginning, by its path, or as a module."""
     if "…" in line or re.search(r"fps-gateway (COMMAND|completion SHELL)", line):

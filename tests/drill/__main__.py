@@ -1,7 +1,7 @@
 """Real DRBD under a real gateway, in virtual machines: a server, disks, the network are lost; the ledger judges.
 
     make drbd-drill                                   all three, five to fifteen minutes
-    python -m tests.drill --scenario split --keep
+    .venv/bin/python -m tests.drill --scenario split --keep
 
 Two servers are QEMU guests under software emulation with Debian's kernel and its DRBD 8.4; each has two disks, RAID-1,
 and DRBD on that. A gateway with SoftHSM runs on one of them, its journal on the volume. Hub and processor are outside,
@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m tests.drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=".venv/bin/python -m tests.drill", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code 0: the ledger balances and everything was as it must be. 1: not so. 2: it could not be run.",
     )  # fmt: skip
     parser.add_argument(

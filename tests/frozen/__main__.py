@@ -1,6 +1,6 @@
 """Print what the code says now, as JSON; with `--write`, write it into the committed lists.
 
-python -m tests.frozen --write
+.venv/bin/python -m tests.frozen --write
 """
 
 import json

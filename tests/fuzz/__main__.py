@@ -1,4 +1,4 @@
-"""Fuzzing: `python -m tests.fuzz --target NAME|all --seconds N [--jobs J] [--keep]`, or `--replay FILE`."""
+"""Fuzzing: `.venv/bin/python -m tests.fuzz --target NAME|all --seconds N [--jobs J] [--keep]`, or `--replay FILE`."""
 
 import sys
 
@@ -20,7 +20,7 @@ EXIT_GOOD, EXIT_FOUND, EXIT_CANNOT = 0, 1, 2
 
 def main(arguments: list[str]) -> int:
     """Fuzz or replay; returns the exit code: 0 nothing was found, 1 something was, 2 it cannot run."""
-    parser = Parser(prog="python -m tests.fuzz", description=__doc__)
+    parser = Parser(prog=".venv/bin/python -m tests.fuzz", description=__doc__)
     parser.add_argument(
         "--target", choices=["all", *MODULES], default="all", help="what to fuzz (default: %(default)s)"
     )

@@ -1,4 +1,4 @@
-"""A finding made smaller, while it stays the same finding: `python -m tests.fuzz.shrink TARGET FILE`, in place."""
+"""Makes a finding smaller, in place, as long as it stays one: `.venv/bin/python -m tests.fuzz.shrink TARGET FILE`."""
 
 import sys
 
@@ -46,7 +46,7 @@ def shrunk(target: Target, data: bytes, within_s: float = WITHIN_S) -> bytes:
 def main(arguments: list[str]) -> int:
     """Write the smaller one over the file."""
     if len(arguments) != 2:
-        sys.stderr.write("usage: python -m tests.fuzz.shrink TARGET FILE\n")
+        sys.stderr.write("usage: .venv/bin/python -m tests.fuzz.shrink TARGET FILE\n")
         return 2
     hush()
     name, path = arguments

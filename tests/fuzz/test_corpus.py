@@ -19,7 +19,7 @@ def test_what_is_kept_finds_nothing(name: str) -> None:
         try:
             target.run(data)
         except BaseException as error:
-            error.add_note(f"python -m tests.fuzz --target {name} --replay {file.relative_to(runner.TOP)}")
+            error.add_note(f".venv/bin/python -m tests.fuzz --target {name} --replay {file.relative_to(runner.TOP)}")
             raise
     for data in target.samples():
         target.run(data)

@@ -1,5 +1,5 @@
 """One fuzzing process: a target under atheris, which sees which lines of the gateway each input reaches. `runner`
-starts it: `python -m tests.fuzz.worker TARGET [libFuzzer's options and folders]`.
+starts it: `.venv/bin/python -m tests.fuzz.worker TARGET [libFuzzer's options and folders]`.
 """
 
 import random

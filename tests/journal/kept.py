@@ -5,7 +5,7 @@ way left them: several segments, every kind, seals, cursors of two followers, a 
 what is in it (the records, batch by batch) and what a start makes of that: outcomes, what was under way, keys, news,
 what is still to be told, and to whom.
 
-    python -m tests.journal.kept        # make the one of the present format, from tests/journal/history.py
+    .venv/bin/python -m tests.journal.kept        # make the one of the present format, from tests/journal/history.py
 
 The bytes that the present code writes for a history that is kept are those that are kept, or a test fails. Then either
 the change was not meant, or the format has changed:

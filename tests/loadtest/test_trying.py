@@ -1,4 +1,4 @@
-"""`python -m loadtest try`: what it prints is done literally, by a shell and by curl, and shows a payment each way."""
+"""`loadtest try`: what it prints is done literally, by a shell and by curl, and shows a payment each way."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Runs a command in a world whose resolver never answers: `python -m tests.network.hanging COMMAND…`
+"""Runs a command in a world whose resolver never answers: `.venv/bin/python -m tests.network.hanging COMMAND…`
 
 A mount namespace of its own has an /etc/resolv.conf that names a loopback address where a socket takes questions and
 says nothing. Everything else is as outside: the network, the files, the process id. Exit code 77: this machine has no

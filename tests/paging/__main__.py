@@ -88,7 +88,7 @@ async def _measure(names: list[str], times: int, at_once: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """Read the command line."""
-    parser = Parser(prog="python -m tests.paging", description=__doc__)
+    parser = Parser(prog=".venv/bin/python -m tests.paging", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="repetitions of each fault")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="this one; may be repeated")
     parser.add_argument("--at-once", type=int, default=3, help="worlds side by side")

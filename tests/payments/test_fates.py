@@ -20,7 +20,7 @@ FATES = pytest.mark.parametrize("fate", ALL, ids=lambda fate: fate.name)
 
 
 def test_the_tables_are_what_the_playbooks_do() -> None:
-    """`python -m tests.fates` makes them so."""
+    """`.venv/bin/python -m tests.fates` makes them so."""
     page = PAGE.read_text(encoding="utf-8")
     assert renewed(page) == page
     assert MODULE.read_text(encoding="utf-8") == docstring()

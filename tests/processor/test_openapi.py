@@ -270,7 +270,7 @@ def test_it_is_said_what_a_notice_about_a_moment_is_not() -> None:
 
 @pytest.mark.parametrize(("half", "expected"), [([], DOCUMENT), (["processor"], HALF)])
 def test_it_can_be_printed(half: list[str], expected: dict[str, Any]) -> None:
-    """`python -m gateway.processor.openapi` prints the document, or the half of the processor."""
+    """`.venv/bin/python -m gateway.processor.openapi` prints the document, or the half of the processor."""
     command = [sys.executable, "-m", "gateway.processor.openapi", *half]
     printed = subprocess.run(command, check=True, capture_output=True).stdout
     assert json.loads(printed) == json.loads(json.dumps(expected))

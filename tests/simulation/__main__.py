@@ -1,10 +1,10 @@
 """Run simulations: the whole system in one process, on a mock clock, everything random out of one seed.
 
-    python -m tests.simulation --seed 7                 one, with what happened; a failure ends with the story of the
-                                                        payment that broke a promise, from everybody's books
-    python -m tests.simulation --seeds 1:200 --jobs 2   many, with progress and a summary
-    python -m tests.simulation --random --for 60 --jobs 2   seeds that nobody tried before, for so many seconds
-    python -m tests.simulation --count 1000             so many seeds that nobody tried before
+    .venv/bin/python -m tests.simulation --seed 7                      one; when it breaks a promise, with the story of
+                                                                       the payment, from everybody's books
+    .venv/bin/python -m tests.simulation --seeds 1:200 --jobs 2        many, with progress and a summary
+    .venv/bin/python -m tests.simulation --random --for 60 --jobs 2    new seeds, for 60 seconds
+    .venv/bin/python -m tests.simulation --count 1000                  1000 new seeds
 
 A seed is the whole world: its load, its weather, its schedule. The same seed replays the same simulation. A seed whose
 world crashes, or whose process dies, is broken like any other, and the others go on. Ctrl-C ends with the summary.
@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> int:
 def options_of(arguments: list[str]) -> argparse.Namespace:
     """What the command was told."""
     parser = Parser(
-        prog="python -m tests.simulation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=".venv/bin/python -m tests.simulation", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code 0: every promise was kept. 1: one was not; the seeds are said, and one's story told. "
         "130: interrupted, and none was broken by then.",
     )  # fmt: skip
@@ -173,7 +174,7 @@ def _summary(results: list[Result], took_s: float) -> int:
     if broken:
         print(f"\n{len(broken)} broken: {' '.join(str(result.seed) for result in broken)}")
         print("\n".join(broken[0].story[:STORY_LINES_MAX]))
-        print("\n".join(f"replay: python -m tests.simulation --seed {result.seed}" for result in broken))
+        print("\n".join(f"replay: .venv/bin/python -m tests.simulation --seed {result.seed}" for result in broken))
     return 1 if broken else 0
 
 

@@ -1,4 +1,4 @@
-"""One seed, from its number to what came of it: what `python -m tests.simulation` runs, in this process or another.
+"""One seed, from its number to its result: what `tests.simulation` runs, in this process or another.
 
 Whatever the seed does, it comes to something that can be told: also a world that crashes, or that has no end.
 """

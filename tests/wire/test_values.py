@@ -21,7 +21,10 @@ OF_THE_FORM = {
 
 
 def test_the_table_of_boundary_values_is_what_was_looked_through() -> None:
-    """Field by field: what the hub hears, and what the processor. `python -m tests.wire.value_table` writes it anew."""
+    """Field by field: what the hub hears, and what the processor. To write it anew:
+
+    `.venv/bin/python -m tests.wire.value_table`
+    """
     assert FILE.read_text(encoding="utf-8").splitlines() == list(lines())
 
 

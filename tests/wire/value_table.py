@@ -1,6 +1,6 @@
 """What becomes of every boundary value of every field of a payment, in both directions: the table in `values.txt`.
 
-    python -m tests.wire.value_table     writes it anew: read the difference before it is committed
+    .venv/bin/python -m tests.wire.value_table     writes it anew: read the difference before it is committed
 
 Inbound: a 9200 by hand, decoded by the real codec and judged as the story does. At the door: the same value in the JSON
 member, read by the real reader. The base is a return from abroad with every field there is, so that each can be spoiled
