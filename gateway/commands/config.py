@@ -12,6 +12,7 @@ import stat
 import sys
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,7 @@ def example(half: str | None = None) -> str:
 def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool = True) -> Iterator[str]:
     """Print the fields of one table, the plain ones first, as TOML wants it; `live`: not commented out as a whole."""
     tables = []
-    documentation = docstrings()[kind.__name__]
+    documentation = docstrings(kind)
     for field in msgspec.structs.fields(kind):
         here = f"{place}.{field.name}" if place else field.name
         if config.struct_in(field.type) is not None:
@@ -271,21 +272,19 @@ def _inner(field: msgspec.structs.FieldInfo, here: str, given: dict[str, Any], *
         yield from (f"{name} = {as_toml(value)}" for name, value in other.items())
 
 
-def docstrings() -> dict[str, dict[str, str]]:
-    """Return the docstring below each field of each table of the configuration."""
-    found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(config)).body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = {
-                field.target.id: inspect.cleandoc(text.value.value)
-                for field, text in zip(node.body, node.body[1:], strict=False)
-                if isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-                and isinstance(text.value.value, str)
-            }
-    return found
+def docstrings(kind: type[Struct]) -> dict[str, str]:
+    """Return the docstring below each field of one table of the configuration."""
+    (table,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(table, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(table.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> Any:

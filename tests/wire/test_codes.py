@@ -104,7 +104,8 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 
 LISTS_SOME = {
     "gateway/wire/codes.toml": "the place",
-    "gateway/config/__init__.py": "settings whose values are codes",
+    "gateway/config/pair.py": "settings whose values are codes",
+    "gateway/payments/fates.py": "the table of fates, generated: what the hub hears in each",
     "loadtest/hub/standing.py": "which code the mock hub refuses with for which news",
     "loadtest/hub/submissions.py": "which return code (DE126) follows from which refusal",
 }
