@@ -1,6 +1,6 @@
 """Every fate of a payment, played: a table for each direction, made of what an engine between fakes then did.
 
-    .venv/bin/python -m tests.fates     write the present tables to docs/fates.md and to gateway/payments/fates.py
+    .venv/bin/python -m tests.fates     write the tables to docs/fates.md and to gateway/payments/fates.py
 
 Each playbook drives the real stories through the real engine. What the hub hears, what the processor hears and the last
 record are read off; nobody writes them down. tests/payments/test_fates.py holds the committed tables to them.
@@ -171,7 +171,7 @@ def said(message: Message) -> str:
 
 @dataclass(frozen=True)
 class Fate:
-    """What can become of a payment."""
+    """One thing that can happen to a payment."""
 
     name: str
     when: str
@@ -229,14 +229,14 @@ def _(on: Play) -> None:
     on.answers("1114")
 
 
-@fate(INBOUND, "stood in for", "The processor says nothing until stand-in's time. Stand-in accepts in its stead.",
+@fate(INBOUND, "stood in for", "The processor does not answer in time. Stand-in accepts in its place.",
       "payments/test_inbound.py::test_when_the_timer_fires_stand_in_answers")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
     on.silence(PAIR.deadlines.stand_in_after_s)
 
 
-@fate(INBOUND, "stood in for, accepted late", "As above, and then the processor accepts.",
+@fate(INBOUND, "stood in for, accepted late", "Stand-in has accepted, and then the processor accepts, too.",
       "payments/test_inbound.py::test_a_late_answer_changes_nothing_and_is_recorded")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -244,29 +244,38 @@ def _(on: Play) -> None:
     on.answers()
 
 
-@fate(INBOUND, "stood in for, refused late", "As above, but the processor refuses: the bank must return the money.",
-      "payments/test_rare_inbound.py::test_a_refusal_after_stand_in_is_told_however_far_the_payment_is")  # fmt: skip
+@fate(
+    INBOUND,
+    "stood in for, refused late",
+    "Stand-in has accepted, and then the processor refuses: the bank must return the money.",
+    "payments/test_rare_inbound.py::test_a_refusal_after_stand_in_is_told_however_far_the_payment_is",
+)
 def _(on: Play) -> None:
     on.arrives()
     on.silence(PAIR.deadlines.stand_in_after_s)
     on.answers("1114")
 
 
-@fate(INBOUND, "stood in for at once", "An operator has switched stand-in to `always`.",
+@fate(INBOUND, "stood in for at once", "An operator has switched stand-in to `always`: the processor is not asked.",
       "payments/test_standin.py::test_in_mode_always_the_processor_is_not_asked", AT_ONCE)  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
 
 
-@fate(INBOUND, "answered in the extra time", "Stand-in may not accept it, so the processor has until the last moment.",
-      "payments/test_standin.py::test_a_real_answer_that_comes_by_the_last_moment_wins", FORBIDDEN)  # fmt: skip
+@fate(
+    INBOUND,
+    "answered in the extra time",
+    "Stand-in may not accept it. The gateway waits longer, and the processor accepts.",
+    "payments/test_standin.py::test_a_real_answer_that_comes_by_the_last_moment_wins",
+    FORBIDDEN,
+)
 def _(on: Play) -> None:
     on.arrives()
     on.silence(PAIR.deadlines.stand_in_after_s)
     on.answers()
 
 
-@fate(INBOUND, "turned away", "Stand-in may not accept it, and the processor says nothing until the last moment.",
+@fate(INBOUND, "turned away", "Stand-in may not accept it, and the processor does not answer by the last moment.",
       "payments/test_standin.py::test_what_stand_in_may_not_accept_waits_for_the_processor_and_is_refused_in_the_end",
       FORBIDDEN)  # fmt: skip
 def _(on: Play) -> None:
@@ -277,7 +286,7 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "turned away, accepted late",
-    "As above, and then the processor accepts: it must take that back.",
+    "The gateway has refused it, and then the processor accepts: it must undo that.",
     "payments/test_rare_inbound.py::test_an_acceptance_after_the_refusal_in_its_stead_is_an_alarm",
     FORBIDDEN,
 )
@@ -287,7 +296,7 @@ def _(on: Play) -> None:
     on.answers()
 
 
-@fate(INBOUND, "left unanswered", "As turned away, but the configuration says to answer nothing (`otherwise`).",
+@fate(INBOUND, "left unanswered", 'As turned away, but the bank has configured silence (`otherwise = "nothing"`).',
       "payments/test_standin.py::test_where_the_rules_say_so_nothing_is_answered_and_a_repeat_is_decided_anew",
       SILENT)  # fmt: skip
 def _(on: Play) -> None:
@@ -295,9 +304,13 @@ def _(on: Play) -> None:
     on.silence_to_the_last_moment()
 
 
-@fate(INBOUND, "left unanswered, repeated", "As above. The hub repeats it, and the processor accepts this time.",
-      "payments/test_standin.py::test_where_the_rules_say_so_nothing_is_answered_and_a_repeat_is_decided_anew",
-      SILENT)  # fmt: skip
+@fate(
+    INBOUND,
+    "left unanswered, repeated",
+    "It was left unanswered. The hub repeats it, and this time the processor accepts.",
+    "payments/test_standin.py::test_where_the_rules_say_so_nothing_is_answered_and_a_repeat_is_decided_anew",
+    SILENT,
+)
 def _(on: Play) -> None:
     on.arrives()
     on.silence_to_the_last_moment()
@@ -306,14 +319,14 @@ def _(on: Play) -> None:
     on.settle()
 
 
-@fate(INBOUND, "overruled", "A scheme return, which must be accepted. The processor refuses it.",
+@fate(INBOUND, "overruled", "The processor refuses a scheme return. The scheme says that it must be accepted.",
       "payments/test_rare_inbound.py::test_a_refusal_of_a_scheme_return_is_overruled_and_that_is_an_alarm")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(sealed(scheme_return()))
     on.answers("1114")
 
 
-@fate(INBOUND, "undelivered", "It is decided, and the link that brought it is gone before the reply leaves.",
+@fate(INBOUND, "undelivered", "The link that brought it is lost after the decision and before the reply leaves.",
       "payments/test_inbound.py::test_when_the_link_is_gone_the_reply_is_recorded_as_undelivered")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -321,7 +334,7 @@ def _(on: Play) -> None:
     on.answers()
 
 
-@fate(INBOUND, "undelivered, repeated", "As above. The hub repeats it on another link.",
+@fate(INBOUND, "undelivered, repeated", "Its reply was undelivered. The hub repeats it on another link.",
       "payments/test_inbound.py::test_an_undelivered_reply_leaves_with_the_repeat")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -331,7 +344,7 @@ def _(on: Play) -> None:
     on.arrives(payment(mti="9201"))
 
 
-@fate(INBOUND, "repeated", "It was replied to. The hub did not read the reply, and repeats it.",
+@fate(INBOUND, "repeated", "The hub did not get the reply, and repeats the request.",
       "payments/test_rare_inbound.py::test_a_repeat_gets_what_the_payment_has_come_to_at_any_time")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -351,7 +364,7 @@ def _(on: Play) -> None:
     on.settle()
 
 
-@fate(INBOUND, "reversed", "It was replied to. The hub did not read the reply in time, and takes it back.",
+@fate(INBOUND, "reversed", "The hub did not get the reply in time, and takes the payment back.",
       "payments/test_rare_inbound.py::test_a_reversal_ends_a_payment_at_any_time")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -359,7 +372,7 @@ def _(on: Play) -> None:
     on.arrives(sealed(reversal()))
 
 
-@fate(INBOUND, "reversed undecided", "The reversal comes first; what the processor answers then is only recorded.",
+@fate(INBOUND, "reversed undecided", "The hub takes it back before the processor answers. The answer is only recorded.",
       "payments/test_inbound.py::test_an_answer_after_the_reversal_is_recorded")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -367,15 +380,19 @@ def _(on: Play) -> None:
     on.answers()
 
 
-@fate(INBOUND, "reversed while the reply is made", "Decided, but the reversal comes first: the reply is withheld.",
-      "payments/test_inbound.py::test_a_reply_that_becomes_ready_after_the_reversal_is_withheld")  # fmt: skip
+@fate(
+    INBOUND,
+    "reversed while the reply is made",
+    "The hub takes it back before the reply is ready. The reply is withheld.",
+    "payments/test_inbound.py::test_a_reply_that_becomes_ready_after_the_reversal_is_withheld",
+)
 def _(on: Play) -> None:
     on.arrives()
     on.world.answer()
     on.arrives(sealed(reversal()))
 
 
-@fate(INBOUND, "reversed twice", "The hub did not read the answer to its reversal, and repeats that.",
+@fate(INBOUND, "reversed twice", "The hub did not get the answer to its reversal, and repeats the reversal.",
       "payments/test_inbound.py::test_a_reversal_is_answered_positively_always")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -384,7 +401,7 @@ def _(on: Play) -> None:
     on.arrives(sealed(reversal("9421")))
 
 
-@fate(INBOUND, "reversed unseen", "The reversal of a payment that never came.",
+@fate(INBOUND, "reversed unseen", "The hub takes back a payment that never came.",
       "payments/test_inbound.py::test_a_reversal_is_answered_positively_always")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(sealed(reversal()))
@@ -393,7 +410,7 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "reversed, then seen",
-    "As above, and then the payment comes.",
+    "The hub took it back before it came, and then it comes.",
     "payments/test_rare_inbound.py::test_a_payment_that_was_reversed_before_is_refused_and_people_hear_of_it",
 )
 def _(on: Play) -> None:
@@ -401,14 +418,14 @@ def _(on: Play) -> None:
     on.arrives()
 
 
-@fate(INBOUND, "orphaned", "The gateway ends between the question and the decision, and starts again.",
+@fate(INBOUND, "orphaned", "The gateway restarts between the question and the decision.",
       "payments/test_inbound.py::test_a_restart_orphans_what_was_undecided_and_a_repeat_decides_it")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
     on.restart()
 
 
-@fate(INBOUND, "orphaned, repeated", "As above. The hub repeats it, and it is decided like a new one.",
+@fate(INBOUND, "orphaned, repeated", "It was orphaned. The hub repeats it, and it is decided like a new one.",
       "payments/test_inbound.py::test_a_restart_orphans_what_was_undecided_and_a_repeat_decides_it")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -420,7 +437,7 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "decided, then restarted",
-    "The gateway ends when it has decided. Perhaps the reply has left.",
+    "The gateway restarts after the decision. The reply may have left.",
     "payments/test_inbound.py::test_a_restart_says_of_a_decision_without_reply_that_it_may_not_have_arrived",
 )
 def _(on: Play) -> None:
@@ -430,7 +447,7 @@ def _(on: Play) -> None:
     on.restart()
 
 
-@fate(INBOUND, "a used FPID", "Another payment comes under the FPID of one that was replied to.",
+@fate(INBOUND, "a used FPID", "Another payment comes with the identifier (FPID) of one that was replied to.",
       "payments/test_rare_inbound.py::test_other_content_under_a_used_fpid_is_refused_at_any_time")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives()
@@ -438,7 +455,7 @@ def _(on: Play) -> None:
     on.arrives(payment(amount=OTHER_AMOUNT))
 
 
-@fate(INBOUND, "a bad field", "A field is missing or holds what it may not.",
+@fate(INBOUND, "a bad field", "A field is missing, or its value is not allowed. DE44 is the number of the field.",
       "payments/test_inbound.py::test_a_missing_field_is_refused_with_its_number")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(payment(creditor_account=""))
@@ -447,20 +464,20 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "a bad date",
-    "Nobody knows it, and its date lies outside the window.",
+    "It is new, and its date is too far back or ahead. DE44 012 is the date.",
     "payments/test_inbound_dates.py::test_a_synchronous_payment_of_another_day_is_refused_and_stays_unknown",
 )
 def _(on: Play) -> None:
     on.arrives(payment(date_sent=TOO_OLD))
 
 
-@fate(INBOUND, "unreadable", "The bytes are no message.",
+@fate(INBOUND, "unreadable", "The bytes are not a message.",
       "payments/test_inbound.py::test_what_cannot_be_answered_with_a_response_is_advised")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(b"9200 and then nothing that belongs there")
 
 
-@fate(INBOUND, "not authentic", "Its MAC is wrong: the hub did not make it, or it was changed.",
+@fate(INBOUND, "not authentic", "Its MAC is wrong: the hub did not send it, or it was changed on the way.",
       "engine/test_engine.py::test_a_wrong_mac_is_advised_and_nothing_else_happens")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(payment()[:-16] + b"0" * 16)
@@ -497,7 +514,7 @@ def _(on: Play) -> None:
     on.hub_answers("9911")
 
 
-@fate(OUTBOUND, "repeated", "No answer comes in time. It is repeated, and the hub answers the repeat.",
+@fate(OUTBOUND, "repeated", "No answer comes in time. The gateway repeats it, and the repeat is answered.",
       "payments/test_outbound.py::test_a_repeat_is_the_same_payment_but_for_the_last_digit_of_its_mti")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -505,8 +522,12 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "repeated on another link", "The link is lost before the answer. It is repeated on another link.",
-      "payments/test_outbound.py::test_a_lost_link_is_met_with_a_repeat_on_another_one")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "repeated on another link",
+    "The link is lost before the answer. The gateway repeats it on another link.",
+    "payments/test_outbound.py::test_a_lost_link_is_met_with_a_repeat_on_another_one",
+)
 def _(on: Play) -> None:
     on.submits()
     other = on.second_link()
@@ -515,8 +536,12 @@ def _(on: Play) -> None:
     on.hub_answers(link=other)
 
 
-@fate(OUTBOUND, "sent anew", "The link is lost before the request was written to it. It leaves by another one.",
-      "payments/test_outbound.py::test_what_surely_did_not_leave_is_sent_anew")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "sent on another link",
+    "The link is lost before the request was written. It leaves on another one, as a first request.",
+    "payments/test_outbound.py::test_what_surely_did_not_leave_is_sent_anew",
+)
 def _(on: Play) -> None:
     on.submits_without_writing()
     other = on.second_link()
@@ -526,8 +551,12 @@ def _(on: Play) -> None:
     on.hub_answers(link=other)
 
 
-@fate(OUTBOUND, "an answer that settles nothing", "The hub says that it does not know. It is repeated, and accepted.",
-      "payments/test_outbound.py::test_an_answer_that_settles_nothing_is_met_with_a_repeat")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "an answer that settles nothing",
+    "The hub answers that it does not know. The gateway repeats it, and it is accepted.",
+    "payments/test_outbound.py::test_an_answer_that_settles_nothing_is_met_with_a_repeat",
+)
 def _(on: Play) -> None:
     on.submits()
     on.hub_answers("9909")
@@ -535,14 +564,14 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "unknown", "Nobody answers any attempt. It may have been paid: it is not called failed.",
+@fate(OUTBOUND, "unknown", "No attempt is answered. It may have been paid, so it is not called failed.",
       "payments/test_outbound.py::test_silence_is_met_with_repeats_and_ends_unknown")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
     on.silence_to_the_end()
 
 
-@fate(OUTBOUND, "unknown, then answered", "As above, and an answer comes after all.",
+@fate(OUTBOUND, "unknown, then answered", "It was unknown, and then an answer comes after all.",
       "payments/test_outbound.py::test_an_answer_settles_what_was_unknown")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -550,7 +579,7 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "unknown for good", "As unknown, and every connection that could bring an answer is gone.",
+@fate(OUTBOUND, "unknown for good", "It is unknown, and every connection that could bring an answer is gone.",
       "payments/test_outbound.py::test_no_connection_can_settle_what_is_unknown_once_they_are_gone")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -559,8 +588,12 @@ def _(on: Play) -> None:
     on.silence_to_the_end()
 
 
-@fate(OUTBOUND, "unknown, submitted again", "As unknown. The processor submits it again: another round of repeats.",
-      "payments/test_outbound.py::test_the_same_key_asks_for_another_round")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "unknown, submitted again",
+    "It is unknown. The processor submits it again, and the gateway repeats it again.",
+    "payments/test_outbound.py::test_the_same_key_asks_for_another_round",
+)
 def _(on: Play) -> None:
     on.submits()
     on.silence_to_the_end()
@@ -568,7 +601,7 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "unsent", "It was recorded, and no link took it until its time was over. It has surely not been paid.",
+@fate(OUTBOUND, "unsent", "It was recorded, and no link could send it in time. It has certainly not been paid.",
       "payments/test_outbound.py::test_what_never_left_is_unsent_and_may_be_submitted_again")  # fmt: skip
 def _(on: Play) -> None:
     on.submits_without_writing()
@@ -577,7 +610,7 @@ def _(on: Play) -> None:
     on.silence_to_the_end()
 
 
-@fate(OUTBOUND, "unsent, submitted again", "As above. The processor submits it again when there is a link.",
+@fate(OUTBOUND, "unsent, submitted again", "It was unsent. The processor submits it again when there is a link.",
       "payments/test_outbound.py::test_what_never_left_is_unsent_and_may_be_submitted_again")  # fmt: skip
 def _(on: Play) -> None:
     on.submits_without_writing()
@@ -589,7 +622,7 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "contradicted", "The hub answers twice, and the second answer is another one. The first one counts.",
+@fate(OUTBOUND, "contradicted", "The hub answers twice, and the answers differ. The first one counts.",
       "payments/test_outbound.py::test_another_answer_changes_nothing_and_is_an_alarm_when_it_differs")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -597,7 +630,7 @@ def _(on: Play) -> None:
     on.hub_answers("1114")
 
 
-@fate(OUTBOUND, "submitted again", "The processor submits it again when it is settled.",
+@fate(OUTBOUND, "submitted again", "The processor submits it again after it is settled, and gets the same outcome.",
       "payments/test_outbound.py::test_the_same_key_again_is_the_same_payment")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -605,7 +638,7 @@ def _(on: Play) -> None:
     on.submits()
 
 
-@fate(OUTBOUND, "submitted twice at once", "The processor submits it again while it waits for the outcome.",
+@fate(OUTBOUND, "submitted twice at once", "The processor submits it again before the outcome. Both get the same one.",
       "payments/test_rare_outbound.py::test_who_submits_it_again_while_it_is_under_way_waits_too")  # fmt: skip
 def _(on: Play) -> None:
     on.submits()
@@ -613,30 +646,38 @@ def _(on: Play) -> None:
     on.hub_answers()
 
 
-@fate(OUTBOUND, "another payment with its key", "The processor uses the key of one payment for another one.",
-      "payments/test_rare_outbound.py::test_another_payment_under_the_same_key_is_refused_at_any_time")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "another payment with its key",
+    "The processor submits a different payment with a key that it has used.",
+    "payments/test_rare_outbound.py::test_another_payment_under_the_same_key_is_refused_at_any_time",
+)
 def _(on: Play) -> None:
     on.submits()
     on.hub_answers()
     on.submits(amount=OTHER_AMOUNT)
 
 
-@fate(OUTBOUND, "not taken", "No link is signed on to submit. The processor can use the other site.",
+@fate(OUTBOUND, "not taken", "No link can send it now. Nothing is recorded; the processor can use the other site.",
       "payments/test_outbound.py::test_without_a_link_nothing_is_recorded")  # fmt: skip
 def _(on: Play) -> None:
     on.world.down(on.world.link)
     on.submits()
 
 
-@fate(OUTBOUND, "not taken: the scheme would refuse", "The hub has said that it refuses such payments now.",
+@fate(OUTBOUND, "not taken: the scheme would refuse", "The hub has announced that it refuses such payments now (9943).",
       "payments/test_outbound.py::test_what_the_scheme_would_refuse_is_not_taken_and_not_settled")  # fmt: skip
 def _(on: Play) -> None:
     on.arrives(sealed(usm("971", service_status="01")))
     on.submits()
 
 
-@fate(OUTBOUND, "restarted", "The gateway ends while it waits for the answer, and starts again. It may have left.",
-      "payments/test_outbound.py::test_a_restart_repeats_what_was_under_way")  # fmt: skip
+@fate(
+    OUTBOUND,
+    "restarted",
+    "The gateway restarts while it waits for the answer. The payment may have left, so it is repeated.",
+    "payments/test_outbound.py::test_a_restart_repeats_what_was_under_way",
+)
 def _(on: Play) -> None:
     on.submits()
     on.restart()
@@ -647,24 +688,26 @@ def _(on: Play) -> None:
 # --- written down
 
 
-HEADS = ("fate", "when", "the hub hears", "the processor hears", "last record", "test")
+HEADS = ("fate", "when", "the hub hears", "the processor hears", "last record")
 TITLES = ("A payment that arrives", "A payment that leaves")
 
 
 def markdown() -> str:
-    """Both tables, between their markers."""
-    parts = []
+    """Both tables and the tests, between their markers."""
+    parts, tests = [], []
     for title, fates in zip(TITLES, (INBOUND, OUTBOUND), strict=True):
-        rows = [(f"**{name}**", *more, f"`tests/{test}`") for name, *more, test in (one.row() for one in fates)]
+        rows = [(f"**{name}**", *more) for name, *more, _ in (one.row() for one in fates)]
         lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ["---"] * len(HEADS), *rows)]
         parts.append("\n".join([f"## {title}", "", *lines]))
+        tests += ["", f"{title}:", "", *(f"* {one.name}: `tests/{one.test}`" for one in fates)]
+    parts.append("\n".join(["## The test of each", "", "What each row does in detail, a test says.", *tests]))
     return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}"
 
 
 def docstring() -> str:
-    """The module that says the same to who reads the source."""
+    """The module that says the same to readers of the source."""
     lines = [
-        '"""Every fate of a payment: what can become of it, and who hears what. docs/fates.md says how to read it.',
+        '"""Every fate of a payment: what can happen to it, and who hears what. docs/fates.md says how to read it.',
         "",
         "Made by `.venv/bin/python -m tests.fates` from playbooks. `pydoc gateway.payments.fates` shows it.",
     ]
@@ -672,7 +715,7 @@ def docstring() -> str:
         lines += ["", title, "=" * len(title)]
         for name, when, hub, processor, last, test in (one.row() for one in fates):
             lines += ["", name]
-            for head, text in zip(HEADS[1:-1], (when, hub, processor, last), strict=True):
+            for head, text in zip(HEADS[1:], (when, hub, processor, last), strict=True):
                 lines += textwrap.wrap(
                     text, 118, initial_indent=f"    {head + ':':<21}", subsequent_indent=" " * 25,
                     break_long_words=False, break_on_hyphens=False,

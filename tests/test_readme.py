@@ -8,6 +8,7 @@ import pytest
 
 import gateway
 from gateway import config
+from gateway.payments import inbound_law, outbound_law
 from loadtest.ledger.promises import INVARIANTS
 
 TOP = Path(gateway.__file__).parent.parent
@@ -76,6 +77,14 @@ def test_every_section_of_the_protocol_that_the_code_cites_exists() -> None:
     assert len(cited) > 30
     assert "" not in cited
     assert {number for numbers in cited for number in numbers.split(" and ")} <= sections
+
+
+def test_the_page_of_the_law_explains_every_state() -> None:
+    """One row for each, and none for a state that is not there."""
+    page = (TOP / "docs" / "law.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)
+    states = [*inbound_law.State, *outbound_law.State]
+    assert sorted(rows) == sorted(state.name for state in states)
 
 
 def test_the_readme_is_read_to_its_end() -> None:
