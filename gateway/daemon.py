@@ -56,6 +56,7 @@ from gateway.payments.ejection import Ejection
 from gateway.payments.standin import MODES, order_of
 from gateway.payments.standin import check as check_rules
 from gateway.payments.steps import Kind
+from gateway.payments.work import MacJob
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.door import Door
@@ -152,7 +153,9 @@ class Gateway:
         self.volume = volume
         self.outside = outside
         self.signer = Signer(
-            node.token, pair.mac, outside.clock, extra_keys=(pair.mac.seal_key,), keys=pair.keys,
+            node.token, pair.mac, outside.clock, on_done=self._on_macs,
+            on_installed=self._on_installed,
+            extra_keys=(pair.mac.seal_key,), keys=pair.keys,
             open_worker=outside.open_worker, luck=outside.luck.random,
         )  # fmt: skip
         message_ids = MessageIds()
@@ -178,8 +181,6 @@ class Gateway:
                 came_s=self.standstill.came_s, listen=outside.listen, kept=outside.kept.clients,
             )  # fmt: skip
         journal.on_durable = self.engine.on_durable
-        self.signer.on_done = self.engine.on_macs
-        self.signer.on_installed = self.engine.on_installed
         self.client.on_answers = self.engine.on_answers
         self.stop = Stop(reload)
         self._hub_clock_differs = False
@@ -188,6 +189,14 @@ class Gateway:
         self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, self.ends_within_s)
         self._serve_no_more, self._served = trio.Event(), trio.Event()
         """For the ops server: end, and it has ended."""
+
+    # --- signer and engine need each other: the signer comes first, and its results take this way
+
+    def _on_macs(self, jobs: list[MacJob]) -> None:
+        self.engine.on_macs(jobs)
+
+    def _on_installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 - as the signer says it
+        self.engine.on_installed(label, ok, why)
 
     # --- what it tells of itself
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gateway.config import Keys, Mac
 from gateway.errors import Refusal
 from gateway.machine.arguments import FEW, FEW_OR_NONE, Parser
-from gateway.signer.token import TokenFault
+from gateway.signer.outage import TokenOutage
 from hsm import layout, provision
 
 ZEROS = bytes(16)
@@ -51,7 +51,7 @@ def _check(where: layout.Layout) -> int:
     for name in where.names:
         try:
             values = provision.check_values(where, name, ZEROS)
-        except TokenFault as error:
+        except TokenOutage as error:
             print(f"{name}  {error}")
             continue
         shown[name] = {label: value[: 2 * KCV_BYTES].upper() for label, value in values.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.config import Keys, Mac, Token
 from gateway.errors import Refusal
-from gateway.signer.token import LEFT
+from gateway.signer.mechanisms import LEFT
 
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """Label → value in hex. It exists so that a mock hub can hold the other end of the keys; no production site has one."""

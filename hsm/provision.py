@@ -19,8 +19,9 @@ from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 from gateway.errors import Refusal
 from gateway.signer import slots
 from gateway.signer.messages import Start, held
+from gateway.signer.outage import TokenOutage
 from gateway.signer.pin import NoPin, read_pin
-from gateway.signer.token import OpenToken, TokenFault
+from gateway.signer.token import OpenToken
 from hsm import reference
 from hsm.layout import Layout
 
@@ -230,7 +231,7 @@ def _template(key_type: KeyType, label: str, value: bytes, *, may: Attribute = A
 
 
 def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
-    """What the gateway's own worker code computes over `text` in this token. Raises `TokenFault`."""
+    """What the gateway's own worker code computes over `text` in this token. Raises `TokenOutage`."""
     os.environ["SOFTHSM2_CONF"] = str(layout.conf)
     start = Start(
         module=layout.module,
@@ -274,7 +275,7 @@ def _compare(layout: Layout, name: str, values: dict[str, bytes]) -> None:
     text = b"is it the same key?"
     try:
         shown = check_values(layout, name, text)
-    except TokenFault as error:
+    except TokenOutage as error:
         raise Refusal(f"{name}: {error}") from error
     for label, value in values.items():
         if label == layout.transport_key:

@@ -73,10 +73,12 @@ async def _ask_about(
     open_worker: OpenWorker,
 ) -> tuple[list[Opinion], tuple[config.Token, ...]]:
     """Opinions on the seals of one key, and the tokens that may be asked about the next."""
+    round_ = _Round()
     signer = Signer(
         tokens,
         configuration.pair.mac,
         system_clock,
+        on_done=round_.on_done,
         extra_keys=(label,),
         keys=configuration.pair.keys,
         open_worker=open_worker,
@@ -87,7 +89,7 @@ async def _ask_about(
         await nursery.start(signer.run)
         await _some_serve(signer, max([token.start_within_s for token in tokens], default=0.0))
         while signer.serving and len(opinions) < len(seals):
-            opinions += await _told(signer, seals[len(opinions) : len(opinions) + AT_ONCE])
+            opinions += await round_.ask(signer, seals[len(opinions) : len(opinions) + AT_ONCE])
         nursery.cancel_scope.cancel()
     health = signer.health()
     reasons = "; ".join(f"{name}: {each.why}" for name, each in health.items() if each.why)
@@ -103,20 +105,26 @@ async def _some_serve(signer: Signer, within_s: float) -> None:
             await signer.wait_changed()
 
 
-async def _told(signer: Signer, seals: list[Found]) -> list[Opinion]:
-    """What the tokens that serve say of these."""
-    deadline_s = trio.current_time() + WITHIN_S
-    jobs = [MacJob(seal.key, seal.chain, mac=seal.mac, deadline_s=deadline_s) for seal in seals]
-    over = trio.Event()
+class _Round:
+    """The seals that the tokens are asked about at one time."""
 
-    def on_done(_: list[MacJob]) -> None:
-        if all(job.done for job in jobs):
-            over.set()
+    def __init__(self) -> None:
+        self._jobs: list[MacJob] = []
+        self._over = trio.Event()
 
-    signer.on_done = on_done
-    signer.submit(jobs)
-    await over.wait()
-    return [_opinion(seal, job) for seal, job in zip(seals, jobs, strict=True)]
+    def on_done(self, _: list[MacJob]) -> None:
+        """See `Signer`."""
+        if all(job.done for job in self._jobs):
+            self._over.set()
+
+    async def ask(self, signer: Signer, seals: list[Found]) -> list[Opinion]:
+        """What the tokens that serve say of these."""
+        deadline_s = trio.current_time() + WITHIN_S
+        self._jobs = [MacJob(seal.key, seal.chain, mac=seal.mac, deadline_s=deadline_s) for seal in seals]
+        self._over = trio.Event()
+        signer.submit(self._jobs)
+        await self._over.wait()
+        return [_opinion(seal, job) for seal, job in zip(seals, self._jobs, strict=True)]
 
 
 def _opinion(seal: Found, job: MacJob) -> Opinion:

@@ -4,20 +4,22 @@ python-pkcs11 initialises a PKCS#11 library without OS locking, so that two thre
 into a token may hang for as long as it likes. Hence one process per token, one thread and one session in it, batches in
 and results out over a socket pair. The parts, each importing only those above it:
 
+* `outage`: why a token does not serve. Pure.
 * `messages`: the frames between pool and worker, as bytes. Pure.
 * `breaker`: how long a sick token is kept out. Pure.
-* `choice`: which of those that serve get work: quick ones, and those of our own site first. Pure.
+* `choice`: which of the serving tokens get work: quick ones, and those of our own site first. Pure.
 * `wanted`: which keys the tokens shall have, and what they say of a new one. Pure.
-* `pin`: a PIN out of its file, or why not.
+* `pin`: the PIN of a PIN file, or why there is none.
 * `slots`: the tokens behind a library, each slot asked by itself.
-* `token`: a session in one token: keys, MACs, unwrapping. With `slots` the only module that imports pkcs11.
-* `worker`: the process around it. Knows one token and nothing of payments.
+* `login`: a session in one token. `mechanisms`: MACs and check values under one key. `keys`: the keys of a token, by
+  label. `unwrapping`: keys that come in band. `token`: all of that for one worker. Only these and `slots` know pkcs11.
+* `worker`: the process around a token. Knows nothing of payments.
 * `said`: what a worker writes to standard error. Bounded, and without the PIN.
 * `process`: starts, feeds and ends a worker process, on trio.
 * `member`: a token as the pool sees it. Data.
 * `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.
-* `survey`: looks at every token once, through such workers, and says what a pool would make of them.
-* `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on what a lost token left undone.
+* `survey`: looks at every token once, through such workers, and says how a pool would use them.
+* `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on the jobs that a lost token left undone.
 
 Which token is trusted: at its start, and every `tokens.PROBE_EVERY_S` seconds, each worker computes a known text under
 each key, and the pool compares these values. The larger group of agreeing tokens serves; in a tie the group with the

@@ -2,7 +2,7 @@
 
 from collections import deque
 from math import inf
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import trio
 
@@ -11,26 +11,14 @@ from gateway.payments.work import MacJob as Job
 from gateway.signer.breaker import Breaker
 from gateway.signer.choice import Pace
 from gateway.signer.messages import Held, Shown
+from gateway.signer.outage import Outage, TokenState
 from gateway.signer.process import Worker
-
-State = Literal[
-    "starting", "serving", "hung", "crashed", "failing", "different-keys",
-    "wrong-pin", "no-pin", "no-key", "no-token", "no-module",
-]  # fmt: skip
-"""`starting` and `serving`; all others say why it does not serve. `failing` is what the token itself reports."""
-
-
-class Fault(NamedTuple):
-    """Why a token does not serve, also in words."""
-
-    state: State
-    why: str
 
 
 class TokenHealth(NamedTuple):
     """How a token is, for `/ready` and `/statistics`."""
 
-    state: State
+    state: TokenState
     why: str
     """In words; empty when it serves."""
     local: bool
@@ -74,7 +62,7 @@ class Member:
 
     def __init__(self, token: config.Token) -> None:
         self.token = token
-        self.state: State = "starting"
+        self.state: TokenState = "starting"
         self.why = "starting"
         self.tried = False
         """Its first attempt is over or has shown its keys."""
@@ -94,10 +82,10 @@ class Member:
         """Kept while it is away: one that hung has to show that it is well before it is preferred."""
         self.used = False
         self.scope = trio.CancelScope()
-        self.fault: Fault | None = None
+        self.outage: Outage | None = None
         """Why its present worker is given up."""
-        self.said: Fault | None = None
-        """What the log said last of its trouble."""
+        self.last_logged: Outage | None = None
+        """The trouble that the log named last."""
         self.serving_since_s = inf
         self.batch_s = metrics.SIGNER_BATCH_S.labels(token.name)
         self.up = metrics.SIGNER_TOKEN_UP.labels(token.name)
@@ -107,7 +95,7 @@ class Member:
 
     def begin(self) -> None:
         """Before another worker."""
-        self.fault = None
+        self.outage = None
         self.learning = False
         self.shown = trio.Event()
 

@@ -8,7 +8,7 @@
                            data.
     RESULT worker → pool   number (4), then nine bytes for each operation: a status and the MAC made (zeros if none).
     PROBE  pool → worker   no body: show the keys again, as they are in the token now.
-    FAULT  worker → pool   JSON `Fault`: why there is no service. The last frame of a worker.
+    FAULT  worker → pool   JSON `Outage`: why there is no service. The last frame of a worker.
 
 A worker answers in the order of its questions. Both ends are ours and of the same version; a frame that does not fit is
 an assertion at the worker and a crashed worker for the pool.
@@ -88,13 +88,6 @@ class Shown(msgspec.Struct, frozen=True):
     checks: dict[str, str] = {}
     """By label: the check value (`Transport.check_value`; of the transport key, a block of zeros enciphered), where the
     token gives one, and as long as it does. In upper case. Not in the answer to a PROBE."""
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why a token does not serve: a state of `pool.State` and the same in words."""
-
-    state: str
-    why: str
 
 
 def held(*labels: str) -> tuple[Held, ...]:

@@ -58,6 +58,10 @@ ATTEMPTS_MAX = 4
 """Tokens that a job may be lost by before it is given up: with any three of four dead or hung the last one has it."""
 
 
+def _installs_nothing(label: str, _ok: bool, _why: str) -> None:  # noqa: FBT001 (as `on_installed`)
+    raise AssertionError(f'the key "{label}" was installed, and no callback was given for that')
+
+
 class Signer:
     """See the top of the file. `open_worker` and `luck` (0..1) are arguments for the sake of the simulation."""
 
@@ -67,18 +71,21 @@ class Signer:
         mac: config.Mac,
         clock: Clock,
         *,
+        on_done: Callable[[list[Job]], None],
+        on_installed: Callable[[str, bool, str], None] = _installs_nothing,
         extra_keys: Iterable[str] = (),
         keys: config.Keys | None = None,
         open_worker: Callable[[config.Token], Awaitable[process.Worker]] = process.start,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        """`extra_keys`: labels that every token must have, besides those that `hold` says."""
-        self.on_done: Callable[[list[Job]], None] = lambda _jobs: None
-        """Called in the trio thread with jobs that are done, each once; from within `submit` for those refused at once.
-        It must not call `submit`."""
-        self.on_installed: Callable[[str, bool, str], None] = lambda _label, _ok, _why: None
-        """Called in the trio thread with what came of an `install`: the label, whether the tokens have the key, and if
-        not why, in words. Also from within `install` and `hold`. It must not call `hold`, `install` or `submit`."""
+        """Both callbacks are called in the trio thread. Needed keys are those that `hold` names, and `extra_keys`.
+
+        `on_done` gets jobs that are done, each once; from within `submit` those refused at once. It must not call
+        `submit`. `on_installed` gets the result of an `install`: the label, whether the tokens have the key, and if not
+        why, in words; also from within `install` and `hold`. It must not call `hold`, `install` or `submit`.
+        """
+        self.on_done = on_done
+        self.on_installed = on_installed
         self._clock = clock
         self._places = Limit("signer.WAITING_MAX", WAITING_MAX)
         self._requests = Limit("signer.VERIFICATIONS_MAX", VERIFICATIONS_MAX)

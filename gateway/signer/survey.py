@@ -13,9 +13,9 @@ import trio
 from gateway import config, log
 from gateway.payments.work import Install
 from gateway.signer import choice, messages, process
-from gateway.signer.member import Fault, State
 from gateway.signer.messages import Held, Shown
-from gateway.signer.tokens import read_fault, read_shown, start_of
+from gateway.signer.outage import Outage, TokenState
+from gateway.signer.tokens import read_outage, read_shown, start_of
 from gateway.signer.wanted import Wanted
 
 MACS = 21
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
     """What a token showed."""
 
     token: config.Token
-    fault: Fault | None
+    outage: Outage | None
     """Why it would not serve by itself; None: it would if its keys are right."""
     shown: Shown = NOTHING
     mac_s: float | None = None
@@ -44,7 +44,7 @@ class Report(NamedTuple):
 
     seen: list[Seen]
     """In the order of the configuration."""
-    states: dict[str, Fault]
+    states: dict[str, Outage]
     """By name: `serving`, or why not."""
     labels: tuple[str, ...]
     """Of the keys that every token must have to serve."""
@@ -59,7 +59,7 @@ class Report(NamedTuple):
     @property
     def serving(self) -> list[str]:
         """Names of the tokens that would serve."""
-        return [name for name, fault in self.states.items() if fault.state == "serving"]
+        return [name for name, outage in self.states.items() if outage.state == "serving"]
 
     @property
     def well(self) -> bool:
@@ -94,19 +94,19 @@ async def survey(
 def judge(seen: list[Seen], wanted: Wanted, transport_key: str) -> Report:
     """What a pool would make of what they showed. Pure."""
     shown = {each.token.name: each.shown for each in seen}
-    groups = wanted.groups((each.token.name, each.shown) for each in seen if each.fault is None)
-    states: dict[str, Fault] = {}
+    groups = wanted.groups((each.token.name, each.shown) for each in seen if each.outage is None)
+    states: dict[str, Outage] = {}
     for each in seen:
         name = each.token.name
-        if each.fault is not None:
-            states[name] = each.fault
+        if each.outage is not None:
+            states[name] = each.outage
         elif failure := wanted.failure_of(each.shown):
-            states[name] = Fault("no-key", failure)
+            states[name] = Outage("no-key", failure)
         elif name in groups[0]:
-            states[name] = Fault("serving", "")
+            states[name] = Outage("serving", "")
         else:
             why = wanted.difference(each.shown, shown[groups[0][0]], groups[0])
-            states[name] = Fault("different-keys", why)
+            states[name] = Outage("different-keys", why)
     serving = [each for each in seen if states[each.token.name].state == "serving"]
     chosen = choice.choose([choice.Candidate(each.token.local, each.mac_s or 0.0) for each in serving])
     transport: dict[str, list[str]] = {}
@@ -132,8 +132,8 @@ async def _look(
 ) -> Seen:
     """At one token, again when it fails to open."""
     tries = 1
-    while (seen := await _look_once(token, pair, labels, open_worker)).fault is not None:
-        if seen.fault.state != "failing" or tries == TRIES_MAX:
+    while (seen := await _look_once(token, pair, labels, open_worker)).outage is not None:
+        if seen.outage.state != "failing" or tries == TRIES_MAX:
             break
         tries += 1
         await trio.sleep(TRY_AGAIN_AFTER_S)
@@ -149,30 +149,30 @@ async def _look_once(
     try:
         worker = await open_worker(token)
     except OSError as error:
-        return Seen(token, Fault("crashed", f"no worker could be started: {log.describe(error)}"))
-    fault: Fault | None = None
+        return Seen(token, Outage("crashed", f"no worker could be started: {log.describe(error)}"))
+    outage: Outage | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.pump)
             try:
                 seen = await _ask(worker, token, pair, labels)
             except _Lost as lost:
-                seen = Seen(token, fault := lost.fault)
+                seen = Seen(token, outage := lost.outage)
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
-            ended = await worker.end(kill=fault is not None and fault.state == "hung")
-    if fault is not None and fault.state == "crashed":
-        seen = seen._replace(fault=Fault("crashed", f"crashed: the worker {ended}"))
+            ended = await worker.end(kill=outage is not None and outage.state == "hung")
+    if outage is not None and outage.state == "crashed":
+        seen = seen._replace(outage=Outage("crashed", f"crashed: the worker {ended}"))
     return seen
 
 
 class _Lost(Exception):
     """The token or its worker gives no answer of use."""
 
-    def __init__(self, state: State, why: str = "") -> None:
+    def __init__(self, state: TokenState, why: str = "") -> None:
         super().__init__(why)
-        self.fault = Fault(state, why)
+        self.outage = Outage(state, why)
 
 
 async def _ask(worker: process.Worker, token: config.Token, pair: config.Pair, labels: tuple[str, ...]) -> Seen:
@@ -202,7 +202,7 @@ async def _hear(worker: process.Worker, wanted: int, within_s: float, otherwise:
         except process.WorkerLost:
             raise _Lost("crashed") from None
         if kind == messages.FAULT:
-            said = read_fault(body)
+            said = read_outage(body)
             raise _Lost(said.state, said.why)
         assert kind == wanted, "a worker of another version"
         return body

@@ -26,8 +26,9 @@ from gateway.machine.shortage import is_shortage
 from gateway.payments.work import Install
 from gateway.payments.work import MacJob as Job
 from gateway.signer import choice, messages, process
-from gateway.signer.member import Batch, Fault, Member, State
+from gateway.signer.member import Batch, Member
 from gateway.signer.messages import Held, Shown
+from gateway.signer.outage import Outage, TokenState
 from gateway.signer.wanted import Wanted
 from gateway.strict_json import Reader
 
@@ -71,14 +72,7 @@ class Flow(Protocol):
         """What came of a new key."""
 
 
-class SaidFault(msgspec.Struct):
-    """`messages.Fault` as a worker may say it: its state is one of ours."""
-
-    state: State
-    why: str
-
-
-read_fault = Reader(SaidFault)
+read_outage = Reader(Outage)
 read_shown = Reader(Shown)
 
 
@@ -193,14 +187,14 @@ class Tokens:
         while True:
             pin_file = _seen(member.token.pin_file)
             member.serving_since_s = inf
-            fault = await self._attempt(member)
+            outage = await self._attempt(member)
             member.tried = True
             self._note_first_round()
             now_s = self._clock().mono_s
             served_s = now_s - member.serving_since_s if member.serving_since_s < inf else None
             pause_s = member.breaker.failed(served_s, self._luck())
-            self._say_lost(member, fault, served_s, pause_s if self.count else member.breaker.alone_s)
-            if fault.state == "wrong-pin":
+            self._say_lost(member, outage, served_s, pause_s if self.count else member.breaker.alone_s)
+            if outage.state == "wrong-pin":
                 while _seen(member.token.pin_file) == pin_file:  # noqa: ASYNC110 (a file tells nobody that it changed)
                     await trio.sleep(PIN_FILE_EVERY_S)
                 _logger.info("PIN file changed, trying again", token=member.token.name)
@@ -218,21 +212,21 @@ class Tokens:
             with trio.move_on_after(until_s - now_s):
                 await self._changed.wait()
 
-    def _say_lost(self, member: Member, fault: Fault, served_s: float | None, pause_s: float) -> None:
+    def _say_lost(self, member: Member, outage: Outage, served_s: float | None, pause_s: float) -> None:
         """Log and count; the same trouble again is said once, and then only to those who look closely."""
-        metrics.SIGNER_LOST.labels(member.token.name, fault.state).inc()
-        again = member.said == fault and served_s is None
-        member.said = fault
+        metrics.SIGNER_LOST.labels(member.token.name, outage.state).inc()
+        again = member.last_logged == outage and served_s is None
+        member.last_logged = outage
         (_logger.debug if again else _logger.error)(
             "token does not serve" if served_s is None else "token lost",
             token=member.token.name,
-            state=fault.state,
-            reason=fault.why,
+            state=outage.state,
+            reason=outage.why,
             attempt=member.breaker.failures,
-            **({} if fault.state == "wrong-pin" else {"pause_s": round(pause_s, 3)}),
+            **({} if outage.state == "wrong-pin" else {"pause_s": round(pause_s, 3)}),
         )
 
-    async def _attempt(self, member: Member) -> Fault:
+    async def _attempt(self, member: Member) -> Outage:
         """Have a worker for as long as it serves. Returns why it does no longer. Cancelled, it leaves no process."""
         member.begin()
         worker: process.Worker | None = None
@@ -249,14 +243,14 @@ class Tokens:
                     await self._use(member, worker)
         finally:
             if worker is not None:
-                kill = member.fault is not None and member.fault.state == "hung"
+                kill = member.outage is not None and member.outage.state == "hung"
                 with trio.CancelScope(shield=True):
                     ended = await worker.end(kill=kill)
-        assert member.fault is not None, "a worker was left without a reason"
-        if member.fault.state == "crashed" and ended:
+        assert member.outage is not None, "a worker was left without a reason"
+        if member.outage.state == "crashed" and ended:
             self._set_state(member, "crashed", f"crashed: the worker {ended}")
-            return Fault("crashed", member.why)
-        return member.fault
+            return Outage("crashed", member.why)
+        return member.outage
 
     async def _use(self, member: Member, worker: process.Worker) -> None:
         """Until `_lose` cancels it."""
@@ -267,7 +261,7 @@ class Tokens:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.pump)
             nursery.start_soon(self._probe, member)
-            while member.fault is None:
+            while member.outage is None:
                 try:
                     frames = await worker.receive()
                 except process.WorkerLost:
@@ -292,15 +286,15 @@ class Tokens:
         finished: list[Job] = []
         try:
             for kind, body in frames:
-                if member.fault is not None:
+                if member.outage is not None:
                     break
                 if kind == messages.RESULT:
                     self._flow.settle(member, body, finished)
                 elif kind == messages.HELLO:
                     self._shown(member, read_shown(body))
                 elif kind == messages.FAULT:
-                    fault = read_fault(body)
-                    self._lose(member, fault.state, fault.why)
+                    outage = read_outage(body)
+                    self._lose(member, outage.state, outage.why)
                 else:
                     self._lose(member, "crashed", NONSENSE)
         except (ValueError, msgspec.DecodeError):
@@ -358,7 +352,7 @@ class Tokens:
         if member.state == "serving":
             return
         member.serving_since_s = self._clock().mono_s
-        member.said = None
+        member.last_logged = None
         self._set_state(member, "serving", "")
         pid = member.worker.pid if member.worker is not None else 0
         _logger.info("token serves", token=member.token.name, worker_pid=pid, attempt=member.breaker.failures + 1)
@@ -371,11 +365,11 @@ class Tokens:
         self._lose(member, "hung", f"hung: no answer within {within_s:g} s")
         self._decide()
 
-    def _lose(self, member: Member, state: State, why: str) -> None:
+    def _lose(self, member: Member, state: TokenState, why: str) -> None:
         """Take a token out of service and hand on what it left undone. The first reason counts."""
-        if member.fault is not None:
+        if member.outage is not None:
             return
-        member.fault = Fault(state, why)
+        member.outage = Outage(state, why)
         member.worker = None
         undone = [job for batch in member.under_way for job in batch.owed()]
         member.under_way.clear()
@@ -386,7 +380,7 @@ class Tokens:
         self.wanted.lost(member.token.name)
         self._flow.dispatch()
 
-    def _set_state(self, member: Member, state: State, why: str) -> None:
+    def _set_state(self, member: Member, state: TokenState, why: str) -> None:
         member.state = state
         member.why = why
         member.up.set(state == "serving")

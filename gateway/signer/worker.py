@@ -17,7 +17,8 @@ from typing import BinaryIO
 from gateway.machine import console
 from gateway.signer import messages
 from gateway.signer.messages import Held, Start
-from gateway.signer.token import OpenToken, TokenFault
+from gateway.signer.outage import TokenOutage
+from gateway.signer.token import OpenToken
 from gateway.strict_json import Reader
 
 _start = Reader(Start)
@@ -44,8 +45,8 @@ def serve(channel: socket.socket) -> None:
             finally:
                 signal.setitimer(signal.ITIMER_REAL, _watchdog_s(start.batch_within_s))
                 token.close()
-        except TokenFault as error:
-            channel.sendall(messages.json_frame(messages.FAULT, error.fault))
+        except TokenOutage as error:
+            channel.sendall(messages.json_frame(messages.FAULT, error.outage))
 
 
 def _watchdog_s(within_s: float) -> float:
@@ -60,10 +61,10 @@ def _answer(channel: socket.socket, stream: BinaryIO, token: OpenToken, start: S
         within_s = start.install_within_s if kind == messages.KEYS else start.batch_within_s
         signal.setitimer(signal.ITIMER_REAL, _watchdog_s(within_s))
         if kind == messages.BATCH:
-            result, fault = token.work(body)
+            result, outage = token.work(body)
             channel.sendall(result)
-            if fault is not None:
-                raise fault
+            if outage is not None:
+                raise outage
         elif kind == messages.PROBE:
             channel.sendall(messages.json_frame(messages.HELLO, token.show()))
         elif kind == messages.KEYS:

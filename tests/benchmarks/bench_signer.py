@@ -53,7 +53,6 @@ async def measure(
     layout: Layout, tokens: int, in_flight: int, count: int, size: int
 ) -> tuple[float, float, float, float]:
     """Operations per second, CPU µs of this process per operation, p50 and p99 of a submission's latency in ms."""
-    signer = Signer(layout.settings()[:tokens], layout.mac, system_clock)
     finished: list[MacJob] = []
     woken = trio.Event()
 
@@ -61,7 +60,7 @@ async def measure(
         finished.extend(jobs)
         woken.set()
 
-    signer.on_done = on_done
+    signer = Signer(layout.settings()[:tokens], layout.mac, system_clock, on_done=on_done)
     async with trio.open_nursery() as nursery:
         await nursery.start(signer.run)
         assert signer.serving == tokens, signer.health()

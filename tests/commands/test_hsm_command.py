@@ -12,8 +12,8 @@ from gateway import config
 from gateway.__main__ import main
 from gateway.commands import hsm as hsm_command
 from gateway.payments.work import Install
-from gateway.signer.member import Fault
 from gateway.signer.messages import Shown
+from gateway.signer.outage import Outage
 from gateway.signer.survey import Report, Seen, judge
 from gateway.signer.wanted import Wanted
 
@@ -23,7 +23,7 @@ GOOD = Shown(
 )
 
 
-def seen(name: str, fault: Fault | None = None, shown: Shown = GOOD, *, local: bool = True) -> Seen:
+def seen(name: str, fault: Outage | None = None, shown: Shown = GOOD, *, local: bool = True) -> Seen:
     token = config.Token(name=name, label=name, module="none", pin_file="none", local=local)
     return Seen(token, fault, shown if fault is None else Shown({}, {}), 0.00021 if fault is None else None)
 
@@ -54,7 +54,7 @@ def test_whatever_is_off_is_named_and_the_gateway_would_serve() -> None:
     lacking = Shown(GOOD.values, {TRANSPORT: f'no transport key labelled "{TRANSPORT}"'}, {})
     tokens = (
         seen("hsm-1"), seen("hsm-2", shown=other), seen("hsm-3", shown=lacking),
-        seen("hsm-4", Fault("wrong-pin", "wrong PIN")),
+        seen("hsm-4", Outage("wrong-pin", "wrong PIN")),
     )  # fmt: skip
     said = lines(*tokens)
     assert [line.split()[2] for line in said[1:5]] == ["serving", "different-keys", "serving", "wrong-pin"]
@@ -72,13 +72,13 @@ def test_whatever_is_off_is_named_and_the_gateway_would_serve() -> None:
 
 
 def test_no_token_would_serve() -> None:
-    token = seen("hsm-1", Fault("hung", "hung: not up within 10 s"))
+    token = seen("hsm-1", Outage("hung", "hung: not up within 10 s"))
     assert lines(token)[-2:] == ["hsm-1: hung: not up within 10 s", "no token would serve"]
     assert hsm_command.exit_code(report(token)) == 69
 
 
 def test_a_program_reads_the_same() -> None:
-    said = hsm_command.as_json(report(seen("hsm-1"), seen("hsm-2", Fault("no-token", "no such token"))))
+    said = hsm_command.as_json(report(seen("hsm-1"), seen("hsm-2", Outage("no-token", "no such token"))))
     assert said["tokens"][0] == {
         "name": "hsm-1",
         "local": True,

@@ -15,6 +15,7 @@ from gateway import config
 from gateway.payments.work import Install
 from gateway.signer import messages
 from gateway.signer.messages import FAILED, NO_MAC, OK, WRONG, Held, Shown
+from gateway.signer.outage import Outage, TokenState
 from gateway.signer.process import WorkerLost
 from hsm import reference
 
@@ -28,7 +29,7 @@ class FakeToken:
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self.keys = dict(keys)
-        self.fault: messages.Fault | None = None
+        self.outage: Outage | None = None
         """What a worker says when it starts, or when it is probed or asked next."""
         self.batch_s = 0.0
         """How long a batch takes, and a probe."""
@@ -56,9 +57,9 @@ class FakeToken:
         for worker in self.workers:
             worker.lose()
 
-    def fail(self, state: str, why: str) -> None:
+    def fail(self, state: TokenState, why: str) -> None:
         """Refuse service, from now on, in words."""
-        self.fault = messages.Fault(state, why)
+        self.outage = Outage(state, why)
 
     def disappear(self) -> None:
         """Be gone, as if somebody had unplugged it."""
@@ -66,7 +67,7 @@ class FakeToken:
 
     def come_back(self) -> None:
         """Be well again."""
-        self.fault = None
+        self.outage = None
 
     async def ready(self) -> None:
         """Returns when it does not hang."""
@@ -138,8 +139,8 @@ class FakeWorker:
             self._held = self._start.keys
         elif kind == messages.KEYS:
             self._held = msgspec.json.decode(body, type=tuple[Held, ...])
-        fault = self._token.fault
-        if kind in {messages.START, messages.KEYS} and not fault:
+        outage = self._token.outage
+        if kind in {messages.START, messages.KEYS} and not outage:
             self._failures = {each.key.label: why for each in self._held if (why := self._install(each))}
         # another value of a key that is there was refused: it goes on as it was
         refused = {label: why for label, why in self._failures.items() if label in self._made}
@@ -149,24 +150,24 @@ class FakeWorker:
             if each.key.label not in self._token.keys and each.key.label not in self._failures
         }
         needed = [failures[each.key.label] for each in self._held if each.needed and each.key.label in failures]
-        if needed and not fault:
-            fault = messages.Fault("no-key", needed[0])
+        if needed and not outage:
+            outage = Outage("no-key", needed[0])
         if kind == messages.BATCH:
             number, operations = messages.operations(body)
             self._token.batches.append(len(operations))
-            if fault:
+            if outage:
                 self._say(messages.result_frame(number, [(FAILED, NO_MAC)] * len(operations)))
             else:
                 self._say(messages.result_frame(number, [self._operation(*operation) for operation in operations]))
-        elif not fault:
+        elif not outage:
             labels = [each.key.label for each in self._held if each.key.label not in failures]
             values = {label: self._mac(label, messages.CHECK_TEXT).hex() for label in labels}
             checks = {label: self._mac(label, bytes(16)).hex().upper() for label in labels}
             self._made = set(labels)
             self._show_transport(checks, failures)
             self._say(messages.json_frame(messages.HELLO, Shown(values, failures | refused, checks)))
-        if fault:
-            self._say(messages.json_frame(messages.FAULT, fault))
+        if outage:
+            self._say(messages.json_frame(messages.FAULT, outage))
             self._lost = True
 
     def _show_transport(self, checks: dict[str, str], failures: dict[str, str]) -> None:

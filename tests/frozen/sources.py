@@ -26,7 +26,7 @@ from gateway.processor.openapi import document
 from gateway.scheme import news
 from gateway.scheme.permits import THINGS, Permits
 from gateway.scheme.ring import Ring
-from gateway.signer.member import State as TokenState
+from gateway.signer.outage import TokenState
 from gateway.volume.verdict import State as VolumeState
 
 __all__ = ["Configuration", "command_line", "daemon", "document", "metrics", "ops", "steps"]

@@ -20,7 +20,8 @@ from gateway.clock import system_clock
 from gateway.payments.work import Install
 from gateway.payments.work import MacJob as Job
 from gateway.signer import tokens
-from gateway.signer.member import Member, State
+from gateway.signer.member import Member
+from gateway.signer.outage import TokenState
 from gateway.signer.pool import Signer
 from gateway.signer.survey import Report, survey
 from hsm import reference
@@ -52,7 +53,6 @@ class World(ABC):
     async def start(self) -> Signer:
         """Start the signer."""
         self.signer = self.make_signer(tuple(self.settings(name) for name in self.names))
-        self.signer.on_done = self._on_done
         self._note_states(self.signer._tokens)
         if self.first_hold:
             self.signer.hold(self.first_hold)
@@ -62,7 +62,7 @@ class World(ABC):
     def _note_states(self, pool: tokens.Tokens) -> None:
         set_state = pool._set_state
 
-        def noting(member: Member, state: State, why: str) -> None:
+        def noting(member: Member, state: TokenState, why: str) -> None:
             self.states[member.token.name].append(state)
             set_state(member, state, why)
 
@@ -175,7 +175,9 @@ class FakeWorld(World):
         )
 
     def make_signer(self, settings: tuple[config.Token, ...]) -> Signer:
-        return Signer(settings, self.mac, system_clock, open_worker=self.tokens.open, luck=lambda: 0.5)
+        return Signer(
+            settings, self.mac, system_clock, on_done=self._on_done, open_worker=self.tokens.open, luck=lambda: 0.5
+        )
 
     async def survey(self, *more: str) -> Report:
         tokens = [self.settings(name) for name in self.names]
@@ -240,7 +242,7 @@ class SoftHsmWorld(World):
         )
 
     def make_signer(self, settings: tuple[config.Token, ...]) -> Signer:
-        return Signer(settings, self.mac, system_clock)
+        return Signer(settings, self.mac, system_clock, on_done=self._on_done)
 
     def pid(self, name: str) -> int:
         """Of the token's worker."""

@@ -23,7 +23,8 @@ _TRY = """
 import json, os, sys
 from gateway.signer import slots
 from gateway.signer.messages import Start, held
-from gateway.signer.token import OpenToken, TokenFault
+from gateway.signer.outage import TokenOutage
+from gateway.signer.token import OpenToken
 import pkcs11
 module, pin_file, orders = sys.argv[1:]
 def aside(work):
@@ -46,8 +47,8 @@ def attempt(label):
     start = Start(module, label, pin_file, "aes-cmac", 0, held("fps-own"), 1.0, 1.0)
     try:
         token = OpenToken(start)
-    except TokenFault as fault:
-        return [fault.fault.state, fault.fault.why]
+    except TokenOutage as error:
+        return [error.outage.state, error.outage.why]
     shown = token.show().values
     token.close()
     return ["serving", shown["fps-own"]]

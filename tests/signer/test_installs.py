@@ -319,11 +319,17 @@ async def test_an_unwrapping_that_takes_long_holds_up_no_mac(
     values = {label: os.urandom(16) for label in ("fps-hub", "fps-own")} | {TRANSPORT: os.urandom(16)}
     fakes = FakeTokens(["fps-1", "fps-2", "fps-3"], values)
     settings = tuple(config.Token(name=name, label=name, module="none", pin_file="none") for name in fakes.tokens)
-    signer = Signer(settings, config.Mac(), system_clock, open_worker=fakes.open, luck=lambda: 0.5)
     said: list[tuple[str, bool, str]] = []
-    signer.on_installed = lambda label, ok, why: said.append((label, ok, why))
     made: list[tuple[Job, float]] = []
-    signer.on_done = lambda jobs: made.extend((job, trio.current_time()) for job in jobs)
+    signer = Signer(
+        settings,
+        config.Mac(),
+        system_clock,
+        on_done=lambda jobs: made.extend((job, trio.current_time()) for job in jobs),
+        on_installed=lambda label, ok, why: said.append((label, ok, why)),
+        open_worker=fakes.open,
+        luck=lambda: 0.5,
+    )
     await nursery.start(signer.run)
     for name in fakes.tokens if unwrap_s < inf else ["fps-1"]:
         fakes[name].unwrap_s = unwrap_s

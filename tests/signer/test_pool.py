@@ -37,10 +37,11 @@ class Rig:
             )
             for number, name in enumerate(self.names)
         )
-        self.signer = Signer(settings, config.Mac(), system_clock, open_worker=self.tokens.open, luck=lambda: 1.0)
+        self.signer = Signer(
+            settings, config.Mac(), system_clock, on_done=self._on_done, open_worker=self.tokens.open, luck=lambda: 1.0
+        )
         self.done: list[Job] = []
         self.told: list[int] = []
-        self.signer.on_done = self._on_done
 
     def _on_done(self, jobs: list[Job]) -> None:
         self.done += jobs

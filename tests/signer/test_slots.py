@@ -123,7 +123,7 @@ async def test_two_healthy_tokens_serve_beside_a_dead_one(shim: Shim, monkeypatc
     )  # fmt: skip
     report = await survey(settings, config.Pair(group="sip"))
     assert report.serving == list(names)
-    signer = Signer(settings, config.Mac(), system_clock)
+    signer = Signer(settings, config.Mac(), system_clock, on_done=list.clear)
     async with trio.open_nursery() as nursery:
         await nursery.start(signer.run)
         member = signer._tokens.members[0]

@@ -18,7 +18,7 @@ LABELS = ("fps-hub", "fps-own", "fps-seal")
 
 
 def states(report: Report) -> list[str]:
-    return [fault.state for fault in report.states.values()]
+    return [outage.state for outage in report.states.values()]
 
 
 async def test_tokens_that_agree_are_well_and_show_the_check_values_of_their_keys(clock: Any, world: Any) -> None:

@@ -19,9 +19,12 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from gateway import config
 from gateway.payments.work import Install
 from gateway.signer import messages
+from gateway.signer.keys import TokenKeys
+from gateway.signer.mechanisms import by_number
 from gateway.signer.messages import Held, Shown, Transport
-from gateway.signer.token import OpenToken, TokenFault, _by_number
+from gateway.signer.outage import TokenOutage
 from gateway.signer.tokens import MECHANISMS
+from gateway.signer.unwrapping import Unwrapping
 from hsm import reference
 from hsm.layout import Layout, find_module
 from loadtest.hub.keys import CheckMethod, check_value, wrap
@@ -68,7 +71,7 @@ class Token:
         assert kind == messages.HELLO, body
         return msgspec.json.decode(body, type=Shown)
 
-    def fault(self, *keys: Held) -> str:
+    def outage(self, *keys: Held) -> str:
         """Why a worker cannot serve that is told to have these."""
         running, kind, body = self.start(*keys)
         running.end()
@@ -123,7 +126,7 @@ def test_a_refused_key_leaves_nothing(token: Token) -> None:
     }
     assert set(shown.values) == {"fps-own"}
     assert token.look() == before
-    assert token.fault(Held(wrong)) == shown.failures["fps-own.000000"]
+    assert token.outage(Held(wrong)) == shown.failures["fps-own.000000"]
 
 
 def test_an_operation_with_a_key_that_is_not_there_fails_alone(token: Token) -> None:
@@ -208,8 +211,8 @@ def test_twins_are_one_key_and_strangers_are_none(token: Token) -> None:
     plant(token, key.label, value, value)
     assert set(token.shown(Held(key)).values) == {key.label}
     plant(token, key.label, bytes(16))
-    assert token.fault(Held(key)) == f'another key is labelled "{key.label}" already'
-    assert token.fault(*messages.held(key.label)) == f'more than one secret key labelled "{key.label}"'
+    assert token.outage(Held(key)) == f'another key is labelled "{key.label}" already'
+    assert token.outage(*messages.held(key.label)) == f'more than one secret key labelled "{key.label}"'
 
 
 @pytest.mark.parametrize("whole", [0, 1])
@@ -248,14 +251,14 @@ def test_a_key_that_is_there_outlives_its_transport_key(token: Token) -> None:
     """A new transport key does not unwrap what the old one wrapped: the check value shows that it is that key."""
     key, value = token.make()
     rewrapped = Install(key.label, wrap(bytes(32), value), key.check)
-    assert "cannot be unwrapped" in token.fault(Held(rewrapped))
+    assert "cannot be unwrapped" in token.outage(Held(rewrapped))
     token.shown(Held(key))
     assert set(token.shown(Held(rewrapped)).values) == {key.label}
     token.transport = Transport("gone", MECHANISMS["aes-key-wrap"])
     assert set(token.shown(Held(key)).values) == {key.label}
-    assert token.fault(Held(token.make()[0])) == 'no transport key labelled "gone"'
+    assert token.outage(Held(token.make()[0])) == 'no transport key labelled "gone"'
     token.transport = Transport("fps-own", MECHANISMS["aes-key-wrap"])
-    assert token.fault(Held(token.make()[0])) == 'the transport key "fps-own" may not unwrap'
+    assert token.outage(Held(token.make()[0])) == 'the transport key "fps-own" may not unwrap'
 
 
 def test_other_wrappings_and_check_values(token: Token) -> None:
@@ -265,7 +268,7 @@ def test_other_wrappings_and_check_values(token: Token) -> None:
     assert token.shown(Held(key)).values == {key.label: reference.mac("aes-cmac", value, messages.CHECK_TEXT).hex()}
     assert token.look()[key.label] == [["TOKEN", "PRIVATE", "SENSITIVE", "SIGN"]]
     wrong = Install("fps-own.000000", key.wrapped, "000000")
-    assert token.fault(Held(wrong)) == f'wrong check value: "fps-own.000000" unwraps to a key of {key.check}'
+    assert token.outage(Held(wrong)) == f'wrong check value: "fps-own.000000" unwraps to a key of {key.check}'
     imported = token.shown(*messages.held("fps-own"))
     assert imported.checks == {"fps-own": check_value("aes-cmac", token.values["fps-own"], 6, "encrypt-zeros")}
 
@@ -283,7 +286,7 @@ def test_retail_keys_come_in_band_where_the_token_has_a_mechanism(
     check = cmac.finalize()[:3].hex().upper()
     key = Install(f"fps-own.{check.lower()}", wrapped, check)
     why = "a key comes in band only where the token has a retail MAC mechanism of its own"
-    assert token.fault(*messages.held("fps-own"), Held(key)) == why
+    assert token.outage(*messages.held("fps-own"), Held(key)) == why
     token.changes = {"retail_mechanism": 0x138}
     assert set(token.shown(Held(key)).values) == {key.label}
 
@@ -308,15 +311,14 @@ def test_a_vendors_wrapping_is_asked_for_by_its_number(
             asked.append((key_type.name, wrapped, int(options["mechanism"]), options["mechanism_param"]))
 
     number = MECHANISMS[wrapping] if isinstance(wrapping, str) else 0x80001234
-    opened = OpenToken.__new__(OpenToken)
-    opened._start = start_of(
-        "fps-1", Path(), algorithm="des3-retail", transport=Transport("fps-transport", number, vector)
-    )
-    opened._unwrap(Key(), Install("fps-own.x", bytes(length), "00"), {})
+    transport = Transport("fps-transport", number, vector)
+    start = start_of("fps-1", Path(), algorithm="des3-retail", transport=transport)
+    keys = TokenKeys(None, start.algorithm, start.retail_mechanism)
+    Unwrapping(keys, start)._unwrap(Key(), Install("fps-own.x", bytes(length), "00"), {})
     assert asked == [(key_type, bytes(length), number, vector or None)]
-    assert int(_by_number(0x80001234)) == 0x80001234
+    assert int(by_number(0x80001234)) == 0x80001234
 
 
-def test_a_fault_is_its_words() -> None:
-    """For whoever prints it."""
-    assert str(TokenFault("no-key", "why")) == "why"
+def test_an_outage_is_its_words() -> None:
+    """`hsm` prints it so."""
+    assert str(TokenOutage("no-key", "why")) == "why"

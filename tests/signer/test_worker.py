@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from gateway import config
 from gateway.payments.work import MacJob as Job
 from gateway.signer import messages, process
-from gateway.signer.token import _vendor_retail
+from gateway.signer.mechanisms import vendor_retail
 from hsm import reference
 from hsm.layout import Layout, find_module
 from tests.signer.running import Running, start_of
@@ -187,7 +187,7 @@ def test_a_vendors_mechanism_is_told_the_length_if_it_takes_one(*, takes_length:
             asked.append((int(mechanism), mechanism_param))
             return bytes(8)
 
-    assert _vendor_retail(Key(), 0x80000150)(b"text") == bytes(8)
+    assert vendor_retail(Key(), 0x80000150)(b"text") == bytes(8)
     assert set(asked) == {(0x80000150, (8).to_bytes(8, sys.byteorder) if takes_length else None)}
 
 
