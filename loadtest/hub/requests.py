@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gateway.wire.fields import CHARSETS, TEXT, WIDE, FieldTable
 from loadtest.hub.keys import MAC_BYTES
+from loadtest.ledger.entries import fpid_hash
 from loadtest.traffic import iso
 
 SHAPES_MAX = 256
@@ -52,6 +53,8 @@ class Request(NamedTuple):
     """A request that could be read. Values are bytes as they stand in the message."""
 
     fpid: bytes
+    name: str
+    """The FPID's hash, as the books have it."""
     amount: bytes
     """DE6."""
     account: bytes
@@ -135,8 +138,9 @@ class Requests:
             doubtful = bool(strict.translate(None, TEXT) or body.translate(None, WIDE))
         if doubtful or any(wrong(said) for number, wrong in WRONG.items() if (said := value(number))):
             fault = self._first_fault(body, fault)
+        fpid = trn.ljust(18) + code[:2] + sent + currency + sender
         return Request(
-            trn.ljust(18) + code[:2] + sent + currency + sender,
+            fpid, fpid_hash(fpid.decode(iso.TEXT)),
             value(6), value(35), value(42), value(95), sender,
             hashlib.blake2b(body[4:-MAC_BYTES], digest_size=8).digest(),
             fault, code + sent, b"%02d%b" % (len(trn), trn), currency,

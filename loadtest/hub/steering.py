@@ -6,9 +6,9 @@ from typing import Any, get_args
 import trio
 
 from loadtest.hub.bank import Bank
+from loadtest.hub.injections import Injection
 from loadtest.hub.parties import Party, Sick, Sickness
 from loadtest.hub.sites import Hub
-from loadtest.hub.submissions import Ordered
 from loadtest.traffic.histogram import Histogram
 
 CONTROLS = """control socket (--control PORT, 0 picks a free one): a JSON object a line, or, for curl, one as the body
@@ -142,12 +142,12 @@ class Steering:
     async def _inject(
         self, what: Any, count: int = 1, every: int = 1, after_s: float = 1.0, participant: str | None = None
     ) -> Request:
-        ordered = self._hub.scheme.submissions.ordered
+        injections = self._hub.scheme.submissions.injections
         if what == "none":
-            ordered.clear()
+            injections.clear()
         else:
             party = self._party(participant) if participant else None
-            ordered.append(Ordered(what, count, every=every, after_s=after_s, party=party))
+            injections.add(Injection(what, count, every=every, after_s=after_s, party=party))
         return {}
 
     async def _sicken(

@@ -34,7 +34,7 @@ from gateway.wire.message import PaymentRequest
 MOCK = """
 import sys
 from gateway.machine.arguments import Parser
-from loadtest.processor.server import command as processor_command
+from loadtest.processor import command as processor_command
 parser = Parser()
 processor_command.add_parser(parser.add_subparsers())
 options = parser.parse_args()

@@ -42,7 +42,9 @@ from gateway.processor.request import Reader
 from gateway.scheme.news import News
 from gateway.wire.codec import Codec
 from gateway.wire.message import ReversalRequest
-from loadtest.hub.submissions import Ordered, Submissions
+from loadtest.hub.answers import Answers, Outcome
+from loadtest.hub.injections import Injection
+from loadtest.hub.submissions import Submissions
 from loadtest.ledger.entries import ProcessorEvent
 from loadtest.processor.server import MockProcessor
 from loadtest.processor.submitter import Order
@@ -119,7 +121,7 @@ def _deaf() -> Patch:
 
         return never
 
-    return _wrap(Submissions, "_answer", make)
+    return _wrap(Answers, "give", make)
 
 
 def _spoilt(what: Any, every: int) -> Callable[[], Patch]:
@@ -128,7 +130,7 @@ def _spoilt(what: Any, every: int) -> Callable[[], Patch]:
     def make(init: Any) -> Any:
         def spoil(self: Any, *given: Any) -> None:
             init(self, *given)
-            self.ordered.append(Ordered(what, 1000, every=every))
+            self.injections.add(Injection(what, 1000, every=every))
 
         return spoil
 
@@ -355,7 +357,7 @@ def _hub_forgets() -> Patch:
     def make(conclude: Any) -> Any:
         def forget(self: Any, request: Any, *given: Any) -> None:
             conclude(self, request, *given)
-            self._known[0].pop(request.fpid, None)
+            self._known.put(request.fpid, None)
 
         return forget
 
@@ -423,7 +425,10 @@ def _hub_misquotes() -> Patch:
     """The hub tells the sender otherwise than the receiver said."""
 
     def make(heard: Any) -> Any:
-        return lambda self, submission, code, *rest: heard(self, submission, "0081" if code == "0000" else code, *rest)
+        def otherwise(self: Any, submission: Any, outcome: Outcome, *rest: Any) -> None:
+            heard(self, submission, Outcome("0081") if outcome.code == "0000" else outcome, *rest)
+
+        return otherwise
 
     return _wrap(Submissions, "_heard", make)
 
@@ -441,12 +446,12 @@ def _hub_answers_otherwise() -> Patch:
     """The hub answers some payments otherwise than it decided."""
 
     def make(write: Any) -> Any:
-        def otherwise(self: Any, link: Any, request: Any, code: str, *rest: Any) -> None:
-            write(self, link, request, "0081" if _every(request.fpid.decode(), 5) else code, *rest)
+        def otherwise(self: Any, link: Any, request: Any, outcome: Outcome, *rest: Any) -> None:
+            write(self, link, request, Outcome("0081") if _every(request.fpid.decode(), 5) else outcome, *rest)
 
         return otherwise
 
-    return _wrap(Submissions, "_write", make)
+    return _wrap(Answers, "_write", make)
 
 
 def _processor_books_nothing() -> Patch:

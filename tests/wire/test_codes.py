@@ -103,11 +103,13 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 
 
 LISTS_SOME = {
+    "gateway/payments/fates.py": "what can become of a payment, generated from playbooks",
     "gateway/wire/codes.toml": "the place",
     "gateway/config/pair.py": "settings whose values are codes",
     "gateway/payments/fates.py": "the table of fates, generated: what the hub hears in each",
     "loadtest/hub/standing.py": "which code the mock hub refuses with for which news",
-    "loadtest/hub/submissions.py": "which return code (DE126) follows from which refusal",
+    "loadtest/hub/returns.py": "which return code (DE126) follows from which refusal",
+    "loadtest/hub/submissions.py": "in which order the mock hub judges",
 }
 """Files with more than three codes of one speaker, each with the reason why that is no list of what there is."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import NetworkRequest, PaymentRequest, PaymentResponse, ReversalRequest, Usm
-from loadtest.hub.submissions import Ordered
+from loadtest.hub.injections import Injection
 from loadtest.ledger.oracle import fpid_hash
 from tests.loadtest.conftest import Bench, payment_request
 
@@ -103,7 +103,7 @@ class World:
             self.pump()
 
     def inject(self, what: Any) -> None:
-        self.bench.scheme.submissions.ordered.append(Ordered(what, after_s=7.0))
+        self.bench.scheme.submissions.injections.add(Injection(what, after_s=7.0))
 
     def suspend(self, value: str) -> None:
         self.bench.scheme.bulletins.announce([self.bench.scheme.first], "972", {67: value}, self.bench.now_s)
@@ -137,7 +137,7 @@ class World:
 
     def settle(self) -> None:
         """Nothing new happens: everything comes to its end."""
-        self.bench.scheme.submissions.ordered.clear()
+        self.bench.scheme.submissions.injections.clear()
         self.suspend("00")
         for _ in range(40):
             self.dial("alpha")

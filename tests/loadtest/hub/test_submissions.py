@@ -8,7 +8,7 @@ import pytest
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse, ReversalRequest
 from loadtest.hub.bank import Bank
-from loadtest.hub.submissions import Ordered
+from loadtest.hub.injections import Injection
 from loadtest.ledger.oracle import fpid_hash
 from tests.loadtest.conftest import payment_request as request
 
@@ -381,7 +381,7 @@ def test_a_rule_that_makes_no_sense_is_refused(make_bench: Any, rule: str) -> No
 
 
 def inject(bench: Any, what: Any, **more: Any) -> None:
-    bench.scheme.submissions.ordered.append(Ordered(what, **more))
+    bench.scheme.submissions.injections.add(Injection(what, **more))
 
 
 def test_a_swallowed_answer_is_heard_by_a_repeat(bench: Any) -> None:
@@ -452,14 +452,14 @@ def test_faults_come_as_often_as_they_were_ordered(bench: Any) -> None:
     inject(bench, "swallow", count=2, every=3, party=bench.scheme.parties["alpha"])
     answered = [bool(bench.submit(link, trn=f"N{number}")) for number in range(9)]
     assert answered == [True, True, False, True, True, False, True, True, True]
-    assert not bench.scheme.submissions.ordered
+    assert not bench.scheme.submissions.injections
 
 
 def test_a_fault_of_another_participant_is_not_for_this_one(bench: Any) -> None:
     """It waits for beta's requests."""
     inject(bench, "swallow", party=bench.scheme.parties["beta"])
     assert bench.submit(bench.link()) == ["0000"]
-    assert len(bench.scheme.submissions.ordered) == 1
+    assert len(bench.scheme.submissions.injections) == 1
 
 
 # --- groups
@@ -490,6 +490,6 @@ def test_a_payment_is_counted_once_however_often_it_is_submitted(make_bench: typ
     bench.say(link, request(trn="A2", creditor_agent="990000", mti="9201"))
     assert (submissions.payments, submissions.outcomes) == (2, {"0000": 1, "9908": 1})
     assert submissions.codes == {"0000": 4, "9908": 2}
-    submissions.ordered.append(Ordered("9909"))
+    submissions.injections.add(Injection("9909"))
     bench.say(link, request(trn="A3"))
     assert submissions.payments == 2

@@ -298,7 +298,7 @@ def test_the_command(tmp_path: Path) -> None:
     """`processor` prints its ports first, appends its book to the file, and ends with the signal."""
     start = (
         "import sys; from gateway.machine.arguments import Parser;"
-        "from loadtest.processor.server import command as mock;"
+        "from loadtest.processor import command as mock;"
         "parser = Parser();"
         "mock.add_parser(parser.add_subparsers()); options = parser.parse_args(); sys.exit(options.run(options))"
     )
