@@ -103,7 +103,6 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 
 
 LISTS_SOME = {
-    "gateway/payments/fates.py": "what can become of a payment, generated from playbooks",
     "gateway/wire/codes.toml": "the place",
     "gateway/config/pair.py": "settings whose values are codes",
     "gateway/payments/fates.py": "the table of fates, generated: what the hub hears in each",
