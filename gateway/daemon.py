@@ -37,8 +37,8 @@ from gateway import config, log, metrics
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
 from gateway.errors import JournalFault
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.pool import Links
-from gateway.hub.session import MessageIds
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.machine import descriptors

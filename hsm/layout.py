@@ -112,7 +112,7 @@ class Layout:
         return "\n\n".join(tables) + "\n"
 
     def parts(self, values: dict[str, bytes]) -> dict[str, bytes]:
-        """The keys as tokens hold them: for the retail MAC also the left half (`gateway.signer.token` says why)."""
+        """The keys as tokens hold them: for the retail MAC also the left half (see `gateway.signer.mechanisms`)."""
         if self.mac.algorithm != "des3-retail":
             return values
         halves = {label + LEFT: value[:8] * 3 for label, value in values.items()}

@@ -9,7 +9,7 @@ from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import Outgoing
 from gateway.engine.shells import Link
-from gateway.hub.session import MessageIds, transmission_time
+from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
 from gateway.payments import inbound, steps
 from gateway.payments.inbound import Inbound, Note, Payment

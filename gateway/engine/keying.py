@@ -8,7 +8,7 @@ from gateway import config, log
 from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.shells import Link, Links, NoLinks, Signer
-from gateway.hub.session import MessageIds, transmission_time
+from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
 from gateway.scheme import keyring

@@ -25,7 +25,7 @@ from gateway.engine.leaving import Leaving
 from gateway.engine.past import Past
 from gateway.engine.shells import Journal, Link, Links, Processor, Signer
 from gateway.errors import HubFault
-from gateway.hub.session import MessageIds
+from gateway.hub.exchanges import MessageIds
 from gateway.payments import inbound, outbound, steps
 from gateway.payments.dates import Clocks
 from gateway.payments.ejection import Ejection

@@ -20,16 +20,16 @@ from gateway.network.papers import Papers
 from gateway.network.turns import Proof
 
 
-class Dialled(NamedTuple):
+class HubConnection(NamedTuple):
     """A connection, and the address that it leads to: say by `Dialler.heard` what it proves."""
 
     stream: trio.abc.Stream
     address: str
-    silent_s: Callable[[], float] = lambda: 0.0
-    """Since when the other machine has said nothing, not even confirmed anything; 0 where that cannot be known."""
+    silent_s: Callable[[], float]
+    """For how long the other machine has sent nothing, no confirmation either; 0 where that cannot be known."""
 
 
-Dial = Callable[[config.HubSite, Dialler], Awaitable[Dialled]]
+Dial = Callable[[config.HubSite, Dialler], Awaitable[HubConnection]]
 """Connect to a hub site, where its dialler says; the caller limits the time. Raises `OSError`, `ValueError` or
 `trio.BrokenResourceError`."""
 
@@ -50,7 +50,7 @@ class Sockets:
     def __init__(self) -> None:
         self._papers: dict[str, Papers] = {}
 
-    async def dial(self, site: config.HubSite, dialler: Dialler) -> Dialled:
+    async def dial(self, site: config.HubSite, dialler: Dialler) -> HubConnection:
         """Connect over TCP, and hand over a `trio.SSLStream` when the site has `tls`."""
         # the files are looked at for each connection, so that a renewed certificate is used without a restart; in a
         # thread, so that a slow disk does not keep payments waiting
@@ -77,12 +77,12 @@ class Sockets:
         return papers.context()
 
 
-async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLContext | None) -> Dialled:
+async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLContext | None) -> HubConnection:
     tcp, address = await dialler.connect()
     assert isinstance(tcp, trio.SocketStream)
     set_options(tcp.socket, site.unconfirmed_s)
     if context is None:
-        return Dialled(tcp, address, partial(silent_s, tcp.socket))
+        return HubConnection(tcp, address, partial(silent_s, tcp.socket))
     assert site.tls is not None
     # https_compatible: lengths tell us where a message ends, so a hub that closes without a close_notify is no error
     tls = trio.SSLStream(tcp, context, server_hostname=site.tls.server_name or site.host, https_compatible=True)
@@ -92,7 +92,7 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
         dialler.heard(address, Proof.NOTHING)
         await trio.aclose_forcefully(tls)
         raise
-    return Dialled(tls, address, partial(silent_s, tcp.socket))
+    return HubConnection(tls, address, partial(silent_s, tcp.socket))
 
 
 def silent_s(sock: trio.socket.SocketType) -> float:

@@ -17,7 +17,6 @@ came before it deserve their replies. So nothing more is understood, and `LAST_W
 
 import logging
 from collections.abc import Callable
-from itertools import compress
 from math import inf
 from typing import Any, Final, Protocol
 
@@ -26,9 +25,11 @@ from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.clock import Clock, Now
+from gateway.hub.incoming import EMPTY_MAX, EMPTY_WITHIN_S, Incoming
+from gateway.hub.outgoing import Outgoing, known
 from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send, wanted
 from gateway.hub.session import Session
-from gateway.wire.frame import Frame, FrameError, Framer, framer_of
+from gateway.wire.frame import Frame, FrameError
 from gateway.wire.message import Message
 
 _log = log.get("hub")
@@ -41,8 +42,6 @@ hurts.
 """
 WRITE_AT_LEAST_S = 0.5
 """How long a write may take even when what it writes has waited for too long already."""
-EMPTY_MAX, EMPTY_WITHIN_S = 100, 10.0
-"""Frames without a body that may come within so long: ten a second keep any connection alive."""
 CLOSE_WITHIN_S = 2.0
 """How long the writing of what is queued may take when we close."""
 
@@ -114,20 +113,6 @@ class LinkStatistics(Struct, frozen=True):
     """Queued or being written."""
 
 
-class _Counts:
-    """The metrics of a site."""
-
-    def __init__(self, site: str, directions: tuple[Direction, ...]) -> None:
-        """`directions`: those that we want; of others there is no series, whose 0 an alert would take for trouble."""
-        self.signed_on = {direction: metrics.LINK_SIGNED_ON.labels(site, direction.value) for direction in directions}
-        self.reports = {name: metrics.LINK_REPORTS.labels(site, name) for name in REPORT_LEVELS}
-        self.empty = metrics.LINK_EMPTY_FRAMES.labels(site)
-        self.frames_in = metrics.LINK_FRAMES_IN.labels(site)
-        self.frames_out = metrics.LINK_FRAMES_OUT.labels(site)
-        self.bytes_in = metrics.LINK_IN_BYTES.labels(site)
-        self.bytes_out = metrics.LINK_OUT_BYTES.labels(site)
-
-
 class Link:
     """One connection. `run` it once; it owns the stream."""
 
@@ -142,35 +127,25 @@ class Link:
         """Whether bodies are taken."""
         self.reason = ""
         """Why it ended or is about to; empty while all is well."""
-        self._limit = site.write_bytes_max
         self._half_frame_s = pair.session.half_frame_s
-        # what a reply is left with when the processor kept silent and stand-in decided
+        # the time that a reply has left when the processor kept silent and stand-in decided
         self._write_within_s = max(1.0, pair.deadlines.reply_within_s - pair.deadlines.stand_in_after_s)
         self._stream = stream
         self._inbox = inbox
         self._clock = clock
         self._came_s = came_s
         self._log = _log.bind(link=site.name, connection=connection)
-        self._counts = _Counts(site.name, wanted(pair.session))
-        self._framer = Framer(pair.wire)
-        self._frame: Callable[[bytes], bytes] = framer_of(pair.wire)
-        self._queue: list[bytes] = []
-        self._contexts: list[Any] = []
-        self._untils: list[float] = []
-        self._queued_s = 0.0
-        self._writing: list[Any] = []
+        # only of directions that we want: an alert would take another one's 0 for trouble
+        self._signed_on = {each: metrics.LINK_SIGNED_ON.labels(site.name, each.value) for each in wanted(pair.session)}
+        self._reports = {name: metrics.LINK_REPORTS.labels(site.name, name) for name in REPORT_LEVELS}
+        self._incoming = Incoming(pair.wire, site.name, self._half_frame_s, self._log)
+        self._outgoing = Outgoing(pair.wire, site, clock)
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
         self._last_words: FrameError | None = None
-        self._half_frame: float | None = None
-        """Which unfinished frame there is: the framer's `partial_since`."""
-        self._half_frame_read_s = 0.0
-        """When its first byte was read. It may have come much earlier (`came_s`), with all that lies behind it."""
-        self._empty, self._empty_since_s = 0, -float("inf")
         self._close_s = inf
         self._up_s = 0.0
-        self._frames_in = self._frames_out = self._bytes_in = self._bytes_out = self._waiting_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Link {self.id} {self.site}>"
@@ -185,21 +160,14 @@ class Link:
         """
         if not self.open:
             return False
-        frame = self._frame(body)
-        if self._waiting_bytes + len(frame) > self._limit:
-            self._break(f"the hub does not read: {self._waiting_bytes} bytes wait to be written")
+        if not self._outgoing.put(body, context, until_s):
+            self._break(f"the hub does not read: {self._outgoing.waiting_bytes} bytes wait to be written")
             return False
-        if not self._queue:
-            self._queued_s = self._clock().mono_s
-        self._queue.append(frame)
-        self._contexts.append(context)
-        self._untils.append(until_s)
-        self._waiting_bytes += len(frame)
         return True
 
     def flush(self) -> None:
         """Let the writer write what is queued."""
-        if self._queue:
+        if self._outgoing:
             self._wake.set()
 
     def manage(self, message: Message, now: Now) -> None:
@@ -255,11 +223,11 @@ class Link:
             self.session.state(Direction.RECEIVE).value,
             self.session.state(Direction.SUBMIT).value,
             max(0.0, self._clock().mono_s - self._up_s),
-            self._frames_in,
-            self._frames_out,
-            self._bytes_in,
-            self._bytes_out,
-            self._waiting_bytes,
+            self._incoming.frames,
+            self._outgoing.frames,
+            self._incoming.bytes,
+            self._outgoing.bytes,
+            self._outgoing.waiting_bytes,
         )
 
     async def run(self) -> None:
@@ -291,12 +259,10 @@ class Link:
         for action in self.session.take():
             if isinstance(action, Changed):
                 self._change(action)
-        queued, self._contexts, self._untils, self._queue = self._contexts, [], [], []
-        for contexts, surely in ((self._writing, False), (queued, True)):
-            known = [context for context in contexts if context is not None]
-            if known:
-                self._inbox.unsent(self, known, surely=surely)
-        self._waiting_bytes = 0
+        writing, queued = self._outgoing.give_back()
+        for contexts, surely in ((known(writing), False), (known(queued), True)):
+            if contexts:
+                self._inbox.unsent(self, contexts, surely=surely)
         if self.session.answered or queued:
             say = self._log.info if self.session.finished else self._log.warning
             say("link down", reason=self.reason, count=len(queued))
@@ -313,61 +279,32 @@ class Link:
                 return
             now = self._clock()
             if not chunk:
-                cut = self._framer.partial_since is not None
+                cut = self._incoming.is_cut
                 self._break("closed by the hub in the middle of a frame" if cut else "closed by the hub")
                 return
             if self._last_words is None:
                 self._take(bytes(chunk), now)
-            # else it is read and thrown away: closing with unread bytes would reset the connection, and our last words
+            # else the chunk is thrown away: closing with unread bytes would reset the connection, and our last words
             # with it
 
     def _take(self, chunk: bytes, now: Now) -> None:
-        self._bytes_in += len(chunk)
-        self._counts.bytes_in.inc(len(chunk))
         came = Now(self._came_s(now.mono_s), now.wall_ns)
         self.session.heard(came)
-        try:
-            frames = self._framer.feed(chunk, came.mono_s)
-        except FrameError:
-            # the framer keeps it; when frames came before it, they were returned instead
-            frames = []
-        if frames and not all(body for _, body in frames):
-            frames = self._without_empty(frames, now)
+        frames = self._incoming.feed(chunk, came.mono_s, now.mono_s)
+        if self._incoming.flooded:
+            self.close(f"flooded with empty frames: more than {EMPTY_MAX} within {EMPTY_WITHIN_S:g} s")
         if frames:
-            self._frames_in += len(frames)
-            self._counts.frames_in.inc(len(frames))
             self.session.came(len(frames))
             self._inbox.frames(self, frames, now.mono_s)
-        if self._framer.error is not None:
-            self._last_words = self._framer.error
+        error = self._incoming.error
+        if error is not None:
+            self._last_words = error
             self._close_s = now.mono_s + LAST_WORDS_S
             self._set_alarm(self._close_s)
-            self._log.error("frame error", error=log.describe(self._framer.error))
-            self._inbox.frame_error(self, self._framer.error)
+            self._log.error("frame error", error=log.describe(error))
+            self._inbox.frame_error(self, error)
         else:
-            self._time_half_frame(now)
-
-    def _time_half_frame(self, now: Now) -> None:
-        since = self._framer.partial_since
-        if since != self._half_frame:
-            self._half_frame, self._half_frame_read_s = since, now.mono_s
-        self._set_alarm(self._half_frame_due_s())
-
-    def _without_empty(self, frames: list[Frame], now: Now) -> list[Frame]:
-        """Leave out frames without a body: no message, but what some systems send so that a connection is not idle. A
-        flood of them is no such thing, and ends the link.
-        """
-        kept = [frame for frame in frames if frame[1]]
-        empty = len(frames) - len(kept)
-        self._counts.empty.inc(empty)
-        if now.mono_s - self._empty_since_s >= EMPTY_WITHIN_S:
-            self._empty, self._empty_since_s = 0, now.mono_s
-        self._empty += empty
-        if self._empty == empty:
-            self._log.info("frames without a body: ignored", count=empty)
-        if self._empty > EMPTY_MAX:
-            self.close(f"flooded with empty frames: more than {EMPTY_MAX} within {EMPTY_WITHIN_S:g} s")
-        return kept
+            self._set_alarm(self._half_frame_due_s())
 
     # --- the writer
 
@@ -376,13 +313,10 @@ class Link:
             await self._wake.wait()
             self._wake = trio.Event()
             self._expire()
-            frames, self._queue, self._untils = self._queue, [], []
-            self._writing, self._contexts = self._contexts, []
-            if frames:
-                data = b"".join(frames)
-                # counted from when the first of them was queued: they may have waited for a slow write before this one
-                # …but when it was this process that was held up, the hub gets its chance all the same
-                until_s = max(self._queued_s + self._write_within_s, self._clock().mono_s + WRITE_AT_LEAST_S)
+            if data := self._outgoing.begin():
+                # counted from when the first body was queued, which may have waited for a slow write before this one;
+                # but when this process was held up, the hub gets its chance all the same
+                until_s = max(self._outgoing.queued_s + self._write_within_s, self._clock().mono_s + WRITE_AT_LEAST_S)
                 with trio.CancelScope(deadline=until_s) as scope:
                     try:
                         await self._stream.send_all(data)
@@ -392,36 +326,17 @@ class Link:
                 if scope.cancelled_caught:
                     self._break(f"the hub does not read: a write took more than {self._write_within_s:g} s")
                     return
-                self._written(len(frames), len(data))
-            if not self.open and not self._queue:
+                if contexts := self._outgoing.written():
+                    self._inbox.sent(self, contexts)
+            if not self.open and not self._outgoing:
                 self._scope.cancel()
                 return
 
     def _expire(self) -> None:
-        """Take what has become useless out of the queue: this process, or the hub's reading, stood still before it."""
-        now_s = self._clock().mono_s
-        if min(self._untils, default=inf) >= now_s:
-            return
-        kept = [until_s >= now_s for until_s in self._untils]
-        late = [context for context, keep in zip(self._contexts, kept, strict=True) if not keep]
-        size = sum(map(len, self._queue))
-        self._queue = list(compress(self._queue, kept))
-        self._contexts = list(compress(self._contexts, kept))
-        self._waiting_bytes -= size - sum(map(len, self._queue))
-        self._log.warning("too late to be sent", count=len(late))
-        if known := [context for context in late if context is not None]:
-            self._inbox.expired(self, known)
-
-    def _written(self, frames: int, size: int) -> None:
-        contexts = [context for context in self._writing if context is not None]
-        self._writing = []
-        self._waiting_bytes -= size
-        self._frames_out += frames
-        self._bytes_out += size
-        self._counts.frames_out.inc(frames)
-        self._counts.bytes_out.inc(size)
-        if contexts:
-            self._inbox.sent(self, contexts)
+        if late := self._outgoing.expire(self._clock().mono_s):
+            self._log.warning("too late to be sent", count=len(late))
+            if contexts := known(late):
+                self._inbox.expired(self, contexts)
 
     # --- the timekeeper
 
@@ -446,9 +361,9 @@ class Link:
         return min(self._close_s, self._half_frame_due_s(), inf if timer is None else timer)
 
     def _half_frame_due_s(self) -> float:
-        if self._framer.partial_since is None or self._last_words is not None or not self.open:
+        if self._last_words is not None or not self.open:
             return inf
-        return self._half_frame_read_s + self._half_frame_s
+        return self._incoming.half_frame_due_s()
 
     def _set_alarm(self, at_s: float) -> None:
         self._alarm.deadline = min(self._alarm.deadline, at_s)
@@ -487,12 +402,12 @@ class Link:
             self._set_alarm(timer)
 
     def _change(self, change: Changed) -> None:
-        if change.direction in self._counts.signed_on:
-            self._counts.signed_on[change.direction].set(change.on)
+        if change.direction in self._signed_on:
+            self._signed_on[change.direction].set(change.on)
         self._log.info("signed on" if change.on else "signed off", direction=change.direction.value)
 
     def _report(self, report: Report) -> None:
-        self._counts.reports[report.name].inc()
+        self._reports[report.name].inc()
         fields = {"function_code": report.function_code, "code": report.code, "message_id": report.message_id}
         if report.direction is not None:
             fields["direction"] = report.direction.value

@@ -22,10 +22,11 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.backoff import backoff_s
 from gateway.clock import Clock
-from gateway.hub.dial import SILENT_S, Dial, Dialled, Sockets
+from gateway.hub.dial import SILENT_S, Dial, HubConnection, Sockets
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Inbox, Link, LinkStatistics
 from gateway.hub.rules import Direction, wanted
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.session import Session
 from gateway.network.dialler import Dialler
 from gateway.network.names import MACHINE, Network
 from gateway.network.turns import Proof
@@ -61,8 +62,8 @@ class _Site:
         self.settings = settings
         self.dialler = Dialler(f"hub {settings.name}", settings.host, settings.port, network)
         self.link: Link | None = None
-        self.silent_s: Callable[[], float] = lambda: 0.0
-        """Of the link's connection."""
+        self.connection: HubConnection | None = None
+        """The link's."""
         self.attempts = 0
         self.connects = 0
         self.last_end = ""
@@ -81,7 +82,8 @@ class _Site:
     @property
     def silent(self) -> bool:
         """Whether there is a link, and nothing says that the hub's machine is still at its other end."""
-        return self.link is not None and self.link.open and self.silent_s() > SILENT_S
+        is_open = self.link is not None and self.link.open
+        return is_open and self.connection is not None and self.connection.silent_s() > SILENT_S
 
     def _up(self) -> float:
         return float(self.link is not None and self.link.open and not self.silent)
@@ -308,7 +310,7 @@ class Links:
         else:
             _log.warning("connection came to nothing: no sign-on was answered", error=site.last_end, **about)
 
-    async def _connect(self, site: _Site) -> Dialled | None:
+    async def _connect(self, site: _Site) -> HubConnection | None:
         within_s = site.settings.connect_within_s
         try:
             with trio.fail_after(within_s):
@@ -326,18 +328,18 @@ class Links:
         site.proved = False
         return None
 
-    async def _live(self, site: _Site, dialled: Dialled) -> None:
+    async def _live(self, site: _Site, dialled: HubConnection) -> None:
         # no wait between `_dials`, `mute` and here: hold, drain and finish find either no link, or this one
         session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
         link = Link(
             next(self._connections), site.settings, dialled.stream, session, self._inbox,
             pair=self._pair, clock=self._clock, came_s=self._came_s,
         )  # fmt: skip
-        site.link, site.silent_s = link, dialled.silent_s
+        site.link, site.connection = link, dialled
         try:
             await link.run()
         finally:
-            site.link = None
+            site.link = site.connection = None
             site.last_end, site.proved = link.reason, session.answered
             # an address that connects has proved nothing: a hub answers a sign-on
             site.dialler.heard(dialled.address, Proof.PROVED if session.answered else Proof.NOTHING)

@@ -107,7 +107,7 @@ Action = Send | Changed | Report | Lost | Finished
 # --- the table of a direction
 
 
-class State(Enum):
+class SignOnState(Enum):
     """Where a direction stands. An exchange is outstanding in the four states that say so."""
 
     OFF = "off"
@@ -129,7 +129,7 @@ class State(Enum):
     """Not wanted; the hub refused our sign-off or did not respond to it, and may have us signed on: pausing."""
 
 
-class Event(Enum):
+class SignOnEvent(Enum):
     """What can happen to a direction."""
 
     WANT = "want"
@@ -144,7 +144,7 @@ class Event(Enum):
     """By a request of the hub."""
 
 
-class Do(Enum):
+class SignOnDo(Enum):
     """What goes with a change of state."""
 
     NOTHING = "nothing"
@@ -154,54 +154,54 @@ class Do(Enum):
     """Start a pause, twice the last one."""
 
 
-Transition = tuple[State, Do]
+Transition = tuple[SignOnState, SignOnDo]
 
 # A pair that is not here cannot happen: responses and time-outs need an exchange, the end of a pause needs a pause,
 # and WANT and UNWANT alternate.
-DIRECTIONS: Final[dict[tuple[State, Event], Transition]] = {
-    (State.OFF, Event.WANT): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.OFF, Event.SIGNED_OFF): (State.OFF, Do.NOTHING),
-    (State.SIGNING_ON, Event.UNWANT): (State.REVOKED, Do.NOTHING),
-    (State.SIGNING_ON, Event.ACCEPTED): (State.ON, Do.NOTHING),
-    (State.SIGNING_ON, Event.REFUSED): (State.REFUSED, Do.REST),
-    (State.SIGNING_ON, Event.UNCLEAR): (State.IN_DOUBT, Do.REST),
+DIRECTIONS: Final[dict[tuple[SignOnState, SignOnEvent], Transition]] = {
+    (SignOnState.OFF, SignOnEvent.WANT): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.OFF, SignOnEvent.SIGNED_OFF): (SignOnState.OFF, SignOnDo.NOTHING),
+    (SignOnState.SIGNING_ON, SignOnEvent.UNWANT): (SignOnState.REVOKED, SignOnDo.NOTHING),
+    (SignOnState.SIGNING_ON, SignOnEvent.ACCEPTED): (SignOnState.ON, SignOnDo.NOTHING),
+    (SignOnState.SIGNING_ON, SignOnEvent.REFUSED): (SignOnState.REFUSED, SignOnDo.REST),
+    (SignOnState.SIGNING_ON, SignOnEvent.UNCLEAR): (SignOnState.IN_DOUBT, SignOnDo.REST),
     # the two crossed: the hub's response to our sign-on comes after it and decides
-    (State.SIGNING_ON, Event.SIGNED_OFF): (State.SIGNING_ON, Do.NOTHING),
-    (State.REVOKED, Event.WANT): (State.SIGNING_ON, Do.NOTHING),
-    (State.REVOKED, Event.ACCEPTED): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.REVOKED, Event.REFUSED): (State.OFF, Do.NOTHING),
-    (State.REVOKED, Event.UNCLEAR): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.REVOKED, Event.SIGNED_OFF): (State.REVOKED, Do.NOTHING),
-    (State.ON, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.ON, Event.SIGNED_OFF): (State.REFUSED, Do.REST),
-    (State.SIGNING_OFF, Event.WANT): (State.RESTORED, Do.NOTHING),
-    (State.SIGNING_OFF, Event.ACCEPTED): (State.OFF, Do.NOTHING),
-    (State.SIGNING_OFF, Event.REFUSED): (State.LINGERING, Do.REST),
-    (State.SIGNING_OFF, Event.UNCLEAR): (State.LINGERING, Do.REST),
-    (State.SIGNING_OFF, Event.SIGNED_OFF): (State.SIGNING_OFF, Do.NOTHING),
+    (SignOnState.SIGNING_ON, SignOnEvent.SIGNED_OFF): (SignOnState.SIGNING_ON, SignOnDo.NOTHING),
+    (SignOnState.REVOKED, SignOnEvent.WANT): (SignOnState.SIGNING_ON, SignOnDo.NOTHING),
+    (SignOnState.REVOKED, SignOnEvent.ACCEPTED): (SignOnState.SIGNING_OFF, SignOnDo.SIGN_OFF),
+    (SignOnState.REVOKED, SignOnEvent.REFUSED): (SignOnState.OFF, SignOnDo.NOTHING),
+    (SignOnState.REVOKED, SignOnEvent.UNCLEAR): (SignOnState.SIGNING_OFF, SignOnDo.SIGN_OFF),
+    (SignOnState.REVOKED, SignOnEvent.SIGNED_OFF): (SignOnState.REVOKED, SignOnDo.NOTHING),
+    (SignOnState.ON, SignOnEvent.UNWANT): (SignOnState.SIGNING_OFF, SignOnDo.SIGN_OFF),
+    (SignOnState.ON, SignOnEvent.SIGNED_OFF): (SignOnState.REFUSED, SignOnDo.REST),
+    (SignOnState.SIGNING_OFF, SignOnEvent.WANT): (SignOnState.RESTORED, SignOnDo.NOTHING),
+    (SignOnState.SIGNING_OFF, SignOnEvent.ACCEPTED): (SignOnState.OFF, SignOnDo.NOTHING),
+    (SignOnState.SIGNING_OFF, SignOnEvent.REFUSED): (SignOnState.LINGERING, SignOnDo.REST),
+    (SignOnState.SIGNING_OFF, SignOnEvent.UNCLEAR): (SignOnState.LINGERING, SignOnDo.REST),
+    (SignOnState.SIGNING_OFF, SignOnEvent.SIGNED_OFF): (SignOnState.SIGNING_OFF, SignOnDo.NOTHING),
     #
     # whatever became of the sign-off, a sign-on settles it
-    (State.RESTORED, Event.UNWANT): (State.SIGNING_OFF, Do.NOTHING),
-    (State.RESTORED, Event.ACCEPTED): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.RESTORED, Event.REFUSED): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.RESTORED, Event.UNCLEAR): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.RESTORED, Event.SIGNED_OFF): (State.RESTORED, Do.NOTHING),
-    (State.REFUSED, Event.UNWANT): (State.OFF, Do.NOTHING),
-    (State.REFUSED, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.REFUSED, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
-    (State.IN_DOUBT, Event.UNWANT): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.IN_DOUBT, Event.PAUSED): (State.SIGNING_ON, Do.SIGN_ON),
+    (SignOnState.RESTORED, SignOnEvent.UNWANT): (SignOnState.SIGNING_OFF, SignOnDo.NOTHING),
+    (SignOnState.RESTORED, SignOnEvent.ACCEPTED): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.RESTORED, SignOnEvent.REFUSED): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.RESTORED, SignOnEvent.UNCLEAR): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.RESTORED, SignOnEvent.SIGNED_OFF): (SignOnState.RESTORED, SignOnDo.NOTHING),
+    (SignOnState.REFUSED, SignOnEvent.UNWANT): (SignOnState.OFF, SignOnDo.NOTHING),
+    (SignOnState.REFUSED, SignOnEvent.PAUSED): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.REFUSED, SignOnEvent.SIGNED_OFF): (SignOnState.REFUSED, SignOnDo.NOTHING),
+    (SignOnState.IN_DOUBT, SignOnEvent.UNWANT): (SignOnState.SIGNING_OFF, SignOnDo.SIGN_OFF),
+    (SignOnState.IN_DOUBT, SignOnEvent.PAUSED): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
     # no request of ours is on its way to the hub any more: it has the last word
-    (State.IN_DOUBT, Event.SIGNED_OFF): (State.REFUSED, Do.NOTHING),
-    (State.LINGERING, Event.WANT): (State.SIGNING_ON, Do.SIGN_ON),
-    (State.LINGERING, Event.PAUSED): (State.SIGNING_OFF, Do.SIGN_OFF),
-    (State.LINGERING, Event.SIGNED_OFF): (State.OFF, Do.NOTHING),
+    (SignOnState.IN_DOUBT, SignOnEvent.SIGNED_OFF): (SignOnState.REFUSED, SignOnDo.NOTHING),
+    (SignOnState.LINGERING, SignOnEvent.WANT): (SignOnState.SIGNING_ON, SignOnDo.SIGN_ON),
+    (SignOnState.LINGERING, SignOnEvent.PAUSED): (SignOnState.SIGNING_OFF, SignOnDo.SIGN_OFF),
+    (SignOnState.LINGERING, SignOnEvent.SIGNED_OFF): (SignOnState.OFF, SignOnDo.NOTHING),
 }
 
-SIGNING_ON: Final = frozenset({State.SIGNING_ON, State.REVOKED})
-EXCHANGING: Final = SIGNING_ON | {State.SIGNING_OFF, State.RESTORED}
+SIGNING_ON: Final = frozenset({SignOnState.SIGNING_ON, SignOnState.REVOKED})
+EXCHANGING: Final = SIGNING_ON | {SignOnState.SIGNING_OFF, SignOnState.RESTORED}
 """States with an exchange outstanding."""
-RESTING: Final = frozenset({State.REFUSED, State.IN_DOUBT, State.LINGERING})
+RESTING: Final = frozenset({SignOnState.REFUSED, SignOnState.IN_DOUBT, SignOnState.LINGERING})
 """States with a pause running."""
 
 SIGN_ON: Final = {Direction.RECEIVE: "891", Direction.SUBMIT: "881"}

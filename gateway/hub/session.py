@@ -5,74 +5,32 @@ Payments are none of its business, nor are bytes, MACs and the journal: it is ha
 hands out messages without a MAC. What it does and why is in `rules`, in words and as tables; here is only how.
 """
 
-from datetime import UTC, datetime
-from typing import NamedTuple
-
 from gateway import config
 from gateway.backoff import backoff_s
 from gateway.clock import Now
+from gateway.hub.echoes import Echoes
+from gateway.hub.exchanges import Asking, Exchange, MessageIds, acknowledgement_of, response_to
 from gateway.hub.rules import (
     DIRECTIONS,
-    ECHO,
-    ECHOES,
-    REQUESTS,
     RESTING,
     SIGN_OFF,
     SIGN_ON,
     SIGN_ONS_MAX,
     SIGNING_ON,
-    UNKNOWN,
     Action,
     Changed,
     Direction,
-    Do,
-    EchoDo,
     EchoEvent,
-    EchoState,
-    Event,
     Finished,
     Lost,
     Report,
     ReportName,
-    Send,
-    State,
+    SignOnDo,
+    SignOnEvent,
+    SignOnState,
 )
 from gateway.wire.codes import ACCEPTED
 from gateway.wire.message import Advice, Message, NetworkRequest, NetworkResponse, Usm, UsmAcknowledgement
-
-# --- ids and dates
-
-
-class MessageIds:
-    """DE11 of our management messages: 000001 to 999999 and round again. One for all links, and for the engine's
-    9624.
-    """
-
-    def __init__(self, last: int = 0) -> None:
-        self._last = last
-
-    def take(self) -> str:
-        """The next one."""
-        self._last = self._last % 999_999 + 1
-        return f"{self._last:06d}"
-
-
-def transmission_time(now: Now) -> str:
-    """DE7, MMDDhhmmss in UTC."""
-    return datetime.fromtimestamp(now.wall_ns // 1_000_000_000, UTC).strftime("%m%d%H%M%S")
-
-
-# --- the session
-
-
-class _Exchange(NamedTuple):
-    """A request of ours that the hub has yet to respond to."""
-
-    message_id: str
-    function_code: str
-    transmission_time: str
-    sent_s: float
-    due_s: float
 
 
 class _Side:
@@ -82,9 +40,9 @@ class _Side:
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
-        self.state = State.OFF
+        self.state = SignOnState.OFF
         self.wanted = False
-        self.exchange: _Exchange | None = None
+        self.exchange: Exchange | None = None
         self.paused_until_s = 0.0
         self.attempts = 0
         """Pauses since the hub last did as we asked."""
@@ -92,6 +50,11 @@ class _Side:
         """An exchange went unanswered since: the hub may have obeyed it, and a refusal leaves what it did as it is."""
         self.unanswered = 0
         """Sign-ons in a row that had no response."""
+
+    @property
+    def as_wanted(self) -> bool:
+        """Whether it is signed on or off, as we want it."""
+        return self.state is (SignOnState.ON if self.wanted else SignOnState.OFF)
 
 
 class Session:
@@ -106,17 +69,15 @@ class Session:
         self, settings: config.Session, message_ids: MessageIds, *, held: bool = False, draining: bool = False
     ) -> None:
         self._settings = settings
-        self._ids = message_ids
         self._held = held
         self._draining = draining
         self._finishing = False
         self._started = False
         self._ended = False
         self._sides = {direction: _Side(direction) for direction in Direction}
-        self._echo_state = EchoState.LISTENING
-        self._echo: _Exchange | None = None
-        self._misses = 0
-        self._heard_s = 0.0
+        self._actions: list[Action] = []
+        self._asking = Asking(message_ids, settings.respond_within_s, self._actions)
+        self._echoes = Echoes(settings, self._asking, self._actions)
         self.answered = False
         """Whether the hub has responded to a sign-on or sign-off of ours: then it is one."""
         self._frames = 0
@@ -125,22 +86,21 @@ class Session:
         """When it was last looked whether the hub ignores us."""
         self._settled_s: float | None = None
         self._settled_longest_s = 0.0
-        self._actions: list[Action] = []
 
     # --- what others ask
 
-    def state(self, direction: Direction) -> State:
+    def state(self, direction: Direction) -> SignOnState:
         """Where a direction stands, for people and tests."""
         return self._sides[direction].state
 
     def signed_on(self, direction: Direction) -> bool:
         """Whether the hub has confirmed it. Payments are submitted only when it says so for SUBMIT."""
-        return self._sides[direction].state is State.ON
+        return self._sides[direction].state is SignOnState.ON
 
     @property
     def receiving(self) -> bool:
         """Whether the hub may still send new payments, as far as it let us know."""
-        return not self._ended and self._sides[Direction.RECEIVE].state not in {State.OFF, State.REFUSED}
+        return not self._ended and self._sides[Direction.RECEIVE].state not in {SignOnState.OFF, SignOnState.REFUSED}
 
     @property
     def finished(self) -> bool:
@@ -165,7 +125,8 @@ class Session:
 
     def take(self) -> list[Action]:
         """What is to be done now, in this order. Each action is handed out once."""
-        actions, self._actions = self._actions, []
+        actions = [*self._actions]
+        self._actions.clear()
         return actions
 
     # --- what we want
@@ -174,7 +135,7 @@ class Session:
         """The connection stands: sign on."""
         assert not self._started
         self._started = True
-        self._heard_s = now.mono_s
+        self._echoes.heard_s = now.mono_s
         self._want(now)
 
     def hold(self, now: Now) -> None:
@@ -202,10 +163,10 @@ class Session:
         """The connection is gone."""
         self._settle(now, settled=False)
         for side in self._sides.values():
-            if side.state is State.ON:
+            if side.state is SignOnState.ON:
                 self._actions.append(Changed(side.direction, on=False))
-            side.state, side.exchange = State.OFF, None
-        self._echo_state, self._echo = EchoState.LISTENING, None
+            side.state, side.exchange = SignOnState.OFF, None
+        self._echoes.end()
         self._ended = True
 
     def _want(self, now: Now) -> None:
@@ -219,7 +180,7 @@ class Session:
             if side.wanted is not wanted[side.direction]:
                 side.wanted = wanted[side.direction]
                 side.attempts = 0
-                self._step(side, Event.WANT if side.wanted else Event.UNWANT, now)
+                self._step(side, SignOnEvent.WANT if side.wanted else SignOnEvent.UNWANT, now)
         self._resettle(now)
 
     # --- what the hub says
@@ -228,13 +189,8 @@ class Session:
         """Bytes came, at this time at the earliest. Called for each chunk, before anything in it is understood or
         verified.
         """
-        if self._ended:
-            return
-        self._heard_s = max(self._heard_s, now.mono_s)
-        if self._echo is not None and now.mono_s < self._echo.sent_s:
-            return  # it may have come before we asked
-        self._misses = 0
-        self._step_echo(EchoEvent.FRAME, now)
+        if not self._ended:
+            self._echoes.heard(now)
 
     def came(self, frames: int) -> None:
         """So many frames came. What `manage` is handed of them comes off again."""
@@ -244,8 +200,7 @@ class Session:
         """This process stood still: the hub may have gone meanwhile. Ask, and take one silence for its answer."""
         if not self._started or self._ended or self._finishing:
             return
-        self._misses = self._settings.echo_misses_max - 1
-        self._step_echo(EchoEvent.DOUBT, now)
+        self._echoes.doubt(now)
 
     def manage(self, message: Message, now: Now) -> None:
         """A verified message that is no payment. A `Usm` only after it is durable."""
@@ -258,7 +213,7 @@ class Session:
             case NetworkResponse():
                 self._responded(message, now)
             case Usm():
-                self._notified(message)
+                self._actions += acknowledgement_of(message)
             case Advice():
                 self._actions.append(Report("advice", None, message.function_code, "", message.message_id))
             case UsmAcknowledgement():
@@ -268,55 +223,15 @@ class Session:
                 raise AssertionError(f"{message.mti} is none of the session's business")
 
     def _requested(self, message: NetworkRequest, now: Now) -> None:
-        if not _can_copy(message):
-            self._actions.append(Report("request malformed", None, "", "", ""))
-            return
-        response = UNKNOWN if message.fault else REQUESTS.get(message.function_code, UNKNOWN)
-        self._actions.append(
-            Send(
-                NetworkResponse(
-                    mti="9814",
-                    transmission_time=message.transmission_time,
-                    message_id=message.message_id,
-                    function_code=message.function_code,
-                    action_code=response.code,
-                )
-            )
-        )
-        if response.report is not None:
-            self._actions.append(
-                Report(response.report, response.signs_off, message.function_code, response.code, message.message_id)
-            )
-        if response.signs_off is not None:
-            self._step(self._sides[response.signs_off], Event.SIGNED_OFF, now)
+        actions, signs_off = response_to(message)
+        self._actions += actions
+        if signs_off is not None:
+            self._step(self._sides[signs_off], SignOnEvent.SIGNED_OFF, now)
             self._resettle(now)
 
-    def _notified(self, message: Usm) -> None:
-        self._actions.append(Report("usm", None, message.function_code, "", message.message_id))
-        if not _can_copy(message):
-            self._actions.append(Report("request malformed", None, "", "", ""))
-            return
-        self._actions.append(
-            Send(
-                UsmAcknowledgement(
-                    mti="9834",
-                    transmission_time=message.transmission_time,
-                    message_id=message.message_id,
-                    function_code=message.function_code,
-                    action_code=ACCEPTED,
-                )
-            )
-        )
-
-    def _exchange_of(self, message: NetworkResponse) -> _Exchange | None:
-        """By DE7, DE11 and DE24: our ids begin anew with each process, so that an id alone may be an earlier life's."""
-        for exchange in (self._echo, *(side.exchange for side in self._sides.values())):
-            if (
-                exchange is not None
-                and exchange.message_id == message.message_id
-                and exchange.function_code == message.function_code
-                and exchange.transmission_time == message.transmission_time
-            ):
+    def _exchange_of(self, message: NetworkResponse) -> Exchange | None:
+        for exchange in (self._echoes.exchange, *(side.exchange for side in self._sides.values())):
+            if exchange is not None and exchange.is_answered_by(message):
                 return exchange
         return None
 
@@ -326,9 +241,9 @@ class Session:
         if exchange is None:
             self._actions.append(Report("response unplaced", None, message.function_code, code, message.message_id))
             return
-        if exchange is self._echo:
+        if exchange is self._echoes.exchange:
             # whatever its code says: the hub is there
-            self._step_echo(EchoEvent.RESPONSE, now)
+            self._echoes.step(EchoEvent.RESPONSE, now)
             return
         self.answered = True
         side = next(side for side in self._sides.values() if side.exchange is exchange)
@@ -339,8 +254,8 @@ class Session:
             self._actions.append(Report(name, side.direction, exchange.function_code, code, exchange.message_id))
         if accepted:
             side.attempts, side.doubted = 0, False
-        unclear = side.doubted and side.state in SIGNING_ON
-        self._step(side, Event.ACCEPTED if accepted else Event.UNCLEAR if unclear else Event.REFUSED, now)
+        refused = SignOnEvent.UNCLEAR if side.doubted and side.state in SIGNING_ON else SignOnEvent.REFUSED
+        self._step(side, SignOnEvent.ACCEPTED if accepted else refused, now)
         self._resettle(now)
         self._finish_if_done()
 
@@ -350,8 +265,7 @@ class Session:
         """When to call `handle_timer`, on the clock of `Now.mono_s`; None: not before something else happens."""
         if not self._started or self._ended:
             return None
-        echo = self._echo.due_s if self._echo is not None else self._heard_s + self._settings.echo_after_s
-        return min(echo, *(self._due_s(side) for side in self._sides.values()))
+        return min(self._echoes.due_s, *(self._due_s(side) for side in self._sides.values()))
 
     def _due_s(self, side: _Side) -> float:
         if side.exchange is not None:
@@ -369,18 +283,19 @@ class Session:
                 continue
             exchange = side.exchange
             if exchange is None:
-                self._step(side, Event.PAUSED, now)
+                self._step(side, SignOnEvent.PAUSED, now)
                 continue
             name: ReportName = "sign-on unanswered" if side.state in SIGNING_ON else "sign-off unanswered"
             self._actions.append(Report(name, side.direction, exchange.function_code, "", exchange.message_id))
             side.doubted = True
             side.unanswered += side.state in SIGNING_ON
-            self._step(side, Event.UNCLEAR, now)
+            self._step(side, SignOnEvent.UNCLEAR, now)
             ignored = ignored or side.unanswered >= SIGN_ONS_MAX
-            if self._heard_s <= exchange.sent_s and self._echo is None and not self._finishing:
-                self._step_echo(EchoEvent.SILENCE, now)
+            if self._echoes.heard_s <= exchange.sent_s and not self._finishing:
+                self._echoes.ask(now)
         self._resettle(now)
-        self._handle_echo_timer(now)
+        if not self._echoes.handle_timer(now):
+            self.end(now)
         if ignored:
             self._lose_if_of_no_use(now)
         self._finish_if_done()
@@ -394,73 +309,31 @@ class Session:
             self._actions.append(Lost(f"{SIGN_ONS_MAX} sign-ons in a row unanswered"))
             self.end(now)
 
-    def _handle_echo_timer(self, now: Now) -> None:
-        if self._echo is not None and self._echo.due_s <= now.mono_s:
-            last = False
-            if self._echo_state is EchoState.ASKED:
-                self._misses += 1
-                last = self._misses >= self._settings.echo_misses_max
-            self._step_echo(EchoEvent.LAST_OVERDUE if last else EchoEvent.OVERDUE, now)
-        # not else: what came while the echo was out may itself be long ago
-        if self._echo is None and not self._ended and self._heard_s + self._settings.echo_after_s <= now.mono_s:
-            self._step_echo(EchoEvent.SILENCE, now)
-
     # --- the machines
 
-    def _step(self, side: _Side, event: Event, now: Now) -> None:
+    def _step(self, side: _Side, event: SignOnEvent, now: Now) -> None:
         """Take one line of `DIRECTIONS`."""
         before = side.state
         assert (before, event) in DIRECTIONS, f"{event.name} cannot happen to {side.direction.name} in {before.name}"
         side.state, do = DIRECTIONS[before, event]
-        if event in {Event.ACCEPTED, Event.REFUSED, Event.UNCLEAR}:
+        if event in {SignOnEvent.ACCEPTED, SignOnEvent.REFUSED, SignOnEvent.UNCLEAR}:
             side.exchange = None
-        if (before is State.ON) is not (side.state is State.ON):
-            self._actions.append(Changed(side.direction, on=side.state is State.ON))
+        if (before is SignOnState.ON) is not (side.state is SignOnState.ON):
+            self._actions.append(Changed(side.direction, on=side.state is SignOnState.ON))
         match do:
-            case Do.SIGN_ON:
-                side.exchange = self._ask(SIGN_ON[side.direction], now)
-            case Do.SIGN_OFF:
-                side.exchange = self._ask(SIGN_OFF[side.direction], now)
-            case Do.REST:
+            case SignOnDo.SIGN_ON:
+                side.exchange = self._asking.ask(SIGN_ON[side.direction], now)
+            case SignOnDo.SIGN_OFF:
+                side.exchange = self._asking.ask(SIGN_OFF[side.direction], now)
+            case SignOnDo.REST:
                 pause_s = backoff_s(side.attempts, self._settings.retry_s, self._settings.retry_max_s)
                 side.paused_until_s = now.mono_s + pause_s
                 side.attempts += 1
-            case Do.NOTHING:
+            case SignOnDo.NOTHING:
                 pass
 
-    def _step_echo(self, event: EchoEvent, now: Now) -> None:
-        """Take one line of `ECHOES`."""
-        before, echo = self._echo_state, self._echo
-        assert (before, event) in ECHOES, f"{event.name} cannot happen to echoes in {before.name}"
-        self._echo_state, do = ECHOES[before, event]
-        if self._echo_state is EchoState.LISTENING or do is EchoDo.REPEAT:
-            self._echo = None
-        if do in {EchoDo.REPORT, EchoDo.REPEAT, EchoDo.LOSE}:
-            assert echo is not None
-            self._actions.append(Report("echo unanswered", None, ECHO, "", echo.message_id))
-        if do in {EchoDo.ECHO, EchoDo.REPEAT}:
-            self._echo = self._ask(ECHO, now)
-        elif do is EchoDo.LOSE:
-            self._actions.append(Lost(f"{self._misses} echoes in a row unanswered"))
-            self.end(now)
-
-    def _ask(self, function_code: str, now: Now) -> _Exchange:
-        due_s = now.mono_s + self._settings.respond_within_s
-        exchange = _Exchange(self._ids.take(), function_code, transmission_time(now), now.mono_s, due_s)
-        self._actions.append(
-            Send(
-                NetworkRequest(
-                    mti="9804",
-                    transmission_time=exchange.transmission_time,
-                    message_id=exchange.message_id,
-                    function_code=function_code,
-                )
-            )
-        )
-        return exchange
-
     def _resettle(self, now: Now) -> None:
-        settled = all(side.state is (State.ON if side.wanted else State.OFF) for side in self._sides.values())
+        settled = all(side.as_wanted for side in self._sides.values())
         self._settle(now, settled=settled and not self._ended)
 
     def _settle(self, now: Now, *, settled: bool) -> None:
@@ -473,14 +346,3 @@ class Session:
         if self._finishing and not self._ended and not any(side.exchange for side in self._sides.values()):
             self._actions.append(Finished())
             self._ended = True
-
-
-def _can_copy(message: NetworkRequest | Usm) -> bool:
-    """Whether DE7, DE11 and DE24 are there and digits, so that a response can copy them."""
-    return (
-        _digits(message.transmission_time, 10) and _digits(message.message_id, 6) and _digits(message.function_code, 3)
-    )
-
-
-def _digits(value: str, width: int) -> bool:
-    return len(value) == width and value.isascii() and value.isdigit()

@@ -10,7 +10,7 @@ from gateway import config
 from gateway.clock import Now
 from gateway.engine import Engine
 from gateway.engine.past import Past
-from gateway.hub.session import MessageIds
+from gateway.hub.exchanges import MessageIds
 from gateway.payments import steps
 from gateway.payments.ejection import Ejection
 from gateway.payments.steps import Kind

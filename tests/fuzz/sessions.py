@@ -6,8 +6,9 @@ from msgspec import structs
 
 from gateway import config
 from gateway.clock import Now
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.rules import Direction, Finished, Lost, Report, Send
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.session import Session
 from gateway.wire.message import Message, NetworkRequest
 from tests.fuzz import good
 from tests.fuzz.target import Dice, Target

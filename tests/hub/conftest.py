@@ -14,11 +14,12 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import Now, system_clock
-from gateway.hub.dial import Dialled
+from gateway.hub.dial import HubConnection
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Link
 from gateway.hub.pool import Links
 from gateway.hub.rules import Action, Changed, Finished, Lost, Report, Send
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.session import Session
 from gateway.network.dialler import Dialler
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.frame import Frame, FrameError, Framer, frame
@@ -329,7 +330,7 @@ class World:
             sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, came_s=fresh, dial=self.dial
         )
 
-    async def dial(self, site: config.HubSite, _dialler: Dialler) -> Dialled:
+    async def dial(self, site: config.HubSite, _dialler: Dialler) -> HubConnection:
         """What `Links` dials with."""
         self.dials.append((site.name, trio.current_time()))
         await trio.lowlevel.checkpoint()
@@ -342,7 +343,7 @@ class World:
         self.prepare(site.name, hub)
         self.hubs.append(hub)
         self._nursery.start_soon(hub.run)
-        return Dialled(ours, site.host, lambda: self.silent_s.get(site.name, 0.0))
+        return HubConnection(ours, site.host, lambda: self.silent_s.get(site.name, 0.0))
 
 
 def site(name: str, **settings: Any) -> config.HubSite:

@@ -18,9 +18,9 @@ import gateway.hub.link as link_module
 from gateway import config, log
 from gateway.clock import system_clock
 from gateway.hub.dial import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, Sockets
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.pool import Links
 from gateway.hub.rules import Direction
-from gateway.hub.session import MessageIds
 from gateway.network.dialler import Dialler
 from gateway.network.names import Answer, Network
 from gateway.network.papers import client_context

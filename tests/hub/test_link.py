@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from gateway import config, metrics
 from gateway.clock import system_clock
-from gateway.hub.link import CLOSE_WITHIN_S, EMPTY_MAX, LAST_WORDS_S, Link
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.exchanges import MessageIds
+from gateway.hub.incoming import EMPTY_MAX
+from gateway.hub.link import CLOSE_WITHIN_S, LAST_WORDS_S, Link
+from gateway.hub.session import Session
 from gateway.wire.frame import frame
 from tests.conftest import Logged
 

@@ -13,7 +13,7 @@ from gateway import metrics
 from gateway.clock import system_clock
 from gateway.hub.dial import SILENT_S
 from gateway.hub.pool import MUTE, SETTLED_S
-from gateway.hub.rules import Direction, State
+from gateway.hub.rules import Direction, SignOnState
 from tests.conftest import Logged
 
 Make = Callable[..., Any]
@@ -462,7 +462,7 @@ async def test_drain_then_finish(make_world: Make, nursery: trio.Nursery) -> Non
     assert not world.links.receiving()
     assert world.links.ready() == "draining: signed off to receive"
     for number, link in enumerate(world.links.links):
-        assert link.session.state(Direction.RECEIVE) is State.OFF
+        assert link.session.state(Direction.RECEIVE) is SignOnState.OFF
         assert link.session.signed_on(Direction.SUBMIT)
         link.send(b"9210 reply", number)
         link.flush()
@@ -638,4 +638,4 @@ async def test_log_lines_hold_only_known_fields(make_world: Make, nursery: trio.
     link = world.links.links[0]
     link.manage(message("9804", "831", "", fault=11), system_clock())
     assert link.open
-    assert link.session.state(Direction.RECEIVE) is State.REFUSED
+    assert link.session.state(Direction.RECEIVE) is SignOnState.REFUSED

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway import config
 from gateway.clock import Now
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.rules import (
     DIRECTIONS,
     ECHOES,
@@ -20,14 +21,14 @@ from gateway.hub.rules import (
     Direction,
     EchoEvent,
     EchoState,
-    Event,
     Finished,
     Lost,
     Report,
     Send,
-    State,
+    SignOnEvent,
+    SignOnState,
 )
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.session import Session
 from gateway.wire.message import NetworkRequest, NetworkResponse, Usm, UsmAcknowledgement
 
 Make = Callable[..., Any]
@@ -81,7 +82,8 @@ def marks(actions: list[Action]) -> str:
 
 def test_the_grids_are_complete() -> None:
     """Every state with every event, and the tables hold nothing else."""
-    assert [cell[:2] for cell in cells(GRID)] == [(s.name, e.name) for s, e in itertools.product(State, Event)]
+    pairs = itertools.product(SignOnState, SignOnEvent)
+    assert [cell[:2] for cell in cells(GRID)] == [(s.name, e.name) for s, e in pairs]
     assert {(s.name, e.name) for s, e in DIRECTIONS} == {cell[:2] for cell in cells(GRID) if cell[2] != "x"}
     assert {cell[:2] for cell in cells(ECHO_GRID)} == {
         (s.name, e.name) for s, e in itertools.product(EchoState, EchoEvent)
@@ -116,7 +118,7 @@ def test_every_pair_of_a_direction(state: str, event: str, cell: str, direction:
         time_s, what = line.split(None, 1)
         if direction is Direction.SUBMIT and what in {"hold", "resume"}:
             side = play.session._sides[direction]
-            play.session._step(side, Event.UNWANT if what == "hold" else Event.WANT, Now(0.0, 0))
+            play.session._step(side, SignOnEvent.UNWANT if what == "hold" else SignOnEvent.WANT, Now(0.0, 0))
         else:
             play.do(float(time_s), what)
     session, now = play.session, Now(50.0, 0)
@@ -126,10 +128,10 @@ def test_every_pair_of_a_direction(state: str, event: str, cell: str, direction:
     assert (side.exchange is not None) is (side.state in EXCHANGING)
     if cell == "x":
         with pytest.raises(AssertionError, match=f"{event} cannot happen to {direction.name} in {state}"):
-            session._step(side, Event[event], now)
+            session._step(side, SignOnEvent[event], now)
         return
     paused_until_s = side.paused_until_s
-    session._step(side, Event[event], now)
+    session._step(side, SignOnEvent[event], now)
     said = marks(session.take())
     if side.paused_until_s != paused_until_s:
         assert said == "."
@@ -145,14 +147,14 @@ def test_every_pair_of_echoes(state: str, event: str, cell: str, player: Make) -
     path = {"LISTENING": "", "ASKED": "30 timer", "HEARD": "30 timer\n31 bytes"}[state]
     play.play("0 start\n" + path.replace("timer", "timer -> 9804 831 000001"))
     session, now = play.session, Now(50.0, 0)
-    assert session._echo_state.name == state
+    assert session._echoes.state.name == state
     if cell == "x":
         with pytest.raises(AssertionError, match=f"{event} cannot happen to echoes in {state}"):
-            session._step_echo(EchoEvent[event], now)
+            session._echoes.step(EchoEvent[event], now)
         return
-    session._step_echo(EchoEvent[event], now)
-    assert session._echo_state.name + marks(session.take()) == cell
-    assert (session._echo is None) is (session._echo_state is EchoState.LISTENING)
+    session._echoes.step(EchoEvent[event], now)
+    assert session._echoes.state.name + marks(session.take()) == cell
+    assert (session._echoes.exchange is None) is (session._echoes.state is EchoState.LISTENING)
 
 
 # --- random lives
@@ -380,13 +382,14 @@ def test_every_life_can_be_finished_in_time(how: config.Session, before: list[st
 
 def test_states_that_wait_wait_for_something() -> None:
     """A state has an exchange, a pause, or is at rest: nothing can be stuck."""
-    at_rest = {State.ON, State.OFF}
-    assert EXCHANGING | RESTING | at_rest == set(State)
+    at_rest = {SignOnState.ON, SignOnState.OFF}
+    assert EXCHANGING | RESTING | at_rest == set(SignOnState)
     assert not EXCHANGING & RESTING
     for state in EXCHANGING:
-        assert {event for s, event in DIRECTIONS if s is state} >= {Event.ACCEPTED, Event.REFUSED, Event.UNCLEAR}
+        responses = {SignOnEvent.ACCEPTED, SignOnEvent.REFUSED, SignOnEvent.UNCLEAR}
+        assert {event for s, event in DIRECTIONS if s is state} >= responses
     for state in RESTING:
-        assert (state, Event.PAUSED) in DIRECTIONS
+        assert (state, SignOnEvent.PAUSED) in DIRECTIONS
 
 
 @settings(max_examples=20)

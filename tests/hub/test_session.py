@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.clock import Now
-from gateway.hub.rules import REQUESTS, Direction, Report, Send, State
-from gateway.hub.session import MessageIds, transmission_time
+from gateway.hub.exchanges import MessageIds, transmission_time
+from gateway.hub.rules import REQUESTS, Direction, Report, Send, SignOnState
 from gateway.wire.message import NetworkRequest, NetworkResponse, UsmAcknowledgement
 
 Make = Callable[..., Any]
@@ -478,7 +478,7 @@ def test_hold_signs_off_to_receive_and_resume_on_again(player: Make) -> None:
     """)
     assert session.signed_on(Direction.SUBMIT)
     assert not session.receiving
-    assert session.state(Direction.RECEIVE) is State.OFF
+    assert session.state(Direction.RECEIVE) is SignOnState.OFF
     # the same session goes on
     session.resume(Now(3.0, 0))
     assert [a.message.function_code for a in sends(session)] == ["891"]
@@ -531,7 +531,7 @@ def test_an_unanswered_sign_off_is_repeated(player: Make) -> None:
         9.1  timer                    -> 9804 892 000004
         9.2  < 9814 892 000004 0000
     """)
-    assert session.state(Direction.RECEIVE) is State.OFF
+    assert session.state(Direction.RECEIVE) is SignOnState.OFF
 
 
 def test_resume_while_a_sign_off_is_unanswered(player: Make) -> None:
@@ -625,7 +625,7 @@ def test_resume_does_not_undo_a_drain(player: Make) -> None:
         )
         session.manage(response, Now(2.0, 0))
         assert session.take() == []
-        assert session.state(Direction.RECEIVE) is State.OFF
+        assert session.state(Direction.RECEIVE) is SignOnState.OFF
 
 
 def test_finish_alone_signs_off_both(player: Make) -> None:

@@ -21,7 +21,7 @@ from gateway.__main__ import traceback_of
 from gateway.clock import Now
 from gateway.disk import Directory, File
 from gateway.exitcodes import ExitCode, exit_code
-from gateway.hub.dial import Dialled
+from gateway.hub.dial import HubConnection
 from gateway.journal.thread import Driver
 from gateway.log import describe
 from gateway.network.dialler import Dialler
@@ -222,9 +222,9 @@ class Node:
     def _outside(self, nursery: trio.Nursery) -> Outside:
         place = self._network.place(self.name)
 
-        async def dial(site: config.HubSite, _dialler: Dialler) -> Dialled:
+        async def dial(site: config.HubSite, _dialler: Dialler) -> HubConnection:
             self._may_dial()
-            return Dialled(await place.dial(self._ports[site.name]), site.host)
+            return HubConnection(await place.dial(self._ports[site.name]), site.host, lambda: 0.0)
 
         async def connect(_host: str, port: int) -> trio.abc.Stream:
             self._may_dial()

@@ -15,8 +15,9 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import system_clock
+from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Link
-from gateway.hub.session import MessageIds, Session
+from gateway.hub.session import Session
 from gateway.network.names import nameless
 from gateway.payments.work import Answer, Ask
 from gateway.processor.client import Client
