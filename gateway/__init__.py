@@ -25,7 +25,7 @@ The rooms; each says in its own docstring what is in it:
     payments     THE STORIES AND THEIR LAWS               ops volume   what people see and switch; the disk below
     scheme       keys and news                            engine       where events meet the stories
     network      names, dialling, listening, TLS          neighbours   our other processes
-    http         connections, both ways                   running      a start's checks, signals
+    http         connections, both ways                   running      checks, signals, health
     commands     what a person types                      sdk          what a bank's processor imports
 
 Who may import whom. A module imports from rows above its own, or from its own room; nobody imports in a circle.

@@ -16,10 +16,10 @@ import trio
 from gateway import daemon
 from gateway.__main__ import main
 from gateway.config import JournalSettings
-from gateway.daemon import Stop
 from gateway.disk import RealDisk
 from gateway.exitcodes import ExitCode
 from gateway.payments.steps import Kind
+from gateway.running.stopping import Stop
 from tests.conftest import Logged
 from tests.fakes.example import example
 from tests.fakes.journal import SETTINGS, WALL_NS, running

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway import config, metrics
-from gateway.daemon import WATCH_EVERY_S
 from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
 from gateway.hub.dial import SILENT_S
 from gateway.neighbours import sibling
 from gateway.payments import inbound, outbound
+from gateway.running.holding import WATCH_EVERY_S
 from gateway.scheme import keyring
 from gateway.scheme.news import COUNTED, OUTCOMES
 from gateway.volume import watch

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 import gateway
-from gateway import config, daemon, notify
+from gateway import config, notify
 from gateway.exitcodes import ExitCode
+from gateway.running.stopping import CLOSE_WITHIN_S, Limits
 from tests.fakes.example import example
 from tests.simulation.node import WATCHDOG_S
 from tests.simulation.world import RESTART_S
@@ -92,13 +93,13 @@ def test_a_key_that_systemd_does_not_know_would_be_seen(root: Path) -> None:
     assert "Unknown key 'TaskMax'" in analyze(root, "verify", SERVICE).stderr
 
 
-def test_the_exposure_is_what_the_readme_says(root: Path) -> None:
+def test_the_exposure_is_what_the_documents_say(root: Path) -> None:
     arguments = ("security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", SERVICE)
     done = analyze(root, *arguments)
     assert done.returncode == 0, done.stdout
     said = f"{EXPOSURE_MAX / 10:.1f} OK"
     assert f"Overall exposure level for {SERVICE}: {said}" in done.stdout
-    assert said in (UNITS.parent.parent / "README.md").read_text(encoding="utf-8")
+    assert said in (UNITS.parent.parent / "docs" / "operating.md").read_text(encoding="utf-8")
     unit = root / "etc/systemd/system/fps-gateway@.service"
     unit.write_text(unit.read_text().replace("PrivateDevices=yes", ""))
     assert analyze(root, *arguments).returncode == 1, "a threshold that nothing can miss proves nothing"
@@ -117,7 +118,7 @@ def test_the_service_is_not_started_again_where_that_cannot_help() -> None:
 def test_the_simulated_watchdog_is_as_patient_as_the_real_one(root: Path) -> None:
     assert root
     assert seconds(setting("WatchdogSec")) == WATCHDOG_S
-    assert daemon.CLOSE_WITHIN_S + WATCHDOG_S / notify.BEATS < WATCHDOG_S, "the end, when nothing beats any more"
+    assert CLOSE_WITHIN_S + WATCHDOG_S / notify.BEATS < WATCHDOG_S, "the end, when nothing beats any more"
 
 
 def test_the_simulation_starts_a_process_again_as_soon_as_systemd(root: Path) -> None:
@@ -130,6 +131,5 @@ def test_systemd_waits_for_a_start_and_for_a_drain(root: Path) -> None:
     assert root
     assert seconds(setting("TimeoutStartSec")) >= notify.EXTEND_S
     given = msgspec.toml.decode(example(), type=config.Configuration)
-    drain_s = given.node.drain_s + given.pair.session.respond_within_s
-    drain_s += daemon.CLOSE_LINKS_WITHIN_S + daemon.SEAL_WITHIN_S + daemon.CLOSE_WITHIN_S + daemon.END_WITHIN_S
-    assert seconds(setting("TimeoutStopSec")) > drain_s
+    limits = Limits(given.node.drain_s, given.pair.session.respond_within_s)
+    assert seconds(setting("TimeoutStopSec")) > limits.whole_s

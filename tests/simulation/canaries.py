@@ -39,6 +39,7 @@ from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder
 from gateway.processor.request import Reader
+from gateway.running.health import Promises
 from gateway.scheme.news import News
 from gateway.wire.codec import Codec
 from gateway.wire.message import ReversalRequest
@@ -618,7 +619,7 @@ def _is_often_tired() -> Patch:
     def make(closed: Any) -> Any:
         return lambda self: "tired" if trio.current_time() % 10 < 2 else closed(self)
 
-    return _wrap(daemon.Gateway, "closed", make)
+    return _wrap(Promises, "closed", make)
 
 
 def _syncs_again() -> Patch:

@@ -548,7 +548,7 @@ async def operator(world: "World", luck: random.Random) -> None:
     if gateway is None:
         return
     if luck.random() < 0.3 and "key" in world.settings.mean_s:
-        await gateway.request_key(b'{"use":"%b"}' % luck.choice((b"own", b"hub")))
+        await gateway.controls()["/keys/request"](b'{"use":"%b"}' % luck.choice((b"own", b"hub")))
         return
     mode = luck.choice((b"always", b"never", b"timer"))
     world.say(f"{node.name}: an operator sets stand-in to {mode.decode()}")
@@ -569,7 +569,7 @@ async def _switch(node: Node, mode: bytes) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when, over, nursery.cancel_scope)
                 try:
-                    await gateway.switch_stand_in(b'{"mode":"%b"}' % mode)
+                    await gateway.controls()["/stand-in"](b'{"mode":"%b"}' % mode)
                 except GatewayError:
                     pass
                 else:

@@ -313,7 +313,7 @@ class Node:
     @property
     def serving(self) -> bool:
         """Whether its process is up and ready for payments, by its own account."""
-        return self.up and self.gateway is not None and self.gateway.ready()[0]
+        return self.up and self.gateway is not None and self.gateway.health.ready()[0]
 
 
 def hang_s(until_s: float) -> Callable[[], float]:

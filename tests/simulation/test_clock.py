@@ -56,7 +56,7 @@ def test_a_clock_that_cannot_be_right_signs_off_and_is_well_again_by_itself(
             with world.trouble("clock", a.name):
                 a.offset_ns = offset_s * 10**9
                 await trio.sleep(LOOK_S)
-                ready, said = a.gateway.ready()
+                ready, said = a.gateway.health.ready()
                 seen[what] = (ready, b.serving, said["parts"]["clock"])
                 assert ready or said["reasons"][0] == said["parts"]["clock"]
         await trio.sleep_forever()
@@ -90,7 +90,7 @@ def test_a_hub_whose_clock_differs_is_told_of_and_keeps_no_payment_away(
             for link in a.gateway.links.links:
                 a.gateway.engine.clocks.heard(link.id, stamp, a.clock())
             await trio.sleep(1.0)
-            ready, said = a.gateway.ready()
+            ready, said = a.gateway.health.ready()
             seen.append((ready, said["parts"]["hub_clock"]))
         await trio.sleep_forever()
 

@@ -40,7 +40,7 @@ def test_a_site_short_of_copies_signs_off_and_the_other_one_takes_over(monkeypat
                 before = _received(world)
                 await trio.sleep(10.0)
                 received[what] = [now - then for now, then in zip(_received(world), before, strict=True)]
-                seen[what] = (a.serving, b.serving, a.gateway.ready()[1]["parts"]["volume"]["state"])
+                seen[what] = (a.serving, b.serving, a.gateway.health.ready()[1]["parts"]["volume"]["state"])
         await trio.sleep_forever()
 
     monkeypatch.setitem(faults.FAULTS, "scene", scene)

@@ -256,7 +256,7 @@ class World:
             found.append(f"the processor waits for {len(submitter._open)} payments")
         for node in self.nodes.values():
             if not node.serving:
-                why = node.gateway.ready()[1]["reasons"] if node.gateway is not None else "down"
+                why = node.gateway.health.ready()[1]["reasons"] if node.gateway is not None else "down"
                 found.append(f"{node.name} does not serve: {why}")
             elif node.gateway is not None and (number := node.gateway.engine.in_flight):
                 found.append(f"{node.name} has {number} payments in flight")

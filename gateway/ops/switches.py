@@ -1,0 +1,42 @@
+"""What an operator switches at the ops port: `POST /stand-in` and `POST /keys/request`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway.config import StandInMode
+from gateway.payments.standin import order_of
+from gateway.scheme.ring import Use, wanted_of
+
+
+class StandInControl:
+    """The control of the ops server for `/stand-in`."""
+
+    def __init__(self, switch: Callable[[StandInMode], Awaitable[None]]) -> None:
+        """`switch` returns when the mode is on disk."""
+        self._switch = switch
+
+    async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """200: the mode is on disk and counts. 400: the body is no order."""
+        try:
+            mode = order_of(body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        await self._switch(mode)
+        return 200, {"mode": mode}
+
+
+class KeyControl:
+    """The control of the ops server for `/keys/request`."""
+
+    def __init__(self, ask: Callable[[Use], str]) -> None:
+        """`ask` has the hub asked for a new key, and returns why it cannot be, or nothing."""
+        self._ask = ask
+
+    async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """202: the hub is asked. 400: the body is no order. 409: it cannot be asked now."""
+        try:
+            use = wanted_of(body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        why = self._ask(use)
+        return (409, {"error": why}) if why else (202, {"use": use.value})
