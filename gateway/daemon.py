@@ -48,6 +48,7 @@ from gateway.network import papers
 from gateway.ops import server
 from gateway.ops.drain import DrainControl
 from gateway.ops.news import LiftControl, NewsControl
+from gateway.ops.notices import AgainControl
 from gateway.ops.switches import KeyControl, StandInControl
 from gateway.outside import Outside, machine
 from gateway.payments import steps
@@ -179,11 +180,13 @@ class Gateway:
 
     def controls(self) -> dict[str, server.Control]:
         """The operator's switches, by path."""
+        tellers = (self.forwarder, *self.peers.forwarders())
         return {
             "/stand-in": StandInControl(self.engine.set_stand_in_mode),
             "/keys/request": KeyControl(self.engine.ask_for_key),
             "/news": NewsControl(self.engine.on_handed_on),
             "/news/lift": LiftControl(self.engine.on_lift),
+            "/notices/again": AgainControl({each.name: each.tell_again for each in tellers}),
             "/drain": self.drain_control,
         }
 

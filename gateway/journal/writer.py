@@ -21,7 +21,7 @@ from gateway.journal.age import BELIEVED_AFTER_S, DISAGREE_MAX_S, Anchor, settle
 from gateway.journal.committer import FULL_ERRORS, Chunk, Committer, Synced
 from gateway.journal.cursor import Follower
 from gateway.journal.opening import OnRecord, Opened, existing, open_directory, refuse_strangers
-from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN
+from gateway.journal.record import FPID_BYTES_MAX, HEAD, RECORD_BYTES_MIN, Record
 from gateway.journal.segment import SegmentInfo
 from gateway.journal.thread import DiskThread, Done, Driver, Result
 from gateway.machine.shortage import is_shortage
@@ -206,6 +206,23 @@ class Journal:
         follower = Follower(name, kinds, cursor or self.oldest, self._directory, self._segments, self._driver.reads)
         self._followers[name] = follower
         return follower
+
+    async def record(self, position: int) -> Record | None:
+        """The record at this position; None when it is not durable yet, or not kept any more.
+
+        Raises `JournalFault` when what is on the disk is not what was written.
+        """
+        if not self.oldest <= position <= self.durable:
+            return None
+        # Retention does not wait for one that only looks: the list is a copy, so that it does not shift under it.
+        looking = Follower("look", frozenset(Kind), position, self._directory, list(self._segments), self._driver.reads)
+        try:
+            found = await looking.batch(1)
+        except JournalFault:
+            if position < self.oldest:
+                return None
+            raise
+        return found[0]
 
     # --- running
 

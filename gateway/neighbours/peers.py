@@ -61,6 +61,10 @@ class Peers:
                 await nursery.start(forwarder.run, journal)
             task_status.started()
 
+    def forwarders(self) -> list[Forwarder]:
+        """Who tells them, one for each."""
+        return list(self._forwarders.values())
+
     def health(self) -> str:
         """Which of them take no news; empty when all do, or there is none. No reason to be unready."""
         return "; ".join(filter(None, (forwarder.health() for forwarder in self._forwarders.values())))

@@ -11,4 +11,5 @@ Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origi
                answered once that is durable. `gateway/payments/standin.py` says how it meets the configuration's mode
 `/drain`       `{"wait_s": 5}`: end as by SIGTERM; responds when that is over, or after so long with what is in flight
 `/news`        `{"source": id, "message": base64}`: another process of ours hands on what the scheme told it (`news`)
+`/notices/again`  `{"position": 17}`: a parked notice is told once more; responds with what came of it (`notices`)
 """

@@ -20,6 +20,9 @@ The cursor rests at the lowest notice that is not done. After a restart everythi
 fed with the records that the journal finds when it is opened, knows which of it was told. What was in flight, or whose
 TOLD was not on disk yet, is told twice, under the same id. A notice that is never taken holds the cursor for ever, and
 with it the journal's segments: its age can be read, and above `OLD_S` it is said.
+
+A parked notice is told once more when a person says so (`tell_again`). Acknowledged, it gets its TOLD after all, and is
+parked no more; otherwise nothing changes.
 """
 
 import heapq
@@ -36,6 +39,7 @@ import trio
 from gateway import config, log, metrics
 from gateway.backoff import backoff_s, jittered_s
 from gateway.clock import Clock, system_clock
+from gateway.errors import Refusal, Unavailable
 from gateway.http.breaker import Breaker
 from gateway.http.statuses import Told
 from gateway.memory.positions import Positions
@@ -142,6 +146,9 @@ class Journal(Protocol):
     def follower(self, name: str, kinds: frozenset[Kind]) -> Follower:
         """Open a follower where its cursor is."""
 
+    async def record(self, position: int) -> Record | None:
+        """The durable record at this position; None when it is not kept any more. Raises `JournalFault`."""
+
 
 class Teller(Protocol):
     """Tells a notice once (`client.Client`)."""
@@ -186,13 +193,17 @@ class Backlog:
                 if kind == Kind.PARKED:
                     self.park(done.position)
                 else:
-                    self.parked.discard(done.position)
+                    self.unpark(done.position)
         self.last = record.position
 
     def park(self, position: int) -> None:
         """It was refused for good."""
         self.parked.add(position)
         self._parked_last.append(position)
+
+    def unpark(self, position: int) -> None:
+        """It was acknowledged after all, or its record is not kept any more."""
+        self.parked.discard(position)
 
     def parked_last(self) -> list[int]:
         """Those that are listed, in the order in which they were parked."""
@@ -396,13 +407,70 @@ class Forwarder:
         assert self._journal is not None
         self._journal.append(kind, body, fpid=fpid, wall_ns=self._clock().wall_ns)
         del self._window[item.record.position]
+        self._behind(fpid)
+        self._write_s = min(self._write_s, trio.current_time() + COMMIT_S)
+        self._room.set()
+
+    def _behind(self, fpid: str) -> None:
+        """A notice of this payment is done: the one behind it may be told."""
         behind = self._payments[fpid]
         if behind:
             self._ready.append(behind.pop(0))
         else:
             del self._payments[fpid]
-        self._write_s = min(self._write_s, trio.current_time() + COMMIT_S)
-        self._room.set()
+
+    # --- when a person says so
+
+    async def tell_again(self, position: int) -> None:
+        """Tell a parked notice once more, under the same id. Returns when it was acknowledged.
+
+        Later notices about the same payment wait meanwhile. Raises `Refusal` when it is not parked, or is refused
+        again, and `Unavailable` when nobody answers: then it stays parked, and nothing is recorded. Cancelled, it stays
+        parked, too, even if it was taken: ask again.
+        """
+        record = await self._parked(position)
+        if record.fpid in self._payments:
+            raise Refusal(f"position {position}: another notice about the same payment is being told; ask again later")
+        assert self._journal is not None
+        if not self._journal.has_room():
+            raise Unavailable("the journal has no room for the acknowledgement")
+        self._payments[record.fpid] = []
+        try:
+            told = await self._teller.tell(notice_id(self._node, position), self._to.write(record))
+            if told.acknowledged:
+                self._journal.append(
+                    Kind.TOLD, steps.pack(steps.Told(position, self._to.name)),
+                    fpid=record.fpid, wall_ns=self._clock().wall_ns,
+                )  # fmt: skip
+                self._counted("told")
+                self._unpark(position)
+        finally:
+            self._behind(record.fpid)
+            now_s = trio.current_time()
+            self._write_s = min(self._write_s, now_s + COMMIT_S)
+            self._keep_up(now_s)
+        if told.refused:
+            raise Refusal(f"position {position}: refused again, with status {told.status}; it stays parked")
+        if not told.acknowledged:
+            raise Unavailable(f"position {position}: {told.reason}; it stays parked")
+        _log.info("parked notice acknowledged", follower=self._to.name, position=position, step=record.kind.name)
+
+    async def _parked(self, position: int) -> Record:
+        """The record of a parked notice, off the disk."""
+        if self._journal is None:
+            raise Unavailable("the journal is not open yet")
+        kept = position in self._backlog.parked
+        record = await self._journal.record(position) if kept else None
+        if kept and record is None:
+            self._unpark(position)
+        if record is None or position not in self._backlog.parked:
+            gone = ": the journal does not keep it any more" if kept and record is None else ""
+            raise Refusal(f"position {position}: no notice to {self._to.name} is parked there{gone}")
+        return record
+
+    def _unpark(self, position: int) -> None:
+        self._backlog.unpark(position)
+        self._to.telling.parked.set(len(self._backlog.parked))
 
     def _write_down(self) -> None:
         """TOLD records to the disk, the cursor to the lowest notice that is not done."""
@@ -443,6 +511,11 @@ class Forwarder:
         self._timer.deadline = min(self._timer.deadline, at_s)
 
     # --- what people look at
+
+    @property
+    def name(self) -> str:
+        """Of the follower, as the journal and the log have it."""
+        return self._to.name
 
     def health(self) -> str:
         """Why notices are not being told; empty when they are, or there are none."""

@@ -463,7 +463,8 @@ def _processors_paths() -> dict[str, Any]:
                 "tags": [PROCESSOR],
                 "summary": "Something was done in the processor's absence, or became of a payment that it submitted",
                 "description": "Told until it is acknowledged, for days if need be; in order for each FPID. Any "
-                f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and an alert fires. "
+                f"2xx acknowledges it. {_REFUSING} refuse it for good: it is parked, and an alert fires. An operator "
+                "can have it told once more, under the same id; later ones about the FPID may have come before it. "
                 "Anything else means that you are away, 401, 403 and 404 too: it is told again.\n\n"
                 "ORPHANED and UNDELIVERED are statements about the moment `recorded` and about nothing after it. A "
                 "question (POST /payments) for the same FPID that arrives after that moment, or its answer, "

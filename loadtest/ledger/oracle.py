@@ -73,6 +73,8 @@ class Ledger:
         self._acknowledged: Counter[tuple[str, int]] = Counter()
         self._handed_on: dict[tuple[str, int], str] = {}
         self._settled: dict[tuple[str, int], str] = {}
+        self._parked: set[tuple[str, int]] = set()
+        """Steps whose notice was parked, though it may have been acknowledged since: later ones went past it."""
         self._noticed: dict[tuple[str, int], _Told] = {}
         self._last: dict[str, int] = {}
         self._cut = False
@@ -158,6 +160,8 @@ class Ledger:
                 self._figures["handed on"] += event.kind == "TOLD"
             else:
                 self._settled[node, event.told] = event.kind
+                if event.kind == "PARKED":
+                    self._parked.add((node, event.told))
             return
         if event.fpid:
             (self._outbound if event.kind in OUTBOUND_KINDS else self._inbound).journal(event, node)
@@ -250,7 +254,7 @@ class Ledger:
                 _same(notice, self._to_tell.get(step)),
                 f"{notice.fpid}: a notice {notice.kind} of {_place(step)}, which is not such a step",
             )
-            if notice.fpid:
+            if notice.fpid and step not in self._parked:
                 in_order.setdefault((step[0], notice.fpid), []).append(step[1])
         for (node, fpid), positions in in_order.items():
             check["told-in-order"].check(

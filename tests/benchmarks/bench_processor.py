@@ -99,6 +99,10 @@ class Journal:
         """Itself."""
         return self
 
+    async def record(self, position: int) -> Record | None:
+        """Nobody asks for one."""
+        raise NotImplementedError
+
     async def batch(self, max_records: int) -> Sequence[Record]:
         """The next ones."""
         if self.position > len(self.records):

@@ -228,6 +228,8 @@ class Journal:
     commits: int = 0
     done: dict[int, str] = field(default_factory=dict)
     """The positions that are told or parked, in the order of it."""
+    gone_before: int = 1
+    """The oldest position that retention has left."""
     _news: trio.Event = field(default_factory=trio.Event)
 
     def append(self, kind: Kind, body: bytes = b"", *, fpid: str = "", link: int = 0, wall_ns: int = WALL_NS) -> int:
@@ -237,7 +239,7 @@ class Journal:
         if kind in (Kind.TOLD, Kind.PARKED):
             about = steps.unpack(kind, body)
             assert isinstance(about, steps.Told | steps.Parked)
-            assert about.position not in self.done, "told twice"
+            assert self.done.get(about.position) in (None, "PARKED"), "told twice"
             self.done[about.position] = kind.name
         self._news.set()
         self._news = trio.Event()
@@ -254,6 +256,11 @@ class Journal:
     def follower(self, name: str, kinds: frozenset[Kind]) -> "Follower":
         """From the cursor."""
         return Follower(self, kinds)
+
+    async def record(self, position: int) -> Record | None:
+        """As it was written."""
+        await trio.lowlevel.checkpoint()
+        return self.records[position - 1] if self.gone_before <= position <= len(self.records) else None
 
     async def news(self) -> None:
         """Wait for the next record."""

@@ -17,6 +17,7 @@ from gateway.hub.rules import ReportName
 from gateway.journal import manifest, record
 from gateway.machine.console import INTERRUPTED, OUTPUT_FAILED, OUTPUT_GONE, WITHOUT_ASSERTIONS
 from gateway.ops import drain
+from gateway.ops import notices as told_again
 from gateway.ops import server as ops
 from gateway.payments import steps
 from gateway.payments.inbound_law import State
@@ -66,6 +67,7 @@ ORDERS: dict[str, type[Struct]] = {
     "POST /drain response": drain.Progress,
     "POST /news request": news.HandedOn,
     "POST /news/lift request": news.Lift,
+    "POST /notices/again request": told_again.Order,
     "GET /ready at the door": Readiness,
 }
 """JSON of the ops port whose members are declared."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from gateway import config
 from gateway.clock import Now
+from gateway.errors import Refusal, Unavailable
 from gateway.ops.news import LiftControl, NewsControl
+from gateway.ops.notices import AgainControl
 from gateway.ops.server import Control, _Application, _Life
 from gateway.payments import steps
 from gateway.payments.standin import order_of
@@ -34,6 +36,7 @@ PATHS = (
     "",
     "/news/",
     "/news/lift",
+    "/notices/again",
 )
 HEADERS: list[list[tuple[bytes, bytes]]] = [
     [(b"content-type", b"application/json")],
@@ -103,9 +106,14 @@ def application(shell: Shell) -> _Application:
         except ValueError as error:
             return 400, {"error": str(error)}
 
+    async def tell_again(position: int) -> None:
+        assert position > 0
+        if position % 3:
+            raise (Refusal if position % 3 == 1 else Unavailable)(f"position {position}")
+
     controls: dict[str, Control] = {
         "/stand-in": switch, "/keys/request": request, "/news": NewsControl(hand_in),
-        "/news/lift": LiftControl(story.on_lift),
+        "/news/lift": LiftControl(story.on_lift), "/notices/again": AgainControl({"processor": tell_again}),
     }  # fmt: skip
     return _Application(lambda: (True, {}), dict, controls)
 
@@ -135,7 +143,7 @@ def run(data: bytes) -> None:
 
         await served(scope, receive, send)
         start, rest = sent
-        assert start["status"] in {200, 202, 400, 403, 404, 405, 409, 413, 415, 422}, start["status"]
+        assert start["status"] in {200, 202, 400, 403, 404, 405, 409, 413, 415, 422, 503}, start["status"]
         headers = dict(start["headers"])
         assert headers[b"content-length"] == b"%d" % len(rest["body"])
         if headers[b"content-type"] == b"application/json":
@@ -157,6 +165,7 @@ def samples() -> list[bytes]:
     news = next(body for body in good.bodies() if body.startswith(b"9824"))
     handed_on = json.dumps({"source": "usm-a/17", "message": base64.b64encode(news).decode()}).encode()
     bodies = {0: b'{"mode":"always"}', 1: b'{"use":"hub"}', 2: handed_on}
+    bodies[PATHS.index("/notices/again")] = b'{"position":17,"to":"processor"}'
     posts = [bytes([0, path, 0, 0]) + len(body).to_bytes(2, "big") + body + b"\0" for path, body in bodies.items()]
     looks = [bytes([1, path, 0, 0, 0, 0, 0]) for path in range(len(PATHS))]
     odd = [

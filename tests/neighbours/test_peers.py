@@ -273,6 +273,40 @@ async def test_a_process_that_is_away_is_said_by_name(autojump_clock: Clock, log
     assert metrics.REGISTRY.get_sample_value("fps_peer_news_waiting", {"peer": "fdp"}) == 0
 
 
+async def test_news_that_a_process_refuses_is_parked_and_counted(autojump_clock: Clock, logged: Logged) -> None:
+    """By process: the alert waits for it. It is there before anything is parked, and gone when a person had it told."""
+
+    def parked(name: str) -> float | None:
+        return metrics.REGISTRY.get_sample_value("fps_peer_news_parked", {"peer": name})
+
+    class Refusing:
+        status = 422
+
+        async def tell(self, key: str, body: bytes) -> Told:
+            return Told(self.status, 0.0, f"status {self.status}")
+
+    teller, journal = Refusing(), JournalInMemory()
+    for number in range(1, 3):
+        journal.append(Kind.USM, steps.pack(steps.News(usm("971", number=number, service_status="01").body)))
+    found = Forwarder(settings(), "node", teller, peer("node", "fdp"), clock=clock, luck=lambda: 1.0)
+    other = Forwarder(settings(), "node", teller, peer("node", "dca"), clock=clock, luck=lambda: 1.0)
+    before = metrics.REGISTRY.get_sample_value("fps_notices_parked")
+    assert (parked("fdp"), parked("dca")) == (0, 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.run, journal)
+        while len(journal.done) < 2:
+            await journal.news()
+        assert (parked("fdp"), parked("dca")) == (2, 0)
+        assert metrics.REGISTRY.get_sample_value("fps_notices_parked") == before
+        teller.status = 200
+        for position in (1, 2):
+            await found.tell_again(position)
+        assert parked("fdp") == 0
+        nursery.cancel_scope.cancel()
+    assert {(line["follower"], line["status"]) for line in logged("notice refused and parked")} == {("peer-fdp", 422)}
+    assert (other.name, other.statistics()["parked_positions"]) == ("peer-dca", [])
+
+
 async def test_over_real_sockets(nursery: trio.Nursery) -> None:
     """From the journal of one process to the ops server of another, which takes it when it is on its disk."""
     heard: list[tuple[bytes, str]] = []

@@ -17,7 +17,7 @@ from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
 from loadtest.hub.keys import mac_of
-from loadtest.runs.world import KEYS_FILE, World
+from loadtest.runs.world import KEYS_FILE, World, http
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system
@@ -56,6 +56,40 @@ async def test_while_the_processor_is_away_stand_in_answers_and_it_is_told_when_
         await it.start_processor()
         verdict = await end(it)
         assert verdict.accounts["stood in"] == verdict.sent > 0
+
+
+async def test_what_the_processor_refused_for_good_is_told_when_an_operator_says_so(worlds: Worlds) -> None:
+    """It is parked, over a restart too, until the processor, mended, acknowledges it; then the books have it told."""
+    async with worlds() as it:
+        await it.processor_mode("status:422")
+        await load(it, 20, 0.5)
+        await it.settled()
+
+        async def parked() -> list[int]:
+            statistics = await it.statistics()
+            return list(statistics["forwarder"]["parked_positions"]) if statistics else []
+
+        async def all_parked() -> bool:
+            statistics = await it.statistics()
+            return bool(statistics) and statistics["forwarder"]["backlog_at_least"] == 0 < len(await parked())
+
+        async def order(position: int) -> int:
+            body = msgspec.json.encode({"position": position})
+            return (await http(it.ops_port, "POST", "/notices/again", body))[0]
+
+        await until(all_parked)
+        positions = await parked()
+        await it.kill_gateway()
+        await it.start_gateway()
+        assert await parked() == positions
+        assert await order(positions[0]) == 409, "it is refused again"
+        await it.processor_mode("fast")
+        assert {await order(position) for position in positions} == {200}
+        assert await order(positions[0]) == 409, "it is parked no more"
+        assert await parked() == []
+        assert "fps_notices_parked 0.0" in await it.metrics()
+        verdict = await end(it)
+        assert verdict.accounts["stood in"] == verdict.sent == len(positions)
 
 
 @pytest.mark.parametrize(

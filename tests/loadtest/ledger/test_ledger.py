@@ -308,6 +308,22 @@ def test_a_parked_notice_is_accounted_for_and_counted() -> None:
     assert (verdict.figures["parked"], verdict.figures["notices not acknowledged"]) == (1, 1)
 
 
+def test_a_parked_notice_that_is_told_after_all_may_come_after_later_ones() -> None:
+    """They went past it, as they must; acknowledged, it is parked no more. One that was not parked has its turn."""
+    head: Books = [
+        *stood_in()[:-2],
+        J(3, "REVERSED", "s"),
+        H("reversed", "s"),
+        P("noticed", "s", position=3),
+        J(4, "TOLD", told=3),
+    ]
+    tail: Books = [P("noticed", "s", position=2), J(6, "TOLD", told=2)]
+    parked = judge([*head, J(5, "PARKED", told=2), *tail])
+    assert "told-in-order" not in broken(parked)
+    assert parked.figures["parked"] == 0
+    assert "told-in-order" in broken(judge([*head, J(5, "REPLIED", "s"), *tail]))
+
+
 def test_a_duplicate_with_other_content_is_no_second_outcome() -> None:
     """1181 refuses a message; the payment keeps its outcome."""
     books = [*answered(), H("mischief", why="duplicate"), J(4, "REFUSED", "a", "1181"), H("mischief-answered")]
