@@ -1,5 +1,5 @@
-"""How a connection to a hub site is made: TCP, and TLS where the configuration says so. The one place that knows
-sockets.
+"""How a connection to a hub site is made: TCP, and TLS where the configuration says so. Only this file of the room
+knows sockets.
 """
 
 import errno
@@ -30,30 +30,30 @@ class HubConnection(NamedTuple):
 
 
 Dial = Callable[[config.HubSite, Dialler], Awaitable[HubConnection]]
-"""Connect to a hub site, where its dialler says; the caller limits the time. Raises `OSError`, `ValueError` or
-`trio.BrokenResourceError`."""
+"""Connect to a hub site, at the address that its dialler chooses; the caller limits the time. Raises `OSError`,
+`ValueError` or `trio.BrokenResourceError`."""
 
 KEEPALIVE_IDLE_S = 5
 """Echoes find a dead hub; keepalive finds what lies between (a firewall that forgot us) while echoes are far apart."""
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 4
 SILENT_S = KEEPALIVE_IDLE_S + 3.0
-"""A machine that is there confirms an idle connection's keepalive sooner. One that has not is in doubt: people are told
-so long before the connection is given up, which would cost payments if it were only a pause."""
+"""A machine that is there confirms an idle connection's keepalive sooner. A silent one is in doubt: people are told
+long before the connection is given up, because giving it up would cost payments if this were only a pause."""
 _LAST_HEARD = struct.Struct("=52x2I")
-"""Of Linux's `tcp_info`: milliseconds since data came, and since a confirmation did."""
+"""In Linux's `tcp_info`: milliseconds since data came, and since a confirmation came."""
 
 
 class Sockets:
-    """Dials over this machine's sockets, and keeps what each site is shown."""
+    """Dials over this machine's sockets, and keeps the TLS files of each site."""
 
     def __init__(self) -> None:
         self._papers: dict[str, Papers] = {}
 
     async def dial(self, site: config.HubSite, dialler: Dialler) -> HubConnection:
         """Connect over TCP, and hand over a `trio.SSLStream` when the site has `tls`."""
-        # the files are looked at for each connection, so that a renewed certificate is used without a restart; in a
-        # thread, so that a slow disk does not keep payments waiting
+        # each connection looks at the files, so that a renewed certificate is used without a restart; in a thread, so
+        # that a slow disk does not keep payments waiting
         context = None
         if site.tls is not None:
             context = await self._look(site.name, site.tls, dialler)
@@ -66,7 +66,7 @@ class Sockets:
             papers = self._papers.get(name)
             if papers is None or not is_shortage(error):
                 raise
-            return papers.known()  # there is no thread: a link is worth more than files that may be new
+            return papers.known()  # no thread can be had: a link is worth more than a look at the files
 
     def _context(self, name: str, tls: config.Tls) -> ssl.SSLContext:
         """Raises OSError when a file is unusable: the next attempt looks again."""
@@ -84,7 +84,7 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
     if context is None:
         return HubConnection(tcp, address, partial(silent_s, tcp.socket))
     assert site.tls is not None
-    # https_compatible: lengths tell us where a message ends, so a hub that closes without a close_notify is no error
+    # https_compatible: a length says where each message ends, so a hub that closes without close_notify is no error
     tls = trio.SSLStream(tcp, context, server_hostname=site.tls.server_name or site.host, https_compatible=True)
     try:
         await tls.do_handshake()
@@ -96,8 +96,8 @@ async def _connected(site: config.HubSite, dialler: Dialler, context: ssl.SSLCon
 
 
 def silent_s(sock: trio.socket.SocketType) -> float:
-    """Since when the other machine has sent this connection nothing, no confirmation either; 0 where the system cannot
-    say. The machine, not the hub: it confirms what the hub has yet to read.
+    """For how long the other machine has sent nothing on this connection, no confirmation either; 0 where the system
+    cannot say. This is about the machine, not the hub: it confirms bytes that the hub has yet to read.
     """
     if not hasattr(socket, "TCP_INFO") or sock.fileno() < 0:
         return 0.0
@@ -106,8 +106,9 @@ def silent_s(sock: trio.socket.SocketType) -> float:
 
 
 def set_options(sock: trio.socket.SocketType, unconfirmed_s: float) -> None:
-    """No Nagle: a flush is as large as it gets. Keepalive on. And what the other machine does not confirm in time ends
-    the connection, where the system can do that: else it would be sent again for a quarter of an hour.
+    """Set Nagle off, because a flush is already as large as it gets, and keepalive on. Where the system can do it,
+    bytes that the other machine does not confirm in time end the connection: else they would be repeated for a quarter
+    of an hour.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -3,16 +3,16 @@
 Three tasks live and die together: a reader, a writer, a timekeeper.
 
 * The reader hands all frames of a chunk to the `Inbox` at once and reads on: it waits for nothing but the hub.
-* The writer joins all that is queued into one write per wake-up. *Sent* means that the stream took it: a reply that was
-  sent may still be lost with the connection, and only the hub's repeat or reversal will tell. What the stream does not
-  take in time ends the link: a reply that leaves late meets a hub that has given up, and would count as sent.
+* The writer joins all queued bodies into one write per wake-up. A body is *sent* when the stream took it: it may still
+  be lost with the connection, and only the hub's repeat or reversal will tell. A write that the stream does not take in
+  time ends the link: a reply that leaves late meets a hub that has given up, and would count as sent.
 * The timekeeper wakes the session, ends a link whose hub stops in the middle of a frame, and bounds each closing.
 
-When the link ends, for whatever reason, every body that was queued and not sent comes back through `Inbox.unsent`, and
-then, last of all, `Inbox.link_down`. A link that has ended takes nothing any more. Cancelling `run` is such an end.
+When the link ends, for any reason, every body that was queued and not sent comes back through `Inbox.unsent`;
+`Inbox.link_down` is the last call. A link that has ended takes nothing any more. Cancelling `run` is such an end.
 
-A frame that cannot be right ends the link, but not at once: the engine may want to say so (9624), and payments that
-came before it deserve their replies. So nothing more is understood, and `LAST_WORDS_S` later the link is closed.
+A frame that cannot be right ends the link, but not at once: the engine may want to say so (9624), and the payments
+before it deserve their replies. So the link understands nothing more, and closes `LAST_WORDS_S` later.
 """
 
 import logging
@@ -35,15 +35,14 @@ from gateway.wire.message import Message
 _log = log.get("hub")
 
 READ_BYTES = 65536
-"""What one read takes at most: some 150 payments."""
+"""Bytes that one read takes at most: some 150 payments."""
 LAST_WORDS_S = 2.0
-"""How long a link may still write after a frame that cannot be right: the time of most replies, less than a reconnect
-hurts.
-"""
+"""How long a link may still write after a frame that cannot be right: enough for most replies, and shorter than a
+reconnect that hurts."""
 WRITE_AT_LEAST_S = 0.5
-"""How long a write may take even when what it writes has waited for too long already."""
+"""How long a write may take even when its bodies have waited for too long already."""
 CLOSE_WITHIN_S = 2.0
-"""How long the writing of what is queued may take when we close."""
+"""How long a closing link may take to write its queue."""
 
 REPORT_LEVELS: Final[dict[ReportName, int]] = {
     "sign-on refused": logging.WARNING,
@@ -54,11 +53,12 @@ REPORT_LEVELS: Final[dict[ReportName, int]] = {
     "echo unanswered": logging.WARNING,
     "response unplaced": logging.WARNING,
     "advice": logging.ERROR,
-    "usm": logging.DEBUG,  # the story of the news says what it is
+    "usm": logging.DEBUG,  # the story of the news logs its content
     "function unsupported": logging.WARNING,
     "request malformed": logging.ERROR,
 }
-"""How loud each report is. An advice says that the hub could not read or trust something of ours: people must look."""
+"""The log level of each report. An advice says that the hub could not read or trust a message of ours: people must
+look."""
 
 
 class Inbox(Protocol):
@@ -76,23 +76,23 @@ class Inbox(Protocol):
         """Frames came, in this order; never an empty list."""
 
     def frame_error(self, link: "Link", error: FrameError) -> None:
-        """What came next is no frame. Nothing more is read; what is sent within `LAST_WORDS_S` still leaves."""
+        """The next bytes are no frame. Nothing more is read; bodies that are sent within `LAST_WORDS_S` still leave."""
 
     def transmit(self, link: "Link", message: Message) -> None:
-        """The session wants this to be sent: make the MAC, record it, and `link.send` it.
+        """The session has a message to send: make the MAC, record it, and `link.send` it.
 
-        In the order of the calls, and within `respond_within_s` or not at all: after that the session says something
-        else, and a sign-off that comes late would undo the sign-on that followed it.
+        In the order of the calls, and within `respond_within_s` or not at all: after that the session sends another
+        message, and a sign-off that comes late would undo the sign-on that followed it.
         """
 
     def sent(self, link: "Link", contexts: list[Any]) -> None:
-        """The bodies with these contexts (those that have one) were taken by the stream, in this order."""
+        """The stream took the bodies with these contexts, in this order. Bodies without a context are left out."""
 
     def unsent(self, link: "Link", contexts: list[Any], *, surely: bool) -> None:
-        """The link has ended before these bodies were sent. Not surely: they were being written, and may have left."""
+        """The link ended before these bodies were sent. Not `surely`: they were being written, and may have left."""
 
     def expired(self, link: "Link", contexts: list[Any]) -> None:
-        """These bodies were not sent: when their turn came they were of no use any more."""
+        """These bodies were not sent: their time had passed when their turn came."""
 
 
 class LinkStatistics(Struct, frozen=True):
@@ -118,7 +118,7 @@ class Link:
 
     def __init__(self, connection: int, site: config.HubSite, stream: trio.abc.Stream, session: Session, inbox: Inbox,
                  *, pair: config.Pair, clock: Clock, came_s: Callable[[float], float]) -> None:  # fmt: skip
-        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.machine.standstill`)."""
+        """`came_s`: the earliest time at which bytes read at a given time may have come (`machine.standstill`)."""
         self.id = connection
         """Unique in this process; never 0."""
         self.site = site.name
@@ -126,7 +126,7 @@ class Link:
         self.open = True
         """Whether bodies are taken."""
         self.reason = ""
-        """Why it ended or is about to; empty while all is well."""
+        """Why it ended or is ending; empty while all is well."""
         self._half_frame_s = pair.session.half_frame_s
         # the time that a reply has left when the processor kept silent and stand-in decided
         self._write_within_s = max(1.0, pair.deadlines.reply_within_s - pair.deadlines.stand_in_after_s)
@@ -153,9 +153,10 @@ class Link:
     # --- what the engine does with it
 
     def send(self, body: bytes, context: Any = None, *, until_s: float = inf) -> bool:
-        """Queue a whole message; it leaves at the next `flush`, unless `until_s` has passed when its turn comes. False
-        when it will not be written: the link has ended, or ends now because the hub does not read. Otherwise its
-        context, unless None, comes to `Inbox.sent`, `unsent` or `expired`. Raises `ValueError` for a body over the
+        """Queue a whole message. It leaves at the next `flush`, unless `until_s` has passed when its turn comes.
+
+        False: it will not be written, because the link has ended, or ends now because the hub does not read. Otherwise
+        its context, unless None, comes to `Inbox.sent`, `unsent` or `expired`. Raises `ValueError` for a body over the
         frame limit: a bug of ours.
         """
         if not self.open:
@@ -166,12 +167,12 @@ class Link:
         return True
 
     def flush(self) -> None:
-        """Let the writer write what is queued."""
+        """Let the writer write the queue."""
         if self._outgoing:
             self._wake.set()
 
     def manage(self, message: Message, now: Now) -> None:
-        """Hand a verified message that is no payment to the session; a `Usm` only after it is durable."""
+        """Hand the session a verified message that is no payment; a `Usm` only after it is durable."""
         proved = self.session.answered
         self.session.manage(message, now)
         if self.session.answered and not proved:
@@ -179,7 +180,7 @@ class Link:
         self._act()
 
     def close(self, reason: str) -> None:
-        """Take nothing more, write what is queued (for at most `CLOSE_WITHIN_S`), then end."""
+        """Take nothing more, write the queue (for at most `CLOSE_WITHIN_S`), then end."""
         if self.open:
             self.open = False
             self.reason = reason
@@ -215,7 +216,7 @@ class Link:
         self._act()
 
     def statistics(self) -> LinkStatistics:
-        """What to show people."""
+        """For people."""
         return LinkStatistics(
             self.site,
             self.id,
@@ -241,7 +242,7 @@ class Link:
                     nursery.start_soon(self._keep_time)
         finally:
             self._end()
-            # a polite end where there is time for it; when we are cancelled, trio's streams close at once
+            # polite where there is time for it; when we are cancelled, trio's streams close at once
             with trio.move_on_after(CLOSE_WITHIN_S):
                 await self._stream.aclose()
 
@@ -344,8 +345,7 @@ class Link:
         while True:
             with trio.CancelScope(deadline=self._next_s()) as self._alarm:
                 await trio.sleep_forever()
-            # when the whole process was held up, what the hub sent meanwhile lies in the socket: let the reader be
-            # first
+            # when the whole process was held up, the hub's bytes lie in the socket: let the reader go first
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
             now = self._clock()
@@ -377,12 +377,12 @@ class Link:
             self.close(f"frame error: {self._last_words}")
 
     def _break(self, reason: str) -> None:
-        """End now; what is queued is not written."""
+        """End now; the queue is not written."""
         self.open = False
         self.reason = self.reason or reason
         self._scope.cancel()
 
-    # --- what the session wants
+    # --- the session's actions
 
     def _act(self) -> None:
         for action in self.session.take():

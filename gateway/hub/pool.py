@@ -3,13 +3,13 @@
 Between attempts lies a pause out of [0, limit], uniformly random so that gateways do not dial in step, with a limit
 that doubles from `reconnect_s` up to `reconnect_max_s`. It starts anew only after a link that did well for
 `SETTLED_S`: a hub that accepts connections and drops them is not hammered. When such a link goes and was the last one,
-what is left of the other pauses is dropped: that a site was away a while ago is no reason to do without any.
+the pauses of the other sites end: a site that was away a while ago may be back, and there is no other link.
 
-`hold`, `resume` and `drain` hold for the links of now and of later. `drain` first, then, when what is in flight is
-done, `finish`.
+`hold`, `resume` and `drain` apply to present and later links. `drain` comes first; `finish` follows when nothing is in
+flight any more.
 
-A sign-off needs a MAC. Without a key there is one sign-off left that the hub understands: a closed connection. So
-`hold(mute=True)` closes every link, and none is dialled until there is a voice again.
+A sign-off needs a MAC. Without a key one sign-off is left that the hub understands: a closed connection. So
+`hold(mute=True)` closes every link, and none is dialled until a MAC can be made again.
 """
 
 import itertools
@@ -34,9 +34,8 @@ from gateway.network.turns import Proof
 _log = log.get("hub")
 
 SETTLED_S = 10.0
-"""How long a link must have been as we want it before its end counts as an accident and not as a hub that turns us
-away.
-"""
+"""How long a link must have been signed on as we want it before its end counts as an accident, and not as a hub that
+turns us away."""
 
 MUTE = "closed: mute, no MAC can be made, not even for a sign-off"
 """Why the links end when we are `mute`."""
@@ -68,11 +67,11 @@ class _Site:
         self.connects = 0
         self.last_end = ""
         self.proved = False
-        """The last connection brought a hub's answer."""
+        """The hub answered on the last connection."""
         self.dialling = trio.CancelScope()
         self.connected = metrics.LINK_DIALS.labels(settings.name, "connected")
         self.failed = metrics.LINK_DIALS.labels(settings.name, "failed")
-        # the series are there before the first connection, so that an alert sees a site that never came up
+        # the series exist before the first connection, so that an alert sees a site that never came up
         metrics.LINK_UP.labels(settings.name).set_function(self._up)
         metrics.LINK_EJECTED.labels(settings.name).set(0)
         metrics.LINK_EJECTIONS.labels(settings.name)
@@ -81,7 +80,7 @@ class _Site:
 
     @property
     def silent(self) -> bool:
-        """Whether there is a link, and nothing says that the hub's machine is still at its other end."""
+        """Whether there is a link, and its other machine has confirmed nothing for too long."""
         is_open = self.link is not None and self.link.open
         return is_open and self.connection is not None and self.connection.silent_s() > SILENT_S
 
@@ -117,7 +116,7 @@ class Links:
         self._running = False
         self._ended = trio.Event()
 
-    # --- what is there
+    # --- the present links
 
     @property
     def links(self) -> list[Link]:
@@ -133,13 +132,13 @@ class Links:
         return self.signed_on(Direction.SUBMIT)
 
     def receiving(self) -> bool:
-        """Whether the hub may still send new payments on any link: while draining, whether to wait on."""
+        """Whether the hub may still send new payments on any link. A drain waits while it may."""
         return any(link.session.receiving for link in self.links)
 
     def ready(self) -> str:
         """Empty when at least one link is signed on in each direction that we want; else why not, in words.
 
-        Whoever decides on `hold` must not go by this: it is not ready while held.
+        The decision on `hold` must not depend on this: held links are not ready.
         """
         if self._draining or self._finishing:
             return "draining: signed off to receive"
@@ -155,7 +154,7 @@ class Links:
         )
 
     def trouble(self) -> str:
-        """What each site lacks that has no link, or is not signed on as we want it, in words; empty when none does."""
+        """The sites without a link, or not signed on as we want them, in words; empty when there are none."""
         lacking: list[str] = []
         for site in self._sites:
             link = site.link
@@ -183,7 +182,7 @@ class Links:
             for site in self._sites
         ]
 
-    # --- what we want
+    # --- our wishes
 
     @property
     def mute(self) -> bool:
@@ -191,10 +190,10 @@ class Links:
         return not self._voice.is_set()
 
     def hold(self, *, mute: bool = False) -> None:
-        """Not ready: sign off to receive, on every link of now and later, until `resume`. Idempotent.
+        """Not ready: sign off to receive, on every present and later link, until `resume`. Idempotent.
 
-        Mute: no MAC can be made, so close every link instead, and dial none until `resume`, or `hold` without it. What
-        is queued still leaves: it has its MAC.
+        Mute: no MAC can be made, so close every link instead, and dial none until `resume`, or `hold` without it.
+        Queued messages still leave: they have their MACs.
         """
         if not self._held:
             self._held = True
@@ -213,7 +212,7 @@ class Links:
                 site.dialling.cancel()
 
     def doubt(self) -> None:
-        """This process stood still: each link is asked whether it is still there."""
+        """This process stood still: send an echo on each link."""
         for link in self.links:
             link.doubt(self._clock())
 
@@ -258,13 +257,15 @@ class Links:
                 site.dialling.cancel()
 
     def _dials(self) -> bool:
-        """Whether a new link is of use: while draining only for submitting."""
+        """Whether a new link is of use; while draining, only to submit."""
         return not self._finishing and (self._pair.session.submit or not self._draining)
 
     # --- the tasks
 
     async def run(self) -> None:
-        """Keep a link to each site until `finish`. Cancelled: every link ends at once, what was queued is `unsent`."""
+        """Keep a link to each site until `finish`. Cancelled: every link ends at once, and queued bodies are
+        `unsent`.
+        """
         assert not self._running
         self._running = True
         try:
@@ -301,7 +302,7 @@ class Links:
 
     @staticmethod
     def _say(site: _Site, pause_s: float, *, connected: bool) -> None:
-        """One line for each attempt: what came of it, and when there is another one."""
+        """Log each attempt once: its result, and the pause before the next."""
         about = {"link": site.settings.name, "pause_s": round(pause_s, 3), "attempt": site.attempts}
         if not connected:
             _log.warning("cannot connect", error=site.last_end, **about)
@@ -318,7 +319,7 @@ class Links:
         except trio.TooSlowError:
             site.last_end = f"no connection within {within_s:g} s"
         except (OSError, ValueError, trio.BrokenResourceError) as error:
-            # ValueError: a host that cannot be a name, which only the resolver or TLS can tell
+            # ValueError: the host is not a possible name, which only the resolver or TLS can tell
             site.last_end = log.describe(error)
         else:
             site.connected.inc()

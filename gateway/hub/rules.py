@@ -1,29 +1,29 @@
-"""The law of a session, as tables: which state follows which, and what is said on the way. Pure data; `session` obeys
-it.
+"""The law of a session, as tables: which state follows which, and which message is sent on the way. Pure data;
+`session` obeys it.
 
 **Directions.** We sign on to receive (891) and to submit (881) in two exchanges that know nothing of each other. Each
-direction is a machine of its own over the table `DIRECTIONS`, and has at most one exchange outstanding: when what we
-want changes while the hub has yet to respond, the machine remembers that and acts on the response. What we want
-follows from four things: the configuration, `hold` (not ready: off to receive until `resume`), `drain` (off to receive
-for good; what is in flight goes on being replied to) and `finish` (off in both directions, then `Finished`). They may
-be called in any order and any number of times.
+direction is a machine of its own over the table `DIRECTIONS`, and has at most one exchange outstanding: when our wish
+changes while the hub has yet to respond, the machine remembers the wish and acts on the response. The wish follows from
+four things: the configuration, `hold` (not ready: off to receive until `resume`), `drain` (off to receive for good;
+payments in flight still get their replies) and `finish` (off in both directions, then `Finished`). They may be called
+in any order and any number of times.
 
 A sign-on that the hub refuses, or does not respond to in time, is repeated with doubling pauses for as long as the link
-lives. `SIGN_ONS_MAX` in a row without a response in each direction that we want, and no payment meanwhile: `Lost`, also
-when echoes are answered, since the next connection may lead to one that answers all. After silence the hub may have us
-signed on or not: so a sign-on in doubt that is no longer wanted is signed off, and a sign-off that was refused or
-unanswered is repeated, while the gateway behaves as if it had succeeded.
+lives. When `SIGN_ONS_MAX` in a row have no response, in each direction that we want, and no payment comes meanwhile,
+the hub is `Lost`, also when it answers echoes: the next connection may lead to a hub that answers all. After silence
+the hub may have us signed on or not. So a sign-on in doubt that is no longer wanted is signed off, and a sign-off that
+was refused or unanswered is repeated, while the gateway behaves as if it had succeeded.
 
 **Echo.** After `echo_after_s` without a byte from the hub we send an echo (831); a sign-on that meets silence asks for
-one at once. Anything that comes shows that the link lives. `echo_misses_max` echoes in a row that met nothing but
-silence: `Lost`. When this process stood still, the hub may have gone without a word: an echo asks at once, and one
-silence is enough. This is the table `ECHOES`. The hub's own echo is always responded to, also while draining and
+one at once. Any byte shows that the link lives. After `echo_misses_max` echoes in a row that met nothing but silence
+the hub is `Lost`. When this process stood still, the hub may have gone without a word: an echo asks at once, and one
+silence is enough. This is the table `ECHOES`. The hub's own echo always gets a response, also while draining and
 finishing.
 
-**The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for
-what we cannot do. Key management (811, 885, 886) does not come here: the engine hands it to `keyring`. A sign-off by
-the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes it here
-only after it is durable. A 9624 is reported.
+**The hub's other requests** are in the table `REQUESTS`. A 9814 copies DE7, DE11 and DE24, and says 0000, or 1909 for a
+function that we do not have. Key management (811, 885, 886) does not come here: the engine hands it to `keyring`. A
+sign-off by the hub is accepted, and we sign on again after a pause. A 9824 is acknowledged with 9834; the caller passes
+it here only after it is durable. A 9624 is reported.
 
 **Responses** are matched by DE7, DE11 and DE24. One that matches nothing (a wrong id, too late) changes nothing and is
 reported.
@@ -36,7 +36,7 @@ from gateway import config
 from gateway.wire.codes import ACCEPTED, MALFUNCTION
 from gateway.wire.message import Message
 
-# --- what comes out
+# --- actions
 
 
 class Direction(Enum):
@@ -81,7 +81,7 @@ class Changed(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Something that people or metrics want to know; nothing has to be done about it."""
+    """An event for logs and metrics; nothing has to be done about it."""
 
     name: ReportName
     direction: Direction | None = None
@@ -92,7 +92,7 @@ class Report(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The hub is not there: close the connection and dial again."""
+    """The hub is gone: close the connection and dial again."""
 
     reason: str
 
@@ -124,7 +124,7 @@ class SignOnState(Enum):
     REFUSED = "refused"
     """Wanted, but the hub said no or signed us off: pausing."""
     IN_DOUBT = "in doubt"
-    """Wanted; the hub may have us signed on and may not, as a sign-on went unanswered: pausing."""
+    """Wanted; a sign-on went unanswered, so the hub may have us signed on or not: pausing."""
     LINGERING = "lingering"
     """Not wanted; the hub refused our sign-off or did not respond to it, and may have us signed on: pausing."""
 
@@ -206,7 +206,7 @@ RESTING: Final = frozenset({SignOnState.REFUSED, SignOnState.IN_DOUBT, SignOnSta
 
 SIGN_ON: Final = {Direction.RECEIVE: "891", Direction.SUBMIT: "881"}
 SIGN_ONS_MAX: Final = 3
-"""So many sign-ons in a row without a response, in each direction that is wanted, and the link is of no use."""
+"""Sign-ons in a row without a response, in each direction that is wanted, after which the link is of no use."""
 SIGN_OFF: Final = {Direction.RECEIVE: "892", Direction.SUBMIT: "882"}
 
 # --- the table of echoes
@@ -233,7 +233,7 @@ class EchoEvent(Enum):
     LAST_OVERDUE = "last overdue"
     """Overdue, and `echo_misses_max` reached."""
     DOUBT = "doubt"
-    """This process stood still: what was heard or asked before says nothing."""
+    """This process stood still: bytes and echoes from before say nothing."""
 
 
 class EchoDo(Enum):
@@ -280,5 +280,5 @@ REQUESTS: Final[dict[str, Response]] = {
     "882": Response(ACCEPTED, "signed off by hub", Direction.SUBMIT),
     "892": Response(ACCEPTED, "signed off by hub", Direction.RECEIVE),
 }
-"""By DE24. Whatever else the hub asks for gets `UNKNOWN`; so does a sign-on, which is ours to ask for."""
+"""By DE24. Every other request of the hub gets `UNKNOWN`; so does a sign-on, which is ours to ask for."""
 UNKNOWN: Final = Response(MALFUNCTION, "function unsupported")

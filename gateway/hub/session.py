@@ -1,8 +1,7 @@
-"""The session of one link with the hub: sign-on, echo, sign-off. No I/O: what happened and `now` go in, actions come
-out.
+"""The session of one link with the hub: sign-on, echo, sign-off. No I/O: events and `now` go in, actions come out.
 
-Payments are none of its business, nor are bytes, MACs and the journal: it is handed verified management messages and
-hands out messages without a MAC. What it does and why is in `rules`, in words and as tables; here is only how.
+It knows no payments, bytes, MACs or journal: it is handed verified management messages and hands out messages without a
+MAC. `rules` says what it does and why, in words and as tables; here is only how.
 """
 
 from gateway import config
@@ -45,9 +44,10 @@ class _Side:
         self.exchange: Exchange | None = None
         self.paused_until_s = 0.0
         self.attempts = 0
-        """Pauses since the hub last did as we asked."""
+        """Pauses since the hub last accepted a request."""
         self.doubted = False
-        """An exchange went unanswered since: the hub may have obeyed it, and a refusal leaves what it did as it is."""
+        """An exchange has gone unanswered since: the hub may have obeyed it, and a later refusal would not undo
+        that."""
         self.unanswered = 0
         """Sign-ons in a row that had no response."""
 
@@ -81,30 +81,30 @@ class Session:
         self.answered = False
         """Whether the hub has responded to a sign-on or sign-off of ours: then it is one."""
         self._frames = 0
-        """Of the hub that were no message for us: payments, as far as we know."""
+        """Frames of the hub that were no management message: payments, as far as we know."""
         self._frames_before = 0
-        """When it was last looked whether the hub ignores us."""
+        """`_frames` at the last look whether the hub ignores us."""
         self._settled_s: float | None = None
         self._settled_longest_s = 0.0
 
-    # --- what others ask
+    # --- its state
 
     def state(self, direction: Direction) -> SignOnState:
         """Where a direction stands, for people and tests."""
         return self._sides[direction].state
 
     def signed_on(self, direction: Direction) -> bool:
-        """Whether the hub has confirmed it. Payments are submitted only when it says so for SUBMIT."""
+        """Whether the hub has confirmed the sign-on. Payments are submitted only when SUBMIT is signed on."""
         return self._sides[direction].state is SignOnState.ON
 
     @property
     def receiving(self) -> bool:
-        """Whether the hub may still send new payments, as far as it let us know."""
+        """Whether the hub may still send new payments, as far as we know."""
         return not self._ended and self._sides[Direction.RECEIVE].state not in {SignOnState.OFF, SignOnState.REFUSED}
 
     @property
     def finished(self) -> bool:
-        """Whether it was asked to finish: its end is no loss."""
+        """Whether `finish` was called: its end is no loss."""
         return self._finishing
 
     @property
@@ -113,23 +113,23 @@ class Session:
         return self._ended
 
     def settled_s(self, now: Now) -> float:
-        """The longest time that both directions were as we want them, without a break. A link that did well."""
+        """The longest time that both directions were as we want them, without a break: how well the link did."""
         running = 0.0 if self._settled_s is None else now.mono_s - self._settled_s
         return max(self._settled_longest_s, running)
 
     def places(self, message: Message) -> bool:
-        """Whether `manage` would find a use for this message: False for a response that matches nothing, and a 9624."""
+        """Whether `manage` has a use for this message: False for a response that matches nothing, and for a 9624."""
         if isinstance(message, NetworkResponse):
             return self._exchange_of(message) is not None
         return isinstance(message, NetworkRequest | Usm)
 
     def take(self) -> list[Action]:
-        """What is to be done now, in this order. Each action is handed out once."""
+        """The actions to do now, in this order. Each is handed out once."""
         actions = [*self._actions]
         self._actions.clear()
         return actions
 
-    # --- what we want
+    # --- our wishes
 
     def start(self, now: Now) -> None:
         """The connection stands: sign on."""
@@ -149,7 +149,7 @@ class Session:
         self._want(now)
 
     def drain(self, now: Now) -> None:
-        """Sign off to receive for good. What was received goes on being replied to; submitting goes on."""
+        """Sign off to receive for good. Payments that were received still get their replies; submitting goes on."""
         self._draining = True
         self._want(now)
 
@@ -183,27 +183,25 @@ class Session:
                 self._step(side, SignOnEvent.WANT if side.wanted else SignOnEvent.UNWANT, now)
         self._resettle(now)
 
-    # --- what the hub says
+    # --- the hub's messages
 
     def heard(self, now: Now) -> None:
-        """Bytes came, at this time at the earliest. Called for each chunk, before anything in it is understood or
-        verified.
-        """
+        """Bytes came, at this time at the earliest. Called for each chunk, before it is understood or verified."""
         if not self._ended:
             self._echoes.heard(now)
 
     def came(self, frames: int) -> None:
-        """So many frames came. What `manage` is handed of them comes off again."""
+        """This many frames came. Those that `manage` gets are subtracted again."""
         self._frames += frames
 
     def doubt(self, now: Now) -> None:
-        """This process stood still: the hub may have gone meanwhile. Ask, and take one silence for its answer."""
+        """This process stood still: the hub may have gone meanwhile. Send an echo; one silence is enough."""
         if not self._started or self._ended or self._finishing:
             return
         self._echoes.doubt(now)
 
     def manage(self, message: Message, now: Now) -> None:
-        """A verified message that is no payment. A `Usm` only after it is durable."""
+        """Take a verified message that is no payment; a `Usm` only after it is durable."""
         if self._ended:
             return
         self._frames -= 1
@@ -270,7 +268,7 @@ class Session:
     def _due_s(self, side: _Side) -> float:
         if side.exchange is not None:
             return side.exchange.due_s
-        # while finishing nothing is tried again: two directions could go on doing so for each other's sake
+        # while finishing nothing is tried again: each direction could keep the other one going
         return side.paused_until_s if side.state in RESTING and not self._finishing else float("inf")
 
     def handle_timer(self, now: Now) -> None:
@@ -301,7 +299,7 @@ class Session:
         self._finish_if_done()
 
     def _lose_if_of_no_use(self, now: Now) -> None:
-        """Whoever is there answers no sign-on, and sends no payment: it may be another one's turn (`network`)."""
+        """A hub that answers no sign-on and sends no payment: another address may have a better one (`network`)."""
         sends, self._frames_before = self._frames > self._frames_before, self._frames
         wanted = [side for side in self._sides.values() if side.wanted]
         ignored = wanted and all(side.unanswered >= SIGN_ONS_MAX for side in wanted)

@@ -1,8 +1,8 @@
 """The signer: MACs made and verified in HSM tokens, in worker processes of their own.
 
 python-pkcs11 initialises a PKCS#11 library without OS locking, so that two threads in it crash the process; and a call
-into a token may hang for as long as it likes. Hence one process per token, one thread and one session in it, batches in
-and results out over a socket pair. The parts, each importing only those above it:
+into a token may hang for ever. Hence one process per token, with one thread and one session; batches go in and results
+come out over a socket pair. The parts, each importing only those above it:
 
 * `outage`: why a token does not serve. Pure.
 * `messages`: the frames between pool and worker, as bytes. Pure.
@@ -21,14 +21,14 @@ and results out over a socket pair. The parts, each importing only those above i
 * `survey`: looks at every token once, through such workers, and says how a pool would use them.
 * `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on the jobs that a lost token left undone.
 
-Which token is trusted: at its start, and every `tokens.PROBE_EVERY_S` seconds, each worker computes a known text under
-each key, and the pool compares these values. The larger group of agreeing tokens serves; in a tie the group with the
-token that stands first in the configuration. The others are kept out, each with an error in the log.
+Trust: at its start, and every `tokens.PROBE_EVERY_S` seconds, each worker computes the MAC of a known text under each
+key, and the pool compares these values. The largest group of agreeing tokens serves; in a tie, the group with the token
+that stands first in the configuration. The other tokens are kept out, each with an error in the log.
 
-A key that comes in band is unwrapped in every token that serves, one after the other, and taken when more of them
-proved its check value than failed; then a token that cannot have it does not serve. A token that was away gets every
-key of today before it serves. Keys are never removed from a token: another gateway may share it, and be behind. Their
-custodians do that (hsm/README.md).
+A key that comes in band is unwrapped in every serving token, one after the other. It is taken when more of them proved
+its check value than failed; from then on a token that cannot have it does not serve. A token that was away gets every
+present key before it serves. Keys are never removed from a token, because another gateway may share it, and be behind.
+Their custodians remove them (hsm/README.md).
 
 A wrong PIN is never tried twice, because a few wrong ones lock a token: the token stays out until its PIN file changes
 or the gateway is restarted.

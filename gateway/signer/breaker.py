@@ -5,12 +5,12 @@ from gateway.backoff import backoff_s, jittered_s
 PAUSE_S = 0.2
 """The first pause; each further failure doubles it, up to:"""
 PAUSE_MAX_S = 30.0
-"""So long at most does a token that works again wait to be found."""
+"""The longest pause: so long at most, a token that works again goes unnoticed."""
 PAUSE_ALONE_MAX_S = 1.0
-"""The longest pause while no token serves. That a token failed a while ago is no reason to leave it alone then: there
-is nothing else to try. It is a pause all the same: a module that is gone is not started without end."""
+"""The longest pause while no token serves: then there is nothing else to try. There is still a pause, so that a module
+that is gone is not started without end."""
 STEADY_S = 30.0
-"""A token that served for so long is well again: its failures are forgotten."""
+"""A token that served this long is well again: its failures are forgotten."""
 
 
 class Breaker:
@@ -20,7 +20,7 @@ class Breaker:
         self.failures = 0
         """Failures in a row, without `STEADY_S` of service in between."""
         self.alone_s = 0.0
-        """How much of the last pause is to be sat out while no other token serves, either."""
+        """The part of the last pause that holds while no other token serves either."""
 
     def failed(self, served_s: float | None, luck: float) -> float:
         """The pause in seconds after a failure.

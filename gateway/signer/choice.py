@@ -1,44 +1,46 @@
-"""Which of the tokens that serve get work. Pure: times are arguments.
+"""Which of the serving tokens get work. Pure: times are arguments.
 
-A token may answer and be of no use: in seconds, where another one takes milliseconds. So each one's pace is known, and
-one that is slower than the best by far gets nothing while that one serves. Its probes tell when it is well again.
+A token may answer and be of no use, because it takes seconds where another one takes milliseconds. So the pace of each
+is known, and a token that is slower than the best by far gets nothing while the best one serves. Its probes show when
+it is well again.
 
-Tokens of our own data centre come first. The way to the others is longer, their HSMs are the other site's, which may
-need all of them, and what cuts the sites off from each other must not cost a payment. But a preference is not a
-promise: when our own are so slow that payments would feel it, and remote ones are not, the remote ones are used. That
-a local token is only hung, and will be found out and restarted, is no reason to wait for it: it looks slow at once.
+Tokens of our own data centre come first. The way to the others is longer, the other site may need all of its HSMs, and
+a cut between the sites must not cost a payment. But this is only a preference: when our own tokens are so slow that
+payments would feel it, and remote ones are not, the remote ones are used. A local token that hangs is not waited for,
+although it will be found out and restarted: it looks slow at once.
 """
 
 from math import inf
 from typing import NamedTuple
 
 ALIKE_S = 0.05
-"""A token that answers within this is as good as any: nobody waits for it, and small differences are the machine's."""
+"""A token that answers within this time is as good as any: small differences come from the machine."""
 FAR_S = 0.25
-"""So slow must the best local token be before a remote one may take its place: a payment has two MACs, and some
-seconds."""
+"""A remote token may take the place of the best local one only when that is slower than this: a payment has two MACs,
+and some seconds."""
 TIMES_SLOWER = 4.0
-"""Slower by this factor than the best is slower by far: less is made up for by what it takes off the best one."""
+"""A token is slower by far than the best when it is slower by this factor. With less, the work that it takes off the
+best one makes up for it."""
 
 
 class Pace:
-    """How long a token takes to answer. It is as slow as its last answer at once, and quick again by and by: what was
-    measured before is halved with each quicker answer, so that one good moment does not bring work back to a token
-    that is sick. One that works has forgotten a bad moment after a few batches.
+    """How long a token takes to answer. A slow answer counts at once; with each quicker one the time is halved, so that
+    one good moment does not bring work back to a sick token. A token that works has forgotten a bad moment after a few
+    batches.
     """
 
     __slots__ = ("answer_s",)
 
     def __init__(self) -> None:
         self.answer_s = 0.0
-        """As it looks now, in seconds. A token that has not answered anything yet is taken for quick."""
+        """In seconds, as of now. A token that has not answered yet is taken for quick."""
 
     def took(self, answer_s: float) -> None:
-        """It took so long, or has not answered for so long and was given up."""
+        """It answered after this time, or was given up after it."""
         self.answer_s = max(answer_s, self.answer_s / 2)
 
     def expected_s(self, waited_s: float) -> float:
-        """How long its next answer may take, when it has been at work on the present one for so long (0: it idles)."""
+        """How long its next answer may take. `waited_s`: how long it has been at the present one; 0 when idle."""
         return max(self.answer_s, waited_s)
 
 
@@ -50,7 +52,7 @@ class Candidate(NamedTuple):
 
 
 def choose(candidates: list[Candidate]) -> list[int]:
-    """Which of them get work: their places in the list. All are local, or all are remote; none only of none."""
+    """The places in the list of those that get work: all local, or all remote. Empty only for an empty list."""
     local_s = remote_s = inf
     for each in candidates:
         if each.local:

@@ -1,4 +1,4 @@
-"""A token as the pool sees it: its state, its worker, what it was asked. Data; `tokens` and `pool` act on it."""
+"""A token as the pool sees it: its state, its worker, its questions. Data; `tokens` and `pool` act on it."""
 
 from collections import deque
 from math import inf
@@ -16,7 +16,7 @@ from gateway.signer.process import Worker
 
 
 class TokenHealth(NamedTuple):
-    """How a token is, for `/ready` and `/statistics`."""
+    """The state of a token, for `/ready` and `/statistics`."""
 
     state: TokenState
     why: str
@@ -25,13 +25,13 @@ class TokenHealth(NamedTuple):
     in_flight: int
     """Jobs under way in it."""
     used: bool
-    """It gets work: it serves, and no other one is to be preferred."""
+    """It gets work: it serves, and no other one is preferred."""
     answer_s: float
-    """How long it takes to answer, as it looks now."""
+    """How long it takes to answer, as of now."""
 
 
 class Batch:
-    """What a token was asked. `jobs` is empty when it was asked to show or take keys."""
+    """A question to a token. `jobs` is empty when it shall show or take keys."""
 
     __slots__ = ("began_s", "doubled", "due_s", "jobs", "late_s", "number", "sent_s", "told", "within_s")
 
@@ -42,18 +42,18 @@ class Batch:
         self.within_s = within_s
         """How long it may take once its turn has come."""
         self.told = told
-        """The keys that the token was told to have by then."""
+        """The keys that the token had been told to have when it was asked."""
         self.began_s = inf
         """When its turn came."""
         self.late_s = inf
-        """When another token is to be given the jobs as well; set when the batch's turn comes."""
+        """When another token gets the jobs as well; set when the batch's turn comes."""
         self.due_s = inf
-        """When the token is taken for hung; set when the batch's turn comes."""
+        """When the token counts as hung; set when the batch's turn comes."""
         self.doubled: frozenset[Job] = frozenset()
-        """Those that another token was given as well: they are its business now. What this one still says counts."""
+        """Jobs that another token was given as well and owes now. An answer of this one still counts."""
 
     def owed(self) -> list[Job]:
-        """Those that are still this token's business."""
+        """The jobs that this token still owes."""
         return [job for job in self.jobs if job not in self.doubled] if self.doubled else self.jobs
 
 
@@ -65,13 +65,13 @@ class Member:
         self.state: TokenState = "starting"
         self.why = "starting"
         self.tried = False
-        """Its first attempt is over or has shown its keys."""
+        """Its first attempt has ended, or has shown its keys."""
         self.told: tuple[Held, ...] = ()
-        """The keys that its worker was told to have, last."""
+        """The keys that its worker was last told to have."""
         self.learning = False
         """It was told a key that it may have to unwrap, and gets no jobs until it has shown its keys."""
         self.has: Shown | None = None
-        """What it showed last; kept while it is away: it still has a say in which keys are right."""
+        """The keys that it showed last; kept while it is away, because it still has a say in which keys are right."""
         self.worker: Worker | None = None
         self.shown = trio.Event()
         """Its present worker has shown its keys."""
@@ -79,7 +79,7 @@ class Member:
         self.jobs = 0
         self.breaker = Breaker()
         self.pace = Pace()
-        """Kept while it is away: one that hung has to show that it is well before it is preferred."""
+        """Kept while it is away: a token that hung has to show that it is well before it is preferred."""
         self.used = False
         self.scope = trio.CancelScope()
         self.outage: Outage | None = None
@@ -94,7 +94,7 @@ class Member:
         self.keys_differ.set(0)
 
     def begin(self) -> None:
-        """Before another worker."""
+        """Get ready for another worker."""
         self.outage = None
         self.learning = False
         self.shown = trio.Event()

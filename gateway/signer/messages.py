@@ -2,8 +2,8 @@
 
     START  pool → worker   JSON `Start`: which token, which keys. The first frame.
     KEYS   pool → worker   JSON, an array of `Held`: these keys from now on, in place of those before.
-    HELLO  worker → pool   JSON `Shown`: what it has. Answers START, KEYS and PROBE.
-    BATCH  pool → worker   number (4 bytes), then the operations: index of the key in what START or KEYS said last (1),
+    HELLO  worker → pool   JSON `Shown`: the keys that it has. Answers START, KEYS and PROBE.
+    BATCH  pool → worker   number (4 bytes), then the operations: index of the key in the last START or KEYS (1),
                            verify or make (1), length of the data (4), the MAC to verify (8, zeros when making one), the
                            data.
     RESULT worker → pool   number (4), then nine bytes for each operation: a status and the MAC made (zeros if none).
@@ -29,7 +29,7 @@ FRAME_BYTES_MAX = 1 << 20
 MAC_BYTES = 8
 """DE128 is 64 bits."""
 CHECK_TEXT = b"fps gateway check value"
-"""What the values are computed over that the pool compares: never the text of a message."""
+"""The text whose MACs the pool compares: never that of a message."""
 KEYS_MAX = 200
 """Keys that a token is asked to have at once: their index is one byte."""
 
@@ -38,7 +38,7 @@ OK, WRONG, FAILED = 0, 1, 2
 
 HEAD = struct.Struct(">IB")
 KIND_AT = 4
-"""Where its kind stands in a frame."""
+"""The offset of the kind in a frame."""
 NUMBER = struct.Struct(">I")
 OPERATION = struct.Struct(">BBI8s")
 RESULT_ITEM = struct.Struct(">B8s")
@@ -46,14 +46,14 @@ NO_MAC = bytes(MAC_BYTES)
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A key that a token shall have. One that is not needed may be missing: the token serves all the same."""
+    """A key that a token shall have. Without a key that is not `needed`, the token serves all the same."""
 
     key: Install
     needed: bool = True
 
 
 class Transport(msgspec.Struct, frozen=True):
-    """How new keys come (`config.Keys`): under which key, by which mechanism, and what proves them."""
+    """How new keys come (`config.Keys`): the key that wraps them, the mechanism, and the proof."""
 
     label: str = ""
     mechanism: int = 0
@@ -62,7 +62,7 @@ class Transport(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What a worker is told. The PIN is not in it: the worker reads the file."""
+    """A worker's instructions. The PIN is not in it: the worker reads the file."""
 
     module: str
     label: str
@@ -75,23 +75,23 @@ class Start(msgspec.Struct, frozen=True):
     install_within_s: float = 0.0
     transport: Transport = Transport()
     transport_shown: bool = False
-    """Whether HELLO says of the transport key, too, what there is to say: no token is asked that has to serve."""
+    """Whether HELLO reports on the transport key, too. Tokens that have to serve are not asked."""
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a token has. In hex."""
+    """The keys that a token has, by values in hex."""
 
     values: dict[str, str]
     """By label: the MAC of `CHECK_TEXT` under each key, for the pool to compare."""
     failures: dict[str, str]
-    """By label: why it has not one that is not needed, in words."""
+    """By label, in words: why a key that is not needed is missing."""
     checks: dict[str, str] = {}
-    """By label: the check value (`Transport.check_value`; of the transport key, a block of zeros enciphered), where the
-    token gives one, and as long as it does. In upper case. Not in the answer to a PROBE."""
+    """By label, in upper case: the check value, where and as long as the token gives one (`Transport.check_value`; for
+    the transport key, a block of zeros enciphered). Not in the answer to a PROBE."""
 
 
 def held(*labels: str) -> tuple[Held, ...]:
-    """Keys that a ceremony brought into the token."""
+    """Keys that were put into the token in a ceremony."""
     return tuple(Held(Install(label)) for label in labels)
 
 
@@ -117,7 +117,7 @@ def batch_frame(number: int, operations: Iterable[tuple[int, bytes, bytes]]) -> 
 
 
 def operations(body: bytes) -> tuple[int, list[tuple[int, bytes, bytes]]]:
-    """What `batch_frame` made: the number, and the operations."""
+    """Read what `batch_frame` made: the number, and the operations."""
     found = []
     at, end = NUMBER.size, len(body)
     while at < end:
@@ -136,7 +136,7 @@ def result_frame(number: int, results: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def results(body: bytes) -> tuple[int, list[tuple[int, bytes]]]:
-    """What `result_frame` made. Raises `ValueError` when the bytes do not come out even."""
+    """Read what `result_frame` made. Raises `ValueError` when the bytes do not come out even."""
     if len(body) < NUMBER.size or (len(body) - NUMBER.size) % RESULT_ITEM.size:
         raise ValueError("a result that does not end with its last operation")
     return NUMBER.unpack_from(body)[0], list(RESULT_ITEM.iter_unpack(memoryview(body)[NUMBER.size :]))
@@ -149,7 +149,7 @@ class Splitter:
         self._kept = b""
 
     def feed(self, chunk: bytes) -> list[tuple[int, bytes]]:
-        """The (kind, body) of every frame that is whole now. Raises `ValueError` for a length that cannot be."""
+        """The (kind, body) of every frame that is complete now. Raises `ValueError` for an impossible length."""
         held = self._kept + chunk if self._kept else chunk
         found, at = [], 0
         while len(held) - at >= HEAD.size:

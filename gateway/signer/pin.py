@@ -1,8 +1,8 @@
-"""A PIN out of its file, or words why there is none to be had: before any token is asked, since each wrong try counts.
+"""Reads a PIN from its file, or says why it cannot: before any token is asked, because each wrong try counts.
 
-What editors and shells leave in a file is no part of the PIN: a byte order mark of UTF-8 before it, line ends (LF or CR
-LF) after it. Blanks inside belong to it, as in a passphrase. A blank at either end may be meant or not, and so may a
-character that does not show, a second line, or UTF-16: these are refused, and nothing is guessed.
+Traces of editors and shells are no part of the PIN: a byte order mark of UTF-8 before it, line ends (LF or CR LF) after
+it. Blanks inside belong to it, as in a passphrase. A blank at either end may be meant or not, and so may a character
+that does not show, a second line, or UTF-16: these are refused, and nothing is guessed.
 """
 
 import codecs
@@ -14,7 +14,7 @@ PIN_BYTES_MAX = 256
 
 
 class NoPin(Exception):
-    """The file gives no PIN; says why, and nothing of what is in it."""
+    """The file gives no PIN; says why, and nothing of its content."""
 
 
 def read_pin(name: str | Path) -> str:
@@ -28,7 +28,7 @@ def read_pin(name: str | Path) -> str:
 
 
 def pin_in(raw: bytes) -> str:
-    """The PIN in what such a file holds. Raises `NoPin`."""
+    """The PIN in the content of such a file. Raises `NoPin`."""
     if len(raw) > PIN_BYTES_MAX:
         raise NoPin("the PIN file holds no PIN: it is too long")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

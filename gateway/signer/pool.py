@@ -1,24 +1,24 @@
-"""The flow of jobs: in from the engine, in batches to the tokens, and out with results, whatever happens to a token on
-the way.
+"""The flow of jobs: from the engine, in batches to the tokens, and back with results, whatever happens to a token.
 
-Knows deadlines and batches; not what a job is for, nor PKCS#11. Which token is well is the business of `tokens`.
-Everything happens in the trio thread.
+Knows deadlines and batches; not the purpose of a job, nor PKCS#11. `tokens` knows which token is well. Everything
+happens in the trio thread.
 
-Both queues are for all tokens, because then a sick token holds up only what it already has. MACs to make are of what we
-say: above all, replies to payments that are decided already. They go ahead of MACs to verify, which are of requests
-that nobody has promised anything about, and which may fill only a part of the room. A token takes what waits as soon as
-it has fewer than `BATCHES_MAX` under way: the second one lies ready in its socket while it does the first. Which of
-them gets work is said in `choice`: those of our own site before remote ones, and none that is slower by far.
+Both queues are for all tokens, so that a sick token holds up only the jobs that it has. MACs to make belong to our own
+messages: above all, replies to payments that are already decided. They go ahead of MACs to verify, which belong to
+requests that are promised nothing yet, and may fill only a part of the room. A token takes waiting jobs as soon as it
+has fewer than `BATCHES_MAX` batches under way: the second lies ready in its socket while it does the first. `choice`
+says which tokens get work: those of our own site before remote ones, and none that is slower by far.
 
-A batch that takes longer than `LATE_S` is given to another token as well, if one is quick or idles, and the first
-answer counts. A MAC is the same whoever makes it, so that this costs nothing but a token's time, and only of one that
-has some: when all are slow and have work, nothing is done twice. So it costs a payment less than a second that a token
-hangs, or three at once. How quick a token was is a reason to ask it first, never to let it idle while another is late.
+A batch that takes longer than `LATE_S` is given to another token as well, if one is quick or idle, and the first answer
+counts. Every token makes the same MAC, so this costs nothing but a token's time, and only spare time: when all are slow
+and have work, nothing is done twice. So a token that hangs, or three at once, cost a payment less than a second. A
+quick token is asked first; a slow one is never left idle while another is late.
 
-A batch that its worker does not answer within `Token.batch_within_s` (counted from when its turn came) means a hung
-token. Its worker is killed, what it left undone goes to the head of its queue at once, and the token is tried again
-after the breaker's pause. The same when the worker ends or says that its token failed. A job that `ATTEMPTS_MAX` tokens
-were lost by is given up, so that one that kills workers cannot kill them all for ever; and so is one past its deadline.
+A token is hung when its worker does not answer a batch within `Token.batch_within_s`, counted from when the batch's
+turn came. Its worker is killed, the jobs left undone go to the head of their queue at once, and the token is tried
+again after the breaker's pause. The same happens when the worker ends or reports that its token failed. A job that has
+lost `ATTEMPTS_MAX` tokens is given up, so that a job that kills workers cannot kill them all for ever; so is a job past
+its deadline.
 """
 
 import random
@@ -38,24 +38,25 @@ from gateway.signer.member import Batch, Member, TokenHealth
 from gateway.signer.tokens import Tokens
 
 WAITING_MAX = 20_000
-"""Jobs that may wait for a token; beyond it a job is unavailable at once. Some seconds' worth of one SoftHSM token, and
+"""Jobs that may wait for a token; further jobs are unavailable at once. Some seconds' worth of one SoftHSM token, and
 less than the deadlines of payments allow for."""
 VERIFICATIONS_MAX = WAITING_MAX * 3 // 4
-"""Verifications that may wait: however many requests come, there is room for the replies of decided payments."""
+"""Verifications that may wait: the rest of the room is for the replies of decided payments."""
 BATCH_JOBS_MAX = 256
 """A batch takes some 10 ms then, far below any `batch_within_s`, and larger ones gain nothing."""
 BATCH_BYTES_MAX = 128 * 1024
 """Of data in a batch: two batches fit into a socket's buffer."""
 BATCHES_MAX = 2
-"""Batches that a token has under way: one that it does and one that lies ready."""
+"""Batches that a token has under way: one in work and one that lies ready."""
 LATE_S = 0.3
-"""After so long a batch is given to another token as well. More than `choice.FAR_S`: that may be a remote one."""
+"""A batch older than this is given to another token as well. More than `choice.FAR_S`: that may be a remote one."""
 PAUSE_S = 0.1
-"""When the timer runs so much late, the whole process stood still: what is late then may be ours."""
+"""A timer later than this means that the whole process stood still: the delay may be ours."""
 SHARE_MIN = 16
 """Fewer jobs than this are not split between tokens: another wake-up costs more than it gains."""
 ATTEMPTS_MAX = 4
-"""Tokens that a job may be lost by before it is given up: with any three of four dead or hung the last one has it."""
+"""Tokens that may be lost with a job before it is given up: with any three of four dead or hung, the last one has
+it."""
 
 
 def _installs_nothing(label: str, _ok: bool, _why: str) -> None:  # noqa: FBT001 (as `on_installed`)
@@ -111,27 +112,27 @@ class Signer:
     def hold(self, keys: Iterable[Install]) -> None:
         """From now on every token must have these keys and the extra ones to serve; a job names one of them.
 
-        Those of `config.Mac` until this is first called. Those that have a wrapped value are installed where they are
-        missing: in a token that was away, before it serves. Nothing is removed from a token. A job that waits and names
-        a key that is not held any more is unavailable. Costs nothing when nothing has changed.
+        Until the first call the keys are those of `config.Mac`. Keys with a wrapped value are installed where they are
+        missing: in a token that was away, before it serves. Nothing is removed from a token. A waiting job that names a
+        key that is no longer held is unavailable. Costs nothing when nothing has changed.
         """
         self._tokens.hold(keys)
 
     def install(self, key: Install) -> None:
-        """Have every token that serves unwrap this key and prove its check value; `on_installed` says what came of it.
+        """Have every serving token unwrap this key and prove its check value; `on_installed` gets the result.
 
-        One token after the other, while the others make MACs: each has `install_within_s`, and commonly takes
-        milliseconds. When it came to good the key is held; otherwise nothing has changed. A key that is held already
-        may come with another wrapped value, and has that from then on.
+        The tokens try it one after the other, while the others make MACs: each has `install_within_s`, and commonly
+        takes milliseconds. On success the key is held; otherwise nothing has changed. A held key may come with another
+        wrapped value, which then takes the place of the first.
         """
         self._tokens.install(key)
 
     def check_of(self, label: str) -> str:
-        """A key's check value, upper-case hex, as long as a token that serves gives it; empty when none does."""
+        """A key's check value, upper-case hex, from a serving token that shows it; empty when none does."""
         shown = [member.has for member in self._tokens.members if member.state == "serving" and member.has is not None]
         return next((each.checks[label] for each in shown if label in each.checks), "")
 
-    # --- for the engine
+    # --- intake and state
 
     def submit(self, jobs: list[Job]) -> None:
         """Take jobs; never blocks. Those beyond `WAITING_MAX` or `VERIFICATIONS_MAX` are unavailable at once."""
@@ -173,11 +174,11 @@ class Signer:
         return len(self._urgent) + len(self._others)
 
     def health(self) -> dict[str, TokenHealth]:
-        """By name: how each token is."""
+        """By name: the state of each token."""
         return {member.token.name: member.health() for member in self._tokens.members}
 
     def trouble(self) -> str:
-        """What on-call should know, in words; empty when local tokens are used."""
+        """Trouble for on-call, in words; empty when local tokens are used."""
         if not self.serving:
             return "no token serves"
         if not self._tokens.remote_only:
@@ -191,8 +192,8 @@ class Signer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever. Reports started once every token was tried, or after `SETTLE_S`, even when none serves.
 
-        Cancelled, it ends the workers (in at most `process.END_WITHIN_S` and `REAP_WITHIN_S`) and leaves jobs undone
-        without telling: cancel it after whoever waits for them.
+        Cancelled, it ends the workers (in at most `process.END_WITHIN_S` and `REAP_WITHIN_S`) and drops jobs without a
+        word: cancel it after the tasks that wait for them.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
@@ -202,7 +203,7 @@ class Signer:
     # --- jobs to tokens and back
 
     def dispatch(self) -> None:
-        """Give what waits to tokens that have room."""
+        """Give waiting jobs to tokens that have room."""
         waiting = self.waiting
         if waiting and self._tokens.count:
             now_s = self._clock().mono_s
@@ -218,7 +219,7 @@ class Signer:
         self._set_alarm(self._expiry_s)
 
     def _takers(self, now_s: float) -> list[Member]:
-        """Those that get what waits: the chosen ones; when each of these is late, whoever idles."""
+        """The tokens that get waiting jobs: the chosen ones; when all of these are late, the idle ones."""
         used = self._tokens.choose(now_s)
         return (self._idle(now_s) or used) if all(_is_late(each, now_s) for each in used) else used
 
@@ -234,7 +235,7 @@ class Signer:
         return best
 
     def _take(self, count: int, now_s: float, late: list[Job]) -> list[Job]:
-        """At most `count` jobs off the queues, those to make first; those past their deadline go to `late`."""
+        """At most `count` jobs off the queues, MACs to make first; jobs past their deadline go to `late`."""
         taken, size = list[Job](), 0
         for waiting in (self._urgent, self._others):
             while waiting and len(taken) < count:
@@ -289,7 +290,7 @@ class Signer:
         self._set_alarm(min(batch.late_s, batch.due_s))
 
     def settle(self, member: Member, body: bytes, finished: list[Job]) -> None:
-        """See `tokens.Flow`: the results of the batch whose turn it was; what failed goes back to the queue."""
+        """See `tokens.Flow`: the results of the batch in turn; failed jobs go back to their queues."""
         number, results = messages.results(body)
         if not member.under_way:
             raise ValueError("results that nobody asked for")
@@ -323,10 +324,10 @@ class Signer:
             self.hand_on([job for job in undone if job not in batch.doubled])
 
     def answered(self, member: Member) -> Batch:
-        """See `tokens.Flow`: the batch whose turn it was is answered; the next one's begins."""
+        """See `tokens.Flow`: the batch in turn is answered; the next one begins."""
         batch, now_s = member.under_way.popleft(), self._clock().mono_s
         if not member.learning:
-            # past these times the timer would have moved them, had we run: so long the answer lay there
+            # had we run, the timer would have moved these times on: an answer later than them lay unread
             member.pace.took(min(now_s, batch.late_s, batch.due_s) - batch.began_s)
         if member.under_way:
             self._begin(member.under_way[0], now_s)
@@ -341,7 +342,7 @@ class Signer:
         self.on_installed(label, ok, why)
 
     def hand_on(self, jobs: list[Job]) -> None:
-        """Back to the head of their queues, in their order, what a token left undone."""
+        """Return the jobs that a token left undone to the head of their queues, in their order."""
         left, given_up = list[Job](), list[Job]()
         for job in jobs:
             if not job.done:
@@ -358,11 +359,11 @@ class Signer:
             (self._urgent if job.urgent else self._others).appendleft(job)
 
     def _late(self, member: Member, now_s: float) -> None:
-        """A token takes long: what it has is given to another one as well, if there is one that has time for it.
+        """A token takes long: give its jobs to another one as well, if one has time for them.
 
-        That is one that is quick, or one that idles, however slow it was when it last did something: what it was then
-        is worth less than that this one is late now. It costs nobody else's time; and when all are slow and have work,
-        none idles. With neither, those that get work instead of this one.
+        That is a quick token, or an idle one, however slow it was last: that this token is late now matters more. It
+        takes no other token's time; and when all are slow and have work, none is idle. With neither quick nor idle
+        tokens, the jobs go to those that get work instead of this one.
         """
         member.under_way[0].late_s = now_s + LATE_S
         used = self._tokens.choose(now_s)
@@ -378,15 +379,15 @@ class Signer:
         self.dispatch()
 
     def _idle(self, now_s: float) -> list[Member]:
-        """Tokens that serve and have nothing to do, but perhaps to show that they are there; the quickest first."""
+        """Serving tokens that have no jobs (at most a probe), the quickest first."""
         idle = [each for each in self._tokens.free if not each.jobs and not _is_late(each, now_s)]
         return sorted(idle, key=lambda each: (each.expected_s(now_s), not each.token.local))
 
     @staticmethod
     def _double(batch: Batch) -> list[Job]:
-        """What another token is to be given as well, which then has it to answer for.
+        """The jobs that another token is given as well, and then owes.
 
-        No job so often that it would be given up for it: whether it is to blame is not known yet.
+        No job is doubled so often that it would be given up for that: it is not known yet whether it is to blame.
         """
         jobs = [job for job in batch.owed() if not job.done and job.attempts + 1 < ATTEMPTS_MAX]
         batch.doubled |= {*jobs}
@@ -406,7 +407,7 @@ class Signer:
     # --- time
 
     async def _watch(self) -> None:
-        """The one timer: finds tokens that are late or hung, and jobs whose deadline has passed."""
+        """The only timer: finds tokens that are late or hung, and jobs past their deadlines."""
         while True:
             firsts = [m.under_way[0] for m in self._tokens.members if m.under_way]
             due_s = min([self._expiry_s, *[min(first.late_s, first.due_s) for first in firsts]])
@@ -428,8 +429,8 @@ class Signer:
                 self._expire(now_s)
 
     def _excuse(self, now_s: float) -> None:
-        """Give all tokens the time that this process did not run: what they have answered meanwhile lies unread, and
-        they must not be taken for hung, all at once, for our own pause.
+        """Give all tokens the time that this process did not run: their answers lie unread meanwhile, and our own pause
+        must not make all of them look hung at once.
         """
         firsts = [member.under_way[0] for member in self._tokens.members if member.under_way]
         pause_s = now_s - min([min(first.late_s, first.due_s) for first in firsts], default=inf)
@@ -437,7 +438,7 @@ class Signer:
             for first in firsts:
                 lost_s = min(pause_s, now_s - first.began_s)  # one that began behind the pause has lost nothing
                 first.began_s += lost_s
-                # what lies there is read before anything is judged
+                # unread answers are read before anything is judged
                 first.late_s = max(first.late_s + lost_s, now_s + PAUSE_S)
                 first.due_s = max(first.due_s + lost_s, now_s + PAUSE_S)
 
@@ -449,7 +450,7 @@ class Signer:
             self._work_came.set()
 
     def _expire(self, now_s: float) -> None:
-        """Give up every job past its deadline, wherever it is. An answer that still comes for it is ignored."""
+        """Give up every job past its deadline, wherever it is. A later answer for it is ignored."""
         batches = [batch for m in self._tokens.members for batch in m.under_way]
         everything = [*self._urgent, *self._others, *[job for batch in batches for job in batch.owed()]]
         everything = [job for job in everything if not job.done]
@@ -463,5 +464,5 @@ class Signer:
 
 
 def _is_late(member: Member, now_s: float) -> bool:
-    """It has been at work on the present batch, or at showing its keys, for so long that it may hang."""
+    """Whether its present batch, or showing its keys, takes so long that it may hang."""
     return bool(member.under_way) and now_s - member.under_way[0].began_s >= LATE_S

@@ -1,9 +1,9 @@
 """A worker process from the gateway's side: start it, feed it, hear it, end it. Knows frames, not jobs.
 
-The code that holds the PIN comes from where this very gateway is installed, and from the interpreter's own packages:
-Python is started in isolated mode, in which neither the working directory nor a variable of the environment says where
-modules are. The worker has our environment, any of which a vendor's library may need, without what a supervisor told us
-(`notify` has taken that out), and of our open files its socket alone.
+The code that holds the PIN comes from the place where this gateway is installed, and from the interpreter's own
+packages: Python is started in isolated mode, in which neither the working directory nor a variable of the environment
+says where modules are. The worker has our environment, because a vendor's library may need any of it, without the
+supervisor's variables (`notify` has taken those out). Of our open files it has its socket alone.
 """
 
 import contextlib
@@ -28,25 +28,25 @@ from gateway.signer.said import CHUNK_BYTES, Said
 END_WITHIN_S = 1.0
 """How long a worker may take to log out of its token once its socket is closed; then it is killed."""
 REAP_WITHIN_S = 2.0
-"""How long a killed process may take to go. One that hangs inside the kernel is left to it."""
+"""How long a killed process may take to go. A process that hangs inside the kernel is left behind."""
 RECEIVE_BYTES = 256 * 1024
 """Read at once: more than the results of all batches under way."""
 _BUFFER = memoryview(bytearray(RECEIVE_BYTES))
-"""Where all workers are heard: see `gateway.http.pipe`."""
+"""All workers are read into this: see `gateway.http.pipe`."""
 LOOK_S = 0.01
-"""How often it is looked whether a process that should end has."""
+"""Between two looks whether a process has ended."""
 LAST_WORDS_WITHIN_S = 0.1
-"""How long is listened to a process that has ended: whatever it started may hold its standard error open."""
+"""How long the standard error of an ended process is read: a child of it may hold that open."""
 BUFFER_BYTES = 1024 * 1024
-"""Asked for the socket's buffers, so that a batch is written in one go; the system gives what it allows."""
+"""The size asked for the socket's buffers, so that a batch is written in one go; the system may give less."""
 
 
 class WorkerLost(Exception):
-    """The worker's end of the socket is closed, or it says what no worker says."""
+    """The worker's end of the socket is closed, or its bytes make no sense."""
 
 
 class Worker(Protocol):
-    """What the pool needs of a worker. `tests/fakes/token.py` has another one."""
+    """A worker, as the pool uses it. `tests/fakes/token.py` has another one."""
 
     pid: int
 
@@ -57,10 +57,10 @@ class Worker(Protocol):
         """Wait for frames (kind, body), at least one. Raises `WorkerLost`."""
 
     async def pump(self) -> None:
-        """Write what `send` could not write at once. Runs as long as the worker is used."""
+        """Write the frames that `send` could not write at once. Runs as long as the worker is used."""
 
     async def end(self, *, kill: bool) -> str:
-        """End it, at once or in peace, and say how it ended, in words. Bounded, and to be shielded by the caller."""
+        """End it, at once or in peace, and say how it ended, in words. Bounded; the caller shields it."""
 
 
 class Process:
@@ -76,7 +76,7 @@ class Process:
         self._backlogged = trio.Event()
 
     def send(self, frame: bytes) -> None:
-        """See `Worker`. What waits here is bounded by what the pool has under way at once."""
+        """See `Worker`. The backlog is bounded by the pool's batches under way."""
         if frame[messages.KIND_AT] == messages.BATCH and self._said.trusted:
             self._hush()
         sent = 0
@@ -108,21 +108,21 @@ class Process:
                 return frames
 
     async def pump(self) -> None:
-        """See `Worker`. What it says beside its frames is listened to as long."""
+        """See `Worker`. Reads its standard error as long."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             await self._write()
             nursery.cancel_scope.cancel()
 
     def _hush(self) -> None:
-        """The first message goes to the library: what it has said before that lies in the pipe, and is read first."""
+        """The first message goes to the library: its earlier output lies in the pipe, and is read first."""
         assert isinstance(self._process.stderr, trio.lowlevel.FdStream)
         with contextlib.suppress(OSError):  # nothing is there; or the pipe is closed, as the worker is
             self._said.feed(os.read(self._process.stderr.fileno(), CHUNK_BYTES))
         self._said.hush()
 
     async def _listen(self) -> None:
-        """Until nobody holds the other end any more."""
+        """Read until no process holds the other end any more."""
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.receive_some(CHUNK_BYTES):
             self._said.feed(bytes(chunk))
@@ -141,7 +141,7 @@ class Process:
             self._backlogged = trio.Event()
 
     async def end(self, *, kill: bool) -> str:
-        """See `Worker`. Closing the socket is what ends a worker that is well."""
+        """See `Worker`. Closing the socket ends a worker that is well."""
         assert self._process.stderr is not None
         trio.lowlevel.notify_closing(self._channel)
         self._channel.close()
@@ -163,22 +163,22 @@ class Process:
         await self._ended(REAP_WITHIN_S)
 
     async def _ended(self, within_s: float) -> None:
-        """Wait so long for it. By looking: trio's way takes a descriptor or else a thread, and ends us without both."""
+        """Wait for it. By looking: trio's way takes a descriptor or else a thread, and ends us without both."""
         with trio.move_on_after(within_s):
             while self._process.poll() is None:  # noqa: ASYNC110 - of a process, when nothing else is to be had
                 await trio.sleep(LOOK_S)
 
 
 async def start(token: config.Token) -> Process:
-    """Start a worker for the token. Raises `OSError` when the system will not, also for want of a thread to start it
-    from. Cancelled, it leaves no process.
+    """Start a worker for the token. Raises `OSError` when the system refuses, also for want of a thread. Cancelled, it
+    leaves no process.
     """
     ours, theirs = socket.socketpair()
     try:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         ours.setblocking(False)
-        # shielded: a process that was started must not be lost between its start and our hearing of it
+        # shielded: a process must not be lost between its start and our knowing of it
         with trio.CancelScope(shield=True):
             process = await trio.lowlevel.open_process(
                 command(theirs.fileno()),
@@ -187,7 +187,7 @@ async def start(token: config.Token) -> Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # our own output is the log; libraries talk where they like
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # no Ctrl-C either before it has begun to ignore it
+                start_new_session=True,  # no Ctrl-C reaches it before it ignores that
             )
     except BaseException as error:
         ours.close()
@@ -210,15 +210,15 @@ packages = [number for number, path in enumerate(sys.path) if path.endswith("-pa
 sys.path.insert(packages[0] if packages else len(sys.path), sys.argv.pop(1))
 from gateway.signer.worker import main
 main()"""
-"""Isolated mode knows no directory but the interpreter's own. Ours comes behind the standard library, so that nothing
-beside our code stands for a part of that, and before the packages, among which another version of us may be."""
+"""Isolated mode knows no directory but the interpreter's own. Ours comes behind the standard library, so that no file
+beside our code takes the place of a part of it, and before the packages, among which another version of us may be."""
 
 
 def _pin_of(token: config.Token) -> bytes | None:
     try:
         return read_pin(token.pin_file).encode()
     except NoPin:
-        return None  # it was there when the worker began, or the worker has none either
+        return None  # the file has gone since the worker began, or the worker has no PIN either
 
 
 def _how_ended(code: int | None) -> str:

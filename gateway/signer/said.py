@@ -1,8 +1,8 @@
-"""What a worker and its PKCS#11 library write to standard error: read, so that no library ever waits for a reader.
+"""The output of a worker and its PKCS#11 library on standard error: read, so that no library ever waits for a reader.
 
-The content is nobody's of ours. As long as the library has seen no message it may know the token's PIN and nothing of a
-customer: it is quoted in the log, line by line, bounded, without the PIN. From the first batch on it may hold what the
-messages hold (libraries that trace their calls do), so it is counted and not shown.
+The gateway does not control its content. As long as the library has seen no message it may know the token's PIN, and
+nothing of a customer: the log quotes the output line by line, bounded, without the PIN. From the first batch on it may
+hold the content of messages (libraries that trace their calls do), so it is counted and not shown.
 """
 
 import hashlib
@@ -12,18 +12,18 @@ from collections.abc import Callable
 from gateway import log, metrics
 
 LINES_MAX = 20
-"""Quoted of one worker; the rest is counted."""
+"""Lines quoted of one worker; the rest is counted."""
 LINE_BYTES_MAX = 1024
-"""Of a line that is looked at. The log shows fewer (`log.TEXT_MAX`)."""
+"""Bytes of a line that are looked at. The log shows fewer (`log.TEXT_MAX`)."""
 CHUNK_BYTES = 65536
-"""Read at once: all that a pipe holds."""
+"""Bytes read at once: all that a pipe holds."""
 HIDDEN = b"[PIN]"
 
 _logger = log.get("signer")
 
 
 class Mask:
-    """Finds a secret in a text without having it: by its length and a digest that is good for this process alone."""
+    """Finds a secret in a text without keeping it: by its length and a digest that is good for this process alone."""
 
     def __init__(self, secret: bytes) -> None:
         self._salt = os.urandom(16)
@@ -31,7 +31,7 @@ class Mask:
         self._digest = self._of(secret)
 
     def __call__(self, text: bytes, *, cut: bool = False) -> bytes:
-        """The text without it; `cut`: there is more behind, and what stands last may be the beginning of one."""
+        """The text without the secret; `cut`: the text goes on, and its end may be the beginning of the secret."""
         at = 0
         while at + self._length <= len(text):
             if self._of(text[at : at + self._length]) == self._digest:
@@ -46,10 +46,10 @@ class Mask:
 
 
 class Said:
-    """Of one worker."""
+    """The output of one worker."""
 
     def __init__(self, token: str, pin_of: Callable[[], bytes | None]) -> None:
-        """`pin_of` is asked for the PIN when there is something to quote; None: it is not known."""
+        """`pin_of` gives the PIN when there is a line to quote; None: it is not known."""
         self._token = token
         self._pin_of = pin_of
         self._mask: Mask | None = None
@@ -60,11 +60,11 @@ class Said:
         self._counted = metrics.SIGNER_SAID_BYTES.labels(token)
 
     def hush(self) -> None:
-        """A message goes to the library: of what is fed from now on nothing is quoted."""
+        """A message goes to the library: nothing that is fed from now on is quoted."""
         self.trusted = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take what came. Bounded, in time and in memory."""
+        """Take some output. Bounded, in time and in memory."""
         self._counted.inc(len(chunk))
         if not self._left:
             return
@@ -77,7 +77,7 @@ class Said:
             self._quote(line[:LINE_BYTES_MAX])
 
     def over(self) -> None:
-        """Nothing more comes: a last line may have no end."""
+        """The output has ended: its last line may have no end."""
         if self.trusted:
             self._quote(self._line)
         self._line = b""

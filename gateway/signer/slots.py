@@ -1,11 +1,11 @@
-"""The tokens behind one PKCS#11 library, each slot asked by itself: what is wrong with one is its own business.
+"""The tokens behind one PKCS#11 library, each slot asked by itself: a fault in one slot hides no other.
 
 A library may stand for several HSMs, one of which is dead. python-pkcs11 walks over all slots in one go and gives up at
-the first error, so here each token is asked for alone, and an error is kept beside the number of its slot. The list of
+the first error. So here each token is asked for alone, and an error is kept beside the number of its slot. The list of
 slots itself may fail, too: it grows between the two calls that PKCS#11 wants (CKR_BUFFER_TOO_SMALL), or one slot's
-C_GetSlotInfo fails, and python-pkcs11 makes no slot by its number. Then it is shown the library through a table of
-functions of our own (CK_FUNCTION_LIST), in which these two calls do not fail for another slot's sake. In the table
-everything else is the library's.
+C_GetSlotInfo fails, and python-pkcs11 makes no slot by its number. Then python-pkcs11 is shown the library through our
+own table of functions (CK_FUNCTION_LIST), in which one slot cannot make these two calls fail for all. Everything else
+in the table is the library's.
 
 A slot that hangs hangs the walk, and with it the worker, which the pool then ends: PKCS#11 has no call with a deadline.
 Where a vendor's library can be told to show one HSM only, `node.token.environment` is the place for that.
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import pkcs11
 
 LIST_TRIES = 5
-"""How often the list of slots is asked for while it changes under our hands, or fails."""
+"""Attempts to get the list of slots while it changes under our hands, or fails."""
 SLOTS_MAX = 4096
-"""A library that says more has gone mad."""
+"""A library that reports more has gone mad."""
 
 _OK, _GENERAL_ERROR = 0x0, 0x5
 _TOKEN_PRESENT = 0x1
@@ -33,7 +33,7 @@ _EMPTY = (pkcs11.TokenNotPresent, pkcs11.TokenNotRecognised)
 
 
 class Walk(NamedTuple):
-    """What the slots say."""
+    """The answers of the slots."""
 
     tokens: list[Any]
     """Those that answer, in the order of their slots."""
@@ -42,8 +42,8 @@ class Walk(NamedTuple):
 
 
 def walk(library: Any, label: str) -> Walk:
-    """Ask every slot. Those that fail are asked once more when no other one has a token of this label: an error may
-    come once. Raises `pkcs11.PKCS11Error` when there is no list of slots to be had.
+    """Ask every slot. Those that fail are asked once more when no other slot has a token of this label: the error may
+    be gone. Raises `pkcs11.PKCS11Error` when the list of slots cannot be had.
     """
     slots = {slot.slot_id: slot for slot in _slots(library)}
     found, troubles = _ask(slots)
@@ -106,13 +106,13 @@ _ListCall = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ubyte, _Numbers, _Numbers)
 _InfoCall = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.POINTER(_SlotInfo))
 
 _kept: list[_Table] = []
-"""For ever: the slots that were made under a table hold its address. One for each walk that failed, in a process that
-makes one."""
+"""Kept for ever: the slots that were made under a table hold its address. One table for each walk that failed, in a
+process that makes one walk."""
 
 
 @contextmanager
 def _through(library: Any) -> Iterator[bool]:
-    """Have python-pkcs11 see the library through our table. False: it cannot, since it is built otherwise."""
+    """Have python-pkcs11 see the library through our table. False: it cannot, because it is built otherwise."""
     given = ctypes.POINTER(_Table)()
     ctypes.CDLL(library.so).C_GetFunctionList(ctypes.byref(given))
     # `HasFuncList.funclist`, the first member of the object: verified before it is touched
@@ -131,12 +131,12 @@ def _through(library: Any) -> Iterator[bool]:
         yield True
     finally:
         place.value = real
-        # what is left in the table is the library's own
+        # from now on the table holds the library's own functions
         ctypes.memmove(table.functions, given.contents.functions, ctypes.sizeof(table.functions))
 
 
 class _List:
-    """C_GetSlotList that asks for number and list at once, again when that fails, and then answers out of its hand."""
+    """C_GetSlotList that asks for number and list at once, again when that fails, and then answers from its memory."""
 
     def __init__(self, table: _Table) -> None:
         self._real = _ListCall(table.functions[_GET_SLOT_LIST])
@@ -158,7 +158,7 @@ class _List:
             count = ctypes.c_ulong()
             status = self._real(present, None, ctypes.byref(count))
             if status == _OK and count.value <= SLOTS_MAX:
-                room = count.value + 1  # so that one that comes between the calls has a place
+                room = count.value + 1  # a slot that appears between the calls has a place
                 numbers = (ctypes.c_ulong * room)()
                 count.value = room
                 status = self._real(present, numbers, ctypes.byref(count))
@@ -168,7 +168,7 @@ class _List:
 
 
 def _info_call(table: _Table) -> Any:
-    """C_GetSlotInfo that knows of every slot at least that it is there: its token says what is wrong."""
+    """C_GetSlotInfo that says of every slot at least that it is there: its token then says what is wrong."""
     real = _InfoCall(table.functions[_GET_SLOT_INFO])
 
     def answer(number: int, info: Any) -> int:

@@ -1,7 +1,7 @@
-"""Look at every token once and say what a pool would make of them: for `fps-gateway hsm check`.
+"""Looks at every token once and says how a pool would use them: for `fps-gateway hsm check`.
 
-Through the very worker processes that the gateway uses, all at once, each with its deadlines. It knows tokens and keys,
-not how they are shown. A gateway may run beside it: a token is logged in to once more, and nothing in it is changed.
+It uses the same worker processes as the gateway, all at once, each with its deadlines. It knows tokens and keys, not
+how they are shown. A gateway may run beside it: this is one more login to each token, and changes nothing in it.
 """
 
 import statistics
@@ -19,20 +19,20 @@ from gateway.signer.tokens import read_outage, read_shown, start_of
 from gateway.signer.wanted import Wanted
 
 MACS = 21
-"""So many are made to measure one, each in a batch of its own."""
+"""MACs that are made to measure one, each in a batch of its own."""
 TRIES_MAX = 3
-"""A token that fails to open is tried again: SoftHSM may fail a login that meets another one. A wrong PIN never is."""
+"""Attempts to open a token: SoftHSM may fail a login that meets another one. A wrong PIN is never tried again."""
 TRY_AGAIN_AFTER_S = 0.3
 
 NOTHING = Shown({}, {})
 
 
 class Seen(NamedTuple):
-    """What a token showed."""
+    """A token, as it showed itself."""
 
     token: config.Token
     outage: Outage | None
-    """Why it would not serve by itself; None: it would if its keys are right."""
+    """Why it would not serve; None: it would, if its keys are right."""
     shown: Shown = NOTHING
     mac_s: float | None = None
     """The median time for one MAC under our own key, there and back."""
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a pool would make of them."""
+    """How a pool would use them."""
 
     seen: list[Seen]
     """In the order of the configuration."""
@@ -50,11 +50,11 @@ class Report(NamedTuple):
     """Of the keys that every token must have to serve."""
     transport_key: str
     groups: list[list[str]]
-    """Names of tokens with the same keys, of those that have all of them; the first group is right."""
+    """Names of tokens with the same keys, among those that have all of them; the first group is right."""
     used: list[str]
-    """Which of those that serve get work."""
+    """The serving tokens that get work."""
     transport_keys: list[list[str]]
-    """The same of the transport key, as far as the tokens show its check value."""
+    """Names of tokens with the same transport key, as far as they show its check value."""
 
     @property
     def serving(self) -> list[str]:
@@ -63,7 +63,7 @@ class Report(NamedTuple):
 
     @property
     def well(self) -> bool:
-        """All would serve, and have a transport key, and the same one as far as they say."""
+        """All would serve and have a transport key, the same one as far as they show it."""
         has_transport = all(self.transport_key not in each.shown.failures for each in self.seen)
         return len(self.serving) == len(self.seen) and has_transport and len(self.transport_keys) <= 1
 
@@ -77,7 +77,7 @@ async def survey(
 ) -> Report:
     """Look at all these tokens. `more`: labels of further keys that every token should have.
 
-    Bounded: by the longest `start_within_s` for each try, and what `MACS` may take. Cancelled, it leaves no process.
+    Bounded by the longest `start_within_s` for each try, and the time for `MACS`. Cancelled, it leaves no process.
     """
     wanted = Wanted((pair.mac.seal_key,), [Install(label) for label in (pair.mac.hub_key, pair.mac.own_key, *more)])
     seen: dict[str, Seen] = {}
@@ -92,7 +92,7 @@ async def survey(
 
 
 def judge(seen: list[Seen], wanted: Wanted, transport_key: str) -> Report:
-    """What a pool would make of what they showed. Pure."""
+    """How a pool would use tokens that showed this. Pure."""
     shown = {each.token.name: each.shown for each in seen}
     groups = wanted.groups((each.token.name, each.shown) for each in seen if each.outage is None)
     states: dict[str, Outage] = {}
@@ -168,7 +168,7 @@ async def _look_once(
 
 
 class _Lost(Exception):
-    """The token or its worker gives no answer of use."""
+    """The token or its worker gives no usable answer."""
 
     def __init__(self, state: TokenState, why: str = "") -> None:
         super().__init__(why)
@@ -176,7 +176,7 @@ class _Lost(Exception):
 
 
 async def _ask(worker: process.Worker, token: config.Token, pair: config.Pair, labels: tuple[str, ...]) -> Seen:
-    """What it has, and how long a MAC takes. Raises `_Lost`."""
+    """The keys that it has, and how long a MAC takes. Raises `_Lost`."""
     told = tuple(Held(Install(label), needed=False) for label in labels)
     start = start_of(token, pair.mac, pair.keys, told, transport_shown=True)
     worker.send(messages.json_frame(messages.START, start))
@@ -195,7 +195,7 @@ async def _ask(worker: process.Worker, token: config.Token, pair: config.Pair, l
 
 
 async def _hear(worker: process.Worker, wanted: int, within_s: float, otherwise: str) -> bytes:
-    """What answers us. Raises `_Lost`."""
+    """The worker's answer. Raises `_Lost`."""
     with trio.move_on_after(within_s):
         try:
             kind, body = (await worker.receive())[0]

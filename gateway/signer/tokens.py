@@ -1,13 +1,14 @@
-"""The tokens of a pool: have a worker for each, watch over it, judge its keys, give it new ones.
+"""The tokens of a pool: has a worker for each, watches over it, judges its keys, gives it new ones.
 
-Knows workers and their states, not jobs: what a token was asked, and what becomes of what it leaves undone, is the
-job flow's business (`Flow`, which is `pool.Signer`).
+Knows workers and their states, not jobs: the job flow (`Flow`, which is `pool.Signer`) knows the questions that a token
+was asked, and takes back the jobs that it leaves undone.
 
-Which token is trusted: those whose keys are what most tokens have; without a majority, what the first one has. A worker
-is told its keys at its start, and again whenever they change (`wanted`); it serves when it has shown those of today.
+Trusted tokens are those with the keys that most tokens have; without a majority, those with the keys of the first one.
+A worker is told its keys at its start, and again whenever they change (`wanted`); it serves when it has shown the
+present ones.
 
-A new key is tried by one token after the other, and the one that does gets no jobs meanwhile: an unwrapping that hangs
-costs that token, and no MAC.
+One token after the other tries a new key, and gets no jobs meanwhile: an unwrapping that hangs costs that token, and no
+MAC.
 """
 
 import os
@@ -33,11 +34,11 @@ from gateway.signer.wanted import Wanted
 from gateway.strict_json import Reader
 
 PROBE_EVERY_S = 5.0
-"""How often a token must show that it is there and that its keys are what they were."""
+"""How often a token must show that it is there and that its keys are the same."""
 SETTLE_S = 2.0
-"""At the start nothing is served until every token has shown its keys or failed, or until so long has passed."""
+"""A start waits at most this long for every token to show its keys or fail, before any serves."""
 PIN_FILE_EVERY_S = 5.0
-"""How often the PIN file of a token that refused its PIN is looked at for a change."""
+"""After a refused PIN, how often its file is looked at for a change."""
 MECHANISMS = {"aes-key-wrap": 0x2109, "aes-key-wrap-pad": 0x210A, "des3-ecb": 0x132, "des3-cbc": 0x133}
 """PKCS#11's numbers of `config.Keys.wrapping`."""
 DES3_VECTOR = bytes(8)
@@ -48,28 +49,28 @@ _logger = log.get("signer")
 
 
 class Flow(Protocol):
-    """What the tokens ask of the job flow."""
+    """The job flow, as the tokens use it."""
 
     def ask(self, member: Member, frame: bytes, within_s: float) -> None:
         """Ask the token something that it answers with HELLO."""
 
     def answered(self, member: Member) -> Batch:
-        """The first of what the token was asked is answered."""
+        """The token has answered its first question."""
 
     def settle(self, member: Member, body: bytes, finished: list[Job]) -> None:
-        """A RESULT came; what is done goes to `finished`. Raises `ValueError` when it makes no sense."""
+        """A RESULT came; jobs that are done go to `finished`. Raises `ValueError` when it makes no sense."""
 
     def finish(self, jobs: list[Job]) -> None:
-        """Tell that these are done."""
+        """These jobs are done."""
 
     def hand_on(self, jobs: list[Job]) -> None:
-        """A token left these undone."""
+        """A token left these jobs undone."""
 
     def dispatch(self) -> None:
         """There may be room for jobs."""
 
     def installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 (as `Signer.on_installed`)
-        """What came of a new key."""
+        """The result of a new key."""
 
 
 read_outage = Reader(Outage)
@@ -93,11 +94,11 @@ class Tokens:
     ) -> None:
         self.members = [Member(token) for token in settings]
         self.used: list[Member] = []
-        """Those that get work, as it was when last looked at (`choose`)."""
+        """Those that get work, as of the last `choose`."""
         self.remote_only = False
-        """The last ones that got work are remote."""
+        """The tokens that got work last are remote."""
         self.free: list[Member] = []
-        """Those that serve, but none that unwraps a key, which may take long."""
+        """Those that serve, without those that unwrap a key, which may take long."""
         self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
         self._mac = mac
         self._keys = keys
@@ -111,7 +112,7 @@ class Tokens:
 
     @property
     def count(self) -> int:
-        """How many serve, local or not."""
+        """Serving tokens, local or not."""
         return sum(member.state == "serving" for member in self.members)
 
     async def wait_changed(self) -> None:
@@ -119,7 +120,7 @@ class Tokens:
         await self._changed.wait()
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Have workers for ever; returns when every token was tried, or after `SETTLE_S`."""
+        """Start workers and keep them for ever; returns when every token was tried, or after `SETTLE_S`."""
         for member in self.members:
             nursery.start_soon(self._tend, member)
         with trio.move_on_after(SETTLE_S):
@@ -153,7 +154,7 @@ class Tokens:
             self._tell_keys()
 
     def _tell_keys(self) -> None:
-        """Those that serve get their list of today; those that do not, when they have shown that of their start."""
+        """Tell serving tokens their present list; others get it when they have shown that of their start."""
         for member in self.members:
             if member.state == "serving":
                 self._tell(member)
@@ -170,7 +171,7 @@ class Tokens:
         self._flow.ask(member, frame, member.token.install_within_s)
 
     def _decide(self) -> None:
-        """Say which new keys the tokens have by now, and which not; have the next token try what is on trial."""
+        """Report the new keys that are decided; have the next token try a key on trial."""
         while self.wanted.trials:
             verdicts = self.wanted.verdicts()
             self._tell_keys()
@@ -202,9 +203,9 @@ class Tokens:
                 await self._pause(member, now_s, pause_s)
 
     async def _pause(self, member: Member, from_s: float, pause_s: float) -> None:
-        """Leave a sick token alone; but not for long while no other one serves, or from when the last one goes.
+        """Leave a sick token alone; but only for `alone_s` while no other one serves.
 
-        What it costs then is the start of a worker, each second. A refused PIN is never tried so: see `_tend`.
+        That costs the start of a worker each second. A refused PIN is never tried so: see `_tend`.
         """
         while (until_s := from_s + (pause_s if self.count else member.breaker.alone_s)) > (
             now_s := self._clock().mono_s
@@ -213,7 +214,7 @@ class Tokens:
                 await self._changed.wait()
 
     def _say_lost(self, member: Member, outage: Outage, served_s: float | None, pause_s: float) -> None:
-        """Log and count; the same trouble again is said once, and then only to those who look closely."""
+        """Log and count; the same trouble again is logged for debugging only."""
         metrics.SIGNER_LOST.labels(member.token.name, outage.state).inc()
         again = member.last_logged == outage and served_s is None
         member.last_logged = outage
@@ -227,7 +228,7 @@ class Tokens:
         )
 
     async def _attempt(self, member: Member) -> Outage:
-        """Have a worker for as long as it serves. Returns why it does no longer. Cancelled, it leaves no process."""
+        """Have a worker for as long as it serves. Returns why it ended. Cancelled, it leaves no process."""
         member.begin()
         worker: process.Worker | None = None
         ended = ""
@@ -271,7 +272,7 @@ class Tokens:
                     self._hear(member, frames)
 
     async def _probe(self, member: Member) -> None:
-        """See that it comes up in time, and from then on that it is there although nobody asks anything of it."""
+        """See that it comes up in time, and from then on that it answers although it has no jobs."""
         with trio.move_on_after(member.token.start_within_s):
             await member.shown.wait()
         if not member.shown.is_set():
@@ -282,7 +283,7 @@ class Tokens:
                 self._flow.ask(member, messages.frame(messages.PROBE), member.token.batch_within_s)
 
     def _hear(self, member: Member, frames: list[tuple[int, bytes]]) -> None:
-        """Take what a worker says; tell at once what is done, and give it more to do."""
+        """Take a worker's frames; report finished jobs at once, and give it more."""
         finished: list[Job] = []
         try:
             for kind, body in frames:
@@ -329,7 +330,7 @@ class Tokens:
             self._first_round.set()
 
     def _judge(self) -> None:
-        """Let those tokens serve whose keys are what most tokens have; without a majority, what the first one has."""
+        """Let the tokens serve that have the keys of most; without a majority, those with the keys of the first one."""
         if not self._settled:
             return
         has = {member.token.name: member.has for member in self.members if member.has is not None}
@@ -347,7 +348,7 @@ class Tokens:
                 self._tell(member)
 
     def _serve(self, member: Member) -> None:
-        """Once it has been told the keys of today: a batch names them by their place in that list."""
+        """Let it serve, once it has been told the present keys: a batch names them by their place in that list."""
         self._tell(member)
         if member.state == "serving":
             return
@@ -366,7 +367,7 @@ class Tokens:
         self._decide()
 
     def _lose(self, member: Member, state: TokenState, why: str) -> None:
-        """Take a token out of service and hand on what it left undone. The first reason counts."""
+        """Take a token out of service and hand on the jobs that it left undone. The first reason counts."""
         if member.outage is not None:
             return
         member.outage = Outage(state, why)
@@ -396,14 +397,14 @@ class Tokens:
             member.learning = learning
             self._list_free()
 
-    # --- who gets work
+    # --- the choice
 
     def _list_free(self) -> None:
         self.free = [m for m in self.members if m.state == "serving" and not m.learning]
         self.choose(self._clock().mono_s)
 
     def choose(self, now_s: float) -> list[Member]:
-        """Those that get work now (`choice`), each with or without room for more."""
+        """The tokens that get work now (`choice`), each with or without room for more."""
         free = self.free
         chosen = choice.choose([choice.Candidate(m.token.local, m.expected_s(now_s)) for m in free])
         used = [free[at] for at in chosen]
@@ -417,7 +418,7 @@ class Tokens:
         return used
 
     def _note_side(self, now_s: float) -> None:
-        """Say when work goes to remote tokens only, and when no longer; once each. Having none changes nothing."""
+        """Log when work goes to remote tokens only, and when no longer; once each. Having none changes nothing."""
         remote_only = not self.used[0].token.local if self.used else self.remote_only
         if remote_only is self.remote_only:
             return
@@ -441,7 +442,7 @@ class Tokens:
 def start_of(
     token: config.Token, mac: config.Mac, keys: config.Keys, told: tuple[Held, ...], *, transport_shown: bool = False
 ) -> messages.Start:
-    """What a token's worker is told first."""
+    """The first frame for a token's worker."""
     return messages.Start(
         module=token.module,
         label=token.label,
@@ -463,7 +464,7 @@ def start_of(
 
 
 def _seen(pin_file: str) -> tuple[int, int, int] | None:
-    """What shows that a file was written anew; its content is the worker's business."""
+    """Changes when the file is written anew; only the worker reads its content."""
     try:
         status = Path(os.path.expandvars(pin_file)).stat()
     except OSError:

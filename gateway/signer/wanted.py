@@ -1,9 +1,9 @@
 """Which keys the tokens shall have, and what they say of a new one. Pure.
 
-A key that comes in band is on trial until every token that served when it came has said what it makes of it, or was
-lost. They are asked one after the other, and about one key at a time: whatever it does to the token that tries it, the
-others make MACs meanwhile. It is taken when more of them proved it than failed: then it is needed, and a token that
-cannot have it does not serve. Otherwise nothing changes: the tokens that failed may be the ones that are right.
+A key that comes in band is on trial until every token that served when it came has answered for it, or was lost. The
+tokens are asked one after the other, and about one key at a time: whatever the key does to the token that tries it, the
+others make MACs meanwhile. It is taken when more tokens proved it than failed: then it is needed, and a token that
+cannot have it does not serve. Otherwise nothing changes: the tokens that failed may be right.
 
 A key that is needed may be on trial at the same time with another value, wrapped under another transport key.
 """
@@ -24,14 +24,14 @@ class Trial:
     def __init__(self, key: Install, asked: Iterable[str]) -> None:
         self.key = key
         self.waiting = deque(asked)
-        """Names of the tokens that have not said anything yet; the first one is asked."""
+        """Names of the tokens that have not answered yet; the first one is asked."""
         self.asked: set[str] = set()
-        """Those that were, and have been there since."""
+        """Names of the tokens that were asked, and have not been lost since."""
         self.proved: set[str] = set()
         self.failed: dict[str, str] = {}
 
     def verdict(self) -> Verdict | None:
-        """None while a token may still say something."""
+        """None while a token has still to answer."""
         if self.waiting:
             return None
         if len(self.proved) > len(self.failed):
@@ -43,18 +43,18 @@ class Trial:
 
 
 class Wanted:
-    """The list of keys. `order` is what every token is told, and a batch names a key by its place there (`index`).
-    Behind it come the keys on trial that the token was asked about (`to_have`).
+    """The list of keys. Every token is told `order`, and a batch names a key by its place there (`index`). Behind it
+    come the keys on trial that the token is asked about (`to_have`).
     """
 
     def __init__(self, always: Iterable[str], keys: Iterable[Install]) -> None:
         self._always = tuple(Install(label) for label in always)
         self.needed: dict[str, Install] = {}
-        """By label: what a token must have to serve."""
+        """By label: the keys that a token must have to serve."""
         self.trials: dict[str, Trial] = {}
-        """By label. The first one goes on, the others wait."""
+        """By label. The first one is under way, the others wait."""
         self.learner = ""
-        """The name of the token that is to try a key now."""
+        """The name of the token that has to try a key now."""
         self.order: tuple[Install, ...] = ()
         """Another object whenever it has changed."""
         self.index: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Wanted:
         self.hold(keys)
 
     def hold(self, keys: Iterable[Install]) -> None:
-        """From now on these are needed, and those that are always."""
+        """From now on these keys are needed, and the `always` ones."""
         self.needed = {key.label: key for key in (*keys, *self._always)}
         self._list()
 
@@ -82,7 +82,7 @@ class Wanted:
         self._next()
 
     def heard(self, name: str, told: tuple[Held, ...], shown: Shown) -> None:
-        """A token of this name showed what it has of the keys that it was told."""
+        """The token of this name showed which of its keys it has."""
         for label, trial in self.trials.items():
             if name not in trial.waiting or all(each.key != trial.key for each in told):
                 continue
@@ -94,7 +94,7 @@ class Wanted:
         self._next()
 
     def lost(self, name: str) -> None:
-        """A token of this name serves no longer: its next worker gets every key that is needed at its start."""
+        """The token of this name serves no longer: its next worker gets every needed key at its start."""
         for trial in self.trials.values():
             trial.asked.discard(name)
             if name in trial.waiting:
@@ -102,7 +102,7 @@ class Wanted:
         self._next()
 
     def verdicts(self) -> list[Verdict]:
-        """Those that are due, each once. A key that is taken is needed from now on, one that is not is forgotten."""
+        """The verdicts that are due, each once. A key that is taken is needed from now on; any other is forgotten."""
         due = [verdict for trial in self.trials.values() if (verdict := trial.verdict()) is not None]
         for key, taken, _ in due:
             del self.trials[key.label]
@@ -124,15 +124,14 @@ class Wanted:
         return (*needed, *[Held(key, needed=False) for key in trials.values()])
 
     def values_of(self, shown: Shown) -> tuple[str, ...] | None:
-        """What tokens with the same keys have in common; None for one that does not have them all."""
+        """The values of all needed keys, the same in tokens with the same keys; None for a token that lacks one."""
         values = [shown.values.get(label, "") for label in self.needed]
         return tuple(values) if all(values) else None
 
     def groups(self, shown: Iterable[tuple[str, Shown]]) -> list[list[str]]:
-        """Names of the tokens whose keys are the same, from what each showed; the first group is right.
+        """Names of the tokens with the same keys, by the values that each showed; the first group is right.
 
-        It is the largest; of those that are as large, the one with the token that comes first. A token that does not
-        have all keys is in none.
+        It is the largest group; in a tie, the one with the token that comes first. A token that lacks a key is in none.
         """
         found: dict[tuple[str, ...], list[str]] = {}
         for name, each in shown:
@@ -141,12 +140,12 @@ class Wanted:
         return sorted(found.values(), key=len, reverse=True)
 
     def difference(self, ours: Shown, theirs: Shown, names: Iterable[str]) -> str:
-        """In words: which keys differ from those that the tokens of these names have."""
+        """In words: which keys differ from those of the tokens of these names."""
         labels = [f'"{label}"' for label in sorted(self.needed) if theirs.values[label] != ours.values[label]]
         return f"keys differ: {' and '.join(labels)} is not the same as in {', '.join(names)}"
 
     def failure_of(self, shown: Shown) -> str:
-        """Why a token does not have a key that is needed, or nothing."""
+        """Why a token lacks a needed key, or nothing."""
         failures = {label: why for label, why in shown.failures.items() if label not in shown.values}
         return next((failures[label] for label in self.needed if label in failures), "")
 
@@ -160,7 +159,7 @@ class Wanted:
             self._needed = tuple(Held(key) for key in order)
 
     def _next(self) -> None:
-        """Whose turn it is."""
+        """Find the token that has the turn."""
         trial = next(iter(self.trials.values()), None)
         self.learner = trial.waiting[0] if trial is not None and trial.waiting else ""
         if trial is not None and self.learner:

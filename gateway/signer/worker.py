@@ -1,10 +1,9 @@
 """The process that serves one token: one thread, one session, batches in, results out. Knows nothing of payments.
 
-Started by `process` (`command`), with its end of a socket pair. What it needs to know comes over that socket; the PIN
-it reads itself, from the token's PIN file. It ends when the socket closes, so that no
-worker outlives its gateway, and it ends itself when a call into the token hangs for much longer than the pool would
-wait. It ignores SIGINT and SIGTERM, which a terminal or a supervisor sends to the whole process group: the gateway
-still needs its MACs while it drains.
+`process.command` starts it, with its end of a socket pair. Its instructions come over that socket; it reads the PIN
+itself, from the token's PIN file. It ends when the socket closes, so that no worker outlives its gateway, and it ends
+itself when a call into the token hangs for much longer than the pool would wait. It ignores SIGINT and SIGTERM, which a
+terminal or a supervisor sends to the whole process group: the gateway still needs its MACs while it drains.
 """
 
 import contextlib
@@ -50,7 +49,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def _watchdog_s(within_s: float) -> float:
-    """Long after the pool has given us up."""
+    """Later than the pool gives us up."""
     return 2 * within_s + 1.0
 
 
@@ -87,7 +86,7 @@ def _read(stream: BinaryIO) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    """The process. As every other one of ours, it refuses to run without assertions; the pool hears why."""
+    """Run the process. Like all of ours, it refuses to run without assertions; the pool hears why."""
     if not console.keeps_assertions():
         sys.exit(console.WITHOUT_ASSERTIONS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
