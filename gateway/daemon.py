@@ -145,7 +145,6 @@ class Gateway:
                 came_s=standstill.came_s, listen=outside.listen, kept=outside.kept.clients,
             )  # fmt: skip
         journal.on_durable = self.engine.on_durable
-        self.client.on_answers = self.engine.on_answers
         sign_off_s = pair.session.respond_within_s
         limits = Limits(node.drain_s, sign_off_s)
         self.sealing = Sealing(journal, self.engine, node.journal.seal_every_s)
@@ -211,7 +210,7 @@ class Gateway:
         self._take_up()
         await tree.start(self.signer.run)
         tree.start_soon(self.engine.run)
-        await tree.start(self.client.run)
+        await tree.start(self.client.run, self.engine.on_answers)
         tree.start_soon(self.forwarder.run, self.journal)
         tree.start_soon(self.peers.run, self.journal)
         if self.sibling is not None:

@@ -17,9 +17,10 @@ from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import standing_of
 from gateway.payments.verify import names_a_payment
-from gateway.processor.messages import encode, payment_of, progress_of
+from gateway.processor.messages import encode
 from gateway.processor.notices import notice_of
 from gateway.processor.openapi import document
+from gateway.processor.writing import payment_of, progress_of
 from gateway.wire.codec import Unparseable, fpid_of
 from gateway.wire.fields import CHARSETS
 from gateway.wire.message import PaymentRequest, PaymentResponse, ReversalRequest, Usm

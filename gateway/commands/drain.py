@@ -5,6 +5,7 @@ use the other site meanwhile. This asks for it through the gateway's ops port an
 """
 
 import argparse
+import random
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -17,11 +18,12 @@ from gateway import config
 from gateway.config import file as config_file
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
+from gateway.http.hosts import Hosts, Keys
 from gateway.machine import console
 from gateway.machine.arguments import SECONDS, Commands
 from gateway.network.names import MACHINE, Network
 from gateway.ops.drain import WAIT_S_MAX, Progress
-from gateway.processor.client import Client, Keys
+from gateway.processor.calls import Calls
 from gateway.strict_json import Reader
 
 SHOW_EVERY_S = 0.5
@@ -84,12 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     try:
         url = arguments.ops or ops_url(config_file.load(*arguments.config).node.ops)
-        client = client_of(url)
+        calls = calls_of(url)
     except ConfigurationError as error:
         return config_file.say(error)
     show = _on_terminal if console.rewrites(sys.stderr) else None
     try:
-        code, text = trio.run(drain, client, url, arguments.within, show)
+        code, text = trio.run(drain, calls, url, arguments.within, show)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
         if exit_code(error) is not ExitCode.INTERRUPTED:
             raise
@@ -106,13 +108,13 @@ def ops_url(ops: config.Ops) -> str:
     return f"http://[{host}]:{ops.port}" if ":" in host else f"http://{host}:{ops.port}"
 
 
-def client_of(url: str, network: Network = MACHINE) -> Client:
+def calls_of(url: str, network: Network = MACHINE) -> Calls:
     """What asks. Raises `ConfigurationError`."""
     try:
         settings = msgspec.convert({"url": url, "tell_within_s": PATIENCE_S}, config.Processor)
     except msgspec.ValidationError as error:
         raise ConfigurationError(["--ops: must be http(s)://host[:port][/path] and nothing else"]) from error
-    return Client(settings, network=network, keys=Keys("--ops", "--ops", "ops"))
+    return Calls(settings, Hosts(settings, network, random.random, Keys("--ops", "--ops", "ops")))
 
 
 def _on_terminal(progress: Progress | None) -> None:
@@ -123,13 +125,13 @@ def _on_terminal(progress: Progress | None) -> None:
 
 
 async def drain(
-    client: Client, url: str, within_s: float | None, show: Callable[[Progress | None], None] | None = None
+    calls: Calls, url: str, within_s: float | None, show: Callable[[Progress | None], None] | None = None
 ) -> tuple[Code, str]:
     """Drain it and wait: the exit code, and what to say. `show` is called with what is left, and None at the end."""
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(calls.run)
         try:
-            said = await _Drain(client, url, within_s, show).run()
+            said = await _Drain(calls, url, within_s, show).run()
         finally:
             if show is not None:
                 show(None)
@@ -141,9 +143,9 @@ class _Drain:
     """One drain, from asking to its end."""
 
     def __init__(
-        self, client: Client, url: str, within_s: float | None, show: Callable[[Progress | None], None] | None
+        self, calls: Calls, url: str, within_s: float | None, show: Callable[[Progress | None], None] | None
     ) -> None:
-        self._client = client
+        self._calls = calls
         self._url = url
         self._within_s = within_s
         self._show = show
@@ -198,7 +200,7 @@ class _Drain:
 
     async def _ask(self, wait_s: float) -> Progress | None:
         """None: no gateway says that. Raises `Unavailable`."""
-        response = await self._client.post(b"/drain", msgspec.json.encode({"wait_s": wait_s}))
+        response = await self._calls.post(b"/drain", msgspec.json.encode({"wait_s": wait_s}))
         try:
             return _progress(response.body)
         except msgspec.DecodeError:
@@ -208,7 +210,7 @@ class _Drain:
         """Wait until nobody listens there: the process closes its port, then its journal, and is gone."""
         try:
             while True:
-                await self._client.look(b"/live")
+                await self._calls.look(b"/live")
                 await trio.sleep(LOOK_S)
         except Unavailable:
             return

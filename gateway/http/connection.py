@@ -1,17 +1,17 @@
-"""One keep-alive HTTP/1.1 connection to a processor host: one question at a time, its response, the next.
+"""One keep-alive HTTP/1.1 connection to a host: a request, its response, the next request.
 
-The link always reads, also while nothing is asked: a server that closes an idle connection is noticed then and not at
-the next question. Asking is synchronous. It knows no retry, no pool and no deadline: what comes goes to `responded`,
-and `run` returns when the connection is over, saying how (`exchange.End`).
+The connection always reads, also while nothing is asked: it notices at once when the server closes an idle connection,
+and not at the next request. Sending is synchronous. The connection knows no retry, no pool and no deadline: a response
+goes to `responded`, and `run` returns how the connection ended (`exchange.End`).
 
-An exchange counts only by a whole response that began after its request was sent. Each has a fresh `Exchange`, and the
-link sees to its beginning: it looks whether something lies there unread before it writes, and what comes before the
-request is written whole counts for nothing. Such a connection is closed, since whatever follows on it may answer
-something else. CLOSED and UNASKED mean that nothing of a response had come (`UNTOUCHED`): a question that crossed so
-with the server's closing is safe to ask again, since the idempotency key is the same.
+A response counts only when it is whole and began after its request was sent. Each request has a fresh `Exchange`.
+Before it writes, the connection looks whether something lies there unread; and what comes before the request is written
+whole counts for nothing. In both cases it closes, since whatever follows may answer something else. CLOSED and UNASKED
+mean that nothing of a response had come (`UNTOUCHED`): a request that crossed with the server's closing is safe to send
+again, since the idempotency key is the same.
 
-What HTTP/1.1 cannot show: a response that left the server before our request reached it, and reached us after we had
-written. Only its status may say so (`statuses.UNREAD`).
+HTTP/1.1 cannot show a response that left the server before our request reached it, and reached us after we had written.
+Only its status may say so (`statuses.UNREAD`).
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ import trio
 from gateway.http.exchange import HEAD_BYTES_MAX, End, Exchange, Response
 from gateway.http.pipe import Pipe
 
-__all__ = ["HEAD_BYTES_MAX", "UNTOUCHED", "End", "Link", "Responded", "Response"]
+__all__ = ["HEAD_BYTES_MAX", "UNTOUCHED", "Connection", "End", "Responded", "Response"]
 
 UNTOUCHED = frozenset({End.CLOSED, End.UNASKED})
 """Nothing of a response had come."""
-Responded = Callable[["Link", Response, bool], None]
-"""Takes a response; True: the link may be asked again, at once if wanted."""
+Responded = Callable[["Connection", Response, bool], None]
+"""Takes a response. The flag: the connection may be asked again, at once if wanted."""
 
 
-class Link:
-    """A connection. `busy` from `send` until its response was handed to `responded`, or `run` returned."""
+class Connection:
+    """A connection. It is `busy` from `send` until `responded` took the response, or `run` returned."""
 
     def __init__(self, pipe: Pipe, body_bytes_max: int, responded: Responded) -> None:
         self._pipe = pipe
@@ -43,22 +43,23 @@ class Link:
         self.served = 0
         """Responses so far."""
         self.context: Any = None
-        """What is being asked: the asker's."""
+        """The asker's own: what it has asked."""
         self.scope = trio.CancelScope()
         """Cancel it to close the connection."""
         self.address = ""
-        """Where it leads to: whoever dialled says so, and when it is old."""
+        """Where it leads to; the dialler sets it."""
         self.until_s = inf
+        """When it is too old to be asked again; the dialler sets it."""
 
     @property
     def busy(self) -> bool:
-        """A response is waited for."""
+        """Whether a response is due."""
         return self._exchange is not None
 
     def send(self, request: bytes) -> End | None:
-        """Ask, never with HEAD. Only when not `busy`.
+        """Send a request, never a HEAD, and only when not `busy`.
 
-        None: it was sent. Else nothing was, and this is how the connection had ended.
+        Returns None when it was sent; else how the connection had ended, and nothing was sent.
         """
         assert self._exchange is None
         if self._end is None and self.scope.cancel_called:
@@ -78,7 +79,7 @@ class Link:
         return self._pipe.end
 
     async def run(self) -> End | None:
-        """Read until the connection is over and close it; says how it ended, None when we closed it by `scope`."""
+        """Read until the connection is over, and close it. Returns how it ended; None: we closed it by `scope`."""
         try:
             with self.scope:
                 async with trio.open_nursery() as nursery:

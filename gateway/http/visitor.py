@@ -61,14 +61,14 @@ class Request:
         """The connection may be used again."""
 
 
-class Fault(NamedTuple):
+class Unreadable(NamedTuple):
     """Why no request can be read any more from this connection."""
 
     status: int
     detail: str
 
 
-NOT_HTTP = Fault(400, "this is not HTTP/1.1")
+NOT_HTTP = Unreadable(400, "this is not HTTP/1.1")
 
 
 class Over(Enum):
@@ -99,11 +99,11 @@ class Turn:
         """The door's."""
 
 
-Take = Callable[["Visitor", list[Request], Fault | None], None]
+Take = Callable[["Visitor", list[Request], Unreadable | None], None]
 """Takes the requests of a chunk, and what is wrong with what follows them."""
 
 
-class _Unreadable(Exception):
+class _Stopped(Exception):
     """Ends the parser."""
 
 
@@ -119,7 +119,7 @@ class Visitor:
         self._parser = httptools.HttpRequestParser(self)
         self._request = Request()
         self._requests: list[Request] = []
-        self._fault: Fault | None = None
+        self._fault: Unreadable | None = None
         self._came_bytes = 0
         self._in_head = False
         self._in_body = False
@@ -215,10 +215,10 @@ class Visitor:
             return Over.IDLE
         return Over.NO
 
-    def give_up(self, status: int, detail: str) -> Fault:
+    def give_up(self, status: int, detail: str) -> Unreadable:
         """What is coming in has taken too long: no more of it is read."""
         self._closing = True
-        self._fault = Fault(status, detail)
+        self._fault = Unreadable(status, detail)
         return self._fault
 
     # --- responses
@@ -272,9 +272,9 @@ class Visitor:
         same = (self._in_head or self._in_body) and self._request is before
         self._came_bytes = self._came_bytes + len(chunk) if same else 0
         if self._fault is None and self._in_head and self._came_bytes > HEAD_BYTES_MAX:
-            self._fault = Fault(431, _HEAD_TOO_LONG)
+            self._fault = Unreadable(431, _HEAD_TOO_LONG)
         elif self._fault is None and self._came_bytes > HEAD_BYTES_MAX + 2 * self._body_bytes_max + UNREAD_BYTES_MAX:
-            self._fault = Fault(413, f"a body may have {self._body_bytes_max} bytes")
+            self._fault = Unreadable(413, f"a body may have {self._body_bytes_max} bytes")
 
     def _resume(self, rest: bytes) -> None:
         """Somebody would rather speak another protocol (Java offers HTTP/2 so). We go on in this one.
@@ -283,7 +283,7 @@ class Visitor:
         """
         self._upgrading = False
         if self._request.method == b"CONNECT":
-            self._fault = Fault(405, "no tunnels here")
+            self._fault = Unreadable(405, "no tunnels here")
             return
         self._request.keep &= self._parser.should_keep_alive()  # the one that reads on knows nothing of this head
         self._parser = httptools.HttpRequestParser(self)
@@ -293,8 +293,8 @@ class Visitor:
             self._feed(rest)
 
     def _refuse(self, status: int, detail: str) -> None:
-        self._fault = Fault(status, detail)
-        raise _Unreadable
+        self._fault = Unreadable(status, detail)
+        raise _Stopped
 
     # --- what the parser calls
 

@@ -1,4 +1,4 @@
-"""Our other processes of this data centre, told the scheme's news: for each a forwarder, and a client to reach it by.
+"""Our other processes of this data centre, told the scheme's news: for each a forwarder, and calls to reach it by.
 
 The news comes over the `usm` group, and each process refuses and stands in by it. So whoever hears it from the hub
 hands it on (`POST /news` of the other's ops server), in order and paced as notices are, until the other has it on its
@@ -14,9 +14,10 @@ import trio
 
 from gateway import config
 from gateway.clock import Clock, system_clock
+from gateway.http.hosts import Hosts, Keys
 from gateway.http.statuses import Told
 from gateway.network.names import MACHINE, Network
-from gateway.processor.client import Client, Keys
+from gateway.processor.calls import Calls
 from gateway.processor.forwarder import Forwarder, Journal, peer
 from gateway.processor.notices import Record
 
@@ -36,16 +37,15 @@ class Peers:
         luck: Callable[[], float] = random.random,
     ) -> None:
         """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
-        self._clients: dict[str, Client] = {}
+        self._calls: dict[str, Calls] = {}
         self._forwarders: dict[str, Forwarder] = {}
         for name, url in node.peers.items():
             # told as patiently as the processor is; news is one line, so one connection does
             settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
             keys = Keys(f"node.peers.{name}", "node.peer_tls", f"peer {name}")
-            client = Client(settings, network=network, luck=luck, keys=keys)
-            self._clients[name] = client
+            calls = self._calls[name] = Calls(settings, Hosts(settings, network, luck, keys))
             self._forwarders[name] = Forwarder(
-                settings, node.name, _Teller(client), peer(node.name, name), clock=clock, luck=luck
+                settings, node.name, _Teller(calls), peer(node.name, name), clock=clock, luck=luck
             )
 
     def remember(self, record: Record) -> None:
@@ -57,7 +57,7 @@ class Peers:
         """Tell them for ever. Cancelled, what is in flight will be told again. Raises `JournalFault`."""
         async with trio.open_nursery() as nursery:
             for name, forwarder in self._forwarders.items():
-                await nursery.start(self._clients[name].run)
+                await nursery.start(self._calls[name].run)
                 await nursery.start(forwarder.run, journal)
             task_status.started()
 
@@ -77,9 +77,9 @@ class Peers:
 class _Teller:
     """Tells one of them."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     async def tell(self, key: str, body: bytes) -> Told:
         """Once; see `forwarder.Teller`."""
-        return await self._client.tell(key, body, PATH)
+        return await self._calls.tell(key, body, PATH)

@@ -15,8 +15,9 @@ from msgspec import Meta, Struct
 
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
+from gateway.http.hosts import Hosts, Keys
 from gateway.network.names import MACHINE, Network
-from gateway.processor.client import Client, Keys
+from gateway.processor.calls import Calls
 from gateway.strict_json import Reader
 
 PATH = b"/ready"
@@ -65,10 +66,9 @@ class Sibling:
         """`network` and `luck` are what a simulation replaces. Raises `ConfigurationError`."""
         self._own = own
         self._every_s = settings.look_every_s
-        self._client = Client(
-            config.Processor(settings.url, settings.tls, tell_within_s=LOOK_WITHIN_S),
-            network=network, luck=luck, keys=Keys("node.sibling.url", "node.sibling.tls", "sibling"),
-        )  # fmt: skip
+        server = config.Processor(settings.url, settings.tls, tell_within_s=LOOK_WITHIN_S)
+        keys = Keys("node.sibling.url", "node.sibling.tls", "sibling")
+        self._calls = Calls(server, Hosts(server, network, luck, keys))
         self._away = "not looked at yet"
         self._difference = ""
         """Stands while it is away: nothing has been put right, to our knowledge."""
@@ -76,7 +76,7 @@ class Sibling:
     async def run(self) -> None:
         """Look for ever."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._client.run)
+            await nursery.start(self._calls.run)
             while True:
                 await self._look()
                 await trio.sleep(self._every_s)
@@ -87,7 +87,7 @@ class Sibling:
 
     async def _look(self) -> None:
         try:
-            response = await self._client.look(PATH)
+            response = await self._calls.look(PATH)
             parts = _ready(response.body).parts
         except Unavailable as error:
             self._is_away(f"away: {error}")

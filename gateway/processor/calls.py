@@ -1,7 +1,7 @@
-"""Telling, looking and inquiring: requests that somebody waits for, each on a connection of its own while it takes.
+"""Telling, looking and inquiring: requests whose caller waits for the response, each on a connection of its own.
 
-Their connections are few and kept for the next one; questions about payments (`client`) have others: notices and
-questions never wait for each other. A request that was read by nobody is sent again at once, some times.
+Their connections are few and kept for the next call; questions about payments (`asking`) have others: notices and
+questions never wait for each other. A request that nobody read is sent again at once, `CROSSINGS_MAX` times.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import trio
 
 from gateway import config
 from gateway.errors import Unavailable
-from gateway.http.connection import UNTOUCHED, Link, Response
-from gateway.http.directory import Directory, Endpoint
-from gateway.http.reach import Reach, Reaches
+from gateway.http.connection import UNTOUCHED, Connection, Response
+from gateway.http.directory import Endpoint
+from gateway.http.hosts import Host, Hosts
 from gateway.http.statuses import CROSSINGS_MAX, UNREAD, Told
 from gateway.payments.work import Answer
 from gateway.processor.answers import Answers, NotAnAnswer
-from gateway.processor.messages import key_of
+from gateway.processor.writing import key_of
 
 INQUIRIES_MAX = 8
 """Inquiries under way at once."""
@@ -24,10 +24,10 @@ INQUIRIES_MAX = 8
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Who waits for a response."""
+    """A call that waits for its response."""
 
     event: trio.Event
-    reach: Reach
+    host: Host
     response: Response | None = None
     end: str = ""
     untouched: bool = False
@@ -35,22 +35,32 @@ class _Waiter:
 
 
 class Calls:
-    """Requests to the hosts of a directory."""
+    """Calls to the hosts of a directory. `run` it: without, no connection can be had."""
 
-    def __init__(self, settings: config.Processor, directory: Directory, reaches: Reaches, answers: Answers) -> None:
+    def __init__(self, settings: config.Processor, hosts: Hosts, answers: Answers | None = None) -> None:
+        """`answers` reads the responses to inquiries; None: by the built-in codes."""
         self._settings = settings
-        self._directory = directory
-        self._reaches = reaches
-        self._answers = answers
-        self.nursery: trio.Nursery | None = None
-        """Where connections live; None: nobody runs it, and no new one can be had."""
-        self._spare: list[tuple[Link, Reach]] = []
+        self._hosts = hosts
+        self._answers = answers or Answers()
+        self._nursery: trio.Nursery | None = None
+        """Where connections live; None: nobody runs it."""
+        self._spare: list[tuple[Connection, Host]] = []
         """Connections that nobody uses."""
         self._inquiries = trio.CapacityLimiter(INQUIRIES_MAX)
 
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the connections, until cancelled. Then calls end unanswered: notices are kept, and told again."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
     async def tell(self, key: str, body: bytes, path: bytes = b"/notices") -> Told:
-        """Tell a notice, once. Always returns, within `tell_within_s`; says how it went."""
-        place = self._directory.primary()
+        """Tell a notice, once. Always returns how it went, within `tell_within_s`."""
+        place = self._hosts.directory.primary()
         try:
             response = await self._call(place, b"POST", path, key, body)
         except Unavailable as error:
@@ -61,17 +71,17 @@ class Calls:
 
     async def look(self, path: bytes) -> Response:
         """GET this below the base URL, once; whatever the status. Raises `Unavailable`, within `tell_within_s`."""
-        return await self._call(self._directory.primary(), b"GET", path, "", b"")
+        return await self._call(self._hosts.directory.primary(), b"GET", path, "", b"")
 
     async def post(self, path: bytes, body: bytes) -> Response:
         """POST this JSON below the base URL, once; whatever the status. Raises `Unavailable`, likewise."""
-        return await self._call(self._directory.primary(), b"POST", path, "", body)
+        return await self._call(self._hosts.directory.primary(), b"POST", path, "", body)
 
     async def inquire(self, fpid: str) -> Answer | None:
         """Ask what was decided on a payment; None: the processor does not know it. Raises `Unavailable`."""
         async with self._inquiries:
             reason = "nobody takes inquiries"
-            for place in self._directory.inquiries():
+            for place in self._hosts.directory.inquiries():
                 try:
                     path = b"/payments/" + key_of(fpid).encode()
                     response = await self._call(place, b"GET", path, "", b"")
@@ -84,30 +94,23 @@ class Calls:
             raise Unavailable(reason)
 
     async def _call(self, place: Endpoint, method: bytes, path: bytes, key: str, body: bytes) -> Response:
-        """One request on a connection of its own for as long as it takes. Raises `Unavailable`."""
-        request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n" % (
-            method, place.path.encode(), path, place.authority.encode(),
-        )  # fmt: skip
-        if method == b"POST":
-            request += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-        if key:
-            request += b"Idempotency-Key: %b\r\n" % key.encode()
-        request += b"\r\n" + body
-        reach, crossings = self._reaches.of(place), 0
+        """Send one request and return its response. Raises `Unavailable`."""
+        request = _request(place, method, path, key, body)
+        host, crossings = self._hosts.of(place), 0
         with trio.move_on_after(self._settings.tell_within_s):
             while True:
-                link = await self._spare_link(reach)
-                over = link.send(request)
-                if over is not None and not link.served:
-                    reach.ended(link, over)
-                    raise Unavailable(f"connection {over.value}: {link.end}")
+                connection = await self._connection(host)
+                over = connection.send(request)
+                if over is not None and not connection.served:
+                    host.ended(connection, over)
+                    raise Unavailable(f"connection {over.value}: {connection.end}")
                 if over is not None:
                     continue  # nothing was sent: another connection takes it
-                waiter = link.context = _Waiter(trio.Event(), reach)
+                waiter = connection.context = _Waiter(trio.Event(), host)
                 try:
                     await waiter.event.wait()
                 except trio.Cancelled:
-                    link.scope.cancel()  # its response may still come: nobody else must get it
+                    connection.scope.cancel()  # its response may still come: nobody else must get it
                     raise
                 crossings += 1
                 again = crossings <= CROSSINGS_MAX
@@ -117,37 +120,52 @@ class Calls:
                     raise Unavailable(waiter.end)
         raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
 
-    async def _spare_link(self, reach: Reach) -> Link:
-        while self._spare:
-            link, of = self._spare.pop()
-            if of is reach and reach.fit(link, trio.current_time()):
-                return link
-            link.scope.cancel()
-        link = await self._reaches.open(reach, self._replied)
-        if self.nursery is None:
-            link.scope.cancel()
-            await link.run()  # closes it
-            raise Unavailable("not running")
-        self.nursery.start_soon(self._keep_spare, link)
-        return link
+    # --- connections
 
-    async def _keep_spare(self, link: Link) -> None:
-        end = await link.run()
-        self._spare = [item for item in self._spare if item[0] is not link]
-        waiter: _Waiter | None = link.context
+    async def _connection(self, host: Host) -> Connection:
+        """A spare connection to this host, or a new one. Raises `Unavailable`."""
+        while self._spare:
+            connection, of = self._spare.pop()
+            if of is host and host.fit(connection, trio.current_time()):
+                return connection
+            connection.scope.cancel()
+        connection = await self._hosts.open(host, self._responded)
+        if self._nursery is None:
+            connection.scope.cancel()
+            await connection.run()  # closes it
+            raise Unavailable("not running")
+        self._nursery.start_soon(self._keep, connection)
+        return connection
+
+    async def _keep(self, connection: Connection) -> None:
+        """Live as long as the connection does."""
+        end = await connection.run()
+        self._spare = [item for item in self._spare if item[0] is not connection]
+        waiter: _Waiter | None = connection.context
         if waiter is not None:
-            waiter.reach.ended(link, end)
-            waiter.end = f"connection {end.value if end is not None else 'given up'}: {link.end}"
-            waiter.untouched = end in UNTOUCHED and link.served > 0
+            waiter.host.ended(connection, end)
+            waiter.end = f"connection {end.value if end is not None else 'given up'}: {connection.end}"
+            waiter.untouched = end in UNTOUCHED and connection.served > 0
             waiter.event.set()
 
-    def _replied(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
-        waiter: _Waiter = link.context
-        link.context = None
+    def _responded(self, connection: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001 - `Responded`
+        waiter: _Waiter = connection.context
+        connection.context = None
         waiter.response = response
         waiter.event.set()
-        fit = waiter.reach.responded(link, response, trio.current_time())
+        fit = waiter.host.responded(connection, response, trio.current_time())
         if keep and fit:
-            self._spare.append((link, waiter.reach))
+            self._spare.append((connection, waiter.host))
         elif keep:
-            link.scope.cancel()
+            connection.scope.cancel()
+
+
+def _request(place: Endpoint, method: bytes, path: bytes, key: str, body: bytes) -> bytes:
+    request = b"%b %b%b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n" % (
+        method, place.path.encode(), path, place.authority.encode(),
+    )  # fmt: skip
+    if method == b"POST":
+        request += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    if key:
+        request += b"Idempotency-Key: %b\r\n" % key.encode()
+    return request + b"\r\n" + body

@@ -30,16 +30,16 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
 from gateway.http.pipe import Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
-from gateway.http.visitor import REASONS, Fault, Over, Request, Turn, Visitor
+from gateway.http.visitor import REASONS, Over, Request, Turn, Unreadable, Visitor
 from gateway.log.limit import Limit
 from gateway.machine.descriptors import is_kept
 from gateway.network.listening import Listen, listen_tcp
 from gateway.network.papers import Papers
 from gateway.payments.outbound_law import RESTING
 from gateway.payments.work import Standing, Submission
-from gateway.processor.messages import Fault as MemberFault
-from gateway.processor.messages import Problem, Readiness, encode, progress_of
+from gateway.processor.messages import Fault, Problem, Readiness, encode
 from gateway.processor.request import KEY_MAX, UNKNOWN_MEMBER, Invalid, Malformed, Reader
+from gateway.processor.writing import progress_of
 from gateway.wire.codec import Codec
 
 SWEEP_S = 0.1
@@ -317,7 +317,7 @@ class Door:
 
     # --- requests
 
-    def _take(self, visitor: Visitor, requests: list[Request], fault: Fault | None) -> None:
+    def _take(self, visitor: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
         """All requests of a chunk."""
         visits: list[Submission] = []
         # all are owed before any is given: who has nothing left to wait for is hung up on
@@ -438,7 +438,7 @@ class Door:
     def _answer(self, turn: Turn, standing: Standing) -> None:
         self._respond(turn, 200 if standing.state in RESTING else 202, _JSON, self._progress(standing))
 
-    def _reject(self, turn: Turn, status: int, detail: str, faults: tuple[MemberFault, ...]) -> None:
+    def _reject(self, turn: Turn, status: int, detail: str, faults: tuple[Fault, ...]) -> None:
         # the name of an unknown member is the client's text
         where = next((fault.pointer for fault in faults if fault.detail != UNKNOWN_MEMBER), "")
         _log.info("submission refused", status=status, where=where)
@@ -449,7 +449,7 @@ class Door:
         turn: Turn,
         status: int,
         detail: str,
-        faults: tuple[MemberFault, ...] = (),
+        faults: tuple[Fault, ...] = (),
         *,
         code: str = "",
         more: bytes = b"",

@@ -7,19 +7,8 @@ from msgspec import UNSET, UnsetType
 from gateway.errors import HubFault
 from gateway.payments import steps
 from gateway.payments.steps import Kind
-from gateway.processor.messages import (
-    Notice,
-    Payment,
-    Reversal,
-    asynchronously,
-    decider,
-    moment,
-    news_of,
-    payment_of,
-    redirection,
-    reversal_of,
-    status_of,
-)
+from gateway.processor.messages import Notice, Payment, Reversal, status_of
+from gateway.processor.writing import asynchronously, decider, moment, news_of, payment_of, redirection, reversal_of
 from gateway.wire.codes import Codes
 from gateway.wire.meanings import Meanings, built_in
 from gateway.wire.message import Message, PaymentRequest, PaymentResponse, ReversalRequest, Usm

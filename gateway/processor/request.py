@@ -19,7 +19,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from gateway import config
-from gateway.processor.messages import CURRENCIES, Amount, Fault, Submitted, encode
+from gateway.processor.messages import Amount, Fault, Submitted, encode
+from gateway.processor.writing import CURRENCIES
 from gateway.strict_json import Pairs, is_repeated, pairs_of
 from gateway.wire import walk
 from gateway.wire.codec import Codec

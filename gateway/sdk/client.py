@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from gateway import config
 from gateway.errors import ConfigurationError, Unavailable
-from gateway.http.connection import Link, Response
+from gateway.http.connection import Connection, Response
 from gateway.http.directory import Endpoint, endpoint_at
-from gateway.http.reach import Reach
+from gateway.http.hosts import Host
 from gateway.network.dialler import Dialler
 from gateway.network.names import MACHINE, Network
 from gateway.network.papers import Papers
@@ -165,7 +165,7 @@ class _Lane:
         """`party` names it in logs and metrics. Raises `ConfigurationError`."""
         self.place = endpoint_at(url, f"site {site.name}")
         self.nursery: trio.Nursery | None = None
-        self._reach = Reach(
+        self._host = Host(
             self.place,
             Dialler(party, self.place.host, self.place.port, network),
             Papers(site.tls, f"site {site.name}: tls") if self.place.tls else None,
@@ -174,77 +174,77 @@ class _Lane:
             body_bytes_max=RESPONSE_BYTES_MAX,
             luck=luck,
         )
-        self._idle: list[tuple[Link, float]] = []
+        self._idle: list[tuple[Connection, float]] = []
         """A stack, and since when: what is used least stays at the bottom."""
 
     async def call(self, request: bytes, until_s: float) -> Response | Met:
         """Its response, or UNREACHED, BROKEN or SILENT. Cancelled, its connection is dropped."""
         while True:
-            link = await self._link(until_s)
-            if link is None:
+            connection = await self._connection(until_s)
+            if connection is None:
                 return Met.UNREACHED
-            over = link.send(request)
+            over = connection.send(request)
             if over is None:
                 break
-            if not link.served:
-                self._reach.ended(link, over)
+            if not connection.served:
+                self._host.ended(connection, over)
                 return Met.UNREACHED  # nothing was sent, and the next one would be no better
-        call = link.context = _Call()
+        call = connection.context = _Call()
         try:
             with trio.move_on_at(until_s):
                 await call.over.wait()
         finally:
             if not call.over.is_set():
-                link.scope.cancel()  # its response may still come: nobody else must get it
+                connection.scope.cancel()  # its response may still come: nobody else must get it
         if call.response is not None:
             return call.response
         return Met.BROKEN if call.over.is_set() else Met.SILENT
 
-    async def _link(self, until_s: float) -> Link | None:
+    async def _connection(self, until_s: float) -> Connection | None:
         """One that is idle, or a new one; None: there is none to be had."""
         now_s = trio.current_time()
         while self._idle:
-            link, since_s = self._idle.pop()
-            if now_s - since_s < IDLE_S and self._reach.fit(link, now_s):
-                return link
-            link.scope.cancel()
+            connection, since_s = self._idle.pop()
+            if now_s - since_s < IDLE_S and self._host.fit(connection, now_s):
+                return connection
+            connection.scope.cancel()
         with trio.move_on_at(min(until_s, now_s + CONNECT_WITHIN_S)):
             try:
-                link = await self._reach.open(self._responded)
+                connection = await self._host.open(self._responded)
             except (OSError, trio.BrokenResourceError):
                 return None
             if self.nursery is None:
-                link.scope.cancel()
-                await link.run()  # closes it
+                connection.scope.cancel()
+                await connection.run()  # closes it
                 return None
-            self.nursery.start_soon(self._keep, link)
-            return link
+            self.nursery.start_soon(self._keep, connection)
+            return connection
         return None
 
-    async def _keep(self, link: Link) -> None:
+    async def _keep(self, connection: Connection) -> None:
         """Live as long as the connection does."""
         try:
-            end = await link.run()
-            if link.context is not None:
-                self._reach.ended(link, end)
+            end = await connection.run()
+            if connection.context is not None:
+                self._host.ended(connection, end)
         finally:
-            self._idle = [item for item in self._idle if item[0] is not link]
-            call: _Call | None = link.context
+            self._idle = [item for item in self._idle if item[0] is not connection]
+            call: _Call | None = connection.context
             if call is not None:
-                link.context = None
+                connection.context = None
                 call.over.set()
 
-    def _responded(self, link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
-        call: _Call = link.context
-        link.context = None
+    def _responded(self, connection: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001 - `connection.Responded`
+        call: _Call = connection.context
+        connection.context = None
         call.response = response
         call.over.set()
         now_s = trio.current_time()
-        fit = self._reach.responded(link, response, now_s)
+        fit = self._host.responded(connection, response, now_s)
         if keep and fit:
-            self._idle.append((link, now_s))
+            self._idle.append((connection, now_s))
         elif keep:
-            link.scope.cancel()
+            connection.scope.cancel()
         while self._idle and now_s - self._idle[0][1] >= IDLE_S:
             self._idle.pop(0)[0].scope.cancel()
 

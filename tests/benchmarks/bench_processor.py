@@ -27,7 +27,8 @@ from gateway.payments.work import Answer, Ask
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.forwarder import Forwarder, the_processor
-from gateway.processor.messages import encode, payment_of
+from gateway.processor.messages import encode
+from gateway.processor.writing import payment_of
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
 
@@ -155,19 +156,19 @@ async def ask(settings: config.Processor, asks: int, in_flight: int) -> None:
         one.deadline_s, one.context = now_s + 5.0, now_s
         client.ask([one])
 
-    client.on_answers = on_answers
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(client.run, on_answers)
         start, cpu = time.perf_counter(), time.process_time()
         for _ in range(min(in_flight, asks)):
             more()
         await done.wait()
         passed, cpu = time.perf_counter() - start, time.process_time() - cpu
         latencies.sort()
+        connections = client.statistics()["connections"]
         p50, p99 = latencies[asks // 2] * 1e3, latencies[asks * 99 // 100] * 1e3
         say(
             f"asks, {in_flight:4} in flight              {cpu / asks * 1e6:8.1f} us of processor time each, "
-            f"{asks / passed:8.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms, {len(client._links)} connections"
+            f"{asks / passed:8.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms, {connections} connections"
         )
         nursery.cancel_scope.cancel()
 
@@ -185,7 +186,7 @@ async def tell(settings: config.Processor, notices: int) -> None:
     journal, client = Journal(records), Client(settings)
     forwarder = Forwarder(settings, "bench", client, the_processor("bench", codec))
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         start, cpu = time.perf_counter(), time.process_time()
         nursery.start_soon(forwarder.run, journal)
         await journal.done.wait()

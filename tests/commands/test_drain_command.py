@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from gateway import config
 from gateway.__main__ import main
 from gateway.commands import drain as drain_command
-from gateway.commands.drain import Code, client_of, drain
+from gateway.commands.drain import Code, calls_of, drain
 from gateway.network.names import nameless
 from gateway.ops import server
 from gateway.ops.drain import DrainControl, Progress
@@ -48,7 +48,7 @@ async def drained(
                 await peer.respond(said.pop("status", 202), said.pop("raw", b"") or json.dumps(said).encode())
 
         gateway = Processor(nursery, serve)
-        code, text = await drain(client_of(URL, nameless(gateway.connect)), URL, within_s, show)
+        code, text = await drain(calls_of(URL, nameless(gateway.connect)), URL, within_s, show)
         nursery.cancel_scope.cancel()
     return code, text
 
@@ -225,7 +225,7 @@ async def test_two_drain_one_gateway_over_real_sockets(nursery: trio.Nursery, lo
     ends: list[Code] = []
 
     async def one() -> None:
-        ends.append((await drain(client_of(url), url, 10))[0])
+        ends.append((await drain(calls_of(url), url, 10))[0])
 
     with trio.fail_after(20):
         async with trio.open_nursery() as both:

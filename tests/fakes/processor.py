@@ -159,9 +159,9 @@ class Asking:
         self.answers: list[Answer] = []
         self.times: list[float] = []
         self._came = trio.Event()
-        client.on_answers = self._take
 
-    def _take(self, answers: list[Answer]) -> None:
+    def take(self, answers: list[Answer]) -> None:
+        """For `Client.run`."""
         self.answers += answers
         self.times += [trio.current_time()] * len(answers)
         self._came.set()
@@ -195,7 +195,7 @@ async def asking(
         network = nameless(processor.connect)
         client = Client(settings(**changes), network=network, directory=directory, luck=luck, answers=answers)  # type: ignore[arg-type]
         found = Asking(client, processor)
-        await nursery.start(client.run)
+        await nursery.start(client.run, found.take)
         with trio.fail_after(PATIENCE_S):
             yield found
         nursery.cancel_scope.cancel()

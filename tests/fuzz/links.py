@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from gateway.http.connection import HEAD_BYTES_MAX, End, Link, Response
+from gateway.http.connection import HEAD_BYTES_MAX, Connection, End, Response
 from tests.fuzz import http
 from tests.fuzz.target import Dice, Target, pieces
 
@@ -24,14 +24,14 @@ async def asked(chunks: list[bytes], times: int) -> Asked:
     got: list[Response] = []
     read = [0]
 
-    def responded(link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001  as it is called
+    def responded(link: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001  as it is called
         got.append(response)
         if keep and len(got) < times:
             read.append(pipe.read_chunks)
             assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
 
     pipe = http.Played(chunks)
-    link = Link(pipe, BODY_BYTES_MAX, responded)
+    link = Connection(pipe, BODY_BYTES_MAX, responded)
     assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
     end = await link.run()
     assert pipe.closed

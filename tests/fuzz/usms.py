@@ -3,7 +3,8 @@
 from msgspec import structs
 
 from gateway import config
-from gateway.processor.messages import encode, news_of
+from gateway.processor.messages import encode
+from gateway.processor.writing import news_of
 from gateway.scheme.news import Known
 from gateway.scheme.permits import Permits, Rules, apply, held, may_stand_in, merge, refusal
 from gateway.wire.codec import join_mac

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.connection import HEAD_BYTES_MAX, End, Link, Response
+from gateway.http.connection import HEAD_BYTES_MAX, Connection, End, Response
 from gateway.http.pipe import StreamPipe
 from tests.fuzz.http import Played
 
@@ -27,10 +27,10 @@ async def play(*chunks: bytes | None, asked: bool = True) -> Play:
     theirs, ours = trio.testing.memory_stream_pair()
     played = Play()
 
-    def responded(_: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+    def responded(_: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001 - `connection.Responded`
         played.responses.append((response, keep))
 
-    link = Link(StreamPipe(ours), LIMIT, responded)
+    link = Connection(StreamPipe(ours), LIMIT, responded)
 
     async def run() -> None:
         played.end = await link.run()
@@ -143,14 +143,14 @@ async def test_the_next_question_may_be_asked_from_within_the_answer() -> None:
     theirs, ours = trio.testing.memory_stream_pair()
     got: list[bytes] = []
 
-    def responded(link: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+    def responded(link: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001 - `connection.Responded`
         got.append(response.body)
         assert keep
         assert not link.busy
         if len(got) < 3:
             link.send(b"GET /%d HTTP/1.1\r\n\r\n" % len(got))
 
-    link = Link(StreamPipe(ours), LIMIT, responded)
+    link = Connection(StreamPipe(ours), LIMIT, responded)
     link.send(b"GET /0 HTTP/1.1\r\n\r\n")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run)
@@ -182,7 +182,7 @@ class Lingering(Played):
 async def test_a_link_that_is_ending_sends_nothing(chunks: list[bytes], end: End, nursery: trio.Nursery) -> None:
     """Nobody would read what comes: who asks then hears how it ended, and nothing was sent."""
     pipe = Lingering(chunks)
-    link = Link(pipe, LIMIT, lambda *_: None)
+    link = Connection(pipe, LIMIT, lambda *_: None)
     nursery.start_soon(link.run)
     await trio.testing.wait_all_tasks_blocked()
     assert not pipe.closed
@@ -194,7 +194,7 @@ async def test_a_link_that_is_ending_sends_nothing(chunks: list[bytes], end: End
 async def test_a_link_that_we_closed_sends_nothing() -> None:
     """Also before its end has come."""
     pipe = Played([])
-    link = Link(pipe, LIMIT, lambda *_: None)
+    link = Connection(pipe, LIMIT, lambda *_: None)
     link.scope.cancel()
     assert link.send(b"GET / HTTP/1.1\r\n\r\n") is End.CLOSED
     assert pipe.written == b""

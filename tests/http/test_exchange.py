@@ -12,7 +12,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.connection import Link
+from gateway.http.connection import Connection
 from gateway.http.exchange import End, Exchange, Response
 from gateway.http.pipe import SocketPipe
 
@@ -223,7 +223,7 @@ class Server:
         ours.setblocking(False)
         self._theirs.setblocking(False)
         self.got: list[Response] = []
-        self.link = Link(SocketPipe(ours), LIMIT, self._responded)
+        self.link = Connection(SocketPipe(ours), LIMIT, self._responded)
         self.end: End | None = None
         self.over = False
         self.since: bytes | None = None
@@ -233,7 +233,7 @@ class Server:
         self.due: list[Response] = []
         self.closed = False
 
-    def _responded(self, _: Link, response: Response, keep: bool) -> None:  # noqa: FBT001 - `link.Responded`
+    def _responded(self, _: Connection, response: Response, keep: bool) -> None:  # noqa: FBT001 - `connection.Responded`
         self.got.append(response)
         self.spoilt |= not keep
 

@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from gateway.http.statuses import AGAIN, CROSSINGS_MAX, REFUSING, UNREAD, Told
-from gateway.processor.client import AWAY_PAUSE_S
+from gateway.processor.pool import AWAY_PAUSE_S
 from tests.fakes.processor import Peer, Script, asking
 
 Clock = trio.testing.MockClock

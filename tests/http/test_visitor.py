@@ -7,7 +7,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.http.visitor import Fault, Request, Visitor
+from gateway.http.visitor import Request, Unreadable, Visitor
 from tests.fuzz.http import Played
 
 BODY_BYTES_MAX = 1000
@@ -49,7 +49,7 @@ async def taken(chunks: list[bytes]) -> list[tuple[Any, ...]]:
     """What a visitor hands over of these, and the status of the fault if there is one."""
     got: list[tuple[Any, ...]] = []
 
-    def take(_: Visitor, requests: list[Request], fault: Fault | None) -> None:
+    def take(_: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
         got.extend(tuple(getattr(one, name) for name in FIELDS) for one in requests)
         if fault is not None:
             got.append((fault.status,))

@@ -1,6 +1,7 @@
 """The other site's gateway, as this one sees it: an error line when they share not what they must, nothing else."""
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,10 +14,10 @@ from trio.testing import MockClock
 
 from gateway import config, metrics
 from gateway.errors import ConfigurationError
+from gateway.http.hosts import Hosts, Keys
 from gateway.neighbours.sibling import Identity, Sibling
-from gateway.network.names import nameless
+from gateway.network.names import MACHINE, nameless
 from gateway.ops import server
-from gateway.processor.client import Client, Keys
 from tests.conftest import Logged
 from tests.fakes import door as doors
 from tests.fakes.processor import Peer, Processor, settings, until
@@ -207,7 +208,7 @@ async def test_over_real_sockets(nursery: trio.Nursery, *, unready: bool) -> Non
     [
         (lambda: Sibling(config.Sibling("https://a?b"), OWN), "node.sibling.url"),
         (lambda: Sibling(config.Sibling("https://a", config.Tls("none")), OWN), "node.sibling.tls.ca_file"),
-        (lambda: Client(settings("https://a?b"), keys=Keys("node.peers.x", "node.peer_tls")), "node.peers.x"),
+        (lambda: Hosts(settings("https://a?b"), MACHINE, random.random, Keys("node.peers.x", "")), "node.peers.x"),
     ],
 )
 def test_a_mistake_names_its_own_setting(make: Callable[[], object], key: str) -> None:

@@ -1,7 +1,6 @@
 """Asking, on a mock clock over memory streams: each test is a processor's script and what the client makes of it."""
 
 import json
-import math
 from itertools import pairwise
 from urllib.parse import unquote
 
@@ -17,8 +16,11 @@ from gateway.http.statuses import Told
 from gateway.network.names import nameless
 from gateway.payments.work import Ask
 from gateway.processor.answers import NO_REASON, Answers
-from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client
-from gateway.processor.messages import encode, payment_of
+from gateway.processor.asking import AWAY_AFTER
+from gateway.processor.client import Client
+from gateway.processor.messages import encode
+from gateway.processor.pool import AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S
+from gateway.processor.writing import payment_of
 from tests.conftest import Logged
 from tests.fakes.processor import ACCEPTED, REFUSED, Peer, Script, asking, payment, settings
 
@@ -133,7 +135,7 @@ async def test_the_pool_grows_a_few_connections_at_a_time(autojump_clock: Clock)
             under_way -= 1
             return await plain(host, port)
 
-        world.client._reaches._network = nameless(slow_connect)
+        world.client.hosts._network = nameless(slow_connect)
         world.ask(*range(50))
         await world.answered(50)
     assert peak == CONNECTING_MAX
@@ -698,7 +700,7 @@ async def test_connecting_takes_too_long(autojump_clock: Clock) -> None:
             await trio.sleep_forever()
             raise AssertionError
 
-        world.client._reaches._network = nameless(never)
+        world.client.hosts._network = nameless(never)
         world.ask()
         await trio.sleep(1.9)
         assert world.client.health() == ""
@@ -753,7 +755,7 @@ async def test_each_ask_ends_once(  # noqa: C901 - a table of misbehaviour
         assert len({number for number, _ in answers}) == len(answers)
         statistics = world.client.statistics()
         assert (statistics["waiting"], statistics["in_flight"], statistics["late_listeners"]) == (0, 0, 0)
-        assert world.client._timer.deadline == math.inf or world.client._timer.deadline > trio.current_time()
+        assert world.client.asking._alarm.deadline_s > trio.current_time()
 
 
 async def test_asks_before_the_client_runs_wait_for_it(autojump_clock: Clock) -> None:
@@ -791,7 +793,7 @@ async def test_a_pool_that_is_used_up_says_so(autojump_clock: Clock, logged: Log
         assert (line["where"], line["limit"]) == (name, 2)
         world.ask(9)
         await world.answered(3)
-        assert not world.client._pool.reached
+        assert not world.client.asking._pool.limit.reached
 
 
 async def test_a_queue_that_is_full_says_so(autojump_clock: Clock, logged: Logged) -> None:
@@ -875,7 +877,7 @@ async def test_an_inquiry_goes_to_the_next_host(autojump_clock: Clock) -> None:
                 raise ConnectionRefusedError(111, "Connection refused")
             return await plain(host, port)
 
-        world.client._reaches._network = nameless(connect)
+        world.client.hosts._network = nameless(connect)
         answer = await world.client.inquire("F" * 42)
         assert answer is not None
         assert answer.code == "0000"
@@ -1024,7 +1026,7 @@ async def test_a_notice_after_an_idle_connection_ended(autojump_clock: Clock) ->
             assert (await world.client.tell(f"node/{number}", b"{}")).acknowledged
             await idle()
         assert len(world.processor.dials) == 3
-        assert world.client._calls._spare == []
+        assert world.client.calls._spare == []
 
 
 async def test_a_notice_goes_to_the_primary(autojump_clock: Clock) -> None:

@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.processor.answers import Answers
-from gateway.processor.messages import (
-    Amount,
-    Payment,
-    Status,
-    encode,
-    key_of,
-    moment,
-    payment_of,
-)
+from gateway.processor.messages import Amount, Payment, Status, encode
+from gateway.processor.writing import key_of, moment, payment_of
 from gateway.wire.message import PaymentRequest
 from tests.fakes.processor import payment
 

@@ -72,7 +72,7 @@ async def two(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> AsyncIterator
         given = settings(f"http://{NAME}:{port}", connections_max=CONNECTIONS, late_answer_s=0.5)
         client = Client(given, luck=lambda: 1.0)
         asking = Asking(client, Processor(nursery, nobody))
-        await nursery.start(client.run)
+        await nursery.start(client.run, asking.take)
         yield World(asking, old, new, names)
         nursery.cancel_scope.cancel()
 

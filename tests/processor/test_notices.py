@@ -8,8 +8,9 @@ import pytest
 
 from gateway.payments import steps
 from gateway.payments.steps import TOLD_KINDS, Kind
-from gateway.processor.messages import Notice, encode, payment_of, status_of
+from gateway.processor.messages import Notice, encode, status_of
 from gateway.processor.notices import notice_of
+from gateway.processor.writing import payment_of
 from gateway.wire.codes import built_in
 from gateway.wire.message import PaymentResponse, ReversalRequest
 from tests.fakes.processor import CODEC, WALL_NS, Record, payment

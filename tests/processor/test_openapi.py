@@ -14,20 +14,10 @@ from gateway.http.visitor import REASONS
 from gateway.payments.outbound_law import RESTING, State
 from gateway.payments.work import Standing
 from gateway.processor.answers import Answers
-from gateway.processor.messages import (
-    Notice,
-    Payment,
-    Problem,
-    Progress,
-    Readiness,
-    Status,
-    Submitted,
-    encode,
-    payment_of,
-    progress_of,
-)
+from gateway.processor.messages import Notice, Payment, Problem, Progress, Readiness, Status, Submitted, encode
 from gateway.processor.openapi import document, processor_document
 from gateway.processor.request import Reader
+from gateway.processor.writing import payment_of, progress_of
 from gateway.wire.codec import Codec
 from gateway.wire.codes import built_in
 from tests.fakes.door import BODY, FPID

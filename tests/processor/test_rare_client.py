@@ -1,7 +1,5 @@
 """A processor whose connections behave as no client expects, and a client that is gone."""
 
-from functools import partial
-
 import trio
 import trio.testing
 
@@ -59,7 +57,7 @@ async def test_a_client_that_ends_while_somebody_dials_keeps_no_connection(
 
     with trio.CancelScope() as life:
         async with trio.open_nursery() as running:
-            await running.start(partial(client.run))
+            await running.start(client.calls.run)
             nursery.start_soon(tell)
             await dialled.wait()
             life.cancel()

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import config
-from gateway.processor.messages import CURRENCIES, encode, payment_of
+from gateway.processor.messages import encode
 from gateway.processor.request import FAULTS_MAX, MEMBERS, Invalid, Malformed, Outgoing, Reader, trn_of
+from gateway.processor.writing import CURRENCIES, payment_of
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.fields import CHARSETS, Charset, FieldTable
 from gateway.wire.message import PaymentRequest

@@ -16,7 +16,7 @@ import trustme
 
 from gateway import config
 from gateway.errors import ConfigurationError
-from gateway.http.connection import End, Link, Response
+from gateway.http.connection import Connection, End, Response
 from gateway.http.pipe import SocketPipe, TlsPipe, dial
 from gateway.network.dialler import Dialler
 from gateway.network.names import nameless
@@ -36,7 +36,7 @@ async def asking(mock: MockProcessor, *, tls: config.Tls | None = None, **change
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         client = Client(settings(url, tls=tls, **changes), luck=lambda: 1.0)
         found = Asking(client, Processor(nursery, nobody))
-        await nursery.start(client.run)
+        await nursery.start(client.run, found.take)
         with trio.fail_after(20):
             yield found
         nursery.cancel_scope.cancel()
@@ -153,7 +153,7 @@ async def speaking_first(said: bytes) -> AsyncIterator[Asking]:
         listeners = await nursery.start(trio.serve_tcp, script, 0)
         client = Client(settings(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"), network=nameless(connect))
         found = Asking(client, Processor(nursery, nobody))
-        await nursery.start(client.run)
+        await nursery.start(client.run, found.take)
         with trio.fail_after(20):
             yield found
         nursery.cancel_scope.cancel()
@@ -179,7 +179,7 @@ async def test_a_request_that_cannot_be_sent_is_not_answered() -> None:
     ours.setblocking(False)
     got: list[Response] = []
     pipe = SocketPipe(ours)
-    link = Link(pipe, 1000, lambda _, response, __: got.append(response))
+    link = Connection(pipe, 1000, lambda _, response, __: got.append(response))
     ours.shutdown(socket.SHUT_WR)  # as if the other end had reset it
     assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
     assert pipe.lost
@@ -299,7 +299,7 @@ async def test_the_server_says_what_it_has_against_us(papers: Files, certificate
         )
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         async with trio.open_nursery() as beside:
             beside.start_soon(trio.to_thread.run_sync, serve)
             told = await client.tell("node/1", b"{}")
@@ -351,7 +351,7 @@ async def test_a_tls_connection_that_is_cut_off_is_not_complete(papers: Files, *
     """A response as long as the connection is whole when TLS itself said so: anybody can end a TCP connection."""
     async with over_tls(papers) as (pipe, server):
         got: list[Response] = []
-        link = Link(pipe, 1000, lambda _, response, __: got.append(response))
+        link = Connection(pipe, 1000, lambda _, response, __: got.append(response))
         assert link.send(b"GET / HTTP/1.1\r\n\r\n") is None
         await server.send_all(b"HTTP/1.0 200 OK\r\n\r\n{")
         if farewell:
@@ -375,7 +375,7 @@ async def test_we_say_what_we_have_against_the_server(papers: Files) -> None:
     tls = changed(papers, {"ca_file": "other_ca"})
     client = Client(settings(f"https://127.0.0.1:{listener.getsockname()[1]}", tls=tls))
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         async with trio.open_nursery() as beside:
             beside.start_soon(trio.to_thread.run_sync, serve)
             await client.tell("node/1", b"{}")
@@ -389,7 +389,7 @@ async def test_a_tls_handshake_that_never_ends() -> None:
     url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}"
     client = Client(settings(url, connect_within_s=0.05))
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         told = await client.tell("node/1", b"{}")
         assert told.reason == "no connection within 0.05 s"
         accepted = await listener.accept()
@@ -433,7 +433,7 @@ async def test_no_tls_at_the_other_end(peer: str) -> None:
         listeners = await nursery.start(trio.serve_tcp, script, 0)
         url = f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         client = Client(settings(url))
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         told = await client.tell("node/1", b"{}")
         assert told.status == 0
         assert ("TLS handshake" if peer == "hangs up" else "SSLError") in told.reason
@@ -452,7 +452,7 @@ async def test_tls_over_a_stream_that_is_no_socket(papers: Files) -> None:
     async with trio.open_nursery() as nursery:
         mock = MockProcessor("fast")
         nursery.start_soon(mock.serve, trio.SSLStream(ours, papers.server, server_side=True))
-        await nursery.start(client.run)
+        await nursery.start(client.calls.run)
         assert (await client.tell("node/1", b'{"id":"node/1","kind":"ORPHANED","FPID":"F"}')).acknowledged
         nursery.cancel_scope.cancel()
 

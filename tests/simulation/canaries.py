@@ -34,7 +34,7 @@ from gateway.payments.inbound import Inbound, Payment
 from gateway.payments.outbound import Outbound
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
-from gateway.processor import forwarder, messages, notices, request
+from gateway.processor import forwarder, notices, request, writing
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder
@@ -271,7 +271,7 @@ def _rounds_amounts() -> Patch:
     def make(amount: Any) -> Any:
         return lambda pence, currency: amount(pence[:-2] + "00", currency)
 
-    return _wrap(messages, "_amount", make)
+    return _wrap(writing, "_amount", make)
 
 
 # --- of payments that leave

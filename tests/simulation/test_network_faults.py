@@ -715,10 +715,9 @@ async def asking(lines: Lines) -> AsyncIterator[tuple[Client, list[Answer]]]:
 
     async with trio.open_nursery() as nursery:
         client = Client(processors.settings(f"http://processor:{PORT}"), network=nameless(connect), luck=lambda: 1.0)
-        client.on_answers = answers.extend
         play = processors.Processor(nursery, processors.answering).play
         nursery.start_soon(trio.serve_listeners, play, [lines.listener])
-        await nursery.start(client.run)
+        await nursery.start(client.run, answers.extend)
         yield client, answers
         nursery.cancel_scope.cancel()
 

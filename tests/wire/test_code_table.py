@@ -16,9 +16,10 @@ from gateway.machine.arguments import Parser
 from gateway.payments import standin, steps
 from gateway.payments.steps import Kind
 from gateway.processor.answers import Answers, NotAnAnswer
-from gateway.processor.messages import encode, progress_of
+from gateway.processor.messages import encode
 from gateway.processor.notices import notice_of
 from gateway.processor.openapi import document, processor_document
+from gateway.processor.writing import progress_of
 from gateway.sdk import answers
 from gateway.wire import codes
 from gateway.wire.codec import Codec, fpid_of, join_mac

@@ -14,7 +14,8 @@ import trio
 import trio.testing
 
 from gateway.machine.arguments import Parser
-from gateway.processor.messages import encode, payment_of
+from gateway.processor.messages import encode
+from gateway.processor.writing import payment_of
 from loadtest.ledger.oracle import ProcessorEvent, fpid_hash
 from loadtest.processor import command as processor_command
 from loadtest.processor.server import MockProcessor, parse_mode

@@ -3,8 +3,8 @@
 import msgspec
 
 from gateway.config import Pair
-from gateway.processor.messages import payment_of
 from gateway.processor.request import Reader
+from gateway.processor.writing import payment_of
 from gateway.wire import fields
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest

@@ -10,9 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.reach import SPARE_S
+from gateway.http.hosts import SPARE_S
 from gateway.network.names import Answer, Network
-from gateway.processor.client import AWAY_AFTER, AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S, Client
+from gateway.processor.asking import AWAY_AFTER
+from gateway.processor.client import Client
+from gateway.processor.pool import AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S
 from tests.fakes.processor import PATIENCE_S, Asking, Peer, Processor, Script, answering, asking, settings
 
 Clock = trio.testing.MockClock
@@ -81,7 +83,7 @@ async def hosts(*scripts: Script | None, **changes: object) -> AsyncIterator[tup
 
         client = Client(settings(**changes), network=Network(lookup, connect), luck=lambda: 1.0)  # type: ignore[arg-type]
         it = Asking(client, played[0])
-        await nursery.start(client.run)
+        await nursery.start(client.run, it.take)
         with trio.fail_after(PATIENCE_S):
             yield it, played
         nursery.cancel_scope.cancel()
