@@ -14,18 +14,21 @@
 
 Who knows what:
 
-    traffic    when payments are due (`arrivals`: an open model), what they are (`payments`) and say (`contents`), their
-               bytes (`iso`), whether a reply is right (`judge`), and how long it took (`histogram`)        pure
+    traffic    when payments are due (`arrivals`: an open model; `agenda`: what is due later), what they are
+               (`payments`) and say (`contents`), their bytes (`iso`), whether a reply is right (`judge`), and how long
+               it took (`histogram`)                                                                     pure
     ledger     the books (`entries`: what a line of each can say; `books`: read from where they lie), the promises
                that are checked, by name and as a sentence, and the `oracle` that judges: `inbound`, `outbound` and,
                where the books' one order is known, `order`; `report`: its verdict as text
     hub        the mock hub: `scheme` decides, and is pure with all that it asks: `parties` and `switch` (who is
-               connected), `deliveries` (payments to a receiver), `submissions` (from a sender; `requests` reads them,
-               a simulated `bank` answers them), `rekey` (keys), `bulletins` and `standing` (news), `mischief` (what a
-               hub should never send); `keys`: MACs in software. `sites` is its shell, `steering` and `control` its
-               control socket, `participants` who takes part, `command` its command line
-    processor  the mock processor: the `server`, its `book`, the `submitter` with its `outbox` by which a kill makes it
-               forget nothing; `instructions`: their JSON
+               connected), `deliveries` (payments to a receiver) and `responses` (what it says to them), `submissions`
+               (from a sender; `requests` reads them, a simulated `bank` decides, `answers` leave, or are spoilt by
+               `injections`; `returns`: payments that come back), `rekey` (keys), `bulletins` and `standing` (news),
+               `mischief` (what a hub should never send); `keys`: MACs in software. `sites` is its shell, `steering` and
+               `control` its control socket, `participants` who takes part, `command` its command line
+    processor  the mock processor: the `server` and its `connection`s, `modes` of behaviour, its `book`, the `submitter`
+               with its `outbox` by which a kill makes it forget nothing; `instructions`: the JSON that it submits,
+               `heard`: the JSON that it gets
     parts      `processes`: how a part is started, watched and ended; `calls` and `responses`: HTTP by other code
     runs       a `world` of a hub and one bank or two on loopback (`banks`), what one does with it (`demo`,
                `run` with `load`), and the same under `trouble` (`siege`: `kills`, `endure`; `hands` do it, `steady`

@@ -24,7 +24,7 @@ ACCEPT = Way("0000")
 NEVER_S = float("inf")
 
 
-class Bank:
+class SimulatedBank:
     """A simulated bank."""
 
     def __init__(self, rule: str = "accept", *, seed: int = 1) -> None:

@@ -36,8 +36,8 @@ from gateway.machine.arguments import (
 from gateway.wire import fields, meanings
 from loadtest.hub import mischief, participants
 from loadtest.hub.keys import Algorithm
-from loadtest.hub.scheme import Scheme, Settings
-from loadtest.hub.sites import Book, Hub, Port, serve_hub
+from loadtest.hub.scheme import HubSettings, Scheme
+from loadtest.hub.sites import Hub, HubBook, Port, serve_hub
 from loadtest.hub.steering import CONTROLS, Steering
 from loadtest.ledger import report
 from loadtest.parts.processes import WorldError, said
@@ -146,7 +146,7 @@ def build(options: argparse.Namespace) -> tuple[Hub, dict[Port, int]]:
     """A hub, and where it listens, as the command line says. Raises OSError, ValueError or `ConfigurationError`."""
     cast = _cast(options)
     parties, boxes = participants.parties(cast, options.algorithm, options.seed)
-    book = Book(options.ledger)
+    book = HubBook(options.ledger)
     if options.contents:
         book.contents = Contents(fields.load(options.field_table))
     date = options.date or time.strftime("%Y%m%d", time.gmtime())
@@ -154,7 +154,7 @@ def build(options: argparse.Namespace) -> tuple[Hub, dict[Port, int]]:
         fields.load(options.field_table),
         iso.Framing(options.header_bytes, options.header_format, inclusive=options.header_inclusive),
         parties,
-        Settings(
+        HubSettings(
             patience_s=options.patience,
             synchronous=not options.asynchronous,
             repeats_max=options.repeats,

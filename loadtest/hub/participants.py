@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct
 
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
 from loadtest.hub.keys import Algorithm, mac_of, read_keys, wrap
 from loadtest.hub.parties import Group, Party, Redirection
 from loadtest.hub.rekey import KeyBox
@@ -133,7 +133,7 @@ def parties(cast: Cast, algorithm: Algorithm, seed: int) -> tuple[list[Party], d
     made += [
         Party(
             bank.name, bank.institution, bank.sort_codes, _no_mac, _no_mac,
-            redirections=_redirections(bank.redirect), bank=Bank(bank.rule, seed=seed),
+            redirections=_redirections(bank.redirect), bank=SimulatedBank(bank.rule, seed=seed),
         )
         for bank in cast.banks
     ]  # fmt: skip

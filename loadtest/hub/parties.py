@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
 from loadtest.hub.keys import Mac
 from loadtest.ledger.entries import fpid_hash
 from loadtest.traffic import payments
@@ -65,7 +65,7 @@ class Party:
         *,
         groups: tuple[Group, ...] = ("sip",),
         redirections: Mapping[str, Redirection] | None = None,
-        bank: Bank | None = None,
+        bank: SimulatedBank | None = None,
     ) -> None:
         self.name = name
         self.institution = institution
@@ -129,9 +129,9 @@ class Link:
         """Why the shell should close it; empty: it should not."""
         self.down = False
         self.sick: Sick | None = None
-        self.waiting: dict[bytes, Payment] = {}
+        self.waiting: dict[bytes, Delivery] = {}
         """By FPID: what it must answer with a 9210."""
-        self.reversing: dict[bytes, Payment] = {}
+        self.reversing: dict[bytes, Delivery] = {}
         """By FPID: what it must answer with a 9430."""
         self.expected: list[Expected] = []
         self.heard_s = now_s
@@ -144,7 +144,7 @@ class Link:
         return self.down or self.retired or bool(self.closing)
 
 
-class State(IntEnum):
+class DeliveryState(IntEnum):
     """Where a payment is, as the hub sees it."""
 
     WAITING = 0
@@ -153,7 +153,7 @@ class State(IntEnum):
     DONE = 3
 
 
-class Payment:
+class Delivery:
     """One payment under way, or remembered."""
 
     __slots__ = (
@@ -177,7 +177,7 @@ class Payment:
         self.synchronous = synchronous
         self.sent_s = 0.0
         self.deadline_s = math.inf
-        self.state = State.WAITING
+        self.state = DeliveryState.WAITING
         self.link: Link | None = None
         self.links: list[int] = []
         """Where its requests went: a response on any other is wrong."""

@@ -2,7 +2,7 @@
 
 from gateway.wire.fields import FieldTable
 from loadtest.hub.parties import Ends
-from loadtest.hub.switch import Settings
+from loadtest.hub.switch import HubSettings
 from loadtest.traffic import iso, payments
 
 RETURN_CODES = {
@@ -15,7 +15,7 @@ NO_REASON = "00000014"
 
 
 def scheme_return(
-    table: FieldTable, body: bytes, settings: Settings, code: str, *, number: int, original: bytes, sender: str,
+    table: FieldTable, body: bytes, settings: HubSettings, code: str, *, number: int, original: bytes, sender: str,
     receiver: str,
 ) -> tuple[payments.Made, Ends]:  # fmt: skip
     """The return of the payment in `body`, and what its response must copy.

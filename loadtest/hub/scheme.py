@@ -1,7 +1,8 @@
 """The hub's side of it, without I/O: who may say what on a link, and which part of the hub it concerns.
 
-    deliveries    payments to a receiver: patience, reversal, repeats
-    submissions   payments from a sender: judgement, routing, answers
+    deliveries    payments to a receiver: patience, reversal, repeats; `responses`, what it says to them
+    submissions   payments from a sender: judgement and routing; `answers`, what it is told, and `injections`, how that
+                  is spoilt on demand
     rekey         keys that change in band
     bulletins     news of the scheme, and `standing`, what it does to payments
 
@@ -18,16 +19,17 @@ from gateway.wire.fields import FieldTable
 from gateway.wire.meanings import Meanings
 from loadtest.hub.bulletins import Bulletins
 from loadtest.hub.deliveries import Deliveries
-from loadtest.hub.parties import Ends, Expected, Link, Party, Payment, State
+from loadtest.hub.parties import Delivery, DeliveryState, Ends, Expected, Link, Party
 from loadtest.hub.rekey import KeyBox, Rekey
+from loadtest.hub.responses import Responses
 from loadtest.hub.standing import Standing
 from loadtest.hub.submissions import Submissions
-from loadtest.hub.switch import Book, Settings, Switch
+from loadtest.hub.switch import Booking, HubSettings, Switch
 from loadtest.ledger.entries import HubEvent
 from loadtest.traffic import iso, payments
 from loadtest.traffic.judge import Judge
 
-__all__ = ["Book", "Expected", "Link", "Party", "Payment", "Scheme", "Settings", "State"]
+__all__ = ["Booking", "Delivery", "DeliveryState", "Expected", "HubSettings", "Link", "Party", "Scheme"]
 
 SIGN_ON = {"881", "891"}
 SIGNS = {"881", "882", "891", "892"}
@@ -41,8 +43,8 @@ class Scheme:
         table: FieldTable,
         framing: iso.Framing,
         parties: list[Party],
-        settings: Settings,
-        book: Book,
+        settings: HubSettings,
+        book: Booking,
         stamp: Callable[[], str] = lambda: "0101000000",
         *,
         boxes: Mapping[str, KeyBox] | None = None,
@@ -56,6 +58,7 @@ class Scheme:
         self.switch = Switch(table, framing, parties, settings, book, stamp)
         self.standing = Standing(usm_table or meanings.load())
         self.deliveries = Deliveries(self.switch)
+        self.responses = Responses(self.switch, self.deliveries)
         self.rekey = Rekey(self.switch, boxes or {}, draw)
         self.submissions = Submissions(self.switch, self.deliveries, self.standing, self.rekey)
         self.bulletins = Bulletins(self.switch, self.standing)
@@ -87,7 +90,7 @@ class Scheme:
             self.switch.event("disconnected", "", now_s, link, why=link.closing)
         for expected in link.expected:
             right = expected.answer == "closed"
-            self.deliveries.mischief_judged(link, expected.what, "" if right else "void", now_s)
+            self.switch.mischief_judged(link, expected.what, "" if right else "void", now_s)
         link.expected.clear()
         self.deliveries.link_down(link, now_s)
         self.rekey.link_down(link, now_s)
@@ -136,9 +139,9 @@ class Scheme:
             return
         try:
             if mti == b"9210":
-                self.deliveries.response(link, self._judge.response(body), now_s)
+                self.responses.response(link, self._judge.response(body), now_s)
             elif mti == b"9430":
-                self.deliveries.reversed(link, self._judge.response(body), now_s)
+                self.responses.reversed(link, self._judge.response(body), now_s)
             elif mti in {b"9804", b"9814", b"9624", b"9834"}:
                 self._management(link, mti, self._judge.management(body), now_s)
             else:
@@ -192,7 +195,7 @@ class Scheme:
         for expected in link.expected:
             if expected.answer == f"9624/{function}":
                 link.expected.remove(expected)
-                self.deliveries.mischief_judged(link, expected.what, "", now_s)
+                self.switch.mischief_judged(link, expected.what, "", now_s)
                 return
         if function == "650" and any(expected.answer == "closed" for expected in link.expected):
             return  # a participant may say that it cannot read on before it hangs up
@@ -209,7 +212,7 @@ class Scheme:
 
     def pay_oddly(
         self, link: Link, made: payments.Made, ends: Ends, expected: tuple[str, str], now_s: float
-    ) -> Payment:
+    ) -> Delivery:
         """Register a payment of mischief, which the caller sends: it must get this DE26 and DE44 and nothing else."""
         return self.deliveries.pay_oddly(link, made, ends, expected, now_s)
 
@@ -232,7 +235,7 @@ class Scheme:
         for expected in [expected for expected in link.expected if expected.until_s <= now_s]:
             link.expected.remove(expected)
             why = "" if expected.answer == "nothing" else f"{expected.answer} did not come"
-            self.deliveries.mischief_judged(link, expected.what, why, now_s)
+            self.switch.mischief_judged(link, expected.what, why, now_s)
         if link.echo_until_s <= now_s:
             link.echo_until_s = math.inf
             self.fault(link, "an echo was not answered", now_s)
@@ -255,7 +258,7 @@ class Scheme:
 
     def reset(self) -> None:
         """Let the latencies start anew: what came before was a warm-up."""
-        self.deliveries.reset()
+        self.deliveries.latency.reset()
 
     def end(self, now_s: float) -> None:
         """Close the book: everything that was sent has its outcome."""

@@ -30,7 +30,7 @@ GONE_MS = 20_000
 """A machine that has confirmed nothing of what was sent for so long is dead: TCP hangs up, before an echo has to."""
 
 
-class Book:
+class HubBook:
     """The hub's ledger file: one JSON line per event, buffered. Without a path it only counts."""
 
     contents: Contents | None = None
@@ -92,7 +92,7 @@ class _Connection:
 class Hub:
     """Carries bytes and time between the participants' connections and the scheme."""
 
-    def __init__(self, scheme: Scheme, book: Book, *, run: str, date: str, seed: int = 1) -> None:
+    def __init__(self, scheme: Scheme, book: HubBook, *, run: str, date: str, seed: int = 1) -> None:
         self.scheme = scheme
         self.book = book
         self.closed: set[tuple[str, str, str]] = set()

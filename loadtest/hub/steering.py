@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import trio
 
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
+from loadtest.hub.control import Request
 from loadtest.hub.injections import Injection
 from loadtest.hub.parties import Party, Sick, Sickness
 from loadtest.hub.sites import Hub
-from loadtest.traffic.histogram import Histogram
 
 CONTROLS = """control socket (--control PORT, 0 picks a free one): a JSON object a line, or, for curl, one as the body
 of an HTTP request (curl -d '{"do":"statistics"}' http://127.0.0.1:PORT). Where
@@ -43,15 +43,12 @@ of an HTTP request (curl -d '{"do":"statistics"}' http://127.0.0.1:PORT). Where
                                     announces is enforced from now on
   {"do":"finish"}                   stop; when everything has its outcome, close the book, reply, and end"""
 
-Request = dict[str, Any]
-
 
 class Steering:
     """Turns requests into calls of the hub."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._shown: dict[str, Histogram] = {}
         self._does: dict[str, Callable[..., Awaitable[Request]]] = {
             "start": self._start,
             "stop": self._stop,
@@ -112,7 +109,6 @@ class Steering:
 
     async def _reset(self) -> Request:
         self._hub.scheme.reset()
-        self._shown.clear()
         return {}
 
     async def _finish(self) -> Request:
@@ -164,7 +160,7 @@ class Steering:
         banks = {name: party for name, party in self._hub.scheme.parties.items() if party.bank is not None}
         if not banks or (bank is not None and bank not in banks):
             raise ValueError(f"bank: {', '.join(banks) or 'there is none'}")
-        banks[bank or next(iter(banks))].bank = Bank(rule)
+        banks[bank or next(iter(banks))].bank = SimulatedBank(rule)
         return {}
 
     # --- keys and news
@@ -199,23 +195,7 @@ class Steering:
     # --- looking
 
     async def _statistics(self, recent: bool = False) -> Request:  # noqa: FBT001, FBT002 - a member of the request
-        return self.statistics() if recent else self.totals()
-
-    def statistics(self) -> Request:
-        """The totals, and as `recent` the latencies since the last asking."""
-        latency = self._latency()
-        recent = {name: now.since(self._shown.get(name, Histogram())).summary() for name, now in latency.items()}
-        self._shown = {name: now.copy() for name, now in latency.items()}
-        return {**self.totals(), "recent": recent}
-
-    def _latency(self) -> dict[str, Histogram]:
-        deliveries = self._hub.scheme.deliveries
-        return {
-            "intended": deliveries.intended,
-            "decided": deliveries.decided,
-            "stood_in": deliveries.stood_in,
-            "lateness": deliveries.lateness,
-        }
+        return {**self.totals(), "recent": self._hub.scheme.deliveries.latency.recent()} if recent else self.totals()
 
     def totals(self) -> Request:
         """Everything that one wants to see, as JSON."""
@@ -227,13 +207,13 @@ class Steering:
             "pending_mischief": scheme.pending_mischief(),
             "pending_news": scheme.bulletins.outstanding,
             "counts": dict(scheme.counts),
-            "codes": dict(scheme.deliveries.codes),
+            "codes": dict(scheme.responses.codes),
             "submitted": scheme.submissions.payments,
             "submitted_codes": dict(scheme.submissions.codes),
             "submitted_outcomes": dict(scheme.submissions.outcomes),
             "keys": scheme.rekey.statistics(),
             "faults": list(scheme.faults),
-            "latency": {name: now.summary() for name, now in self._latency().items()},
+            "latency": scheme.deliveries.latency.summaries(),
             "links": [
                 {
                     "number": link.number, "participant": link.party.name, "group": link.group, "site": link.site,

@@ -18,12 +18,12 @@ from loadtest.ledger.entries import HubEvent, HubWhat
 from loadtest.traffic import iso
 from loadtest.traffic.contents import Contents
 
-Book = Callable[[HubEvent], None]
+Booking = Callable[[HubEvent], None]
 SIGNED_BEFORE = "signed with the key before"
-"""Counts messages by a key that was replaced `Settings.switch_within_s` ago, or longer, and is still accepted."""
+"""Counts messages by a key that was replaced `HubSettings.switch_within_s` ago, or longer, and is still accepted."""
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How this hub behaves."""
 
     patience_s: float = 10.0
@@ -63,8 +63,8 @@ class Switch:
         table: FieldTable,
         framing: iso.Framing,
         parties: list[Party],
-        settings: Settings,
-        book: Book,
+        settings: HubSettings,
+        book: Booking,
         stamp: Callable[[], str],
     ) -> None:
         assert parties, "a hub has participants"
@@ -201,3 +201,12 @@ class Switch:
         self.counts["faults"] += 1
         self.faults.append(why)
         self.event("fault", fpid, now_s, link, why=why)
+
+    def mischief_judged(self, link: Link, what: str, why: str, now_s: float) -> None:
+        """`why` is empty when all went right, `void` when the connection was lost before it could."""
+        if why == "void":
+            self.counts["mischief void"] += 1
+            return
+        self.counts["mischief missed" if why else "mischief answered"] += 1
+        event: HubWhat = "mischief-missed" if why else "mischief-answered"
+        self.event(event, "", now_s, link, why=f"{what}: {why}" if why else what)

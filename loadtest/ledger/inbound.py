@@ -39,7 +39,7 @@ MALFUNCTION = "1909"
 """Allowed only when no qualified accept can be given: a gateway with a disk and one HSM always can."""
 
 
-class _Payment:
+class _InPayment:
     """Everything that any book says about one FPID that came."""
 
     __slots__ = (
@@ -78,15 +78,15 @@ class Inbound:
 
     def __init__(self, promises: Promises, figures: Counter[str], node_of: Callable[[int], str] = lambda _: "") -> None:
         """`node_of`: who is at the other end of a connection of the hub's; empty: nobody knows."""
-        self.payments: dict[str, _Payment] = {}
+        self.payments: dict[str, _InPayment] = {}
         self._promises = promises
         self._figures = figures
         self._node_of = node_of
 
-    def _payment(self, fpid: str) -> _Payment:
+    def _payment(self, fpid: str) -> _InPayment:
         payment = self.payments.get(fpid)
         if payment is None:
-            payment = self.payments[fpid] = _Payment()
+            payment = self.payments[fpid] = _InPayment()
         return payment
 
     def heard_in_time(self, fpid: str) -> set[str] | None:
@@ -160,7 +160,7 @@ class Inbound:
             self._count(payment)
         return accounts
 
-    def _judge_payment(self, fpid: str, payment: _Payment) -> None:
+    def _judge_payment(self, fpid: str, payment: _InPayment) -> None:
         check = self._promises
         decided = [(step.kind, step.code) for _, step in payment.steps if step.kind in DECISIONS]
         codes = {code for _, code in decided}
@@ -185,7 +185,7 @@ class Inbound:
                     content in payment.contents, f"{fpid}: what was {where} is not what the hub sent"
                 )
 
-    def _judge_outcome(self, fpid: str, payment: _Payment) -> None:
+    def _judge_outcome(self, fpid: str, payment: _InPayment) -> None:
         """One at each node; at two nodes one of the processor's, and whatever was said in its stead."""
         if not payment.steps and not payment.replies:
             return
@@ -221,7 +221,7 @@ class Inbound:
                 len(codes) <= (1 if node else most), f"{fpid}: the hub heard {listed(codes)} from {node or 'us'}"
             )
 
-    def _judge_answers(self, fpid: str, payment: _Payment) -> None:
+    def _judge_answers(self, fpid: str, payment: _InPayment) -> None:
         """What stands in the journal as the processor's is the processor's, or is said to have been overruled."""
         overruled = {step.said for _, step in payment.steps if step.kind == "OVERRULED"}
         for code in payment.codes("ANSWERED"):
@@ -245,7 +245,7 @@ class Inbound:
         if payment.asked:
             self._promises["asked-after-durable"].check(payment.has("RECEIVED"), f"{fpid}: asked about, never received")
 
-    def _judge_taken_in(self, fpid: str, payment: _Payment) -> None:
+    def _judge_taken_in(self, fpid: str, payment: _InPayment) -> None:
         """A payment is received once in each life: again only by a node that had orphaned it."""
         received: Counter[str] = Counter()
         reopened: Counter[str] = Counter()
@@ -260,7 +260,7 @@ class Inbound:
                     f"{fpid}: received {times} times" if known else f"{fpid}: the hub never sent it",
                 )
 
-    def _judge_reversal(self, fpid: str, payment: _Payment) -> None:
+    def _judge_reversal(self, fpid: str, payment: _InPayment) -> None:
         check = self._promises["reversals-recorded"]
         if payment.reversal_code:
             recorded = payment.has("REVERSED")
@@ -271,7 +271,7 @@ class Inbound:
         elif payment.has("REVERSED"):
             check.check(payment.reversal_sent > 0, f"{fpid}: recorded, but the hub sent no reversal")
 
-    def _count(self, payment: _Payment) -> None:
+    def _count(self, payment: _InPayment) -> None:
         figures = self._figures
         figures["replies late"] += payment.late
         figures["reversals sent again"] += max(0, payment.reversal_sent - 1)
@@ -280,7 +280,7 @@ class Inbound:
                 figures[f"steps {step.kind}"] += 1
 
 
-def _account_of(payment: _Payment) -> tuple[str, str]:
+def _account_of(payment: _InPayment) -> tuple[str, str]:
     """The account, and why when it is `lost`."""
     account, why = "", "the hub still waits for it"
     if payment.in_time:

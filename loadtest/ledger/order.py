@@ -31,7 +31,7 @@ class _Step(NamedTuple):
     at: float
 
 
-class _Payment:
+class _PaymentEvents:
     __slots__ = ("hub", "processor", "records")
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Order:
 
     def __init__(self, promises: Promises) -> None:
         self._promises = promises
-        self._payments: defaultdict[str, _Payment] = defaultdict(_Payment)
+        self._payments: defaultdict[str, _PaymentEvents] = defaultdict(_PaymentEvents)
         self._durable: dict[tuple[str, int], int] = {}
         self._nodes: dict[int, str] = {}
         self._notices: list[tuple[int, ProcessorEvent]] = []
@@ -110,7 +110,7 @@ class Order:
     def _at(self, node: str, position: int) -> float:
         return self._durable.get((node, position), inf)
 
-    def _judge_replies(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_replies(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         check = self._promises
         for at, event in payment.hub:
             node = self.node_of(event.link)
@@ -125,7 +125,7 @@ class Order:
                     known > 0, f"{fpid}: {_by(node)} answered the reversal before that was durable there"
                 )
 
-    def _judge_received(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_received(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         check = self._promises
         for at, event in payment.processor:
             if event.event == "asked":
@@ -143,7 +143,7 @@ class Order:
                     before = any(at < step.at and code == step.code for at, code in said)
                     check["answers-kept"].check(before, f"{fpid}: {step.code} recorded before it was answered")
 
-    def _judge_sent(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_sent(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         seen: defaultdict[str, int] = defaultdict(int)
         for at, event in payment.hub:
             if event.event == "submitted":
@@ -155,7 +155,7 @@ class Order:
                     f"{fpid}: the hub had it {seen[node]} times from {_by(node)}, of which {known} were durable there",
                 )
 
-    def _judge_unsent(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_unsent(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         """In the life of a payment at a node that ends with UNSENT the hub sees nothing of it from there."""
         for node in {step.node for step in steps if step.kind == "UNSENT"}:
             seen = [at for at, event in payment.hub if event.event == "submitted" and self.node_of(event.link) == node]
@@ -176,7 +176,7 @@ class Order:
         left = any(begun < at < until for at in seen)
         self._promises["never-failed"].check(not left, f"{fpid}: {node} says that it never left, and the hub had it")
 
-    def _judge_heard(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_heard(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         check = self._promises
         for at, event in payment.processor:
             if event.event == "submitted" and event.status == 503 and event.code:
@@ -201,7 +201,7 @@ class Order:
             known, f"{fpid}: {_by(event.node)} declined it with {event.code} before any news was durable there"
         )
 
-    def _judge_settled(self, fpid: str, payment: _Payment, steps: list[_Step]) -> None:
+    def _judge_settled(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
         for step in steps:
             if step.kind in {"SETTLED", "CONTRADICTED"} and step.at < inf:
                 answered = any(

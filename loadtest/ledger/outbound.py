@@ -47,7 +47,7 @@ class _Try(NamedTuple):
         return 200 <= self.status < 300
 
 
-class _Payment:
+class _OutPayment:
     """Everything that any book says about one FPID that was submitted."""
 
     __slots__ = (
@@ -94,17 +94,17 @@ class Outbound:
     """Fed by `ledger` with what the books say about payments that leave."""
 
     def __init__(self, promises: Promises, figures: Counter[str]) -> None:
-        self.payments: dict[str, _Payment] = {}
+        self.payments: dict[str, _OutPayment] = {}
         self._promises = promises
         self._figures = figures
         self.news_sent = 0
         """By the hub."""
         self._first_news: dict[str, int] = {}
 
-    def _payment(self, fpid: str) -> _Payment:
+    def _payment(self, fpid: str) -> _OutPayment:
         payment = self.payments.get(fpid)
         if payment is None:
-            payment = self.payments[fpid] = _Payment()
+            payment = self.payments[fpid] = _OutPayment()
         return payment
 
     # --- the books
@@ -182,7 +182,7 @@ class Outbound:
             self._count(payment)
         return accounts
 
-    def _judge_taken(self, fpid: str, payment: _Payment) -> None:
+    def _judge_taken(self, fpid: str, payment: _OutPayment) -> None:
         check = self._promises
         submitted = payment.all("SUBMITTED")
         if any(attempt.acknowledged for attempt in payment.tries):
@@ -210,7 +210,7 @@ class Outbound:
                 nothing, f"{fpid}: refused, and {'recorded' if payment.steps else 'sent'}"
             )
 
-    def _judge_books(self, fpid: str, payment: _Payment) -> None:
+    def _judge_books(self, fpid: str, payment: _OutPayment) -> None:
         """The hub's book and the processor's, each against itself: they are programs, too."""
         if payment.submitting:
             wrong = "submitted, and no attempt is booked" if not payment.tries else "submitted under several keys"
@@ -219,7 +219,7 @@ class Outbound:
             wrong = _dishonest(payment)
             self._promises["hub-honest"].check(not wrong, f"{fpid}: {wrong}")
 
-    def _judge_sent(self, fpid: str, payment: _Payment) -> None:
+    def _judge_sent(self, fpid: str, payment: _OutPayment) -> None:
         check = self._promises
         if payment.seen:
             nodes = sum(any(step.kind == "SUBMITTED" for step in steps) for steps in payment.steps.values())
@@ -236,7 +236,7 @@ class Outbound:
             )
             check["only-submitted"].check(payment.submitting > 0, f"{fpid}: the hub has it, nobody submitted it")
 
-    def _judge_settled(self, fpid: str, payment: _Payment) -> None:
+    def _judge_settled(self, fpid: str, payment: _OutPayment) -> None:
         check = self._promises
         for step in (*payment.all("SETTLED"), *payment.all("CONTRADICTED")):
             right = step.code in payment.answers and step.code not in INCONCLUSIVE
@@ -257,7 +257,7 @@ class Outbound:
                 bool(codes) and step.code not in codes, f"{fpid}: {step.code} contradicts {listed(codes)}"
             )
 
-    def _judge_failed(self, fpid: str, payment: _Payment) -> None:
+    def _judge_failed(self, fpid: str, payment: _OutPayment) -> None:
         """Unsent is what no node sent; refused is what was not carried out."""
         check = self._promises["never-failed"]
         if payment.all("UNSENT"):
@@ -268,7 +268,7 @@ class Outbound:
                 carried_out = any(code[:1] == "0" for code in payment.outcomes)
                 check.check(not carried_out, f"{fpid}: reported as {step.code}, and it was carried out")
 
-    def _judge_heard(self, fpid: str, payment: _Payment) -> None:
+    def _judge_heard(self, fpid: str, payment: _OutPayment) -> None:
         """What the processor heard, in a response or a notice, is in the journal."""
         recorded = {
             (step.kind, step.code if step.kind == "SETTLED" else "") for kind in RESTS for step in payment.all(kind)
@@ -281,7 +281,7 @@ class Outbound:
                     said in recorded, f"{fpid}: heard {' '.join(said).strip()}, which no journal holds"
                 )
 
-    def _judge_ends(self, fpid: str, payment: _Payment, heard_in_time: Callable[[str], set[str] | None]) -> None:
+    def _judge_ends(self, fpid: str, payment: _OutPayment, heard_in_time: Callable[[str], set[str] | None]) -> None:
         """Where the payment went to a gateway of another bank: one code at both ends, or the hub's at ours."""
         heard, check = heard_in_time(fpid), self._promises["both-ends-agree"]
         if heard is None:
@@ -299,7 +299,7 @@ class Outbound:
         for name in back:
             check.check(heard_in_time(name) is not None, f"{fpid}: its scheme return {name} was not sent")
 
-    def _count(self, payment: _Payment) -> None:
+    def _count(self, payment: _OutPayment) -> None:
         figures = self._figures
         figures["submitted again"] += max(0, len(payment.tries) - 1)
         figures["submissions without a response"] += sum(attempt.status == 0 for attempt in payment.tries)
@@ -309,7 +309,7 @@ class Outbound:
             figures[f"steps {kind}"] += len(payment.all(kind))
 
 
-def _dishonest(payment: _Payment) -> str:
+def _dishonest(payment: _OutPayment) -> str:
     """What is wrong with what the hub says that it did; empty: nothing."""
     if not payment.seen:
         return "passed on, decided or answered, and never submitted"
@@ -323,7 +323,7 @@ def _dishonest(payment: _Payment) -> str:
     return ""
 
 
-def _account_of(payment: _Payment) -> tuple[str, str]:
+def _account_of(payment: _OutPayment) -> tuple[str, str]:
     """The account, and why when it is `lost`."""
     if settled := payment.all("SETTLED"):
         return _settled_as(settled[0]), ""

@@ -20,7 +20,7 @@ BOOK_BYTES = 1 << 16
 _encode = msgspec.json.Encoder().encode
 
 
-class Book:
+class ProcessorBook:
     """The ledger's view of a processor: `entries.ProcessorEvent`, a JSON object a line."""
 
     def __init__(self, path: Path | None = None) -> None:

@@ -36,7 +36,7 @@ class Instruction(NamedTuple):
     """The JSON."""
 
 
-class Generator:
+class InstructionGenerator:
     """Makes instructions. `run` (up to 6 characters) keeps the TRNs of different runs apart; `date` is YYYYMMDD."""
 
     def __init__(

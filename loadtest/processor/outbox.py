@@ -19,7 +19,7 @@ COMPACT_BYTES = 32 << 20
 _encode = msgspec.json.Encoder().encode
 
 
-class Kept(Struct, omit_defaults=True):
+class OutboxLine(Struct, omit_defaults=True):
     """A line: a payment to be submitted, or one that is `over`, or where to submit."""
 
     fpid: str = ""
@@ -40,7 +40,7 @@ class Outbox:
         """Raises OSError."""
         self.targets: dict[str, list[int]] = {}
         self._path = path
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, OutboxLine] = {}
         self._file: IO[bytes] | None = None
         self._lines: list[bytes] = []
         self._bytes = 0
@@ -48,12 +48,12 @@ class Outbox:
             self._read(path)
             self._write_anew()
 
-    def __iter__(self) -> Iterator[Kept]:
+    def __iter__(self) -> Iterator[OutboxLine]:
         """The payments, the oldest first."""
         return iter(list(self._kept.values()))
 
     def _read(self, path: Path) -> None:
-        decode = msgspec.json.Decoder(Kept).decode
+        decode = msgspec.json.Decoder(OutboxLine).decode
         if not path.exists():
             return
         for line in path.read_bytes().split(b"\n")[:-1]:  # what has no end was being written by who was killed
@@ -69,9 +69,9 @@ class Outbox:
         """Where payments are submitted from now on."""
         if targets != self.targets:
             self.targets = targets
-            self._add(Kept(targets=targets))
+            self._add(OutboxLine(targets=targets))
 
-    def put(self, kept: Kept) -> None:
+    def put(self, kept: OutboxLine) -> None:
         """A payment that is about to be submitted for the first time. `flush` before it leaves."""
         if self._path is not None:
             self._kept[kept.fpid] = kept
@@ -80,9 +80,9 @@ class Outbox:
     def over(self, fpid: str) -> None:
         """Its outcome is known, or it was given up."""
         if self._kept.pop(fpid, None) is not None:
-            self._add(Kept(fpid, over=True))
+            self._add(OutboxLine(fpid, over=True))
 
-    def _add(self, kept: Kept) -> None:
+    def _add(self, kept: OutboxLine) -> None:
         if self._path is not None:
             self._lines.append(_encode(kept) + b"\n")
 
@@ -98,7 +98,7 @@ class Outbox:
 
     def _write_anew(self) -> None:
         assert self._path is not None, "without a file nothing is written"
-        lines = [Kept(targets=self.targets), *self._kept.values()] if self.targets else [*self._kept.values()]
+        lines = [OutboxLine(targets=self.targets), *self._kept.values()] if self.targets else [*self._kept.values()]
         text = b"".join(_encode(kept) + b"\n" for kept in lines)
         new = self._path.with_name(self._path.name + ".new")
         new.write_bytes(text)

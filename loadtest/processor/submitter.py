@@ -20,9 +20,6 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
 from typing import Any, Literal
 
 import msgspec
@@ -31,11 +28,13 @@ from msgspec import Struct
 
 from loadtest.ledger.entries import fpid_hash, key_hash
 from loadtest.parts import calls
-from loadtest.processor.book import Book
-from loadtest.processor.instructions import RETURN, Generator, Instruction, return_of
-from loadtest.processor.outbox import Kept, Outbox
+from loadtest.processor.book import ProcessorBook
+from loadtest.processor.heard import declined_with, progress_of
+from loadtest.processor.instructions import RETURN, Instruction, InstructionGenerator, return_of
+from loadtest.processor.outbox import Outbox, OutboxLine
+from loadtest.traffic.agenda import Agenda
 from loadtest.traffic.arrivals import Model, Schedule
-from loadtest.traffic.histogram import Histogram
+from loadtest.traffic.histogram import Latencies
 
 TRIES_MAX = 12
 """Attempts to submit one payment; then this processor gives up on it and remembers that it did."""
@@ -59,38 +58,7 @@ RUN_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 FINAL = frozenset({"SETTLED", "UNKNOWN", "UNSENT"})
 
 
-class _Reason(Struct, frozen=True, gc=False):
-    Prtry: str = ""
-
-
-class _ReasonInformation(Struct, frozen=True, gc=False):
-    Rsn: _Reason = _Reason()
-
-
-class Status(Struct, frozen=True, gc=False):
-    """What was decided, as far as this needs it."""
-
-    TxSts: str = ""
-    StsRsnInf: _ReasonInformation = _ReasonInformation()
-
-    @property
-    def code(self) -> str:
-        """DE26; empty when nothing was decided."""
-        return self.StsRsnInf.Rsn.Prtry or ("0000" if self.TxSts == "ACSP" else "")
-
-
-class _Progress(Struct, gc=False):
-    FPID: str
-    state: str
-    decided: Status = Status()
-    by: str = ""
-
-
-class _Problem(Struct, gc=False):
-    code: str = ""
-
-
-class Order(Struct, frozen=True, forbid_unknown_fields=True):
+class SubmissionOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """What a line on the control port asks for."""
 
     do: Literal["start", "stop", "reset", "return", "statistics"]
@@ -111,9 +79,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     recent: bool = False
 
 
-_decode_progress = msgspec.json.Decoder(_Progress).decode
-_decode_problem = msgspec.json.Decoder(_Problem).decode
-_decode_order = msgspec.json.Decoder(Order).decode
+_decode_order = msgspec.json.Decoder(SubmissionOrder).decode
 _decode_payment = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -152,15 +118,12 @@ class _Open:
 class Submitter:
     """Submits, hears, repeats. `run` gives it its tasks; everything is in the trio thread."""
 
-    def __init__(self, book: Book, *, dial: calls.Open = calls.dial, outbox: Outbox | None = None) -> None:
+    def __init__(self, book: ProcessorBook, *, dial: calls.Open = calls.dial, outbox: Outbox | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.codes: Counter[str] = Counter()
-        self.acknowledged = Histogram()
-        """From the intended time to the first response that takes it."""
-        self.settled = Histogram()
-        """From the intended time to the outcome."""
-        self.lateness = Histogram()
-        """How late this submitter itself was."""
+        self.latency = Latencies("acknowledged", "settled", "submitter")
+        """From the intended time to the first response that takes it, and to the outcome; and the submitter's own
+        lateness."""
         self._book = book
         self._dial = dial
         self._outbox = outbox if outbox is not None else Outbox()
@@ -171,12 +134,11 @@ class Submitter:
         self._turn = 0
         self._lanes: dict[int, calls.Lane] = {}
         self._schedule: Schedule | None = None
-        self._order = Order("stop")
-        self._generators: dict[tuple[object, ...], Generator] = {}
-        self._later: list[tuple[float, int, Callable[[], None]]] = []
-        self._ties = count()
+        self._order = SubmissionOrder("stop")
+        self._generators: dict[tuple[object, ...], InstructionGenerator] = {}
+        self._agenda = Agenda()
+        """When payments are submitted again."""
         self._came: dict[str, bytes] = {}
-        self._shown: dict[str, Histogram] = {}
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         # of each start another: the next one must not make the same TRNs
@@ -195,20 +157,19 @@ class Submitter:
         elif order.do == "stop":
             self._schedule = None
         elif order.do == "reset":
-            self.acknowledged, self.settled, self.lateness = Histogram(), Histogram(), Histogram()
-            self._shown = {}
+            self.latency.reset()
         elif order.do == "return":
             self._return(order)
         return self.statistics(recent=order.recent)
 
-    def _start(self, order: Order) -> None:
+    def _start(self, order: SubmissionOrder) -> None:
         if not self._targets.get(order.group):
             raise ValueError(f"targets: no port of group {order.group}")
         self._order = order
         self._schedule = Schedule(order.rate, order.duration, trio.current_time(), model=order.model, seed=order.seed)
         self._wake.set()
 
-    def _generator(self, order: Order) -> Generator:
+    def _generator(self, order: SubmissionOrder) -> InstructionGenerator:
         """One for each kind of order: two loads of the same kind must not make the same TRN twice."""
         date = order.date or time.strftime("%Y%m%d", time.gmtime())
         which = (order.sender, order.receivers, order.type, date)
@@ -216,12 +177,12 @@ class Submitter:
         if generator is None:
             # the run's mark keeps TRNs apart between processes, its last digit between kinds of order
             run = f"{self._run[:5]}{len(self._generators) % 10}"
-            generator = self._generators[which] = Generator(
+            generator = self._generators[which] = InstructionGenerator(
                 run, date, sender=order.sender, receivers=order.receivers, payment_type=order.type, seed=order.seed
             )
         return generator
 
-    def _return(self, order: Order) -> None:
+    def _return(self, order: SubmissionOrder) -> None:
         """Return the last payments that came and were not returned yet."""
         date = order.date or time.strftime("%Y%m%d", time.gmtime())
         for _ in range(min(order.count, len(self._came))):
@@ -252,7 +213,7 @@ class Submitter:
         contents = self._book.contents
         content = contents.of_json(instruction.fpid, instruction.body) if contents else ""
         self._book.submitting(payment.name, key_hash(instruction.key), content)
-        self._outbox.put(Kept(instruction.fpid, instruction.key, instruction.body.decode(), group, wait_s))
+        self._outbox.put(OutboxLine(instruction.fpid, instruction.key, instruction.body.decode(), group, wait_s))
         self._try(payment)
 
     def _keep(self) -> None:
@@ -301,7 +262,7 @@ class Submitter:
         payment, port = call.context  # where this one went: another may be under way since
         status, state, code, by = call.status, "", "", ""
         if 200 <= status < 300:
-            progress = _progress(call.body)
+            progress = progress_of(call.body)
             if progress is not None and payment.instruction.fpid == progress.FPID:
                 state, by = progress.state, progress.by
                 code = progress.decided.code if state == "SETTLED" else ""
@@ -309,7 +270,7 @@ class Submitter:
                 self.counts["bad responses"] += 1
                 status = 0  # whatever it was, it says nothing of this payment
         elif status == 503:
-            code = _declined(call.body)
+            code = declined_with(call.body)
             self.counts[f"declined {code}"] += bool(code)
         self._calling.discard(payment.name)
         self._book.submitted(payment.name, status, state, code, by, port)
@@ -317,7 +278,7 @@ class Submitter:
         if 200 <= status < 300:
             if not payment.acknowledged:
                 payment.acknowledged = True
-                self.acknowledged.record(trio.current_time() - payment.intended_s)
+                self.latency["acknowledged"].record(trio.current_time() - payment.intended_s)
             self._heard(payment, state, code)
         elif 400 <= status < 500:
             self._give_up(payment, "invalid")
@@ -329,7 +290,7 @@ class Submitter:
         if payment.over:
             return
         if state == "SETTLED":
-            self.settled.record(trio.current_time() - payment.intended_s)
+            self.latency["settled"].record(trio.current_time() - payment.intended_s)
             self.counts["settled"] += 1
             self.codes[code] += 1
             self._done_with(payment)
@@ -359,15 +320,15 @@ class Submitter:
             return
         tries = payment.tries
 
-        def again() -> None:
+        def again(_now_s: float) -> None:
             # another attempt may have been made meanwhile: this was about the one before
             if payment.tries == tries:
                 self._try(payment)
 
         at_s = trio.current_time() + pause_s
-        if not self._later or at_s < self._later[0][0]:
+        if at_s < self._agenda.next_s:
             self._wake.set()
-        heappush(self._later, (at_s, next(self._ties), again))
+        self._agenda.add(at_s, again)
 
     def _give_up(self, payment: _Open, why: str) -> None:
         if not payment.over:
@@ -402,13 +363,8 @@ class Submitter:
                 now_s = trio.current_time()
                 if self._schedule is not None:
                     self._submit_due(self._schedule, now_s)
-                while self._later and self._later[0][0] <= now_s:
-                    _, _, again = heappop(self._later)
-                    again()
-                next_s = min(
-                    self._schedule.next_s if self._schedule else math.inf,
-                    self._later[0][0] if self._later else math.inf,
-                )
+                self._agenda.run(now_s)
+                next_s = min(self._schedule.next_s if self._schedule else math.inf, self._agenda.next_s)
                 with trio.move_on_at(max(next_s, now_s + BATCH_S)):
                     await self._wake.wait()
                 if self._wake.is_set():
@@ -421,7 +377,7 @@ class Submitter:
             if len(self._open) >= OPEN_MAX:
                 self.counts["withheld"] += 1
                 continue
-            self.lateness.record(now_s - intended_s)
+            self.latency["submitter"].record(now_s - intended_s)
             self._submit(generator.make(), order.group, intended_s, order.wait_s)
         self._keep()
         if schedule.next_s > schedule.end_s:
@@ -436,7 +392,6 @@ class Submitter:
 
     def statistics(self, *, recent: bool = False) -> dict[str, Any]:
         """Counts, codes, latencies; with `recent` also the latencies since the last such asking."""
-        latency = {"acknowledged": self.acknowledged, "settled": self.settled, "submitter": self.lateness}
         said: dict[str, Any] = {
             "now_s": trio.current_time(),
             "loading": self.loading,
@@ -444,26 +399,8 @@ class Submitter:
             "connections": sum(lane.connections for lane in self._lanes.values()),
             "counts": dict(self.counts),
             "codes": dict(self.codes),
-            "latency": {name: now.summary() for name, now in latency.items()},
+            "latency": self.latency.summaries(),
         }
         if recent:
-            said["recent"] = {
-                name: now.since(self._shown.get(name, Histogram())).summary() for name, now in latency.items()
-            }
-            self._shown = {name: now.copy() for name, now in latency.items()}
+            said["recent"] = self.latency.recent()
         return said
-
-
-def _declined(body: bytes) -> str:
-    """The code with which the scheme would refuse the payment, when that is why it was not taken."""
-    try:
-        return _decode_problem(body).code
-    except msgspec.DecodeError:
-        return ""
-
-
-def _progress(body: bytes) -> _Progress | None:
-    try:
-        return _decode_progress(body)
-    except msgspec.DecodeError:
-        return None

@@ -117,7 +117,7 @@ async def _played(it: World, options: argparse.Namespace, *, stays: bool) -> int
         shown.event("Making two HSM tokens, and starting a hub, a bank's processor and two gateways.")
         await it.start()
         shown.event("All are signed on: the gateways of data centres A and B, each to both hub sites.")
-        watch = Watch(it, shown)
+        watch = Dashboard(it, shown)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(it.hub.look_on, watch.run)
             told, ended, hub = await Play(it, shown, watch, options.rate, options.seconds).run()
@@ -181,7 +181,7 @@ def where_next(journal: Path | None) -> str:
 class Play:
     """What happens, and when."""
 
-    def __init__(self, it: World, shown: Screen, watch: "Watch", rate: float, seconds: float) -> None:
+    def __init__(self, it: World, shown: Screen, watch: "Dashboard", rate: float, seconds: float) -> None:
         self._it = it
         self._watch = watch
         self._say = shown.event
@@ -302,7 +302,7 @@ SCRIPT: tuple[tuple[float, Callable[[Play], Awaitable[None]]], ...] = (
 """What happens, each at its share of the time."""
 
 
-class Watch:
+class Dashboard:
     """Looks at the world once a second and shows what it sees."""
 
     def __init__(self, it: World, shown: Screen) -> None:

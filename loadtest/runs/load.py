@@ -28,7 +28,7 @@ class Rates(NamedTuple):
         return " + ".join(each)
 
 
-class _Seen(NamedTuple):
+class _Figures(NamedTuple):
     """What the hub, the processor and the machine say at one moment."""
 
     hub: Figures
@@ -70,9 +70,9 @@ async def step(it: World, options: argparse.Namespace, rates: Rates, duration: f
     return figures
 
 
-async def _look(it: World, rates: Rates) -> _Seen:
+async def _look(it: World, rates: Rates) -> _Figures:
     processor = await it.submitted(recent=True) if rates.outbound else {}
-    return _Seen(await it.hub("statistics", recent=True), processor, it.spent_s())
+    return _Figures(await it.hub("statistics", recent=True), processor, it.spent_s())
 
 
 def _inbound(before: Figures, after: Figures, rate: float, elapsed_s: float) -> Figures:

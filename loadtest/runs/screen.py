@@ -83,7 +83,7 @@ class Screen(Protocol):
         """Say what happens."""
 
 
-class Lines:
+class PlainLines:
     """Plain lines."""
 
     _SHOWN = 3
@@ -192,7 +192,7 @@ def _height(on: Console, parts: Sequence[Text | Table | Padding]) -> int:
 def screen(*, plain: bool) -> Iterator[Screen]:
     """A picture on a terminal, lines elsewhere."""
     if plain or not console.rewrites(sys.stdout):
-        yield Lines()
+        yield PlainLines()
         return
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         yield Board(live)

@@ -28,7 +28,7 @@ import trio
 
 from gateway.machine.arguments import Commands
 from loadtest.parts.processes import PYTHON, WorldError, free_port, output_of, python_path
-from loadtest.processor.instructions import Generator
+from loadtest.processor.instructions import InstructionGenerator
 from loadtest.runs.banks import BANKS, KEYS_FILE, SIMULATED, Bank, Gateway, Plan, node_of, pair_of
 from loadtest.runs.world import SITES, interruptible
 
@@ -134,7 +134,7 @@ async def _write_world(directory: Path) -> str:
     _write(directory / PAIR, pair_of(gateway))
     _write(directory / NODE, node_of(gateway, ports.sites))
     date = time.strftime("%Y%m%d", time.gmtime())
-    generator = Generator(RUN, date, sender=bank.identity.institution, receivers=(SIMULATED.institution,))
+    generator = InstructionGenerator(RUN, date, sender=bank.identity.institution, receivers=(SIMULATED.institution,))
     _write(directory / PAYMENT, generator.make().body.decode())
     await _begin_journal(directory)
     text = told(gateway, ports)

@@ -85,6 +85,32 @@ class Histogram:
         return {"count": self.count, "mean_ms": mean_ms, **shown, "max_ms": round(self.peak_s * 1e3, 3)}
 
 
+class Latencies:
+    """Histograms by name: what they hold in all, and since somebody last looked."""
+
+    def __init__(self, *names: str) -> None:
+        self._histograms = {name: Histogram() for name in names}
+        self._seen: dict[str, Histogram] = {}
+
+    def __getitem__(self, name: str) -> Histogram:
+        return self._histograms[name]
+
+    def summaries(self) -> dict[str, dict[str, float]]:
+        """Each one's `summary`."""
+        return {name: histogram.summary() for name, histogram in self._histograms.items()}
+
+    def recent(self) -> dict[str, dict[str, float]]:
+        """The same of what was counted since the last call."""
+        fresh = {name: now.since(self._seen.get(name, Histogram())) for name, now in self._histograms.items()}
+        self._seen = {name: now.copy() for name, now in self._histograms.items()}
+        return {name: histogram.summary() for name, histogram in fresh.items()}
+
+    def reset(self) -> None:
+        """Start anew: what came before was a warm-up."""
+        self._histograms = {name: Histogram() for name in self._histograms}
+        self._seen = {}
+
+
 def _upper_edge_us(index: int) -> int:
     """The first microsecond past the bucket."""
     if index < _EXACT_BELOW:

@@ -20,12 +20,12 @@ from gateway.wire.message import (
     UsmAcknowledgement,
 )
 from hsm import reference
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
 from loadtest.hub.keys import Mac, mac_of, wrap
 from loadtest.hub.parties import Redirection
 from loadtest.hub.rekey import KeyBox
-from loadtest.hub.scheme import Link, Party, Scheme, Settings
-from loadtest.hub.sites import Book, Hub
+from loadtest.hub.scheme import HubSettings, Link, Party, Scheme
+from loadtest.hub.sites import Hub, HubBook
 from loadtest.hub.steering import Steering
 from loadtest.ledger.oracle import HubEvent
 from loadtest.traffic import iso
@@ -103,14 +103,14 @@ class Participant:
 class Scene:
     """A hub on a mock clock, and a way to dial it."""
 
-    def __init__(self, nursery: trio.Nursery, settings: Settings) -> None:
+    def __init__(self, nursery: trio.Nursery, settings: HubSettings) -> None:
         self.events: list[HubEvent] = []
         table = load()
-        book = Book(None)
+        book = HubBook(None)
         parties = [
             Party("one", ALPHA, ("60",), HUB, OWN),
             Party("two", BETA, ("70",), HUB, OWN),
-            Party("bank", SIMULATED, ("40",), HUB, OWN, bank=Bank()),
+            Party("bank", SIMULATED, ("40",), HUB, OWN, bank=SimulatedBank()),
         ]
         scheme = Scheme(table, iso.Framing(), parties, settings, self.events.append)
         self.scheme = scheme
@@ -135,7 +135,7 @@ class Scene:
 async def make_scene(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Callable[..., Scene]]:
     """Make a hub: `make_scene(patience_s=2, …)`."""
     async with trio.open_nursery() as nursery:
-        yield lambda **settings: Scene(nursery, Settings(**settings))
+        yield lambda **settings: Scene(nursery, HubSettings(**settings))
         nursery.cancel_scope.cancel()
 
 
@@ -175,7 +175,7 @@ class Bench:
         self.parties = [
             Party("alpha", ALPHA, ("60",), self.mac("alpha", "hub"), self.mac("alpha", "own"), groups=groups),
             Party("beta", BETA, ("70",), self.mac("beta", "hub"), self.mac("beta", "own"), redirections=moved),
-            Party("bank", SIMULATED, ("40",), HUB, OWN, redirections=moved, bank=Bank(rule)),
+            Party("bank", SIMULATED, ("40",), HUB, OWN, redirections=moved, bank=SimulatedBank(rule)),
         ]
         self.transport = bytes(range(16))
         boxes = {
@@ -188,7 +188,7 @@ class Bench:
         }
         self.drawn = 0
         self.scheme = Scheme(
-            self.codec.table, iso.Framing(), self.parties, Settings(**settings), self.events.append,
+            self.codec.table, iso.Framing(), self.parties, HubSettings(**settings), self.events.append,
             boxes=boxes, draw=self._draw,
         )  # fmt: skip
         self.ids = 0

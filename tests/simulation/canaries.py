@@ -48,7 +48,7 @@ from loadtest.hub.injections import Injection
 from loadtest.hub.submissions import Submissions
 from loadtest.ledger.entries import ProcessorEvent
 from loadtest.processor.server import MockProcessor
-from loadtest.processor.submitter import Order
+from loadtest.processor.submitter import SubmissionOrder
 from tests.fakes.disk import FakeFile
 from tests.simulation import oracle, world
 from tests.simulation.settings import Settings
@@ -149,7 +149,7 @@ DEAF = Scenario({}, {}, _deaf)
 SWALLOWED = Scenario({}, {}, _spoilt("swallow", 3))
 TWICE = Scenario({}, {}, _spoilt("twice", 3))
 INCONCLUSIVE = Scenario({}, {}, _spoilt("9909", 3))
-HOME = Scenario({}, {}, lambda: patch.object(world, "Order", partial(Order, receivers=("600002",))))
+HOME = Scenario({}, {}, lambda: patch.object(world, "SubmissionOrder", partial(SubmissionOrder, receivers=("600002",))))
 """The bank pays its own customers, by way of the hub: both ends of a payment are seen."""
 
 

@@ -27,7 +27,7 @@ from tests.simulation.node import Node, hang_s
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-Fault = Callable[["World", random.Random], Awaitable[None]]
+Happening = Callable[["World", random.Random], Awaitable[None]]
 SITES = ("a", "b")
 TOKENS = ("a-1", "a-2", "b-1", "b-2")
 """Two in each data centre; both gateways use all of them."""
@@ -76,7 +76,7 @@ async def weather(world: "World") -> None:
         node.fuse = 0
 
 
-async def _again_and_again(world: "World", fault: Fault, mean_s: float, luck: random.Random) -> None:
+async def _again_and_again(world: "World", fault: Happening, mean_s: float, luck: random.Random) -> None:
     while True:
         await trio.sleep(luck.expovariate(1 / mean_s))
         await fault(world, luck)
@@ -583,7 +583,7 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-FAULTS: dict[str, Fault] = {
+FAULTS: dict[str, Happening] = {
     "cut": cut,
     "stall": stall,
     "lag": lag,

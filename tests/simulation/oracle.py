@@ -72,14 +72,14 @@ def _waited_s(event: HubEvent) -> float:
     return MISCHIEF_S if event.event == "mischief-missed" or event.why.startswith(AWAITED) else 0.0
 
 
-class _Trouble(NamedTuple):
+class _Span(NamedTuple):
     what: str
     where: str
     from_s: float
     until_s: float
 
 
-class HubBook(sites.Book):
+class HubBook(sites.HubBook):
     """The hub's book."""
 
     def __init__(self, oracle: "Oracle") -> None:
@@ -91,7 +91,7 @@ class HubBook(sites.Book):
         self._oracle.happened(event)
 
 
-class ProcessorBook(processor_book.Book):
+class ProcessorBook(processor_book.ProcessorBook):
     """The processor's book."""
 
     def __init__(self, oracle: "Oracle") -> None:
@@ -175,7 +175,7 @@ class Oracle:
         self._lines: list[tuple[int, str, bytes]] = []
         self._said: list[tuple[int, float, str]] = []
         self._disks: dict[str, _Disk] = {}
-        self._troubles: list[_Trouble] = []
+        self._troubles: list[_Span] = []
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
         self._shown: set[str] = set()
@@ -220,7 +220,7 @@ class Oracle:
 
     def trouble(self, what: str, where: str, from_s: float, until_s: float) -> None:
         """Something was broken: what (see `EXCUSES`), and where: a node, or node/site."""
-        self._troubles.append(_Trouble(what, where, from_s, until_s))
+        self._troubles.append(_Span(what, where, from_s, until_s))
 
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
@@ -482,7 +482,7 @@ def _texts(line: bytes) -> str:
     return " ".join(str(value) for key, value in said.items() if key != "time" and not isinstance(value, float))
 
 
-def _is_at(trouble: _Trouble, where: str) -> bool:
+def _is_at(trouble: _Span, where: str) -> bool:
     """Whether this trouble is felt there: a link's by the link, a node's by all of it."""
     return where == trouble.where or where.startswith(f"{trouble.where}/")
 

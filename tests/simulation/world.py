@@ -20,16 +20,15 @@ from trio._core import _run as trio_run
 from gateway import config, daemon, log
 from gateway.exitcodes import ExitCode
 from gateway.wire import fields
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
 from loadtest.hub.keys import mac_of, wrap
 from loadtest.hub.rekey import KeyBox
-from loadtest.hub.scheme import Party, Scheme
-from loadtest.hub.scheme import Settings as HubSettings
+from loadtest.hub.scheme import HubSettings, Party, Scheme
 from loadtest.hub.sites import Hub
 from loadtest.hub.steering import Steering
 from loadtest.ledger.oracle import Verdict
 from loadtest.processor.server import MockProcessor
-from loadtest.processor.submitter import Order
+from loadtest.processor.submitter import SubmissionOrder
 from loadtest.traffic import iso
 from tests.fakes.disk import FakeDisk
 from tests.fakes.token import TRANSPORT, FakeTokens
@@ -119,7 +118,7 @@ class World:
         hub_key, own_key, transport = self.keys["fps-hub"], self.keys["fps-own"], self.keys[TRANSPORT]
         bank = Party("alpha", "600002", ("60",), mac_of("aes-cmac", hub_key), mac_of("aes-cmac", own_key),
                      groups=(self.group,))  # fmt: skip
-        other = Party("bank", "400001", ("40",), _no_mac, _no_mac, bank=Bank("accept", seed=given.seed))
+        other = Party("bank", "400001", ("40",), _no_mac, _no_mac, bank=SimulatedBank("accept", seed=given.seed))
         box = KeyBox(
             mac_of=lambda key: mac_of("aes-cmac", key),
             wrap=lambda key: wrap(transport, key),
@@ -227,7 +226,7 @@ class World:
     def start_load(self) -> None:
         given = self.settings
         self.hub.start(given.rate, given.lasts_s, seed=given.seed, payment_type=given.payment_type)
-        order = Order(
+        order = SubmissionOrder(
             "start", rate=given.outbound, duration=given.lasts_s, seed=given.seed,
             targets={self.group: [*DOORS.values()]}, group=self.group,
             type=given.payment_type, date=DATE, wait_s=given.wait_s,

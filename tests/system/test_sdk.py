@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from gateway.sdk import Gateways, Limits, Settled, Site, Submitted, Unknown, prepare
 from loadtest.ledger import books
 from loadtest.ledger.entries import HubEvent, fpid_hash, key_hash
-from loadtest.processor.book import Book
-from loadtest.processor.instructions import Generator, Instruction
+from loadtest.processor.book import ProcessorBook
+from loadtest.processor.instructions import Instruction, InstructionGenerator
 from loadtest.runs.world import World
 from tests.system.test_outbound import OUT
 from tests.system.worlds import WITHIN_S, Worlds, until
@@ -39,8 +39,8 @@ class Payer:
         """Who said so."""
         self.unknown = 0
         self.done = False
-        self._book = Book(self.path)
-        self._generator = Generator("SDK", time.strftime("%Y%m%d", time.gmtime()))
+        self._book = ProcessorBook(self.path)
+        self._generator = InstructionGenerator("SDK", time.strftime("%Y%m%d", time.gmtime()))
         self._gateways = Gateways(
             [
                 Site(one.name, f"http://127.0.0.1:{one.submit_port}", f"http://127.0.0.1:{one.submit_port}/ready")

@@ -80,8 +80,9 @@ async def test_payments_are_dealt_out_in_turn_and_answered(autojump_clock: objec
     replied = scene.said("replied")
     assert {event.fpid for event in replied} == {event.fpid for event in scene.said("sent")} == fpids
     assert {(event.code, event.late) for event in replied} == {("0083", False)}
-    assert (scene.scheme.deliveries.stood_in.count, scene.scheme.deliveries.decided.count) == (10, 0)
-    assert scene.scheme.deliveries.stood_in.quantile_s(0.5) == pytest.approx(0.01, abs=0.002)
+    latency = scene.scheme.deliveries.latency
+    assert (latency["stood_in"].count, latency["decided"].count) == (10, 0)
+    assert latency["stood_in"].quantile_s(0.5) == pytest.approx(0.01, abs=0.002)
     assert scene.events[-1].event == "end"
     assert not scene.scheme.faults
 
@@ -95,9 +96,9 @@ async def test_latency_counts_from_the_intended_time_however_late_it_was_sent(
     scene.hub.flush()
     await participant.respond(await participant.payment())
     await trio.sleep(0.1)
-    assert scene.scheme.deliveries.intended.quantile_s(1) == pytest.approx(3, rel=0.01)
-    assert scene.scheme.deliveries.decided.quantile_s(1) < 0.2
-    assert scene.scheme.deliveries.lateness.quantile_s(1) == pytest.approx(3, rel=0.01)
+    assert scene.scheme.deliveries.latency["intended"].quantile_s(1) == pytest.approx(3, rel=0.01)
+    assert scene.scheme.deliveries.latency["decided"].quantile_s(1) < 0.2
+    assert scene.scheme.deliveries.latency["lateness"].quantile_s(1) == pytest.approx(3, rel=0.01)
 
 
 async def test_synchronous_no_response_in_time_is_reversed(autojump_clock: object, scene: Any) -> None:
@@ -431,7 +432,7 @@ async def test_a_site_can_be_taken_away_and_brought_back(autojump_clock: object,
         await turned_away.next()
     await scene.steer({"do": "open", "site": "a"})
     await scene.dial("a")
-    assert [link["site"] for link in scene.steer.statistics()["links"]] == ["a"]
+    assert [link["site"] for link in scene.steer.totals()["links"]] == ["a"]
 
 
 async def test_an_armed_hub_starts_when_every_site_is_there_and_finishes_by_itself(

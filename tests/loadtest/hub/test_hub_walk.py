@@ -7,7 +7,7 @@ import pytest
 
 from gateway.wire.message import Message, PaymentRequest, ReversalRequest
 from loadtest.hub import mischief
-from loadtest.hub.scheme import Link, Settings
+from loadtest.hub.scheme import HubSettings, Link
 from loadtest.traffic.payments import Generator
 from tests.loadtest.conftest import ALPHA, Bench
 
@@ -20,7 +20,7 @@ class Walk:
 
     def __init__(self, seed: int) -> None:
         self.luck = random.Random(seed)  # noqa: S311 - a walk that replays
-        settings = Settings(synchronous=self.luck.random() < 0.5, repeats_max=self.luck.choice((0, 1, 20)))
+        settings = HubSettings(synchronous=self.luck.random() < 0.5, repeats_max=self.luck.choice((0, 1, 20)))
         self.bench = Bench(synchronous=settings.synchronous, repeats_max=settings.repeats_max)
         self.generator = Generator(self.bench.scheme.table, "WALK", "20250301", receiver=ALPHA)
         self.links: list[Link] = []

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse, ReversalRequest
-from loadtest.hub.bank import Bank
+from loadtest.hub.bank import SimulatedBank
 from loadtest.hub.injections import Injection
 from loadtest.ledger.oracle import fpid_hash
 from tests.loadtest.conftest import payment_request as request
@@ -214,7 +214,7 @@ def test_an_account_that_moved_is_said_with_an_acceptance(bench: Any, to: str) -
     """DE57 and DE58, also to a repeat; not with a refusal."""
     sender, receiver = bench.link("alpha"), bench.link("beta")
     for trn, code in (("M1", "0000"), ("M2", "1114")):
-        bench.parties[2].bank = Bank(code)
+        bench.parties[2].bank = SimulatedBank(code)
         moved = {"creditor_agent": to, "creditor_account": "55555555", "trn": trn}
         bench.say(sender, request(**moved))
         for asked in bench.out(receiver):

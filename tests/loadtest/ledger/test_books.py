@@ -13,7 +13,7 @@ from gateway.log import fpid_hash
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from loadtest.__main__ import main
-from loadtest.hub.sites import Book
+from loadtest.hub.sites import HubBook
 from loadtest.ledger import books
 from loadtest.ledger.entries import key_hash
 from loadtest.ledger.oracle import TOLD_KINDS, HubEvent, JournalEvent
@@ -25,7 +25,7 @@ def test_the_hubs_book_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Event by event."""
     path = tmp_path / "hub.ndjson"
     written = [HubEvent("sent", "a", 1.5, 1.25, 1, "a", "9200"), HubEvent("fault", why="wrong MAC"), HubEvent("end")]
-    book = Book(path)
+    book = HubBook(path)
     for event in written:
         book(event)
     book.close()

@@ -12,7 +12,7 @@ from rich.live import Live
 from loadtest.ledger import report
 from loadtest.ledger.oracle import HubEvent, Ledger, ProcessorEvent
 from loadtest.runs import demo
-from loadtest.runs.screen import Board, Lines, Part, Row, screen
+from loadtest.runs.screen import Board, Part, PlainLines, Row, screen
 from loadtest.traffic.histogram import Histogram
 
 
@@ -95,7 +95,7 @@ def test_a_row_tells_answers_from_stand_in_and_refusals() -> None:
 def test_without_a_terminal_there_are_lines_at_events_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     """A log of a demo in CI stays readable, and says who is away."""
     with screen(plain=False) as shown:
-        assert isinstance(shown, Lines)
+        assert isinstance(shown, PlainLines)
         for second in range(12):
             shown.row(row(second, waiting(4)))
         shown.event("something happens")

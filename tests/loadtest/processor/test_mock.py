@@ -18,7 +18,8 @@ from gateway.processor.messages import encode
 from gateway.processor.writing import payment_of
 from loadtest.ledger.oracle import ProcessorEvent, fpid_hash
 from loadtest.processor import command as processor_command
-from loadtest.processor.server import MockProcessor, parse_mode
+from loadtest.processor.modes import parse_mode
+from loadtest.processor.server import MockProcessor
 from tests.fakes.processor import payment
 
 

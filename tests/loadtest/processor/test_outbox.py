@@ -9,16 +9,16 @@ import trio.testing
 
 from loadtest.ledger.entries import ProcessorEvent, fpid_hash
 from loadtest.processor import outbox
-from loadtest.processor.book import Book
-from loadtest.processor.outbox import Kept, Outbox
+from loadtest.processor.book import ProcessorBook
+from loadtest.processor.outbox import Outbox, OutboxLine
 from loadtest.processor.server import REVERSED, MockProcessor
 from loadtest.processor.submitter import Submitter
 
-FIRST, SECOND = Kept("F1", "key-1", '{"a": "£"}', "sip", 2.5), Kept("F2", "key-2", "{}", "sop")
+FIRST, SECOND = OutboxLine("F1", "key-1", '{"a": "£"}', "sip", 2.5), OutboxLine("F2", "key-2", "{}", "sop")
 TARGETS = {"sip": [9300, 9301], "sop": [9302]}
 
 
-def kept(path: Path) -> list[Kept]:
+def kept(path: Path) -> list[OutboxLine]:
     """What the next one finds."""
     box = Outbox(path)
     box.close()
@@ -40,7 +40,7 @@ def test_what_was_flushed_is_there_again(tmp_path: Path) -> None:
     box.put(SECOND)
     box.over("F1")
     box.flush()
-    box.put(Kept("F3", "key-3", "{}", "sip"))
+    box.put(OutboxLine("F3", "key-3", "{}", "sip"))
     killed(box)
 
     again = Outbox(path)
@@ -64,7 +64,7 @@ def test_it_does_not_grow_with_what_is_over(tmp_path: Path, monkeypatch: pytest.
     box.aim(TARGETS)
     box.put(FIRST)
     for number in range(200):
-        box.put(Kept(str(number), "key", "{}", "sip"))
+        box.put(OutboxLine(str(number), "key", "{}", "sip"))
         box.flush()
         box.over(str(number))
     box.flush()
@@ -86,16 +86,16 @@ def test_without_a_path_nothing_is_kept() -> None:
 
 def test_a_book_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "processor.ndjson"
-    book = Book(path)
+    book = ProcessorBook(path)
     book.asked("aa")
     book.close()
     with path.open("ab") as file:
         file.write(b'{"event":"ans')
-    book = Book(path)
+    book = ProcessorBook(path)
     book.answered("bb", "0000")
     assert list(book.before()) == [ProcessorEvent("asked", "aa")]
     book.close()
-    book = Book(path)
+    book = ProcessorBook(path)
     assert list(book.before()) == [ProcessorEvent("asked", "aa"), ProcessorEvent("answered", "bb", "0000")]
     book.close()
 
@@ -108,7 +108,7 @@ def test_the_next_processor_says_what_the_one_before_said(tmp_path: Path) -> Non
     """Decisions, by the book; and what it was told to be reversed it does not accept from the other site."""
     path = tmp_path / "processor.ndjson"
     name = fpid_hash("F1")
-    book = Book(path)
+    book = ProcessorBook(path)
     book.answered(name, "1114")
     book.noticed(fpid_hash("F2"), "sip-b", 7, acknowledged=True, kind="REVERSED")
     book.close()
@@ -135,7 +135,7 @@ async def test_the_next_submitter_submits_again_what_has_no_outcome(
     box.put(FIRST)
     box.flush()
     killed(box)
-    book = Book()
+    book = ProcessorBook()
     asked: list[bytes] = []
 
     async def dial(_: int) -> trio.abc.Stream:

@@ -11,7 +11,7 @@ import trio.testing
 
 from gateway.processor.messages import Submitted
 from loadtest.ledger.entries import ProcessorEvent, fpid_hash, key_hash
-from loadtest.processor.instructions import Generator, return_of
+from loadtest.processor.instructions import InstructionGenerator, return_of
 from loadtest.processor.server import MockProcessor
 from loadtest.processor.submitter import TRIES_MAX, Submitter
 
@@ -347,7 +347,7 @@ async def test_a_response_about_nothing_is_no_acknowledgement(
 
 async def test_a_payment_that_came_can_be_returned(scene: Scene, autojump_clock: object) -> None:
     """Type 20, a pacs.004 with the reason and the FPID of what is returned, the other way round; once."""
-    instruction = Generator("RUN", "20250301", sender="400001", receivers=("600002",)).make()
+    instruction = InstructionGenerator("RUN", "20250301", sender="400001", receivers=("600002",)).make()
     payment = {"FPID": instruction.fpid, **msgspec.json.decode(instruction.body, type=dict[str, Any])}
     scene.mock.submitter.came(instruction.fpid, msgspec.json.encode(payment))
     scene.order(do="return", count=5, targets={"other": [7]})

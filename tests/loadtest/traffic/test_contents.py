@@ -34,7 +34,10 @@ def test_a_question_to_the_processor_says_what_the_hub_sent() -> None:
 
 def test_what_leaves_says_what_was_submitted() -> None:
     """For every kind of payment that the mock processor submits."""
-    generator, reader = instructions.Generator("R", "20260301", seed=3), Reader(Codec(), Pair(group="sip").group)
+    generator, reader = (
+        instructions.InstructionGenerator("R", "20260301", seed=3),
+        Reader(Codec(), Pair(group="sip").group),
+    )
     for _ in range(50):
         made = generator.make()
         covered = reader.read(made.body, made.key).covered
@@ -56,7 +59,7 @@ def test_a_penny_more_is_another_digest() -> None:
 def test_what_must_not_show_is_collected() -> None:
     """Accounts, names, references, the amount in both forms, TRN and FPID; of what stands in other lines nothing."""
     contents = Contents(TABLE, collect=True)
-    made = instructions.Generator("R", "20260301").make()
+    made = instructions.InstructionGenerator("R", "20260301").make()
     contents.of_json(made.fpid, made.body)
     payment = msgspec.json.decode(made.body)
     amount = payment["IntrBkSttlmAmt"]["Amt"]
