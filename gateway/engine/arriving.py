@@ -8,12 +8,12 @@ from gateway.clock import Now
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import Outgoing
-from gateway.engine.shells import Link
+from gateway.engine.shells import hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
 from gateway.payments import inbound, steps
 from gateway.payments.inbound import Inbound, Note, Payment
-from gateway.payments.inbound import Link as StoryLink
+from gateway.payments.links import Link
 from gateway.payments.outcomes import Outcomes
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask
@@ -91,7 +91,7 @@ class Arriving(inbound.Commands):
 
     # --- Commands
 
-    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """See `inbound.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
@@ -121,20 +121,21 @@ class Arriving(inbound.Commands):
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 
-    def send(self, payment: Payment, link: StoryLink, body: bytes, until_s: float) -> bool:
+    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
         """Put a reply into the link's buffer."""
-        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        going = hub_link(link)
         self._batch.touched.add(going)
         return going.send(body, payment, until_s=until_s)
 
-    def leave(self, link: StoryLink, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
         """Make the MAC of any other reply and send it."""
-        going: Link = link  # type: ignore[assignment]  # as in `send`
-        outgoing = Outgoing(self._batch.own_key, covered, until_s, going, payment, decides=False, durable=False)
+        outgoing = Outgoing(
+            self._batch.own_key, covered, until_s, hub_link(link), payment, decides=False, durable=False
+        )
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 
-    def advise(self, link: StoryLink, body: bytes, function_code: str, where: str) -> None:
+    def advise(self, link: Link, body: bytes, function_code: str, where: str) -> None:
         """Send a 9624. An advice is never answered with an advice."""
         if body[:4] == b"9624":
             self.record(Kind.REJECTED, steps.pack(steps.Rejected(function_code, where, body, b"")), "", link)

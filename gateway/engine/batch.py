@@ -6,9 +6,9 @@ from math import inf
 
 from gateway.clock import Now
 from gateway.engine.jobs import Departing, Outgoing
-from gateway.engine.shells import Journal, Link, Processor, Signer
+from gateway.engine.shells import HubLink, Journal, Processor, Signer
 from gateway.payments import inbound, outbound
-from gateway.payments.inbound import Link as StoryLink
+from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, MacJob
 
@@ -38,12 +38,12 @@ class Batch:
         """When what was appended goes to the disk; inf: nothing was."""
         self.jobs: list[MacJob] = []
         self.asks: list[Ask] = []
-        self.touched: set[Link] = set()
+        self.touched: set[HubLink] = set()
         self._journal = journal
         self._signer = signer
         self._processor = processor
 
-    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
         self.commit_by_s = min(self.commit_by_s, self.now.mono_s + COMMIT_WITHIN_S)
         return self._journal.append(kind, body, fpid=fpid, link=link.id, wall_ns=self.now.wall_ns)

@@ -3,13 +3,12 @@
 from gateway import config, log
 from gateway.clock import Now
 from gateway.engine.batch import Batch
-from gateway.engine.jobs import RECORDER
-from gateway.engine.shells import Link
+from gateway.engine.shells import hub_link
 from gateway.payments import steps
+from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.scheme import news
 from gateway.scheme.news import HandedOn, Heard, Lift, News, Report, Taken
-from gateway.scheme.news import Link as StoryLink
 from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
 from gateway.wire.message import Usm
@@ -26,7 +25,7 @@ class Hearing(news.Commands):
     def __init__(
         self, settings: config.News, meanings: Meanings, codec: Codec, replay: news.Replay, batch: Batch
     ) -> None:
-        self.story = News(settings, meanings, codec, self, replay, RECORDER)
+        self.story = News(settings, meanings, codec, self, replay)
         self._batch = batch
         self._handed_in: list[tuple[HandedOn, Taken]] = []
         self._lifts: list[tuple[Lift, Taken]] = []
@@ -49,7 +48,7 @@ class Hearing(news.Commands):
             self.story.on_lift(lift, done)
         self.story.handle_timer(now)
 
-    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """See `news.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
@@ -61,10 +60,9 @@ class Hearing(news.Commands):
         """Bring it back when it is durable."""
         self._batch.wait_for_disk(position, lambda now: self.story.on_lift_recorded(lifted, done, now))
 
-    def acknowledge(self, link: StoryLink, usm: Usm) -> None:
+    def acknowledge(self, link: Link, usm: Usm) -> None:
         """Have the session send the 9834."""
-        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
-        going.manage(usm, self._batch.now)
+        hub_link(link).manage(usm, self._batch.now)
 
     def report(self, report: Report) -> None:
         """Say it: somebody is on call for this."""

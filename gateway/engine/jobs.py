@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import trio
 
-from gateway.engine.shells import Link
+from gateway.engine.shells import HubLink
 from gateway.payments import inbound, outbound
 from gateway.payments.work import MacJob
 from gateway.wire.message import Message
@@ -15,7 +15,7 @@ class Incoming(MacJob):
 
     __slots__ = ("first_byte_s", "link", "message", "tried")
 
-    def __init__(self, key: str, covered: bytes, mac: bytes, deadline_s: float, link: Link, message: Message,
+    def __init__(self, key: str, covered: bytes, mac: bytes, deadline_s: float, link: HubLink, message: Message,
                  first_byte_s: float, tried: tuple[str, ...] = ()) -> None:  # fmt: skip
         super().__init__(key, covered, deadline_s=deadline_s, mac=mac)
         self.tried = tried
@@ -31,7 +31,7 @@ class Outgoing(MacJob):
     __slots__ = ("authentic", "decides", "durable", "link", "owed", "payment")
 
     def __init__(
-        self, key: str, covered: bytes, deadline_s: float, link: Link | None, payment: inbound.Payment | None,
+        self, key: str, covered: bytes, deadline_s: float, link: HubLink | None, payment: inbound.Payment | None,
         *, decides: bool, durable: bool, owed: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(key, covered, deadline_s=deadline_s)
@@ -77,13 +77,3 @@ class Sealing(MacJob):
         self.position = position
         self.over = trio.Event()
         """It is recorded, or there is none."""
-
-
-class _Recorder:
-    """The link of what no link brought: records of the process itself."""
-
-    id = 0
-    site = ""
-
-
-RECORDER = _Recorder()

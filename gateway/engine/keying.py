@@ -7,13 +7,13 @@ from typing import Any
 from gateway import config, log
 from gateway.clock import Now
 from gateway.engine.batch import Batch
-from gateway.engine.shells import Link, Links, NoLinks, Signer
+from gateway.engine.shells import HubLink, Links, Signer, hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
+from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
 from gateway.scheme import keyring
 from gateway.scheme.keyring import SAID, Keyring, Note, Sent
-from gateway.scheme.keyring import Link as StoryLink
 from gateway.scheme.ring import Ring, Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
 
@@ -25,9 +25,10 @@ class Keying(keyring.Commands):
 
     def __init__(
         self, pair: config.Pair, ring: Ring | None, batch: Batch, signer: Signer, ids: MessageIds,
-        transmit: Callable[[Link, Message, str], None],
+        transmit: Callable[[HubLink, Message, str], None],
     ) -> None:  # fmt: skip
-        self.links: Links = NoLinks()
+        self.links: Links
+        """`Engine.join` gives them."""
         self._batch = batch
         self._signer = signer
         self._ids = ids
@@ -76,7 +77,7 @@ class Keying(keyring.Commands):
 
     # --- Commands
 
-    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """See `keyring.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
@@ -89,12 +90,11 @@ class Keying(keyring.Commands):
 
         self._batch.wait_for_disk(position, durable)
 
-    def transmit(self, link: StoryLink, message: Message) -> None:
+    def transmit(self, link: Link, message: Message) -> None:
         """Send a response."""
-        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
-        self._transmit(going, message, self.story.own)
+        self._transmit(hub_link(link), message, self.story.own)
 
-    def request(self, function_code: str, key_data: str, link: StoryLink | None, sign_with: str = "") -> Sent | None:
+    def request(self, function_code: str, key_data: str, link: Link | None, sign_with: str = "") -> Sent | None:
         """Send a 9804."""
         standing = self.links.links
         going = next((one for one in standing if one is link), standing[0] if standing else None)

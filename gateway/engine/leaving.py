@@ -7,12 +7,12 @@ from gateway import config, log, metrics
 from gateway.clock import Now
 from gateway.engine import notes
 from gateway.engine.batch import Batch
-from gateway.engine.jobs import RECORDER, Carried, Departing
-from gateway.engine.shells import Link, Links, NoLinks
+from gateway.engine.jobs import Carried, Departing
+from gateway.engine.shells import Links, hub_link
 from gateway.log.limit import Limit
 from gateway.payments import outbound
 from gateway.payments.ejection import Change, Ejection
-from gateway.payments.outbound import Link as StoryLink
+from gateway.payments.links import Link
 from gateway.payments.outbound import Note, Outbound, Payment
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Submissions
@@ -36,8 +36,9 @@ class Leaving(outbound.Commands):
         ejection: Ejection,
     ) -> None:
         self._places = Limit("node.payments_max", payments_max)
-        self.story = Outbound(pair, payments_max, submissions, codec, self, RECORDER, ejection, forbids)
-        self.links: Links = NoLinks()
+        self.story = Outbound(pair, payments_max, submissions, codec, self, ejection, forbids)
+        self.links: Links
+        """`Engine.join` gives them."""
         self.alarms: list[tuple[float, str]] = []
         self._batch = batch
 
@@ -61,7 +62,7 @@ class Leaving(outbound.Commands):
 
     # --- Commands
 
-    def record(self, kind: Kind, body: bytes, fpid: str, link: StoryLink) -> int:
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """See `outbound.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
@@ -75,13 +76,13 @@ class Leaving(outbound.Commands):
         self._batch.wait_for_disk(position, departing)
         self._batch.jobs.append(departing)
 
-    def hand(self, payment: Payment, link: StoryLink, body: bytes, until_s: float) -> bool:
+    def hand(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
         """Put a request into the link's buffer."""
-        going: Link = link  # type: ignore[assignment]  # the story only knows ids; what it holds are our links
+        going = hub_link(link)
         self._batch.touched.add(going)
         return going.send(body, Carried(payment, payment.attempt), until_s=until_s)
 
-    def submitters(self) -> Sequence[StoryLink]:
+    def submitters(self) -> Sequence[Link]:
         """The links that are signed on to submit."""
         return self.links.submitters()
 

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.clock import Now
+from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, Install, MacJob
 from gateway.wire.message import Message
 
 
-class Link(Protocol):
+class HubLink(Link, Protocol):
     """What the engine asks of a link (hub/link.py)."""
-
-    id: int
-    site: str
 
     def send(self, body: bytes, context: object, *, until_s: float) -> bool:
         """Queue a whole message, of no use after `until_s`; False when the link is gone. Ends in `sent`, `unsent` or
@@ -27,25 +25,20 @@ class Link(Protocol):
         """Hand a verified management message to the session."""
 
 
+def hub_link(link: Link) -> HubLink:
+    """The link itself. The stories know it by its name, and got it from the engine."""
+    return link  # type: ignore[return-value]  # `RECORDER` alone is no link of the hub's, and nothing leaves by it
+
+
 class Links(Protocol):
     """What the engine asks of all links together (hub/pool.py)."""
 
     @property
-    def links(self) -> Sequence[Link]:
+    def links(self) -> Sequence[HubLink]:
         """Those that stand."""
 
-    def submitters(self) -> Sequence[Link]:
+    def submitters(self) -> Sequence[HubLink]:
         """Those that the hub has signed on to submit."""
-
-
-class NoLinks:
-    """Before the daemon has joined the links."""
-
-    links: Sequence[Link] = ()
-
-    def submitters(self) -> Sequence[Link]:
-        """None."""
-        return ()
 
 
 class Journal(Protocol):

@@ -19,16 +19,17 @@ from gateway.clock import Clock, Now
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import NEWS_LIFTED, Hearing
-from gateway.engine.jobs import RECORDER, Carried, Departing, Incoming, Outgoing, Sealing
+from gateway.engine.jobs import Carried, Departing, Incoming, Outgoing, Sealing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
 from gateway.engine.past import Past
-from gateway.engine.shells import Journal, Link, Links, Processor, Signer
+from gateway.engine.shells import HubLink, Journal, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.exchanges import MessageIds
 from gateway.payments import inbound, outbound, steps
 from gateway.payments.dates import Clocks
 from gateway.payments.ejection import Ejection
+from gateway.payments.links import RECORDER
 from gateway.payments.steps import Kind
 from gateway.payments.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
 from gateway.payments.work import Answer, MacJob, Standing, Submission
@@ -104,11 +105,11 @@ class Engine:
         self._clock = clock
         # what has happened since the last wake-up
         self._wake = trio.Event()
-        self._frames: list[tuple[Link, list[tuple[float, bytes]]]] = []
+        self._frames: list[tuple[HubLink, list[tuple[float, bytes]]]] = []
         self._macs: list[list[MacJob]] = []
         self._answers: list[list[Answer]] = []
-        self._sent: list[tuple[Link, list[object], str]] = []
-        self._downs: list[Link] = []
+        self._sent: list[tuple[HubLink, list[object], str]] = []
+        self._downs: list[HubLink] = []
         self._submitted: list[list[Submission]] = []
         self._installed: list[tuple[str, bool, str]] = []
         self._verifying = 0
@@ -154,41 +155,41 @@ class Engine:
         """Where the payment that was submitted under this key stands."""
         return self.outbound.look(key)
 
-    def link_up(self, link: Link) -> None:
+    def link_up(self, link: HubLink) -> None:
         """A connection stands."""
 
-    def link_down(self, link: Link, _reason: str) -> None:
+    def link_down(self, link: HubLink, _reason: str) -> None:
         """A connection has ended; what it did not write came back through `unsent` before."""
         self._downs.append(link)
         self._wake.set()
 
-    def frames(self, link: Link, frames: list[tuple[float, bytes]], _now_s: float) -> None:
+    def frames(self, link: HubLink, frames: list[tuple[float, bytes]], _now_s: float) -> None:
         """A link read these frames, each with the time of its first byte."""
         self._frames.append((link, frames))
         self._wake.set()
 
-    def sent(self, link: Link, contexts: list[object]) -> None:
+    def sent(self, link: HubLink, contexts: list[object]) -> None:
         """A link wrote what these contexts stand for."""
         self._sent.append((link, contexts, ""))
         self._wake.set()
 
-    def unsent(self, link: Link, contexts: list[object], *, surely: bool) -> None:
+    def unsent(self, link: HubLink, contexts: list[object], *, surely: bool) -> None:
         """A link is gone, and these were not written, or were being written and may have left."""
         self._sent.append((link, contexts, "link-lost" if surely else "link-lost-writing"))
         self._wake.set()
 
-    def expired(self, link: Link, contexts: list[object]) -> None:
+    def expired(self, link: HubLink, contexts: list[object]) -> None:
         """These were not written: it was too late for them."""
         self._sent.append((link, contexts, "too-late"))
         self._wake.set()
 
-    def frame_error(self, link: Link, error: HubFault) -> None:
+    def frame_error(self, link: HubLink, error: HubFault) -> None:
         """A link cannot read its frames any more: say so while it still can write."""
         self._batch.now = self._clock()
         self._reject(link, b"", error.function_code, str(error))
         self._batch.flush()
 
-    def transmit(self, link: Link, message: Message) -> None:
+    def transmit(self, link: HubLink, message: Message) -> None:
         """A session wants this sent. It is recorded, but does not wait for the disk.
 
         No money is in it, and a gateway whose disk hangs must still be able to sign off. It leaves in the time that the
@@ -197,7 +198,7 @@ class Engine:
         self._batch.now = self._clock()
         self._transmit(link, message, self._batch.own_key)
 
-    def _transmit(self, link: Link, message: Message, key: str) -> None:
+    def _transmit(self, link: HubLink, message: Message, key: str) -> None:
         covered = self._codec.encode(message)
         self._batch.record(Kind.MANAGEMENT_OUT, covered, "", link)
         until_s = self._batch.now.mono_s + self._respond_within_s
@@ -342,7 +343,7 @@ class Engine:
         if self._record_mode_s <= now.mono_s:
             self._record_mode(now)
 
-    def _take_sent(self, link: Link, contexts: list[object], reason: str, now: Now) -> None:
+    def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
             if isinstance(context, inbound.Payment):
                 if reason:
@@ -354,7 +355,7 @@ class Engine:
                 why = "too-old" if reason == "too-late" else "link-lost"
                 self.outbound.on_unsent(context.payment, context.attempt, why, now, surely=surely)
 
-    def _take_frames(self, link: Link, frames: list[tuple[float, bytes]]) -> None:
+    def _take_frames(self, link: HubLink, frames: list[tuple[float, bytes]]) -> None:
         if not self._journal.has_room():
             frames = self._without_payments(link, frames)
         decode, key, patience = self._codec.decode, self._batch.verifiers[0], self._deadlines.reply_within_s
@@ -371,7 +372,7 @@ class Engine:
                 self._batch.jobs.append(incoming)
                 self._verifying += 1
 
-    def _without_payments(self, link: Link, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    def _without_payments(self, link: HubLink, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
         """The disk does not keep up: no promise is made about payments, the hub will repeat or reverse.
 
         Management goes on: it needs little room, and a gateway in trouble must be able to sign off. So do answers to
@@ -415,7 +416,7 @@ class Engine:
         else:
             self._manage(message, link, now, fresh=now.mono_s - incoming.first_byte_s < FRESH_S)
 
-    def _take_answer(self, message: PaymentResponse | Advice, link: Link, now: Now) -> None:
+    def _take_answer(self, message: PaymentResponse | Advice, link: HubLink, now: Now) -> None:
         """What the hub says of a payment of ours."""
         if isinstance(message, Advice):
             placed = self.outbound.on_advice(message, link, now)
@@ -427,7 +428,7 @@ class Engine:
         if not placed:
             self._unplaced(link, message)
 
-    def _manage(self, message: Message, link: Link, now: Now, *, fresh: bool) -> None:
+    def _manage(self, message: Message, link: HubLink, now: Now, *, fresh: bool) -> None:
         """Fresh: it came just now, and says what the hub's clock shows now."""
         if fresh and isinstance(message, NetworkRequest | Usm):  # a response copies our own DE7
             self.clocks.heard(link.id, message.transmission_time, now)
@@ -442,7 +443,7 @@ class Engine:
         else:
             link.manage(message, now)
 
-    def _unplaced(self, link: Link, message: PaymentResponse | ReversalResponse | Advice) -> None:
+    def _unplaced(self, link: HubLink, message: PaymentResponse | ReversalResponse | Advice) -> None:
         """A response to nothing that we sent, or an advice: kept, shown, and it changes nothing."""
         self._batch.record(Kind.UNPLACED, message.body, "", link)
         self._batch.count("unplaced")
@@ -456,7 +457,7 @@ class Engine:
         self._batch.record(Kind.REJECTED, body, "", incoming.link)
         _log.error("message not verified: no HSM", link=incoming.link.site, mti=incoming.message.mti)
 
-    def _reject(self, link: Link, body: bytes, function_code: str, where: str) -> None:
+    def _reject(self, link: HubLink, body: bytes, function_code: str, where: str) -> None:
         _log.warning("message rejected", link=link.site, function_code=function_code, where=where, bytes=len(body))
         self.arriving.advise(link, body, function_code, where)
 
@@ -481,7 +482,7 @@ class Engine:
         """Switch stand-in; returns when that is durable."""
         self._batch.now = self._clock()
         durable = trio.Event()
-        position = self.inbound.set_mode(mode, RECORDER)
+        position = self.inbound.set_mode(mode)
         self._batch.wait_for_disk(position, lambda _now: durable.set())
         self._wake.set()
         await durable.wait()
@@ -495,7 +496,7 @@ class Engine:
 
     def _record_mode(self, now: Now) -> None:
         """So that it does not go with its segment."""
-        self.inbound.record_mode(RECORDER)
+        self.inbound.record_mode()
         self._record_mode_s = now.mono_s + DAILY_S
 
     @property
@@ -536,8 +537,8 @@ class Engine:
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
         self.keying.begin(now)
         self.news.begin(now)
-        self.inbound.take_up_mode(past.inbound.stand_in_mode, RECORDER)
+        self.inbound.take_up_mode(past.inbound.stand_in_mode)
         self._record_mode_s = now.mono_s + DAILY_S
-        self.inbound.on_restart(past.inbound.unfinished, RECORDER, now)
+        self.inbound.on_restart(past.inbound.unfinished, now)
         self.outbound.on_restart(past.outbound.unfinished, now)
         self._journal.commit()

@@ -3,19 +3,10 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
-from typing import Protocol
 
+from gateway.payments.links import Link
 from gateway.payments.outbound_law import State
 from gateway.payments.work import Standing, Submission
-
-
-class Link(Protocol):
-    """What the story knows of a link: who it is, and where it leads."""
-
-    id: int
-    """Unique for each connection: an answer is valid only on a connection that carried a request of its payment."""
-    site: str
-    """The hub's site."""
 
 
 class Note(Enum):

@@ -28,10 +28,11 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import accumulate
 from math import comb, inf
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from gateway import config
 from gateway.backoff import backoff_s, jittered_s
+from gateway.payments.links import Link
 
 AHEAD_MAX = 4
 """A link may owe so many answers, and twice as many as the one that owes the fewest; beyond that the others are dealt
@@ -132,15 +133,6 @@ SHARES: Final[dict[tuple[Share, Event], tuple[Share, Do]]] = {
 OUT: Final = frozenset({Share.EJECTED, Share.TRIED})
 
 
-class Link(Protocol):
-    """What is known of a link here."""
-
-    id: int
-    """Unique for each connection."""
-    site: str
-    """Which of the hub's sites it leads to."""
-
-
 AnyLink = TypeVar("AnyLink", bound=Link)
 
 
@@ -198,9 +190,6 @@ class _Site:
 
 class Ejection:
     """Deals submissions to links, and judges these."""
-
-    changed: Callable[[Change], None] = staticmethod(lambda _change: None)
-    """Called within `answered` and `judge` when a link was ejected, or is well again."""
 
     def __init__(self, settings: config.Ejection, answer_within_s: float, luck: Callable[[], float]) -> None:
         """`luck` in 0..1 deals, and spreads the pauses. `answer_within_s`: by then the hub owes an answer."""
@@ -288,15 +277,17 @@ class Ejection:
         if self.due_s == inf:
             self.due_s = now_s + JUDGED_EVERY * self._slow_after_s
 
-    def answered(self, link: Link, fpid: str, now_s: float, *, useful: bool) -> None:
-        """The hub said something about a payment by this link; useful: what became of it."""
+    def answered(self, link: Link, fpid: str, now_s: float, *, useful: bool) -> Change | None:
+        """The hub said something about a payment by this link; useful: what became of it. Returns that the link is well
+        again, when it is.
+        """
         site = self._site(link.site)
         one = site.owed.get(fpid)
         if one is None:
-            return
+            return None
         if not useful:
             one.useless = True
-            return
+            return None
         del site.owed[fpid]
         one.answered_s = now_s
         if len(self._sites) > 1:
@@ -309,7 +300,8 @@ class Ejection:
         # in time; or not beaten, or only just
         passed = now_s - one.sent_s <= self._slow_after_s or now_s - one.beaten_s <= RACE * self._slow_after_s
         if passed and one.sent_s >= site.since_s and site.share is not Share.FULL:
-            self._step(site, Event.ANSWERED, now_s)
+            return self._step(site, Event.ANSWERED, now_s)
+        return None
 
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone: what it owes says nothing of it any more."""
@@ -320,10 +312,12 @@ class Ejection:
             site.owed.pop(fpid).void = True
         self._step(site, Event.CUT, now_s)
 
-    def judge(self, links: Sequence[Link], now_s: float) -> None:
-        """Do what is due; early calls do nothing. `links`: those that are signed on to submit."""
+    def judge(self, links: Sequence[Link], now_s: float) -> list[Change]:
+        """Do what is due, and return who was ejected; early calls do nothing. `links`: those that are signed on to
+        submit.
+        """
         if now_s < self.due_s:
-            return
+            return []
         stood_still = now_s - self.due_s > self._slow_after_s / 2
         live = [self._site(name) for name in dict.fromkeys(link.site for link in links)]
         for site in self._sites.values():
@@ -331,25 +325,29 @@ class Ejection:
             if stood_still:
                 for sent in site.owed.values():
                     sent.void = True
-        self._judge_races(live, now_s)
+        changes = self._judge_races(live, now_s)
         for site in live:
             if site.share is Share.TRIED:
                 trial = next((one for one in site.owed.values() if one.sent_s >= site.since_s), None)
                 if trial is None or now_s - trial.sent_s >= self._answer_within_s:
                     self._step(site, Event.SILENT, now_s)
             elif site.share not in OUT and (why := self._outlier(site, self._others(site, live), now_s)):
-                self._step(site, Event.OUTLIER, now_s, why)
+                changes.append(self._step(site, Event.OUTLIER, now_s, why))
         owed = any(site.owed for site in self._sites.values())
         self.due_s = now_s + JUDGED_EVERY * self._slow_after_s if owed else inf
+        return [change for change in changes if change is not None]
 
-    def _judge_races(self, live: list[_Site], now_s: float) -> None:
+    def _judge_races(self, live: list[_Site], now_s: float) -> list[Change | None]:
         """A link whose rival was quicker, and that still owes its answer, has lost."""
+        changes: list[Change | None] = []
         while self._beaten and self._beaten[0][0] <= now_s:
             _, site, fpid = self._beaten.popleft()
             sent = site.owed.get(fpid)
             lost = sent is not None and sent.beaten_s < inf and not sent.void and sent.sent_s >= site.since_s
             if lost and self._others(site, live):
-                self._step(site, Event.BEATEN, now_s, "payments were answered by another link, where they came later")
+                why = "payments were answered by another link, where they came later"
+                changes.append(self._step(site, Event.BEATEN, now_s, why))
+        return changes
 
     @staticmethod
     def _others(site: _Site, live: list[_Site]) -> list[_Site]:
@@ -385,8 +383,8 @@ class Ejection:
                     break
         return ""
 
-    def _step(self, site: _Site, event: Event, now_s: float, why: str = "") -> None:
-        """Take one line of `SHARES`."""
+    def _step(self, site: _Site, event: Event, now_s: float, why: str = "") -> Change | None:
+        """Take one row of `SHARES`; returns a change that people want to hear of."""
         before = site.share
         site.share, do = SHARES[before, event]
         if site.share is not before:
@@ -396,15 +394,16 @@ class Ejection:
                 site.pauses = 0
             site.ejected_s, site.why = now_s, why
             self._pause(site, now_s)
-            self.changed(Change(site.name, ejected=True, why=why, after_s=0.0))
-        elif do is Do.LENGTHEN:
+            return Change(site.name, ejected=True, why=why, after_s=0.0)
+        if do is Do.LENGTHEN:
             self._pause(site, now_s)
         elif do is Do.HASTEN:
             site.until_s = now_s
         elif do is Do.RETURN:
             site.samples.clear()
             after_s, site.ejected_s = now_s - site.ejected_s, now_s
-            self.changed(Change(site.name, ejected=False, why="", after_s=after_s))
+            return Change(site.name, ejected=False, why="", after_s=after_s)
+        return None
 
     def _pause(self, site: _Site, now_s: float) -> None:
         pause_s = jittered_s(backoff_s(site.pauses, self._pause_s, self._pause_max_s), self._luck())

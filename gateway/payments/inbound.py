@@ -26,6 +26,7 @@ from gateway.errors import HubFault
 from gateway.payments import steps
 from gateway.payments.dates import Verdict, Window
 from gateway.payments.inbound_law import RESTS, Act, Event, State, step
+from gateway.payments.links import RECORDER, Link
 from gateway.payments.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
@@ -41,13 +42,6 @@ UNUSUAL = "date"
 """Why stand-in may not accept a payment whose date is outside the window."""
 RESERVE = 2
 """So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
-
-
-class Link(Protocol):
-    """What the story knows of a link: who it is, and whether a reply may still leave by it."""
-
-    id: int
-    """Unique for each connection: a reply leaves on the connection that brought its request, or not at all."""
 
 
 class Note(Enum):
@@ -304,42 +298,42 @@ class Inbound:
         if not payment.legs_out:
             self._undelivered(payment, reason, now)
 
-    def on_restart(self, unfinished: dict[str, Unfinished], link: Link, now: Now) -> None:
+    def on_restart(self, unfinished: dict[str, Unfinished], now: Now) -> None:
         """Take up what the last process left between two steps. Nothing leaves: those connections are gone."""
         for fpid, (raw, decided) in unfinished.items():
             if decided is None:
                 content = self._content_of(raw)
                 outcome = Outcome(RESTS[Kind.ORPHANED], "", "", stood_in=False, content=content)
-                self._do.record(Kind.ORPHANED, steps.pack(steps.Orphan(raw, content)), fpid, link)
+                self._do.record(Kind.ORPHANED, steps.pack(steps.Orphan(raw, content)), fpid, RECORDER)
                 self._do.note(Note.ORPHANED, fpid)
             else:
                 outcome = decided._replace(state=RESTS[Kind.UNDELIVERED])
                 body = steps.pack(steps.Undelivered("restart", decided.code, raw))
-                self._do.record(Kind.UNDELIVERED, body, fpid, link)
+                self._do.record(Kind.UNDELIVERED, body, fpid, RECORDER)
                 self._do.note(Note.UNDELIVERED, fpid, "restart")
             self._outcomes.put(fpid, outcome, now.wall_ns)
 
     # --- how stand-in works
 
-    def take_up_mode(self, recorded: steps.StandInMode | None, link: Link) -> None:
+    def take_up_mode(self, recorded: steps.StandInMode | None) -> None:
         """At a start: go on as the latest order says, and record it anew."""
         self._stand_in.take_up(recorded)
         if self._stand_in.mode != "timer":
             self._do.note(Note.STAND_IN_MODE, "", self._stand_in.mode)
-        self.record_mode(link)
+        self.record_mode()
 
-    def set_mode(self, mode: config.StandInMode, link: Link) -> int:
+    def set_mode(self, mode: config.StandInMode) -> int:
         """Switch stand-in from here on; returns the position of the record that makes it last.
 
         What the processor was asked about already keeps its time; when that is over, the mode of that moment counts.
         """
         self._stand_in.mode = mode
         self._do.note(Note.STAND_IN_MODE, "", mode)
-        return self.record_mode(link)
+        return self.record_mode()
 
-    def record_mode(self, link: Link) -> int:
+    def record_mode(self) -> int:
         """Write the mode anew, so that it does not go with its segment; returns the position."""
-        return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", link)
+        return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", RECORDER)
 
     @property
     def stand_in_mode(self) -> str:

@@ -23,8 +23,9 @@ from gateway import config
 from gateway.backoff import backoff_s
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.departure import Link, Note, Payment
+from gateway.payments.departure import Note, Payment
 from gateway.payments.ejection import Change, Ejection
+from gateway.payments.links import RECORDER, Link
 from gateway.payments.outbound_law import RESTS, Act, Event, State, step
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Known, Submissions, Unfinished, standing_of
@@ -32,7 +33,7 @@ from gateway.payments.work import Standing, Submission
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
 
-__all__ = ["Commands", "Link", "Note", "Outbound", "Payment"]
+__all__ = ["Commands", "Note", "Outbound", "Payment"]
 
 REPEAT = b"9201"
 REQUEST = b"9200"
@@ -89,13 +90,10 @@ class Outbound:
         submissions: Submissions,
         codec: Codec,
         commands: Commands,
-        recorder: Link,
         ejection: Ejection,
         forbids: Callable[[PaymentRequest], str] = lambda _request: "",
     ) -> None:
-        """`forbids` says with which code the scheme would refuse a payment, or nothing. `recorder` stands for the link
-        of records that no link brought.
-        """
+        """`forbids` says with which code the scheme would refuse a payment, or nothing."""
         self._submit = pair.submit
         self._prepare_within_s = pair.session.respond_within_s
         self._inconclusive = frozenset(pair.submit.inconclusive_codes)
@@ -104,10 +102,8 @@ class Outbound:
         self._submissions = submissions
         self._codec = codec
         self._do = commands
-        self._recorder = recorder
         self._forbids = forbids
         self.ejection = ejection
-        ejection.changed = self._on_change
         self.in_flight: dict[str, Payment] = {}
         """By FPID. What a drain waits for."""
         self.unknown: dict[str, Payment] = {}
@@ -166,7 +162,7 @@ class Outbound:
         self._enter(payment)
         self._step(payment, Event.SUBMIT)
         body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
-        position = self._do.record(Kind.SUBMITTED, body, fpid, self._recorder)
+        position = self._do.record(Kind.SUBMITTED, body, fpid, RECORDER)
         payment.attempt += 1
         self._attempt(payment, payment.covered, position, now)
         self._do.tell_outbound(Note.SUBMITTED, fpid)
@@ -344,7 +340,8 @@ class Outbound:
 
     def judge_links(self, now: Now) -> None:
         """See which link brings fewer or slower answers than the others."""
-        self.ejection.judge(self._do.submitters(), now.mono_s)
+        for change in self.ejection.judge(self._do.submitters(), now.mono_s):
+            self._on_change(change)
 
     def _on_change(self, change: Change) -> None:
         """What waits for a link that was ejected is repeated by another one, once it has waited as if on trial."""
@@ -381,7 +378,7 @@ class Outbound:
         payment.due_s = inf
         covered = (REPEAT if payment.left else REQUEST) + payment.covered[4:]
         body = steps.pack(steps.Retry(payment.attempt, covered, payment.key, payment.content))
-        position = self._do.record(Kind.RETRIED, body, payment.fpid, self._recorder)
+        position = self._do.record(Kind.RETRIED, body, payment.fpid, RECORDER)
         self._attempt(payment, covered, position, now)
         self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
 
@@ -395,7 +392,7 @@ class Outbound:
         kind, note = (Kind.UNKNOWN, Note.UNKNOWN) if unknown else (Kind.UNSENT, Note.UNSENT)
         self._do.tell_outbound(note, payment.fpid, payment.reason)
         payment.outcome = Standing(payment.fpid, RESTS[kind], payment.inconclusive)
-        self._record_standing(payment, kind, steps.pack(unsettled), self._recorder)
+        self._record_standing(payment, kind, steps.pack(unsettled), RECORDER)
 
     def _record_standing(self, payment: Payment, kind: Kind, body: bytes, link: Link) -> None:
         """Nobody hears how it stands before that is durable."""
@@ -407,7 +404,9 @@ class Outbound:
     def on_response(self, response: PaymentResponse, link: Link, now: Now) -> bool:
         """A 9210 came. False when it belongs to nothing that this connection carried."""
         fpid = fpid_of(response)
-        self.ejection.answered(link, fpid, now.mono_s, useful=response.action_code not in self._inconclusive)
+        change = self.ejection.answered(link, fpid, now.mono_s, useful=response.action_code not in self._inconclusive)
+        if change is not None:
+            self._on_change(change)
         payment = self.in_flight.get(fpid) or self.unknown.get(fpid)
         if payment is None:
             return self._on_settled(fpid, response, link)

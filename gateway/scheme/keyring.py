@@ -45,6 +45,7 @@ import msgspec
 
 from gateway import config
 from gateway.clock import Now
+from gateway.payments.links import RECORDER, Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
 from gateway.scheme.ring import Ring, Slot, Superseded, Use, retired, slot_of
@@ -70,12 +71,6 @@ key. A hub that has put it in force understands us again within twice that."""
 SENT_MAX = 100
 """Verifications of one key that a response can come to: those sent last."""
 _NS = 1_000_000_000
-
-
-class Link(Protocol):
-    """What the story knows of a link."""
-
-    id: int
 
 
 class Note(Enum):
@@ -161,15 +156,6 @@ class Commands(Protocol):
 
     def note_key(self, note: Note, label: str, detail: str = "") -> None:
         """Something worth a log line or a count (`SAID`); the label may be shown, and the detail."""
-
-
-class _Itself:
-    """The link of what no link brought."""
-
-    id = 0
-
-
-_ITSELF = _Itself()
 
 
 @dataclass(slots=True, eq=False)
@@ -567,7 +553,7 @@ class Keyring:
         self._do.hold(self._held())
         self._write_s = now.mono_s + WRITE_EVERY_S
         ring = Ring(self._slots[Use.HUB], self._slots[Use.OWN])
-        return self._do.record(Kind.KEYS, msgspec.msgpack.encode(ring), "", _ITSELF)
+        return self._do.record(Kind.KEYS, msgspec.msgpack.encode(ring), "", RECORDER)
 
     def _refresh(self) -> None:
         hub, known = self._slots[Use.HUB], set[tuple[Use, str]]()

@@ -31,6 +31,7 @@ from gateway import config
 from gateway.clock import Now
 from gateway.errors import HubFault
 from gateway.payments import steps
+from gateway.payments.links import RECORDER, Link
 from gateway.payments.steps import Kind
 from gateway.scheme.hubclock import HubClock, behind, may_have_stepped
 from gateway.scheme.permits import (
@@ -46,7 +47,6 @@ from gateway.scheme.permits import (
     liftable,
     may_stand_in,
     merge,
-    reasons,
     refusal,
     said_by,
 )
@@ -87,14 +87,6 @@ COUNTED = (*FUNCTIONS, "other")
 """What is counted, by function."""
 Taken = Callable[[str], None]
 """Called once, when what was handed on is durable and applied (empty), or is refused for good (why)."""
-
-
-class Link(Protocol):
-    """What the story knows of a link."""
-
-    id: int
-    site: str
-    """The hub's site, which has a clock."""
 
 
 class HandedOn(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -267,9 +259,8 @@ class News:
         codec: Codec,
         commands: Commands,
         replay: Replay,
-        recorder: Link,
     ) -> None:
-        """`replay` has read the journal: what it holds is ours from here on. `recorder`: the link of our records."""
+        """`replay` has read the journal: what it holds is ours from here on."""
         self._rules = Rules(settings, meanings)
         self._meanings = meanings
         self._codec = codec
@@ -281,7 +272,6 @@ class News:
         self._clock = replay.clock
         self._waiting: dict[bytes, list[Taken]] = {}
         """News whose record is not durable yet: who handed it on meanwhile."""
-        self._recorder = recorder
         self._record_s = inf
         """When to record the permits anew; inf: it has not begun."""
         self.counts: dict[tuple[str, str], int] = dict.fromkeys(product(COUNTED, OUTCOMES), 0)
@@ -345,7 +335,7 @@ class News:
             self._settle(Heard(event, usm, None, [taken], source, again=True), now)
         else:
             heard = Heard(event, usm, None, [taken], source, again=False, stepped=bool(stamp))
-            self._hear(heard, Kind.USM, steps.pack(steps.News(raw, source, stamp)), self._recorder, now.wall_ns / _NS)
+            self._hear(heard, Kind.USM, steps.pack(steps.News(raw, source, stamp)), RECORDER, now.wall_ns / _NS)
 
     def _refused(self, handed_on: HandedOn, now: Now) -> str:
         """Why what was handed on is no news; empty when it is."""
@@ -432,7 +422,7 @@ class News:
             done("nothing of this is held against payments")
             return
         lifted = steps.Lifted(order.what, order.institution, stamp, order.reason)
-        position = self._do.record(Kind.LIFTED, steps.pack(lifted), "", self._recorder)
+        position = self._do.record(Kind.LIFTED, steps.pack(lifted), "", RECORDER)
         self._heard = _lifted(self._heard, lifted)
         self._do.when_lift_recorded(position, lifted, done)
 
@@ -456,17 +446,13 @@ class News:
 
     def _record(self, now: Now) -> None:
         self._record_s = now.mono_s + DAILY_S
-        self._do.record(Kind.PERMITS, steps.pack(self.permits), "", self._recorder)
+        self._do.record(Kind.PERMITS, steps.pack(self.permits), "", RECORDER)
 
     # --- what follows
 
     def refusal(self, request: PaymentRequest) -> str:
         """With which code the scheme would refuse this payment of ours; empty: as far as we know it would not."""
         return refusal(self.permits, request, self._rules)
-
-    def reasons(self, request: PaymentRequest) -> str:
-        """Why, in words fit for a log."""
-        return ", ".join(reasons(self.permits, request, self._rules))
 
     def may_stand_in(self, request: PaymentRequest) -> bool:
         """Whether nothing is suspended that a bank may withhold stand-in for: the service, the sender, we."""

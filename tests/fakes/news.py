@@ -7,9 +7,9 @@ from typing import Any
 from gateway import config
 from gateway.clock import Now
 from gateway.payments import steps
+from gateway.payments.links import Link as StoryLink
 from gateway.payments.steps import Kind
 from gateway.scheme.news import Heard, News, Replay, Report, Taken
-from gateway.scheme.news import Link as StoryLink
 from gateway.wire.codec import Codec, join_mac
 from gateway.wire.meanings import load
 from gateway.wire.message import PaymentRequest, Usm
@@ -52,9 +52,6 @@ class Link:
 
     id: int = 1
     site: str = "hub-1"
-
-
-RECORDER = Link(0)
 
 
 @dataclass
@@ -129,7 +126,7 @@ def hearing(settings: config.News | None = None, shells: Shells | None = None) -
     for (kind, body, _), time_ns in zip(shells.records, times_ns, strict=True):
         replay.record(kind, time_ns, body)
     given = settings or config.News(own_institutions=(OWN,))
-    news = News(given, MEANINGS, CODEC, shells, replay, RECORDER)
+    news = News(given, MEANINGS, CODEC, shells, replay)
     assert news.next_timer() == inf
     news.begin(shells.now)
     shells.log.clear()

@@ -6,8 +6,9 @@ from typing import Any
 from gateway import config
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.inbound import Inbound, Link, Note, Payment
+from gateway.payments.inbound import Inbound, Note, Payment
 from gateway.payments.inbound_law import State
+from gateway.payments.links import Link
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask
@@ -25,6 +26,7 @@ class Wire:
 
     id: int
     open: bool = True
+    site: str = "hub1"
 
 
 def request(mti: str = "9200", **changes: str) -> PaymentRequest:
@@ -194,7 +196,7 @@ def restarted(stage: Stage) -> Stage:
     replay = Replay(after.outcomes)
     for kind, fpid, body in stage.bodies:
         replay.record(kind, stage.now.wall_ns, fpid, body)
-    after.story.on_restart(replay.unfinished, Wire(0), after.now)
+    after.story.on_restart(replay.unfinished, after.now)
     return after
 
 

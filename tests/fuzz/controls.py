@@ -12,10 +12,10 @@ from gateway.ops.news import LiftControl, NewsControl
 from gateway.ops.notices import AgainControl
 from gateway.ops.server import Control, _Application, _Life
 from gateway.payments import steps
+from gateway.payments.links import Link as StoryLink
 from gateway.payments.standin import order_of
 from gateway.payments.steps import Kind
 from gateway.scheme.news import HandedOn, Heard, News, Replay, Report, Taken
-from gateway.scheme.news import Link as StoryLink
 from gateway.scheme.ring import wanted_of
 from gateway.wire.meanings import built_in
 from gateway.wire.message import Usm
@@ -89,7 +89,7 @@ class Shell:
 def application(shell: Shell) -> _Application:
     """As `daemon` puts it together."""
     replay = Replay(built_in(), good.CODEC)
-    story = shell.story = News(config.News(), built_in(), good.CODEC, shell, replay, shell)
+    story = shell.story = News(config.News(), built_in(), good.CODEC, shell, replay)
 
     def hand_in(handed_on: HandedOn, taken: Taken) -> None:
         story.on_handed_on(handed_on, taken, NOW)

@@ -56,7 +56,6 @@ class Stage:
     def __post_init__(self) -> None:
         self.luck = random.Random(self.seed)  # noqa: S311 - a seed that replays
         self.ejection = Ejection(config.Ejection(), ANSWER_S, self.luck.random)
-        self.ejection.changed = self.on_change
         self.changes: list[tuple[float, Change]] = []
         self.made: dict[str, float] = {}
         self.nature: dict[str, float] = {}
@@ -103,11 +102,14 @@ class Stage:
                 break
             self.now_s = max(self.now_s, next_s)
             if self.ejection.due_s <= self.now_s:
-                self.ejection.judge(self.links, self.now_s)
+                for change in self.ejection.judge(self.links, self.now_s):
+                    self.on_change(change)
                 continue
             _, _, what, fpid, link = heapq.heappop(self._due)
             if what == "answer":
-                self.ejection.answered(link, fpid, self.now_s, useful=True)
+                well = self.ejection.answered(link, fpid, self.now_s, useful=True)
+                if well is not None:
+                    self.on_change(well)
                 self.done.setdefault(fpid, self.now_s)
             elif fpid not in self.done and self.by[fpid] is link:
                 other = self.ejection.deal_again(self.links, link.id, silent=True)

@@ -36,6 +36,7 @@ class Link:
 
     def __init__(self, number: int) -> None:
         self.id = number
+        self.site = "hub1"
 
 
 class Player(Commands):
