@@ -181,10 +181,10 @@ class Gateway:
         """The operator's switches, by path."""
         tellers = (self.forwarder, *self.peers.forwarders())
         return {
-            "/stand-in": StandInControl(self.engine.set_stand_in_mode),
-            "/keys/request": KeyControl(self.engine.ask_for_key),
-            "/news": NewsControl(self.engine.on_handed_on),
-            "/news/lift": LiftControl(self.engine.on_lift),
+            "/stand-in": StandInControl(self.engine.control.set_stand_in_mode),
+            "/keys/request": KeyControl(self.engine.control.ask_for_key),
+            "/news": NewsControl(self.engine.control.on_handed_on),
+            "/news/lift": LiftControl(self.engine.control.on_lift),
             "/notices/again": AgainControl({each.name: each.tell_again for each in tellers}),
             "/drain": self.drain_control,
         }

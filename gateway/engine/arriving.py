@@ -33,8 +33,8 @@ class Arriving(inbound.Commands):
         self._places = Limit("node.payments_max", payments_max)
         self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
         self.timers: list[tuple[float, str]] = []
-        self.leaving = 0
-        """Replies that are owed and have not reached a link."""
+        self.replies_owed = 0
+        """Replies that have not reached a link."""
         self.message_ids = ids
         self._deadlines = pair.deadlines
         self._codec = codec
@@ -52,12 +52,12 @@ class Arriving(inbound.Commands):
 
     def start(self, outgoing: Outgoing) -> None:
         """Have its MAC made."""
-        self.leaving += outgoing.owed
+        self.replies_owed += outgoing.owed
         self._batch.jobs.append(outgoing)
 
     def complete(self, outgoing: Outgoing, now: Now) -> None:
         """Durable and authenticated: it leaves, unless that is of no use any more."""
-        self.leaving -= outgoing.owed
+        self.replies_owed -= outgoing.owed
         body = join_mac(outgoing.data, outgoing.made)
         payment = outgoing.payment
         if outgoing.decides:
@@ -79,7 +79,7 @@ class Arriving(inbound.Commands):
 
     def abandon(self, outgoing: Outgoing, now: Now) -> None:
         """Its MAC cannot be made in time."""
-        self.leaving -= outgoing.owed
+        self.replies_owed -= outgoing.owed
         self._lost(outgoing, "no-mac", now)
 
     def _lost(self, outgoing: Outgoing, reason: str, now: Now) -> None:

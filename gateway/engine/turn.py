@@ -1,12 +1,10 @@
 """The wake-up: everything that has happened goes to the stories, in a fixed order; then each shell gets its batch.
 
-Shells call the `on_`-methods and those of `hub.link.Inbox` from the trio thread; these only note what happened and wake
-the engine's one task. The order within a wake-up is fixed: what became durable, MACs, answers, what was sent, links
-that went, frames, submissions, timers. So an answer that arrives together with its deadline wins, and nothing overtakes
-its record.
+What has happened lies in the `inbox`. The order within a wake-up is fixed: what became durable, MACs, answers, what was
+sent, links that went, frames, submissions, timers. So an answer that arrives together with its deadline wins, and
+nothing overtakes its record.
 
-The engine decodes and verifies each message before anything else sees it, and joins the two conditions of everything
-that leaves: its record is durable, its MAC is made.
+The engine joins the two conditions of everything that leaves: its record is durable, its MAC is made.
 """
 
 from collections.abc import Callable
@@ -18,7 +16,11 @@ from gateway import config, log
 from gateway.clock import Clock, Now
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
+from gateway.engine.control import Control
+from gateway.engine.dispatch import Dispatch
 from gateway.engine.hearing import NEWS_LIFTED, Hearing
+from gateway.engine.inbox import Inbox
+from gateway.engine.intake import Intake
 from gateway.engine.jobs import Carried, Departing, Incoming, Outgoing, Sealing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
@@ -31,28 +33,15 @@ from gateway.payments.dates import Clocks
 from gateway.payments.ejection import Ejection
 from gateway.payments.links import RECORDER
 from gateway.payments.steps import Kind
-from gateway.payments.verify import REVERSAL_PROBLEM, UNREADABLE, WRONG_MAC, names_a_payment
-from gateway.payments.work import Answer, MacJob, Standing, Submission
+from gateway.payments.work import MacJob, Standing
 from gateway.scheme import keyring
-from gateway.scheme.news import HandedOn, Lift, Taken
-from gateway.scheme.ring import Use
-from gateway.wire.codec import Codec, split_mac
+from gateway.wire.codec import Codec
 from gateway.wire.message import (
-    Advice,
     Message,
-    NetworkRequest,
-    NetworkResponse,
-    PaymentRequest,
-    PaymentResponse,
-    ReversalRequest,
-    ReversalResponse,
-    Usm,
 )
 
 _log = log.get("engine")
 
-DAILY_S = 86_400.0
-"""How often stand-in's mode is recorded anew."""
 STEPS = (
     *(note.name.lower() for note in inbound.Note),
     *(f"outbound_{note.name.lower()}" for note in outbound.Note),
@@ -61,13 +50,9 @@ STEPS = (
     "not_taken_in", "unreadable", "unverified",
 )  # fmt: skip
 """What is counted of messages, payments and keys, by name (`Batch.counts`), and is there before it counts."""
-FRESH_S = 10.0
-"""What came longer ago lay here while this machine slept. It says nothing of what the hub's clock shows now."""
-PAYMENT_CLASSES = (b"92", b"94")
-"""How the MTI of a message begins that is about a payment."""
 
 
-class Engine:
+class Engine(Inbox):
     """One wake-up after the other."""
 
     def __init__(
@@ -78,6 +63,7 @@ class Engine:
         """`closed`: says why no payment may be submitted now, as far as it is not the links'; empty when one may.
         `released_ns`: when this version was released; 0: not known.
         """
+        super().__init__()
         batch = self._batch = Batch(journal, signer, processor)
         outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
         self.hearing = Hearing(pair.news, past.meanings, codec, past.news, batch)
@@ -97,96 +83,23 @@ class Engine:
         self._past: Past | None = past
         self.counts = self._batch.counts
         self._closed = closed
-        self._seal_key = pair.mac.seal_key
-        self._deadlines = pair.deadlines
         self._respond_within_s = pair.session.respond_within_s
         self._codec = codec
         self._journal = journal
         self._clock = clock
-        # what has happened since the last wake-up
-        self._wake = trio.Event()
-        self._frames: list[tuple[HubLink, list[tuple[float, bytes]]]] = []
-        self._macs: list[list[MacJob]] = []
-        self._answers: list[list[Answer]] = []
-        self._sent: list[tuple[HubLink, list[object], str]] = []
-        self._downs: list[HubLink] = []
-        self._submitted: list[list[Submission]] = []
-        self._installed: list[tuple[str, bool, str]] = []
-        self._verifying = 0
-        self._record_mode_s = inf
+        reply_within_s = pair.deadlines.reply_within_s
+        self._dispatch = Dispatch(self.arriving, self.leaving, self.keying, self.hearing, self.clocks, batch)
+        self._intake = Intake(codec, journal, batch, self._dispatch, reply_within_s)
+        self.control = Control(
+            self.inbound, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key, reply_within_s
+        )
 
-    # --- what shells call: noted, nothing more
-
-    def on_durable(self, _position: int) -> None:
-        """The journal synced."""
-        self._wake.set()
-
-    def on_macs(self, jobs: list[MacJob]) -> None:
-        """The signer is done with these."""
-        self._macs.append(jobs)
-        self._wake.set()
-
-    def on_answers(self, answers: list[Answer]) -> None:
-        """The processor answered these."""
-        self._answers.append(answers)
-        self._wake.set()
-
-    def submit(self, submissions: list[Submission]) -> None:
-        """The processor submits these. Each gets its `done`."""
-        self._submitted.append(submissions)
-        self._wake.set()
-
-    def on_installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 - as the signer says it
-        """The tokens have this key, or have it not and why."""
-        self._installed.append((label, ok, why))
-        self._wake.set()
-
-    def on_handed_on(self, handed_on: HandedOn, taken: Taken) -> None:
-        """Another process of ours hands on news of the scheme. Ends in one call of `taken`."""
-        self.hearing.hand_in(handed_on, taken)
-        self._wake.set()
-
-    def on_lift(self, lift: Lift, done: Taken) -> None:
-        """An operator lifts what the scheme's news has set. Ends in one call of `done`."""
-        self.hearing.order(lift, done)
-        self._wake.set()
-
-    def look(self, key: str) -> Standing | None:
-        """Where the payment that was submitted under this key stands."""
-        return self.outbound.look(key)
-
-    def link_up(self, link: HubLink) -> None:
-        """A connection stands."""
-
-    def link_down(self, link: HubLink, _reason: str) -> None:
-        """A connection has ended; what it did not write came back through `unsent` before."""
-        self._downs.append(link)
-        self._wake.set()
-
-    def frames(self, link: HubLink, frames: list[tuple[float, bytes]], _now_s: float) -> None:
-        """A link read these frames, each with the time of its first byte."""
-        self._frames.append((link, frames))
-        self._wake.set()
-
-    def sent(self, link: HubLink, contexts: list[object]) -> None:
-        """A link wrote what these contexts stand for."""
-        self._sent.append((link, contexts, ""))
-        self._wake.set()
-
-    def unsent(self, link: HubLink, contexts: list[object], *, surely: bool) -> None:
-        """A link is gone, and these were not written, or were being written and may have left."""
-        self._sent.append((link, contexts, "link-lost" if surely else "link-lost-writing"))
-        self._wake.set()
-
-    def expired(self, link: HubLink, contexts: list[object]) -> None:
-        """These were not written: it was too late for them."""
-        self._sent.append((link, contexts, "too-late"))
-        self._wake.set()
+    # --- what links want at once
 
     def frame_error(self, link: HubLink, error: HubFault) -> None:
         """A link cannot read its frames any more: say so while it still can write."""
         self._batch.now = self._clock()
-        self._reject(link, b"", error.function_code, str(error))
+        self._dispatch.reject(link, b"", error.function_code, str(error))
         self._batch.flush()
 
     def transmit(self, link: HubLink, message: Message) -> None:
@@ -203,7 +116,7 @@ class Engine:
         self._batch.record(Kind.MANAGEMENT_OUT, covered, "", link)
         until_s = self._batch.now.mono_s + self._respond_within_s
         self.arriving.start(Outgoing(key, covered, until_s, link, None, decides=False, durable=True, owed=False))
-        self._wake.set()
+        self.wake()
 
     # --- the wake-up
 
@@ -214,8 +127,8 @@ class Engine:
         """
         while True:
             with trio.move_on_at(self._next_s()):
-                await self._wake.wait()
-            self._wake = trio.Event()
+                await self._woken.wait()
+            self._woken = trio.Event()
             self.turn(self._clock())
 
     def _next_s(self) -> float:
@@ -228,7 +141,7 @@ class Engine:
             self._batch.commit_by_s,
             self.keying.due_s,
             self.news.next_timer(),
-            self._record_mode_s,
+            self.inbound.mode_due_s,
         )
 
     def turn(self, now: Now) -> None:
@@ -252,7 +165,7 @@ class Engine:
             self.clocks.gone(link.id)
         frames, self._frames = self._frames, []
         for link, batch_of_frames in frames:
-            self._take_frames(link, batch_of_frames)
+            self._intake.take_frames(link, batch_of_frames)
         if self._submitted:
             self._take_submissions(now)
         self._take_rare(now)
@@ -281,7 +194,7 @@ class Engine:
 
     def _take_mac(self, job: MacJob, now: Now) -> None:
         if isinstance(job, Incoming):
-            self._take_incoming(job, now)
+            self._intake.take_verified(job, now)
         elif isinstance(job, Outgoing):
             job.authentic = job.ok
             if not job.ok:
@@ -296,38 +209,7 @@ class Engine:
                 self.leaving.complete(job, now)
         else:
             assert isinstance(job, Sealing)
-            if job.ok:
-                body = steps.pack(steps.Seal(job.position, job.data, job.key, job.made))
-                self._batch.record(Kind.SEALED, body, "", RECORDER)
-            job.over.set()
-
-    def _take_incoming(self, incoming: Incoming, now: Now) -> None:
-        self._verifying -= 1
-        if incoming.ok:
-            self._dispatch(incoming, now)
-        elif incoming.error == "wrong-mac":
-            if self._verify_again(incoming):
-                return
-            self._batch.count("wrong_mac")
-            self._reject(incoming.link, incoming.message.body, WRONG_MAC, "DE128")
-        else:
-            self._unverified(incoming)
-
-    def _verify_again(self, incoming: Incoming) -> bool:
-        """Keys are changing: what one key did not sign, another may have, also one that came meanwhile."""
-        tried = (*incoming.tried, incoming.key)
-        untried = [key for key in self._batch.verifiers if key not in tried]
-        if not untried:
-            return False
-        again = Incoming(
-            untried[0], incoming.data, incoming.mac, incoming.deadline_s, incoming.link, incoming.message,
-            incoming.first_byte_s, tried,
-        )  # fmt: skip
-        again.urgent = incoming.urgent
-        self._batch.jobs.append(again)
-        self._batch.count("verified_by_another_key")
-        self._verifying += 1
-        return True
+            self.control.sealed(job)
 
     def _take_rare(self, now: Now) -> None:
         if self._installed:
@@ -340,8 +222,7 @@ class Engine:
         self.arriving.take_timers(now)
         self.leaving.take_alarms(now)
         self.keying.take_timer(now)
-        if self._record_mode_s <= now.mono_s:
-            self._record_mode(now)
+        self.inbound.handle_timer(now)
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -355,36 +236,6 @@ class Engine:
                 why = "too-old" if reason == "too-late" else "link-lost"
                 self.outbound.on_unsent(context.payment, context.attempt, why, now, surely=surely)
 
-    def _take_frames(self, link: HubLink, frames: list[tuple[float, bytes]]) -> None:
-        if not self._journal.has_room():
-            frames = self._without_payments(link, frames)
-        decode, key, patience = self._codec.decode, self._batch.verifiers[0], self._deadlines.reply_within_s
-        for first_byte_s, body in frames:
-            try:
-                covered, mac = split_mac(body)
-                message = decode(body)
-            except HubFault as fault:
-                self._batch.count("unreadable")
-                self._reject(link, body, fault.function_code, str(fault))
-            else:
-                incoming = Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s)
-                incoming.urgent = body[:2] not in PAYMENT_CLASSES  # a sign-off must not wait behind a flood of payments
-                self._batch.jobs.append(incoming)
-                self._verifying += 1
-
-    def _without_payments(self, link: HubLink, frames: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
-        """The disk does not keep up: no promise is made about payments, the hub will repeat or reverse.
-
-        Management goes on: it needs little room, and a gateway in trouble must be able to sign off. So do answers to
-        payments of ours, which make room.
-        """
-        kept = [frame for frame in frames if frame[1][:2] not in PAYMENT_CLASSES or frame[1][:4] == b"9210"]
-        if len(kept) < len(frames):
-            count = len(frames) - len(kept)
-            self._batch.count("not_taken_in", count)
-            _log.error("payments not taken in: too much waits for the disk", link=link.site, count=count)
-        return kept
-
     def _take_submissions(self, now: Now) -> None:
         submitted, self._submitted = self._submitted, []
         unavailable = self._closed()
@@ -396,134 +247,11 @@ class Engine:
             for submission in batch:
                 self.outbound.on_submission(submission, unavailable or submission.stale, now)
 
-    # --- messages that came
-
-    def _dispatch(self, incoming: Incoming, now: Now) -> None:
-        message, link = incoming.message, incoming.link
-        if isinstance(message, PaymentRequest):
-            self.inbound.on_request(message, link, incoming.first_byte_s, now)
-        elif isinstance(message, PaymentResponse | Advice):
-            self._take_answer(message, link, now)
-        elif isinstance(message, ReversalRequest):
-            if names_a_payment(message):
-                self.inbound.on_reversal(message, link, incoming.first_byte_s, now)
-            else:
-                self._reject(link, message.body, REVERSAL_PROBLEM, f"DE{message.fault}")
-        elif isinstance(message, ReversalResponse):
-            self._unplaced(link, message)
-        elif message.fault:
-            self._reject(link, message.body, UNREADABLE, f"DE{message.fault}")
-        else:
-            self._manage(message, link, now, fresh=now.mono_s - incoming.first_byte_s < FRESH_S)
-
-    def _take_answer(self, message: PaymentResponse | Advice, link: HubLink, now: Now) -> None:
-        """What the hub says of a payment of ours."""
-        if isinstance(message, Advice):
-            placed = self.outbound.on_advice(message, link, now)
-        elif message.fault:
-            self._reject(link, message.body, UNREADABLE, f"DE{message.fault}")
-            return
-        else:
-            placed = self.outbound.on_response(message, link, now)
-        if not placed:
-            self._unplaced(link, message)
-
-    def _manage(self, message: Message, link: HubLink, now: Now, *, fresh: bool) -> None:
-        """Fresh: it came just now, and says what the hub's clock shows now."""
-        if fresh and isinstance(message, NetworkRequest | Usm):  # a response copies our own DE7
-            self.clocks.heard(link.id, message.transmission_time, now)
-        if isinstance(message, Usm):
-            self.news.on_usm(message, link, now, fresh=fresh)
-            return
-        self._batch.record(Kind.MANAGEMENT_IN, message.body, "", link)
-        if fresh and isinstance(message, NetworkRequest):
-            self.news.on_request(message, link, now)
-        if isinstance(message, NetworkRequest | NetworkResponse) and self.keying.story.takes(message):
-            self.keying.take(message, link, now)
-        else:
-            link.manage(message, now)
-
-    def _unplaced(self, link: HubLink, message: PaymentResponse | ReversalResponse | Advice) -> None:
-        """A response to nothing that we sent, or an advice: kept, shown, and it changes nothing."""
-        self._batch.record(Kind.UNPLACED, message.body, "", link)
-        self._batch.count("unplaced")
-        code = message.function_code if isinstance(message, Advice) else message.action_code
-        _log.warning("message belongs to nothing we know", link=link.site, mti=message.mti, code=code)
-
-    def _unverified(self, incoming: Incoming) -> None:
-        """No HSM could say whether this message is the hub's: it is kept, and not acted upon."""
-        self._batch.count("unverified")
-        body = steps.pack(steps.Rejected("", "unverified: no HSM", incoming.message.body, b""))
-        self._batch.record(Kind.REJECTED, body, "", incoming.link)
-        _log.error("message not verified: no HSM", link=incoming.link.site, mti=incoming.message.mti)
-
-    def _reject(self, link: HubLink, body: bytes, function_code: str, where: str) -> None:
-        _log.warning("message rejected", link=link.site, function_code=function_code, where=where, bytes=len(body))
-        self.arriving.advise(link, body, function_code, where)
-
-    # --- for others
-
-    async def seal(self, position: int, chain: bytes) -> bool:
-        """Have the journal's chain value at `position` signed and recorded; returns whether it is. Without an HSM there
-        is no seal this time.
-        """
-        until_s = self._clock().mono_s + self._deadlines.reply_within_s
-        sealing = Sealing(self._seal_key, chain, until_s, position)
-        self._batch.jobs.append(sealing)
-        self._wake.set()
-        await sealing.over.wait()
-        return sealing.ok
+    # --- its life
 
     def join(self, links: Links) -> None:
-        """Where payments of ours may leave."""
+        """Name the links by which payments of ours may leave. Before anything runs: the links need the engine, too."""
         self.leaving.links = self.keying.links = links
-
-    async def set_stand_in_mode(self, mode: config.StandInMode) -> None:
-        """Switch stand-in; returns when that is durable."""
-        self._batch.now = self._clock()
-        durable = trio.Event()
-        position = self.inbound.set_mode(mode)
-        self._batch.wait_for_disk(position, lambda _now: durable.set())
-        self._wake.set()
-        await durable.wait()
-
-    def ask_for_key(self, use: Use) -> str:
-        """Ask the hub for a new key (885); returns why not, in words, or nothing."""
-        now = self._batch.now = self._clock()
-        why = self.keying.ask(use, now)
-        self._wake.set()
-        return why
-
-    def _record_mode(self, now: Now) -> None:
-        """So that it does not go with its segment."""
-        self.inbound.record_mode()
-        self._record_mode_s = now.mono_s + DAILY_S
-
-    @property
-    def in_flight(self) -> int:
-        """What a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
-        unread = sum(len(frames) for _, frames in self._frames) + sum(map(len, self._submitted))
-        under_way = len(self.inbound.in_flight) + len(self.outbound.in_flight)
-        return unread + self._verifying + under_way + self.arriving.leaving
-
-    def statistics(self) -> dict[str, object]:
-        """Counts since the start, and what is under way."""
-        return {
-            "counts": dict(sorted(self.counts.items())),
-            "in_flight": len(self.inbound.in_flight),
-            "leaving": self.arriving.leaving,
-            "waiting_for_disk": len(self._batch.pending),
-            "remembered": len(self.outcomes),
-            "stand_in": self.inbound.stand_in_statistics(self._clock()),
-            "keys": self.keying.story.statistics(),
-            "news": self.news.statistics(),
-            "outbound": {
-                "in_flight": len(self.outbound.in_flight),
-                "unknown": len(self.outbound.unknown),
-                "remembered": len(self.submissions),
-                "links": self.outbound.ejection.statistics(),
-            },
-        }
 
     def begin(self, started: steps.Started) -> None:
         """Before anything else: take up what the last process left unfinished.
@@ -537,8 +265,33 @@ class Engine:
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
         self.keying.begin(now)
         self.news.begin(now)
-        self.inbound.take_up_mode(past.inbound.stand_in_mode)
-        self._record_mode_s = now.mono_s + DAILY_S
+        self.inbound.take_up_mode(past.inbound.stand_in_mode, now)
         self.inbound.on_restart(past.inbound.unfinished, now)
         self.outbound.on_restart(past.outbound.unfinished, now)
         self._journal.commit()
+
+    # --- what others look at
+
+    def look(self, key: str) -> Standing | None:
+        """Where the payment that was submitted under this key stands."""
+        return self.outbound.look(key)
+
+    @property
+    def in_flight(self) -> int:
+        """What a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
+        under_way = len(self.inbound.in_flight) + len(self.outbound.in_flight)
+        return self.unread + self._intake.verifying + under_way + self.arriving.replies_owed
+
+    def statistics(self) -> dict[str, object]:
+        """Counts since the start, and what is under way."""
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "in_flight": len(self.inbound.in_flight),
+            "leaving": self.arriving.replies_owed,
+            "waiting_for_disk": len(self._batch.pending),
+            "remembered": len(self.outcomes),
+            "stand_in": self.inbound.stand_in_statistics(self._clock()),
+            "keys": self.keying.story.statistics(),
+            "news": self.news.statistics(),
+            "outbound": self.outbound.statistics(),
+        }

@@ -26,6 +26,7 @@ from gateway.errors import HubFault
 from gateway.payments import steps
 from gateway.payments.dates import Verdict, Window
 from gateway.payments.inbound_law import RESTS, Act, Event, State, step
+from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.payments.standin import StandIn
@@ -178,6 +179,7 @@ class Inbound:
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
+        self._lasting = Lasting()
         self.in_flight: dict[str, Payment] = {}
 
     # --- events
@@ -315,24 +317,34 @@ class Inbound:
 
     # --- how stand-in works
 
-    def take_up_mode(self, recorded: steps.StandInMode | None) -> None:
+    def take_up_mode(self, recorded: steps.StandInMode | None, now: Now) -> None:
         """At a start: go on as the latest order says, and record it anew."""
         self._stand_in.take_up(recorded)
         if self._stand_in.mode != "timer":
             self._do.note(Note.STAND_IN_MODE, "", self._stand_in.mode)
-        self.record_mode()
+        self._record_mode(now)
 
-    def set_mode(self, mode: config.StandInMode) -> int:
+    def set_mode(self, mode: config.StandInMode, now: Now) -> int:
         """Switch stand-in from here on; returns the position of the record that makes it last.
 
         What the processor was asked about already keeps its time; when that is over, the mode of that moment counts.
         """
         self._stand_in.mode = mode
         self._do.note(Note.STAND_IN_MODE, "", mode)
-        return self.record_mode()
+        return self._record_mode(now)
 
-    def record_mode(self) -> int:
-        """Write the mode anew, so that it does not go with its segment; returns the position."""
+    @property
+    def mode_due_s(self) -> float:
+        """When to call `handle_timer`, on the monotonic clock."""
+        return self._lasting.due_s
+
+    def handle_timer(self, now: Now) -> None:
+        """Record the mode anew, if that is due."""
+        if self._lasting.is_due(now):
+            self._record_mode(now)
+
+    def _record_mode(self, now: Now) -> int:
+        self._lasting.written(now)
         return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", RECORDER)
 
     @property

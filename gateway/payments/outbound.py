@@ -531,6 +531,15 @@ class Outbound:
             self._set_timer(payment, now.mono_s + self._submit.pause_s)
             self._do.tell_outbound(Note.RESUMED, fpid)
 
+    def statistics(self) -> dict[str, object]:
+        """How many payments there are of each sort, and each link's share."""
+        return {
+            "in_flight": len(self.in_flight),
+            "unknown": len(self.unknown),
+            "remembered": len(self._submissions),
+            "links": self.ejection.statistics(),
+        }
+
     def _enter(self, payment: Payment) -> None:
         self.in_flight[payment.fpid] = self._keys[payment.key] = payment
 

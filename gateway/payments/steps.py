@@ -96,8 +96,7 @@ TOLD_KINDS = frozenset(
 )  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
 LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE})
-"""States of which the latest record counts, however old: each is written anew at every start and once a day, so that
-it does not go with its segment."""
+"""States of which the latest record counts, however old. `lasting` says when each is written anew."""
 
 
 class Decision(Struct, frozen=True, array_like=True, gc=False):

@@ -42,5 +42,5 @@ class Sealing:
 
     async def _seal(self) -> None:
         position = self._journal.durable
-        if position > self._sealed and await self._engine.seal(position, self._journal.durable_chain):
+        if position > self._sealed and await self._engine.control.seal(position, self._journal.durable_chain):
             self._sealed = position + 1  # the seal itself is no reason for the next one

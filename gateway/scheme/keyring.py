@@ -45,6 +45,7 @@ import msgspec
 
 from gateway import config
 from gateway.clock import Now
+from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
@@ -59,8 +60,6 @@ VERIFY: Final = "886"
 FUNCTIONS: Final = frozenset({CHANGE, ASK, VERIFY})
 """The function codes (DE24) of what is the keyring's business."""
 
-WRITE_EVERY_S = 86400.0
-"""The ring is written anew so often, so that it does not go with the segment that it stands in."""
 WAITING_MAX = 16
 """Requests that may wait for the same key: repeats of one 811. One more is refused."""
 SUPERSEDED_MAX = 8
@@ -209,7 +208,7 @@ class Keyring:
         """Our 885, and when it is unanswered."""
         self._ends_s: dict[tuple[Use, str], float] = {}
         """When a superseded key is accepted no longer: on the clock that nobody sets, unlike `Superseded.until_ns`."""
-        self._write_s = inf
+        self._lasting = Lasting()
         self._refresh()
 
     def begin(self, now: Now) -> None:
@@ -508,7 +507,7 @@ class Keyring:
         """When to call `handle_timer`, on the clock of `Now.mono_s`; inf: not before something else happens."""
         verifying = [verification.due_s for verification in self._verifying.values()]
         asked = [due_s for _, due_s in self._asked.values()]
-        return min([self._write_s, *verifying, *asked, *self._ends_s.values()])
+        return min([self._lasting.due_s, *verifying, *asked, *self._ends_s.values()])
 
     def handle_timer(self, now: Now) -> None:
         """Do what is due. Early or repeated calls do nothing."""
@@ -525,7 +524,7 @@ class Keyring:
             left = tuple(old for old in slot.superseded if old.key.label != label)
             self._slots[use] = msgspec.structs.replace(slot, superseded=left)
             self._do.note_key(Note.OVERLAP_OVER, label)
-        if over or self._write_s <= now.mono_s:
+        if over or self._lasting.is_due(now):
             self._save(now)
 
     def _verification_due(self, use: Use, verification: _Verification, now: Now) -> None:
@@ -551,7 +550,7 @@ class Keyring:
         """After every change: what is derived from the ring, the tokens, the journal. Returns the record's position."""
         self._refresh()
         self._do.hold(self._held())
-        self._write_s = now.mono_s + WRITE_EVERY_S
+        self._lasting.written(now)
         ring = Ring(self._slots[Use.HUB], self._slots[Use.OWN])
         return self._do.record(Kind.KEYS, msgspec.msgpack.encode(ring), "", RECORDER)
 

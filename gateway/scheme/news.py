@@ -21,7 +21,6 @@ A `Usm` with a fault never comes here by a link: the engine has rejected it (962
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
-from math import inf
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
@@ -31,6 +30,7 @@ from gateway import config
 from gateway.clock import Now
 from gateway.errors import HubFault
 from gateway.payments import steps
+from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.steps import Kind
 from gateway.scheme.hubclock import HubClock, behind, may_have_stepped
@@ -66,8 +66,6 @@ from gateway.wire.usm import (
     shown_s,
 )
 
-DAILY_S = 86_400.0
-"""How often the permits are recorded anew."""
 REMEMBERED_MAX = 4096
 """News that is known when it comes again; the latest. Beyond it, it is recorded and told once more."""
 _NS = 1_000_000_000
@@ -272,8 +270,7 @@ class News:
         self._clock = replay.clock
         self._waiting: dict[bytes, list[Taken]] = {}
         """News whose record is not durable yet: who handed it on meanwhile."""
-        self._record_s = inf
-        """When to record the permits anew; inf: it has not begun."""
+        self._lasting = Lasting()
         self.counts: dict[tuple[str, str], int] = dict.fromkeys(product(COUNTED, OUTCOMES), 0)
         """By function code (`other` for those that are not in the list) and outcome; all of them, for alerts."""
         self._latest: dict[str, dict[str, str]] = {}
@@ -437,15 +434,15 @@ class News:
 
     def next_timer(self) -> float:
         """When to call `handle_timer`, on the clock of `Now.mono_s`."""
-        return self._record_s
+        return self._lasting.due_s
 
     def handle_timer(self, now: Now) -> None:
         """Record the permits anew once a day. Early calls do nothing."""
-        if now.mono_s >= self._record_s:
+        if self._lasting.is_due(now):
             self._record(now)
 
     def _record(self, now: Now) -> None:
-        self._record_s = now.mono_s + DAILY_S
+        self._lasting.written(now)
         self._do.record(Kind.PERMITS, steps.pack(self.permits), "", RECORDER)
 
     # --- what follows

@@ -227,11 +227,11 @@ def test_in_force_when_accepted_is_one_record() -> None:
 
 
 def test_an_operator_asks_for_a_key(world: World) -> None:
-    assert world.engine.ask_for_key(Use.OWN) == ""
+    assert world.engine.control.ask_for_key(Use.OWN) == ""
     world.turn()
     world.settle()
     assert codes(world.link) == ["9804/885"]
-    assert world.engine.ask_for_key(Use.OWN), "once is enough"
+    assert world.engine.control.ask_for_key(Use.OWN), "once is enough"
 
 
 # --- news
@@ -275,7 +275,7 @@ def suspended() -> str:
 def test_news_of_another_process_counts_like_our_own(world: World) -> None:
     """Recorded, applied, acknowledged to who handed it on, and not to the hub."""
     taken: list[str] = []
-    world.engine.on_handed_on(HandedOn("usm-a/12", news("971", service_status=suspended())), taken.append)
+    world.engine.control.on_handed_on(HandedOn("usm-a/12", news("971", service_status=suspended())), taken.append)
     world.turn()
     assert taken == []
     world.settle()

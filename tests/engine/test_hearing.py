@@ -9,7 +9,8 @@ from gateway import config, metrics
 from gateway.clock import Now
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import NEWS_LIFTED, Hearing
-from gateway.scheme.news import DAILY_S, HandedOn, Lift, Replay
+from gateway.payments.lasting import DAILY_S
+from gateway.scheme.news import HandedOn, Lift, Replay
 from gateway.wire.message import Message
 from tests.conftest import Logged
 from tests.fakes.engine import FakeJournal

@@ -139,7 +139,7 @@ def test_a_restart_remembers(world: World) -> None:
 def test_what_another_process_hands_on_counts_like_our_own(world: World) -> None:
     """Taken when it is durable, and nothing is said to the hub."""
     took: list[str] = []
-    world.engine.on_handed_on(HandedOn("usm-a/5", SUSPENDED), took.append)
+    world.engine.control.on_handed_on(HandedOn("usm-a/5", SUSPENDED), took.append)
     world.turn()
     assert took == []
     world.settle()
@@ -171,7 +171,7 @@ def test_an_operator_lifts_a_suspension_and_what_is_submitted_leaves(world: Worl
     """When that is durable, and after a restart; news that is sent later suspends again."""
     heard(world, SUSPENDED)
     done: list[str] = []
-    world.engine.on_lift(Lift("service", "the scheme says so by telephone"), done.append)
+    world.engine.control.on_lift(Lift("service", "the scheme says so by telephone"), done.append)
     world.turn()
     declined = submission("key-1", "OUT1")
     world.submit(declined)

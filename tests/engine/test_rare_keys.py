@@ -118,18 +118,18 @@ def test_the_hub_is_given_no_key(world: World, logged: Logged) -> None:
 
 
 def test_a_hub_that_gives_no_key_may_be_asked_again(world: World, logged: Logged) -> None:
-    assert world.engine.ask_for_key(Use.OWN) == ""
+    assert world.engine.control.ask_for_key(Use.OWN) == ""
     world.turn()
     world.settle()
     respond(world, "885", "9909")
     (line,) = logged("the hub gives no new key")
     assert (line["level"], line["detail"]) == ("error", "9909")
-    assert world.engine.ask_for_key(Use.OWN) == ""
+    assert world.engine.control.ask_for_key(Use.OWN) == ""
 
 
 def test_a_request_for_a_key_that_nobody_answers_may_be_made_again(world: World, logged: Logged) -> None:
     """When its time is over, and the answer that comes later belongs to nothing."""
-    assert world.engine.ask_for_key(Use.OWN) == ""
+    assert world.engine.control.ask_for_key(Use.OWN) == ""
     world.turn()
     world.settle()
     world.later(PAIR.session.respond_within_s)
@@ -138,7 +138,7 @@ def test_a_request_for_a_key_that_nobody_answers_may_be_made_again(world: World,
     respond(world, "885", "0000")
     (line,) = logged("response about keys belongs to nothing we asked")
     assert (line["level"], line["detail"]) == ("warning", "885")
-    assert world.engine.ask_for_key(Use.OWN) == ""
+    assert world.engine.control.ask_for_key(Use.OWN) == ""
 
 
 def test_a_superseded_key_that_comes_again_is_refused_and_said(world: World, logged: Logged) -> None:

@@ -156,7 +156,7 @@ def test_the_rules_are_asked_again_at_the_last_moment() -> None:
     stage = ruled(mode="never")
     payment = begun(stage)
     stage.fires(payment, STAND_IN_S)
-    stage.story.set_mode("timer")
+    stage.story.set_mode("timer", stage.now)
     assert stage.heard() == ["record STAND_IN_MODE"]
     assert stage.fires(payment, LAST_S) == ["record STOOD_IN", "mac 9210/0080"]
 
@@ -167,7 +167,7 @@ def test_what_was_asked_with_less_time_gets_more_when_stand_in_is_forbidden_mean
     payment = stage.received()
     assert payment.question is not None
     assert payment.question.deadline_s == payment.first_byte_s + STAND_IN_S
-    stage.story.set_mode("never")
+    stage.story.set_mode("never", stage.now)
     stage.heard()
     assert stage.fires(payment, STAND_IN_S) == ["timer +8"]
     assert payment.question.deadline_s == payment.first_byte_s + LAST_S
@@ -324,7 +324,7 @@ def mode_after(stage: Stage, configured: config.StandInMode) -> object:
     for kind, fpid, body in stage.bodies:
         replay.record(kind, stage.now.wall_ns, fpid, body)
     after = ruled(mode=configured)
-    after.story.take_up_mode(replay.stand_in_mode)
+    after.story.take_up_mode(replay.stand_in_mode, after.now)
     assert after.heard() == ["record STAND_IN_MODE"], "written anew at every start"
     stage.bodies += after.bodies
     return after.story.stand_in_statistics(after.now)["mode"]
@@ -337,8 +337,8 @@ def test_a_journal_without_an_order_leaves_it_to_the_configuration() -> None:
 def test_the_latest_order_counts() -> None:
     """A switch holds over restarts, until somebody changes the configuration: that is the newer order."""
     stage = ruled(mode="timer")
-    stage.story.take_up_mode(None)
-    stage.story.set_mode("never")
+    stage.story.take_up_mode(None, stage.now)
+    stage.story.set_mode("never", stage.now)
     assert mode_after(stage, "timer") == "never"
     assert mode_after(stage, "timer") == "never", "the second restart has only what the first one wrote"
     assert mode_after(stage, "always") == "always"

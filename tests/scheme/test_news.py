@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.payments import steps
+from gateway.payments.lasting import DAILY_S
 from gateway.payments.steps import LASTING_KINDS, TOLD_KINDS, Kind
 from gateway.scheme import news as story
 from gateway.scheme import permits
-from gateway.scheme.news import DAILY_S, OUTCOMES, HandedOn, Lift, News, Replay
+from gateway.scheme.news import OUTCOMES, HandedOn, Lift, News, Replay
 from gateway.scheme.permits import Permits, State, apply
 from gateway.wire.message import Usm
 from gateway.wire.usm import FUNCTIONS, event_of

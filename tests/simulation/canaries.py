@@ -21,10 +21,10 @@ from gateway import daemon, log
 from gateway.clock import Now
 from gateway.disk import SECTOR_BYTES, Directory
 from gateway.engine.arriving import Arriving
+from gateway.engine.dispatch import Dispatch
 from gateway.engine.jobs import Outgoing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
-from gateway.engine.turn import Engine
 from gateway.journal import writer
 from gateway.journal.committer import Committer
 from gateway.journal.manifest import read_manifest
@@ -598,7 +598,7 @@ def _takes_keys_unrecorded() -> Iterator[None]:
 
 def _ignores_mischief() -> Patch:
     """What is not authentic, or no message, is dropped without a word."""
-    return patch.object(Engine, "_reject", lambda *_: None)
+    return patch.object(Dispatch, "reject", lambda *_: None)
 
 
 # --- what only a simulation can judge

@@ -1,0 +1,79 @@
+"""What operators, our other processes and the daemon have the engine do, beside payments."""
+
+from collections.abc import Callable
+
+import trio
+
+from gateway import config
+from gateway.clock import Clock
+from gateway.engine.batch import Batch
+from gateway.engine.hearing import Hearing
+from gateway.engine.jobs import Sealing
+from gateway.engine.keying import Keying
+from gateway.payments import steps
+from gateway.payments.inbound import Inbound
+from gateway.payments.links import RECORDER
+from gateway.payments.steps import Kind
+from gateway.scheme.news import HandedOn, Lift, Taken
+from gateway.scheme.ring import Use
+
+
+class Control:
+    """Switches stand-in, asks for keys, hands in and lifts news, seals the journal."""
+
+    def __init__(
+        self, inbound: Inbound, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock, wake: Callable[[], None],
+        seal_key: str, seal_within_s: float,
+    ) -> None:  # fmt: skip
+        """`wake` has the next wake-up come at once."""
+        self._inbound = inbound
+        self._keying = keying
+        self._hearing = hearing
+        self._batch = batch
+        self._clock = clock
+        self._wake = wake
+        self._seal_key = seal_key
+        self._seal_within_s = seal_within_s
+
+    async def set_stand_in_mode(self, mode: config.StandInMode) -> None:
+        """Switch stand-in; returns when that is durable."""
+        now = self._batch.now = self._clock()
+        durable = trio.Event()
+        position = self._inbound.set_mode(mode, now)
+        self._batch.wait_for_disk(position, lambda _now: durable.set())
+        self._wake()
+        await durable.wait()
+
+    def ask_for_key(self, use: Use) -> str:
+        """Ask the hub for a new key (885); returns why not, in words, or nothing."""
+        now = self._batch.now = self._clock()
+        why = self._keying.ask(use, now)
+        self._wake()
+        return why
+
+    def on_handed_on(self, handed_on: HandedOn, taken: Taken) -> None:
+        """Another process of ours hands on news of the scheme. Ends in one call of `taken`."""
+        self._hearing.hand_in(handed_on, taken)
+        self._wake()
+
+    def on_lift(self, lift: Lift, done: Taken) -> None:
+        """An operator lifts what the scheme's news has set. Ends in one call of `done`."""
+        self._hearing.order(lift, done)
+        self._wake()
+
+    async def seal(self, position: int, chain: bytes) -> bool:
+        """Have the journal's chain value at `position` signed and recorded; returns whether it is. Without an HSM there
+        is no seal this time.
+        """
+        sealing = Sealing(self._seal_key, chain, self._clock().mono_s + self._seal_within_s, position)
+        self._batch.jobs.append(sealing)
+        self._wake()
+        await sealing.over.wait()
+        return sealing.ok
+
+    def sealed(self, sealing: Sealing) -> None:
+        """The signer is done with a seal."""
+        if sealing.ok:
+            body = steps.pack(steps.Seal(sealing.position, sealing.data, sealing.key, sealing.made))
+            self._batch.record(Kind.SEALED, body, "", RECORDER)
+        sealing.over.set()
