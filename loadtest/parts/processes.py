@@ -176,6 +176,15 @@ def spent_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def rss_bytes(pid: int) -> int | None:
+    """The resident memory of a process; None of one that has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") or None
+
+
 def machine_spent_s() -> float:
     """Time that all processors of this machine were not idle, seconds."""
     times = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]

@@ -33,6 +33,7 @@ from loadtest.parts.processes import (
     children_of,
     http,
     machine_spent_s,
+    rss_bytes,
     said,
     spent_s,
 )
@@ -324,10 +325,7 @@ class World:
 
     def gateway_rss_bytes(self) -> int | None:
         """The gateway's resident memory; None when it is not ours or has ended."""
-        if self.gateway is None or not self.gateway.running:
-            return None
-        pages = int(Path(f"/proc/{self.gateway.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return None if self.gateway is None or not self.gateway.running else rss_bytes(self.gateway.process.pid)
 
     async def verdict(self) -> Verdict:
         """Judge the books. All parts must have ended. Raises `WorldError`."""
