@@ -17,13 +17,13 @@ from gateway.signer.outage import TokenOutage
 from hsm import layout, provision
 
 ZEROS = bytes(16)
-"""What a key check value is computed over."""
+"""The text whose MAC is a key check value."""
 KCV_BYTES = 3
-"""Leftmost bytes that are shown: enough to tell keys apart, too few to help anyone."""
+"""Leftmost bytes that are shown: enough to tell keys apart, too few to help an attacker."""
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit status: 0 done or agreed, 1 refused or not agreed, 2 wrong usage (argparse)."""
+    """Return the exit status: 0 done or agreed, 1 refused or not agreed, 2 wrong usage (argparse)."""
     options = _parser().parse_args(arguments)
     try:
         where = _layout(options)
@@ -46,7 +46,9 @@ def _provision(where: layout.Layout, keys_from: Path | None) -> int:
 
 
 def _check(where: layout.Layout) -> int:
-    """Key check values per token: the MAC of zeros, leftmost bytes; for the transport key what the token shows."""
+    """Print the key check values of each token: leftmost bytes of the MAC of zeros; for the transport key, as the token
+    shows it.
+    """
     shown: dict[str, dict[str, str]] = {}
     for name in where.names:
         try:
@@ -96,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=form,
         help="make tokens that all hold the same keys",
         description="Make SoftHSM tokens with the same random keys in each, PIN files, and a key file for a mock hub. "
-        "Run again, it completes what is missing and changes nothing else. For development only: in production keys "
-        "are made in a ceremony (hsm/README.md) and nobody ever has their values.",
+        "A further run adds only what is missing. For development only: in production, keys are made in a ceremony "
+        "(hsm/README.md), and no person ever has their values.",
     )
     making.add_argument(
         "--keys-from",
@@ -108,31 +110,39 @@ def _parser() -> argparse.ArgumentParser:
     checking = commands.add_parser(
         "check",
         formatter_class=form,
-        help="do all tokens hold the same keys?",
+        help="check that all tokens hold the same keys",
         description="Print each token's key check values (the MAC of 16 zero bytes, leftmost 3 bytes; for the "
         "transport key, a block of zeros enciphered, where the token shows that). Exit status 1 when they do not "
         "agree or a token cannot be used.",
     )
     defaults = Mac()
     for command in (making, checking):
-        command.add_argument("--dir", type=Path, required=True, help="where the tokens, PIN files and key file are")
-        command.add_argument("--tokens", type=FEW, default=4, metavar="N", help="how many")
+        command.add_argument("--dir", type=Path, required=True, help="directory of the tokens, PIN files and key file")
+        command.add_argument("--tokens", type=FEW, default=4, metavar="N", help="number of tokens")
         command.add_argument(
-            "--remote", type=FEW_OR_NONE, default=0, metavar="N", help="the last N are remote (local = false)"
+            "--remote",
+            type=FEW_OR_NONE,
+            default=0,
+            metavar="N",
+            help="number of remote tokens (local = false), the last ones",
         )
         command.add_argument("--prefix", default="fps", help="tokens are named PREFIX-1, PREFIX-2 …")
         command.add_argument(
-            "--algorithm", choices=sorted(layout.KEY_BYTES), default=defaults.algorithm, help="what the keys are for"
+            "--algorithm",
+            choices=sorted(layout.KEY_BYTES),
+            default=defaults.algorithm,
+            help="the MAC algorithm of the keys",
+        )
+        command.add_argument("--hub-key", default=defaults.hub_key, metavar="LABEL", help="label of the hub's MAC key")
+        command.add_argument("--own-key", default=defaults.own_key, metavar="LABEL", help="label of our own MAC key")
+        command.add_argument(
+            "--seal-key", default=defaults.seal_key, metavar="LABEL", help="label of the key that seals the journal"
         )
         command.add_argument(
-            "--hub-key", default=defaults.hub_key, metavar="LABEL", help="the key that the hub signs with"
+            "--transport-key",
+            default=Keys().transport_key,
+            metavar="LABEL",
+            help="label of the key that wraps new keys",
         )
-        command.add_argument("--own-key", default=defaults.own_key, metavar="LABEL", help="the key that we sign with")
-        command.add_argument(
-            "--seal-key", default=defaults.seal_key, metavar="LABEL", help="the key that seals the journal"
-        )
-        command.add_argument(
-            "--transport-key", default=Keys().transport_key, metavar="LABEL", help="the key that new keys come under"
-        )
-        command.add_argument("--module", metavar="PATH", help="the SoftHSM module; looked for when not given")
+        command.add_argument("--module", metavar="PATH", help="the SoftHSM module (default: searched for)")
     return parser

@@ -1,4 +1,4 @@
-"""What lies where in a directory of development tokens, and which keys there are."""
+"""The files in a directory of development tokens, and the keys in the tokens."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from gateway.signer.mechanisms import LEFT
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 """Label → value in hex. It exists so that a mock hub can hold the other end of the keys; no production site has one."""
 KEY_BYTES = {"aes-cmac": 16, "hmac-sha256": 32, "des3-retail": 16}
-"""Lengths of the values: AES-128, as long as the digest, and two-key triple DES."""
+"""Lengths of the values: AES-128, the length of the digest, and two-key triple DES."""
 TRANSPORT_BYTES = 32
 """AES-256: no weaker than any key that it wraps."""
 MODULES = (
@@ -33,24 +33,24 @@ class Layout:
     module: str
     tokens: int
     remote: int
-    """So many of the tokens, the last ones, stand for those of the other data centre."""
+    """How many of the tokens, the last ones, stand for those of the other data centre."""
     prefix: str
     mac: Mac
     transport_key: str = Keys().transport_key
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the keys that MACs are made with, each once."""
+        """The labels of the MAC keys, each once."""
         return tuple(dict.fromkeys([self.mac.hub_key, self.mac.own_key, self.mac.seal_key]))
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Of every key's value, by label."""
+        """The length of every key's value, by label."""
         return {**dict.fromkeys(self.labels, KEY_BYTES[self.mac.algorithm]), self.transport_key: TRANSPORT_BYTES}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the tokens; a token's name is its label too."""
+        """The names of the tokens, which are their labels, too."""
         return tuple(f"{self.prefix}-{number}" for number in range(1, self.tokens + 1))
 
     @property
@@ -60,7 +60,7 @@ class Layout:
 
     @property
     def ignore(self) -> Path:
-        """What tells git to take nothing of the directory, in whatever checkout it lies."""
+        """The file that keeps the directory out of git."""
         return self.dir / ".gitignore"
 
     @property
@@ -78,7 +78,7 @@ class Layout:
         return self.dir / "pins" / f"{name}.{role}"
 
     def conf_text(self) -> str:
-        """What the SoftHSM configuration says."""
+        """The SoftHSM configuration."""
         return (
             f"directories.tokendir = {self.token_dir}\n"
             "objectstore.backend = file\n"

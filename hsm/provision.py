@@ -1,8 +1,8 @@
-"""Make development tokens, step by step, each step only when it has not been done: run twice, nothing changes.
+"""Makes development tokens, step by step, each step only when it has not been done: a second run changes nothing.
 
-Values are written to the key file, and PINs to theirs, before any token gets them. So whatever a run left half done,
-the next one completes. What does not fit (another algorithm's keys, another value, a PIN that the token refuses) is
-refused with its place, never overwritten.
+Values are written to the key file, and PINs to theirs, before any token gets them. So the next run completes one that
+was left half done. A mismatch (another algorithm's keys, another value, a PIN that the token refuses) is refused with
+its place, and nothing is overwritten.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ from hsm import reference
 from hsm.layout import Layout
 
 PIN_DIGITS = 12
-"""Random ones; SoftHSM takes 4 to 255."""
+"""Digits of a random PIN; SoftHSM takes 4 to 255."""
 LABEL_BYTES = 32
 """CK_TOKEN_INFO.label, padded with spaces."""
 
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 
 def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
-    """Make what is missing, `say` each thing done, return how many. Raises `Refusal`."""
+    """Make all that is missing, `say` each thing done, return how many. Raises `Refusal`."""
     os.umask(0o077)
     done: list[str] = []
 
@@ -106,7 +106,7 @@ def _read_values(path: Path) -> dict[str, bytes]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and readable by its owner only."""
+    """Write a file whole or not at all, readable by its owner only."""
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -117,7 +117,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _library(layout: Layout) -> Any:
-    # SoftHSM reads it when it is loaded; this process serves one directory only
+    # SoftHSM reads this when it is loaded; this process serves one directory only
     os.environ["SOFTHSM2_CONF"] = str(layout.conf)
     try:
         return pkcs11.lib(layout.module)
@@ -126,14 +126,14 @@ def _library(layout: Layout) -> Any:
 
 
 def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
-    """The token exists and has both PINs."""
+    """Make sure that the token exists and has both PINs."""
     so_pin = _pin(layout, name, "so-pin")
     if _find(library, name) is None:
         seen = slots.walk(library, name).tokens
         free = next((token.slot for token in seen if not token.flags & TokenFlag.TOKEN_INITIALIZED), None)
         if free is None:
             raise Refusal("SoftHSM offers no free slot")
-        # python-pkcs11 has no C_InitToken, and softhsm2-util wants PINs on its command line, where everyone sees them
+        # python-pkcs11 has no C_InitToken, and softhsm2-util takes PINs on its command line, where every user sees them
         status = ctypes.CDLL(layout.module).C_InitToken(
             ctypes.c_ulong(free.slot_id), so_pin.encode(), ctypes.c_ulong(len(so_pin)), name.encode().ljust(LABEL_BYTES)
         )
@@ -175,9 +175,9 @@ class Wanted(NamedTuple):
     value: bytes
     key_type: KeyType
     may: Attribute
-    """The one thing that it may do."""
+    """Its only usage."""
     what: str
-    """What it is for, in words."""
+    """Its purpose, in words."""
 
 
 def _wanted(layout: Layout, values: dict[str, bytes]) -> list[Wanted]:
@@ -192,7 +192,7 @@ def _wanted(layout: Layout, values: dict[str, bytes]) -> list[Wanted]:
 
 
 def _keys(layout: Layout, library: Any, name: str, wanted: list[Wanted], did: Say) -> None:
-    """The token holds each key, of the right type and usage."""
+    """Make sure that the token holds each key, of the right type and usage."""
     try:
         with _find(library, name).open(rw=True, user_pin=_pin(layout, name)) as session:
             for each in wanted:
@@ -231,7 +231,7 @@ def _template(key_type: KeyType, label: str, value: bytes, *, may: Attribute = A
 
 
 def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
-    """What the gateway's own worker code computes over `text` in this token. Raises `TokenOutage`."""
+    """The MACs of `text` in this token, by the gateway's own worker code. Raises `TokenOutage`."""
     os.environ["SOFTHSM2_CONF"] = str(layout.conf)
     start = Start(
         module=layout.module,
@@ -253,7 +253,7 @@ def check_values(layout: Layout, name: str, text: bytes) -> dict[str, str]:
 def transport_check(layout: Layout, name: str) -> str:
     """The transport key's check value (a block of zeros enciphered, six digits), or why there is none, in words.
 
-    The key may only unwrap, so it cannot be asked to make one: the token says it by itself (CKA_CHECK_VALUE), or not.
+    The key may only unwrap, so it cannot make one: the token shows it by itself (CKA_CHECK_VALUE), or not.
     """
     try:
         token = _find(_library(layout), name)
@@ -271,7 +271,7 @@ def transport_check(layout: Layout, name: str) -> str:
 
 
 def _compare(layout: Layout, name: str, values: dict[str, bytes]) -> None:
-    """The token's keys are those of the key file."""
+    """Make sure that the token's keys are those of the key file."""
     text = b"is it the same key?"
     try:
         shown = check_values(layout, name, text)

@@ -1,6 +1,6 @@
-"""The MACs of the protocol note in software, for who holds a key's value: provisioning, and the tests as an oracle.
+"""The MACs of the protocol in software, from a key's value: for provisioning, and for the tests as an oracle.
 
-The gateway itself never does: its keys are in tokens.
+The gateway itself never has a key's value: its keys are in tokens.
 """
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -28,13 +28,13 @@ def mac(algorithm: str, key: bytes, data: bytes) -> bytes:
 
 
 def enciphered_zeros(key: bytes) -> bytes:
-    """A block of zeros under an AES key: what the check value of a key that makes no MACs is the left of."""
+    """A block of zeros under an AES key: its left part is the check value of a key that makes no MACs."""
     context = Cipher(AES(key), modes.ECB()).encryptor()  # noqa: S305 (one block)
     return context.update(bytes(16)) + context.finalize()
 
 
 def retail_mac(key: bytes, data: bytes) -> bytes:
-    """ANSI X9.19, ISO 9797-1 algorithm 3 with padding method 1, as its definition reads: single DES, block by block.
+    """ANSI X9.19, ISO 9797-1 algorithm 3 with padding method 1, as defined: single DES, block by block.
 
     DES-CBC under the left half over every block; the last one then deciphered under the right half and enciphered
     under the left again.

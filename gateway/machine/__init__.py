@@ -1,8 +1,8 @@
-"""This process, as its machine runs it: what it was started with, what it may have, and when it stood still.
+"""This process, as its machine runs it: its command line and streams, its shortages, and its standstills.
 
-* `arguments`: the command line, taken at its word; `console`: the terminal, pipes or files that it was started from.
+* `arguments`: the command line, taken literally; `console`: the terminal, pipes or files that it was started from.
 * `shortage`: tells a shortage (no descriptor, no thread, no memory) from a fault; `descriptors`: keeps some for
-  those who need them most; `aside`: does what blocks in a thread.
+  the parts that need them most; `aside`: runs blocking calls in a thread.
 * `standstill`: whether it ran all the time.
 
 Nothing here knows a payment, a configuration or the log.

@@ -1,10 +1,9 @@
-"""The command line of every command here, made in one place: what is typed is taken at its word.
+"""The command line of every command here: taken literally.
 
-argparse takes `--fpid` for `--fpid-hash` while there is no other option that begins so: a filter that nobody asked for,
-and a new option changes what an old command line means. So no option may be shortened.
+argparse takes `--fpid` for `--fpid-hash` while no other option begins so: the user gets a filter that was not asked
+for, and a new option changes the meaning of an old command line. So no option may be shortened.
 
-Nor may a number be one that makes no sense: each has its limits here, and what is beyond them (nan and inf, too) is
-refused with what may be given.
+Each numeric option has its limits here. A number beyond them (nan and inf, too) is refused with the limits.
 """
 
 import argparse
@@ -14,25 +13,25 @@ from typing import Any, Final, TypeAlias
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that takes no option by its beginning; its subcommands are made by it, and are likewise."""
+    """An `ArgumentParser` that takes no shortened option; neither do its subcommands."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse has no other name for it
-"""What `Parser.add_subparsers` makes, to which each command adds itself."""
+"""The result of `Parser.add_subparsers`, to which each command adds itself."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """What a numeric option takes. To be called with what was typed."""
+    """The numbers that an option takes. Call it with the text of the option."""
 
     least: float
     most: float
     whole: bool = False
     above: bool = False
-    """The least itself is too little."""
+    """`least` itself is too little."""
 
     def __call__(self, text: str) -> Any:
         """The number: an int where it is `whole`, else a float. Raises `argparse.ArgumentTypeError`."""
@@ -49,7 +48,7 @@ class Number:
 
 
 _LONGEST_S = 30 * 86_400.0
-"""What anybody may wait for."""
+"""The longest wait."""
 _RATE_MAX = 1e6
 _MANY = 10**12
 
@@ -66,5 +65,5 @@ PORT_OR_FREE: Final = Number(0, 65535, whole=True)
 CORE: Final = Number(0, 8191, whole=True)
 """A processor's number; Linux has no more."""
 FEW: Final = Number(1, 16, whole=True)
-"""Of tokens, of data centres."""
+"""Tokens, or data centres."""
 FEW_OR_NONE: Final = Number(0, 16, whole=True)

@@ -1,4 +1,4 @@
-"""What blocks is done aside, in a thread. That no thread is to be had is an error like any other shortage."""
+"""Runs blocking calls in a thread. Without a thread to be had they fail like in any other shortage."""
 
 import threading
 from collections.abc import Callable
@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 async def aside(call: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
-    """Run it in one of trio's threads. Cancelled, it returns at once, and the call goes on by itself: whatever hangs in
-    it keeps nobody from ending. Raises `OSError` also when no thread can be started.
+    """Run the call in one of trio's threads. Cancelled, this returns at once, and the call goes on by itself: one that
+    hangs does not keep the process from ending. Raises `OSError` also when no thread can be started.
     """
     try:
         return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
@@ -25,8 +25,8 @@ async def aside(call: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
 
 
 def begin_thread(work: Callable[[], object], name: str) -> None:
-    """Start a thread of our own, which does not keep the process from ending. Raises `Unavailable` when there is none
-    to be had.
+    """Start a thread of our own, which does not keep the process from ending. Raises `Unavailable` when none can be
+    started.
     """
     try:
         threading.Thread(target=work, name=name, daemon=True).start()

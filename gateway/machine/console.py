@@ -1,19 +1,19 @@
-"""How a command of ours meets whatever it was started from: a terminal, pipes, files, nothing. The one place for that.
+"""How a command of ours treats its standard streams and Ctrl-C, with a terminal, pipes, files or nothing at their ends.
 
-Every entry point comes here by `entry.command`, before it imports anything else of ours. From then on:
+Every entry point comes here by `entry.command`, before it imports any other module of ours. From then on:
 
-* A standard stream that is closed is /dev/null. Else the next file that is opened (a segment of the journal, say)
-  would get its number, and whatever is printed would be written there.
-* Output that nobody takes any more (`… | head -1`, a full disk) ends the command, without a traceback: 141 as shells
-  have it when a reader has gone, 69 with a line that says why when it cannot be written. Nobody can tell then what the
-  command's own code would have been. Standard error that nobody takes costs its lines only.
-* What the encoding of a stream cannot say is written in ASCII: `->` for an arrow, else its escape, which is JSON's
-  too: what was JSON still is (and says the very same by `json_text`, where its texts are prose of ours).
-* Ctrl-C ends it quietly with 130, at once while it imports and when it is through. In between it raises
-  `KeyboardInterrupt`: a command may have something to put in order, and may end otherwise.
-* A Python that leaves assertions out (-O, PYTHONOPTIMIZE) is refused with 78: a broken invariant must end the process.
+* A closed standard stream is /dev/null. Else the next file that is opened (a segment of the journal, say) would get its
+  number, and output would be written there.
+* Output that cannot be delivered (`… | head -1`, a full disk) ends the command, without a traceback: with 141, as in
+  shells, when the reader has gone; with 69 and a line that says why when it cannot be written. The command's own code
+  is unknown then. Standard error that cannot be delivered costs only its lines.
+* Characters that the encoding of a stream lacks are written in ASCII: `->` for an arrow, else the escape, which is also
+  JSON's. So JSON stays JSON (and keeps its exact meaning by `json_text`, where its texts are prose of ours).
+* Ctrl-C ends the command quietly with 130, at once while it imports and when it is through. In between it raises
+  `KeyboardInterrupt`: a command may have to clean up, and may end otherwise.
+* A Python without assertions (-O, PYTHONOPTIMIZE) is refused with 78: a broken invariant must end the process.
 
-Knows no command. Imports next to nothing, because what comes before it is what a Ctrl-C still hits.
+Knows no command. Imports next to nothing, because a Ctrl-C during earlier imports still shows a traceback.
 """
 
 import codecs
@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, Final, TextIO
 
 OUTPUT_GONE: Final = 141
-"""128 and the number of SIGPIPE: whoever read the output went before its end."""
+"""128 and the number of SIGPIPE: the reader of the output left before its end."""
 OUTPUT_FAILED: Final = 69
 """The output cannot be written: a full disk. As `exitcodes.UNAVAILABLE`."""
 WITHOUT_ASSERTIONS: Final = 78
@@ -42,12 +42,12 @@ PLAIN: Final = {
     "…": "...", "→": "->", "←": "<-", "↔": "<->", "─": "-", "│": "|", "├": "|", "└": "`", "·": "-", "≥": ">=",
     "≤": "<=", "‖": "||", "▶": ">", "–": "-", "—": "-", "×": "x",
 }  # fmt: skip
-"""What our own texts have beyond ASCII."""
+"""The characters of our own texts beyond ASCII."""
 _ERRORS: Final = "fps-plain"
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What is written for characters that an encoding does not have. An escape is JSON's, and Python's."""
+    """The replacement for characters that an encoding lacks. The escape is JSON's, and Python's."""
     assert isinstance(error, UnicodeEncodeError)
     return "".join(PLAIN.get(sign) or _escaped(sign) for sign in error.object[error.start : error.end]), error.end
 
@@ -61,13 +61,13 @@ codecs.register_error(_ERRORS, _plain)
 
 
 def plain(text: str, encoding: str | None) -> str:
-    """A text as an encoding can say it."""
+    """A text with only the characters of an encoding."""
     encoding = encoding or "ascii"
     return text.encode(encoding, _ERRORS).decode(encoding)
 
 
 def json_text(encoded: bytes, out: TextIO) -> str:
-    """JSON for a stream: where the stream cannot say it as it is, with escapes that mean the same."""
+    """JSON for a stream; where its encoding lacks characters, with escapes that mean the same."""
     text = encoded.decode()
     try:
         text.encode(out.encoding or "ascii")
@@ -84,7 +84,7 @@ def has_colours(out: TextIO) -> bool:
 
 
 def rewrites(out: TextIO) -> bool:
-    """Whether a line there can be written anew: a terminal, and not a dumb one."""
+    """Whether a line there can be overwritten: on a terminal that is not dumb."""
     return out.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
 
 
@@ -93,7 +93,7 @@ class _Ended(SystemExit):
 
 
 class _Output(io.FileIO):
-    """A standard stream. With `needed` its failure ends the command; without, what it does not take is lost."""
+    """A standard stream. When it fails, `needed` ends the command; otherwise the output is lost."""
 
     def __init__(self, descriptor: int, *, needed: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -101,13 +101,13 @@ class _Output(io.FileIO):
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """All of it may take several writes: that is the buffer's business."""
+        """Write a part at least; the buffer above writes the rest."""
         try:
-            while (written := super().write(data)) is None:  # someone who shares it has made it non-blocking
+            while (written := super().write(data)) is None:  # another process has made it non-blocking
                 select.select([], [self.fileno()], [])
         except OSError as error:
             self.failure = error
-            _to_nowhere(self.fileno())  # what is still in the buffers must not fail once more, at the very end
+            _to_nowhere(self.fileno())  # the rest of the buffers must not fail once more, at the very end
             if self._needed:
                 raise _Ended from error
             return memoryview(data).nbytes
@@ -115,7 +115,7 @@ class _Output(io.FileIO):
 
 
 def command(module: str) -> int:
-    """Have `main` of a module do what the command line says, and return the exit code. For `entry` alone."""
+    """Call `main` of a module with the command line, and return the exit code. For `entry` alone."""
     _take_interrupts(_end_now)
     output = _open_streams()
     if not keeps_assertions():
@@ -135,7 +135,7 @@ def command(module: str) -> int:
 
 
 def keeps_assertions() -> bool:
-    """Whether this Python checks assertions. Where it does not, standard error says so, and nothing may be started."""
+    """Whether this Python checks assertions. If not, standard error says so, and nothing may be started."""
     if not __debug__:
         sys.stderr.write(
             "refused: this Python leaves assertions out (-O or PYTHONOPTIMIZE); with them off, a broken invariant would"
@@ -145,7 +145,7 @@ def keeps_assertions() -> bool:
 
 
 def _code_of(main: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """What it returns, or what it exits with: argparse does."""
+    """The code that `main` returns, or exits with, as argparse does."""
     try:
         return main(arguments)
     except SystemExit as end:
@@ -172,13 +172,13 @@ def _end_now(_number: int, _frame: object) -> None:
 
 
 def _take_interrupts(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have it called by Ctrl-C; not where whoever started us had it ignored, as shells do behind `&`."""
+    """Call this at Ctrl-C; not when our parent process had it ignored, as shells do behind `&`."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
 
 
 def _open_streams() -> _Output:
-    """Put streams that keep what the docstring says in the place of Python's; returns the one of standard output."""
+    """Replace Python's streams by those that the top of the file describes; returns that of standard output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -193,7 +193,7 @@ def _open_streams() -> _Output:
 
 
 def _text(raw: _Output, before: TextIO | None, *, line_buffering: bool = False) -> TextIO:
-    """As Python had it, with another end. `before`: None where the stream was closed."""
+    """A text stream as Python made it, on our raw one. `before`: None where the stream was closed."""
     at_once = isinstance(before, io.TextIOWrapper) and before.write_through
     by_line = line_buffering or (isinstance(before, io.TextIOWrapper) and before.line_buffering)
     return io.TextIOWrapper(

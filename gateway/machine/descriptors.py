@@ -1,10 +1,9 @@
-"""Who may have which descriptor, so that a crowd cannot take the last one.
+"""Keeps descriptors for the parts that need them most, so that a crowd cannot take the last one.
 
-The system always gives the lowest number that is free. So a part that closes each descriptor of its own above a mark
-never holds one there, and those above are free for all others, as long as these need no more than there are. Nobody
-counts.
+The system always gives the lowest free number. So a part that closes each of its descriptors above a mark never holds
+one there, and the numbers above are free for all others, as long as these need no more. Nothing has to be counted.
 
-The limit is asked for each time: it may be changed while we run (prlimit).
+The limit is read each time: it may be changed while we run (prlimit).
 """
 
 import os
@@ -14,12 +13,12 @@ from typing import NamedTuple
 
 
 class Kept(NamedTuple):
-    """How many of the highest are kept from whom. 0: none."""
+    """How many of the highest descriptors are kept from each part. 0: none."""
 
     clients: int = 0
-    """From the door's clients: for all that follow, and for connections to the processor."""
+    """Kept from the door's clients: for the parts below, and for connections to the processor."""
     questions: int = 0
-    """From connections to the processor, the peers and the sibling: for the journal, the hub, the tokens, the ops
+    """Kept from connections to the processor, the peers and the sibling: for the journal, the hub, the tokens, the ops
     server."""
 
 
@@ -30,12 +29,12 @@ def limit() -> float:
 
 
 def is_kept(descriptor: int, kept: int) -> bool:
-    """Whether this one is among the highest so many."""
+    """Whether this descriptor is among the `kept` highest."""
     return bool(kept) and descriptor >= limit() - kept
 
 
 def next_is_kept(kept: int) -> bool:
-    """Whether the next one that is opened will be. Raises `OSError` when there is none at all."""
+    """Whether the next descriptor will be. Raises `OSError` when there is none at all."""
     if not kept:
         return False
     descriptor = os.dup(0)

@@ -1,4 +1,4 @@
-"""Dials one party at the address of its name that has its turn: the room says what may happen, `law` what is done."""
+"""Dials one party at the address of its name that has its turn. The package's docstring says what may happen."""
 
 import ipaddress
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from gateway.network.names import MACHINE, Answer, Network
 from gateway.network.turns import PATIENCE_S, Lookups, Proof, Turns
 
 STAGGER_S = 0.25
-"""When an address has not connected by then, the next one is tried beside it (RFC 8305)."""
+"""An address that has not connected within this time gets the next one beside it (RFC 8305)."""
 
 T = TypeVar("T")
 _log = log.get("addresses")
 
 
 class Reached(NamedTuple):
-    """A connection, and where to."""
+    """A connection, and its address."""
 
     stream: trio.abc.Stream
     address: str
 
 
 class Dialler:
-    """Whoever is dialled under one name and port. Everything in the trio thread."""
+    """Dials one party, under one name and port. Everything in the trio thread."""
 
     def __init__(self, party: str, host: str, port: int, network: Network = MACHINE) -> None:
-        """`party` names it in logs and metrics: out of the configuration, never more than it has."""
+        """`party` names it in logs and metrics; it comes from the configuration, so there are few."""
         self._party = party
         self._host = host
         self._port = port
@@ -77,7 +77,7 @@ class Dialler:
                     nursery.start_soon(attempt, address, over)
                     with trio.move_on_after(STAGGER_S):
                         await over.wait()
-        except BaseException:  # given up just when one was reached
+        except BaseException:  # given up at the moment when one was reached
             for reached in won:
                 await trio.aclose_forcefully(reached.stream)
             raise
@@ -86,8 +86,8 @@ class Dialler:
         return won[0]
 
     async def aside(self, call: Callable[[], T]) -> T:
-        """Run what a slow disk may hold up (reading TLS files) in this party's own place, one at a time. Raises what it
-        raises, and `OSError` when no thread can be started.
+        """Run a call that a slow disk may hold up (reading TLS files), one at a time for this party. Raises what the
+        call raises, and `OSError` when no thread can be started.
         """
         return await aside(call, self._aside)
 
@@ -95,7 +95,7 @@ class Dialler:
         try:
             return Reached(await self._network.connect(address, self._port), address)
         except OSError as error:
-            if is_shortage(error):  # which says nothing of the address
+            if is_shortage(error):  # that says nothing about the address
                 metrics.SHORTAGES["dial"].inc()
             else:
                 self.heard(address, Proof.NOTHING)
@@ -104,11 +104,11 @@ class Dialler:
             self._note(address, Proof.NOTHING)
             raise
 
-    # --- what connections prove
+    # --- proofs
 
     def heard(self, address: str, proof: Proof) -> None:
-        """A connection to this address showed something. After a failure the name is looked up without waiting for the
-        next dial: connections that stand may lead to where it does not lead any more.
+        """A connection to this address proved something, or failed. After a failure the name is looked up without
+        waiting for the next dial: it may lead elsewhere by now, while other connections stand.
         """
         self._note(address, proof)
         if proof is not Proof.PROVED:
@@ -134,7 +134,7 @@ class Dialler:
                 self._counts["overdue"].inc()
                 self._in_trouble(f"no answer within {PATIENCE_S:g} s")
             if not self._turns:
-                await self._answer()  # there is nowhere else to go
+                await self._answer()  # no address is known
             if not self._turns:
                 assert self._why is not None
                 raise OSError(None, f"name not looked up: {self._why.strerror}")
@@ -168,14 +168,14 @@ class Dialler:
         self._looked_up.set()
 
     def _in_trouble(self, reason: str) -> None:
-        """Said once for each episode. `count`: the addresses that were known last, which are used meanwhile."""
+        """Log once for each episode. `count`: the addresses that were known last, and are used meanwhile."""
         self._trouble.set(1)
         known = len(self._turns.order())
         _log.warning("name cannot be looked up", party=self._party, host=self._host, reason=reason, count=known)
 
 
 def is_address(host: str) -> bool:
-    """Whether it is a literal address, so that there is nothing to look up."""
+    """Whether it is a literal address, so that nothing has to be looked up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

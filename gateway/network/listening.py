@@ -1,4 +1,4 @@
-"""How connections are taken: the one thing that the servers of this process share."""
+"""How connections are accepted, in every server of this process."""
 
 import errno
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from gateway import log, metrics
 from gateway.machine.shortage import is_shortage
 
 AGAIN_S = 0.1
-"""So long the next connection waits when there is no descriptor for it. It lies in the kernel meanwhile."""
+"""The wait before the next attempt when there is no descriptor for a connection. It waits in the kernel."""
 
 _log = log.get("listening")
 
@@ -25,7 +25,7 @@ class Patient(trio.abc.Listener[trio.SocketStream]):
         self._port = port
 
     async def accept(self) -> trio.SocketStream:
-        """The next connection, whenever there can be one."""
+        """The next connection, as soon as there can be one."""
         while True:
             try:
                 return await self._listener.accept()
@@ -42,7 +42,7 @@ class Patient(trio.abc.Listener[trio.SocketStream]):
 
 
 class Listening(NamedTuple):
-    """What is listened on, and where."""
+    """Open listeners, and their port."""
 
     listeners: list[Any]
     """Trio's, of any kind of stream."""
@@ -54,12 +54,12 @@ Listen = Callable[[str, int, int], Awaitable[Listening]]
 
 
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""What an address says that this machine does not have."""
+"""Errors of an address that this machine does not have."""
 
 
 async def listen_tcp(host: str, port: int, backlog: int) -> Listening:
-    """Over TCP, at the same port of each of the host's addresses that this machine has: `localhost` is often said to
-    have one of either family where there is only one.
+    """Listen on TCP, at the same port of each address of the host that this machine has: `localhost` often resolves to
+    an address of each family where only one exists.
     """
     found: list[Any] = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     listeners: list[Any] = []

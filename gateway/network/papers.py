@@ -1,14 +1,15 @@
-"""TLS: who we are and whom we trust, out of files that are renewed while we run. The one place that makes contexts.
+"""TLS: our certificate and the authorities we trust, from files that are renewed while we run. Only this file makes
+contexts.
 
-A set of files (authorities, certificate, key) is judged as a whole before it takes the place of the one in use. It does
-not when it cannot be loaded, when its certificate has ended or has not begun, when no authority in it is valid, or when
-its authorities do not vouch for its certificate although those before did for theirs. Then the set before stays, while
-that is any better, and an error line names the file. A start takes whatever loads, and says what is wrong with it:
+A set of files (authorities, certificate, key) is judged as a whole before it takes the place of the set in use. It is
+refused when it cannot be loaded, when its certificate has ended or has not begun, when no authority in it is valid, or
+when its authorities do not vouch for its certificate although those before did for theirs. Then the set before stays,
+while that is any better, and an error line names the file. A start takes every set that loads, and logs its flaws:
 there is nothing better, and one connection that fails is no reason to have none.
 
 A certificate or an intermediate authority in `ca_file` is trusted by itself, without the root above it. A peer's name
-is looked for in its subjectAltName alone: the common name says nothing about hosts (RFC 9525), and authorities do not
-check it as one.
+must be in its subjectAltName: the common name says nothing about hosts (RFC 9525), and authorities do not check it as
+one.
 """
 
 import ssl
@@ -29,10 +30,10 @@ from gateway.machine.aside import aside
 from gateway.machine.shortage import is_shortage
 
 LOOK_EVERY_S = 60.0
-"""How often all files are looked at, whether or not somebody connects; and how often a set that was refused is judged
-again: what was not valid yet may be by then."""
+"""How often all files are looked at, with or without connections; and how often a refused set is judged again: a
+certificate that had not begun may have by then."""
 ENDING_DAYS = 30
-"""So long before its end `config check --here` speaks of a certificate; the alerts speak of it, too."""
+"""Days before the end of a certificate from which `config check --here` names it, as the alerts do."""
 CHAIN_MAX = 8
 """Authorities above a certificate that are followed."""
 FILE_BYTES_MAX = 1 << 20
@@ -52,11 +53,11 @@ class _Set(NamedTuple):
     """Ours and those above it, as the file has them; empty: we present none."""
     authorities: list[x509.Certificate]
     marked: list[str]
-    """Members whose file begins with a byte order mark: OpenSSL passes over what stands first in it."""
+    """Members whose file begins with a byte order mark: OpenSSL passes over the first entry in such a file."""
 
 
-class Fault(NamedTuple):
-    """What is wrong with a set."""
+class Flaw(NamedTuple):
+    """A reason against a set."""
 
     member: str
     """Of the settings: `certificate_file` and the like."""
@@ -69,32 +70,32 @@ class Papers:
     def __init__(
         self, settings: Settings | None, key: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        """`key`: where the configuration has them, for mistakes, log and metrics. Without settings: the system's
-        authorities. Raises `ConfigurationError`.
+        """`key`: the settings' place in the configuration, for mistakes, log and metrics. Without settings the system's
+        authorities are used. Raises `ConfigurationError`.
         """
         self._settings = settings
         self._key = key
         self._now = now
         self._looking = threading.Lock()
         self._stamps = self._look()
-        self._refused: list[Fault] = []
+        self._refused: list[Flaw] = []
         self._again = now()
         self._set = load(settings, key)
         self._show()
-        self._say_used(faults_of(self._set, now()))
+        self._say_used(flaws_of(self._set, now()))
         _all.add(self)
 
     def context(self) -> ssl.SSLContext:
-        """For the next connection."""
+        """The context for the next connection."""
         self.look()
         return self._set.context
 
     def known(self) -> ssl.SSLContext:
-        """The one in use, without a look at the files."""
+        """The context in use, without a look at the files."""
         return self._set.context
 
     def look(self) -> None:
-        """Take new files, if there are any and they are good. May be called by any thread; one of them looks."""
+        """Take new files, if there are any and they are good. Any thread may call this; only one at a time looks."""
         if not self._looking.acquire(blocking=False):
             return
         try:
@@ -105,48 +106,48 @@ class Papers:
             self._looking.release()
 
     def trouble(self) -> str:
-        """What is wrong with the set in use, in words; empty when nothing is."""
-        return "; ".join(map(self._words, faults_of(self._set, self._now())))
+        """The flaws of the set in use, in words; empty when there are none."""
+        return "; ".join(map(self._words, flaws_of(self._set, self._now())))
 
     def _renew(self, stamps: list[tuple[int, int, int]]) -> None:
         changed, self._stamps = stamps != self._stamps, stamps
         self._again = self._now() + timedelta(seconds=LOOK_EVERY_S)
         try:
             found = load(self._settings, self._key)
-            faults = faults_of(found, self._now(), before=self._set)
+            flaws = flaws_of(found, self._now(), before=self._set)
         except ConfigurationError as error:
-            found, faults = None, [Fault("", mistake) for mistake in error.mistakes]
+            found, flaws = None, [Flaw("", mistake) for mistake in error.mistakes]
         if self._look() != stamps:
-            self._stamps = []  # they were being written: look again at the next opportunity
+            self._stamps = []  # the files were being written: look again at the next opportunity
             return
-        if found is None or (faults and not faults_of(self._set, self._now())):
-            if changed or faults != self._refused:
-                for fault in faults:
-                    _log.error("changed TLS files are not used", reason=self._words(fault), path=self._path(fault))
-            self._refused = faults
+        if found is None or (flaws and not flaws_of(self._set, self._now())):
+            if changed or flaws != self._refused:
+                for flaw in flaws:
+                    _log.error("changed TLS files are not used", reason=self._words(flaw), path=self._path(flaw))
+            self._refused = flaws
             return
         self._refused = []
         self._set = found
         self._show()
         _log.info("changed TLS files are used from now on", where=self._key)
-        self._say_used(faults)
+        self._say_used(flaws)
 
-    def _say_used(self, faults: list[Fault]) -> None:
-        for fault in faults:
-            _log.error("TLS files that are not in order are used", reason=self._words(fault), path=self._path(fault))
+    def _say_used(self, flaws: list[Flaw]) -> None:
+        for flaw in flaws:
+            _log.error("TLS files that are not in order are used", reason=self._words(flaw), path=self._path(flaw))
 
-    def _words(self, fault: Fault) -> str:
-        return f"{self._key}.{fault.member} {fault.why}" if fault.member else fault.why
+    def _words(self, flaw: Flaw) -> str:
+        return f"{self._key}.{flaw.member} {flaw.why}" if flaw.member else flaw.why
 
-    def _path(self, fault: Fault) -> str:
-        return str(getattr(self._settings, fault.member)) if fault.member else ""
+    def _path(self, flaw: Flaw) -> str:
+        return str(getattr(self._settings, flaw.member)) if flaw.member else ""
 
     def _show(self) -> None:
-        """When what is in use ends: of ours and those above it, and of the authorities, the first that has not yet."""
+        """Set the metrics of the ends: the next one to come in our own chain, and among the authorities."""
         now = self._now()
         for kind, certificates in (("own", self._set.own), ("authority", self._set.authorities)):
             ends = [certificate.not_valid_after_utc for certificate in certificates]
-            # what has ended of many is of no use and does no harm, unless it is our own
+            # an ended certificate among many is of no use and does no harm, unless it is our own
             left = [end for at, end in enumerate(ends) if end > now or (kind == "own" and at == 0)] or ends
             if left:
                 metrics.CERTIFICATE_END_S.labels(self._key, kind).set(min(left).timestamp())
@@ -165,13 +166,13 @@ def look_again() -> None:
 
 
 async def look_after() -> NoReturn:
-    """Look for ever: a connection may stand for weeks, and a certificate is to be seen before it has to serve."""
+    """Look for ever: a connection may stand for weeks, and a flaw must show before the certificate is needed."""
     limiter = trio.CapacityLimiter(1)
     while True:
         await trio.sleep(LOOK_EVERY_S)
         try:
             await aside(look_again, limiter)
-        except OSError as error:  # no thread can be started: whoever connects looks as well
+        except OSError as error:  # no thread can be started; each new connection looks, too
             _log.warning("TLS files cannot be looked at", reason=log.describe(error))
 
 
@@ -187,25 +188,25 @@ def uses_of(node: config.Node) -> Iterator[tuple[str, Settings]]:
 
 
 def notes_on(settings: Settings, key: str) -> list[str]:
-    """What is wrong with files that are there, for `config check`: a start would use them, or refuse to."""
+    """The flaws of files that exist, for `config check`: a start would use them, or refuse to."""
     if not all(Path(path).is_file() for _, path in _files(settings) if path):
         return []
     try:
-        faults = faults_of(load(settings, key), datetime.now(UTC))
+        flaws = flaws_of(load(settings, key), datetime.now(UTC))
     except ConfigurationError as error:
         return error.mistakes
-    return [f"{key}.{fault.member} {fault.why}" for fault in faults]
+    return [f"{key}.{flaw.member} {flaw.why}" for flaw in flaws]
 
 
 def ending(settings: Settings, key: str, now: datetime) -> Iterator[str]:
-    """What is about to end: our certificate or one above it, and authorities, when none lasts longer."""
+    """Certificates that end soon: our own or one above it, and the authorities, when none lasts longer."""
     soon = now + timedelta(days=ENDING_DAYS)
     for member, certificates in (
         ("certificate_file", _certificates(settings.certificate_file)),
         ("ca_file", _certificates(settings.ca_file)),
     ):
         ends = [certificate.not_valid_after_utc for certificate in certificates]
-        # of our own chain the first that ends counts; of authorities the last: any one of them vouches
+        # in our own chain the first end counts, among authorities the last: any one of them vouches
         end = (min if member == "certificate_file" else max)(ends, default=None)
         if end is not None and now < end < soon:
             yield f"{key}.{member} ends at {end:%F %T} UTC: in less than {ENDING_DAYS} days"
@@ -226,28 +227,28 @@ def load(settings: Settings | None, key: str) -> _Set:
     return _Set(context, _certificates(settings.certificate_file), _certificates(settings.ca_file), marked)
 
 
-def faults_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Fault]:
-    """What is wrong with a set now, and against the one before."""
-    faults = [Fault(name, "begins with a byte order mark: save it without") for name in of.marked]
+def flaws_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Flaw]:
+    """The flaws of a set now, also against the one before."""
+    flaws = [Flaw(name, "begins with a byte order mark: save it without") for name in of.marked]
     for certificate in of.own[:1]:
         if now >= certificate.not_valid_after_utc:
-            faults.append(Fault("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
+            flaws.append(Flaw("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
         elif now < certificate.not_valid_before_utc:
-            faults.append(Fault("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
+            flaws.append(Flaw("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
     if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
-        faults.append(Fault("ca_file", "holds no authority that is valid now"))
+        flaws.append(Flaw("ca_file", "holds no authority that is valid now"))
     if before is not None and _vouched(before) and not _vouched(of):
-        faults.append(Fault("certificate_file", "is signed by nobody in ca_file, as the one before was"))
-    return faults
+        flaws.append(Flaw("certificate_file", "is signed by nobody in ca_file, as the one before was"))
+    return flaws
 
 
 # --- contexts
 
 
 def client_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
-    """For us as the client: the peer's certificate and name are checked, ours is presented when there is one.
+    """A context to dial with: it checks the peer's certificate and name, and presents ours when there is one.
 
-    Without settings, the system's authorities. Raises `ConfigurationError`.
+    Without settings it trusts the system's authorities. Raises `ConfigurationError`.
     """
     context = _context(ssl.Purpose.SERVER_AUTH, settings.ca_file if settings is not None else None, key)
     context.hostname_checks_common_name = False
@@ -257,7 +258,7 @@ def client_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
 
 
 def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
-    """For those who dial us, with a certificate of their own. Raises `ConfigurationError`."""
+    """A context to listen with: it demands the client's certificate. Raises `ConfigurationError`."""
     context = _context(ssl.Purpose.CLIENT_AUTH, settings.ca_file, key)
     context.verify_mode = ssl.CERT_REQUIRED
     _load(context, settings.certificate_file, settings.key_file, key)
@@ -278,7 +279,7 @@ def _context(purpose: ssl.Purpose, ca_file: str | None, key: str) -> ssl.SSLCont
 
 
 def _load(context: ssl.SSLContext, certificate_file: str, key_file: str, key: str) -> None:
-    def passphrase() -> str:  # without this OpenSSL asks whoever sits at the terminal, and all of us waits
+    def passphrase() -> str:  # without this OpenSSL asks at the terminal, and the process waits
         raise ConfigurationError([f"{key}.key_file: needs a passphrase, which nobody is here to enter"])
 
     try:
@@ -288,7 +289,7 @@ def _load(context: ssl.SSLContext, certificate_file: str, key_file: str, key: st
 
 
 def _why_not_loaded(error: OSError, certificate_file: str, key_file: str) -> str:
-    """Which of both files, and why: OpenSSL has the same words for both, and a renewal may have written half of one."""
+    """Which of the two files, and why: OpenSSL has the same words for both, and a renewal may have written half."""
     if not isinstance(error, ssl.SSLError):
         return f"certificate_file: {log.describe(error)}"
     if error.reason == "KEY_VALUES_MISMATCH":
@@ -306,7 +307,7 @@ def _files(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
-    """What shows that a file was written anew."""
+    """Changes when the file is written anew."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -321,11 +322,11 @@ def _read(path: str) -> bytes:
     except OSError as error:
         if is_shortage(error):
             raise ConfigurationError([f"{path}: {log.describe(error)}"]) from error
-        return b""  # OpenSSL has just read it, and the next look tells
+        return b""  # OpenSSL has just read it; the next look will see
 
 
 def _certificates(path: str) -> list[x509.Certificate]:
-    """Those in a file, as far as they can be looked into: whether they can be used OpenSSL says."""
+    """The certificates in a file that can be parsed. OpenSSL says whether they can be used."""
     try:
         return x509.load_pem_x509_certificates(_read(path)) if path else []
     except (ValueError, x509.InvalidVersion):
@@ -337,7 +338,7 @@ def _valid(certificate: x509.Certificate, now: datetime) -> bool:
 
 
 def _vouched(of: _Set) -> bool:
-    """Whether the authorities have signed our certificate, directly or by those that our file has above it."""
+    """Whether the authorities have signed our certificate, directly or through those above it in our file."""
     if not of.own or not of.authorities:
         return False
     at, above = of.own[0], of.own[1:]
@@ -355,7 +356,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
     except UnsupportedAlgorithm:
-        return certificate.issuer == issuer.subject  # OpenSSL may know it: the names are what is left
+        return certificate.issuer == issuer.subject  # OpenSSL may know the algorithm; here only the names are left
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True

@@ -6,30 +6,30 @@ from math import inf
 from typing import Final
 
 OLD_S = 10.0
-"""An answer that is older is not gone by when somebody dials: the name is looked up again."""
+"""A dial that finds an older answer looks the name up again."""
 AGAIN_S = 0.25
 """After a failure a name is looked up again, but not sooner than this after the last answer."""
 PATIENCE_S = 0.5
-"""How long a dial that knows an address waits for a lookup. A resolver answers in milliseconds, or it hangs."""
+"""How long a dial that knows an address waits for a lookup. A resolver answers in milliseconds, or hangs."""
 ADDRESSES_MAX = 32
-"""Of a name, the first ones; as many again are remembered that it had before."""
+"""Addresses of a name that are used, the first ones; as many earlier ones are remembered."""
 
 
 class Standing(Enum):
-    """What is known of an address."""
+    """The standing of an address."""
 
     NEW = "new"
     GOOD = "good"
     DOUBTED = "doubted"
-    """It was good, and then missed once: anybody may."""
+    """It was good, and then missed once, which may happen to any."""
     BAD = "bad"
 
 
 class Proof(Enum):
-    """What a connection to an address showed."""
+    """The proof that a connection to an address gave."""
 
     PROVED = "proved"
-    """It is who we want, and works."""
+    """It is the right party, and works."""
     MISSED = "missed"
     """One exchange got no answer that counts; the connection may have had others."""
     NOTHING = "nothing"
@@ -50,7 +50,7 @@ LAW: Final[dict[tuple[Standing, Proof], Standing]] = {
     (Standing.BAD, Proof.MISSED): Standing.BAD,
     (Standing.BAD, Proof.NOTHING): Standing.BAD,
 }
-"""What becomes of an address."""
+"""The next standing of an address."""
 
 _RANK: Final = {Standing.GOOD: 0, Standing.DOUBTED: 1, Standing.NEW: 2, Standing.BAD: 3}
 
@@ -61,16 +61,16 @@ class Turns:
     def __init__(self, addresses: Iterable[str] = ()) -> None:
         self._listed = list(addresses)
         self._standing = dict.fromkeys(self._listed, Standing.NEW)
-        """Also of addresses that the name had before: connections to them may stand."""
+        """Also of earlier addresses of the name: connections to them may stand."""
         self._failed: dict[str, int] = {}
-        """When each that is bad failed last, counted in failures."""
+        """When each bad address failed last, counted in failures."""
         self._failures = 0
 
     def __bool__(self) -> bool:
         return bool(self._listed)
 
     def renew(self, addresses: Iterable[str]) -> None:
-        """These are the name's addresses now, in the order in which they are preferred. What each proved stays."""
+        """These are the name's addresses now, in order of preference. Each keeps its standing."""
         self._listed = list(dict.fromkeys(addresses))[:ADDRESSES_MAX]
         before = [address for address in self._standing if address not in self._listed][-ADDRESSES_MAX:]
         kept = [*before, *self._listed]
@@ -78,7 +78,7 @@ class Turns:
         self._failed = {address: count for address, count in self._failed.items() if address in self._standing}
 
     def heard(self, address: str, proof: Proof) -> None:
-        """A connection to this address showed something."""
+        """A connection to this address gave a proof, or none."""
         before = self._standing.get(address)
         if before is None or (before is Standing.GOOD and proof is Proof.PROVED):
             return
@@ -88,12 +88,12 @@ class Turns:
             self._failed[address] = self._failures
 
     def order(self) -> list[str]:
-        """Whom to dial: the best first. Of those that are bad the one that has not been tried for longest."""
+        """The addresses to dial, the best first; among bad ones, the one that failed longest ago."""
         return sorted(self._listed, key=lambda address: (_RANK[self._standing[address]], self._failed_of(address)))
 
     def keeps(self, address: str) -> bool:
-        """Whether a connection to it may be used for more. Not when the next address has its turn; nor when it missed
-        and the name does not lead there any more.
+        """Whether a connection to it may be used again. Not when the next address has its turn; nor when it missed and
+        the name no longer leads there.
         """
         standing = self._standing.get(address)
         if standing is Standing.GOOD:
@@ -103,7 +103,7 @@ class Turns:
         return standing is not Standing.BAD or all(self._standing[one] is Standing.BAD for one in self._listed)
 
     def standing(self, address: str) -> Standing | None:
-        """What is known of it; None: nothing, and it is none of the name's."""
+        """The standing of an address; None when the name never had it."""
         return self._standing.get(address)
 
     def _failed_of(self, address: str) -> int:
@@ -122,34 +122,34 @@ class Lookups:
         self._doubted = True
 
     def doubt(self) -> None:
-        """A dial or a connection has failed: the name may lead elsewhere by now."""
+        """A dial or a connection failed: the name may lead elsewhere by now."""
         self._doubted = True
 
     def due(self, now_s: float) -> bool:
-        """Whether to look it up now."""
+        """Whether to look the name up now."""
         if self.under_way:
             return False
         return now_s - self._answered_s >= (AGAIN_S if self._doubted else OLD_S)
 
     def began(self, now_s: float) -> None:
-        """It is being looked up."""
+        """The lookup has begun."""
         self.under_way, self._doubted, self._began_s = True, False, now_s
 
     def wait_s(self, now_s: float) -> float:
-        """How long somebody who knows an address waits for the one under way. Nobody waits for one in trouble."""
+        """How long a dial that knows an address waits for the lookup under way; 0 for one in trouble."""
         if not self.under_way or self.trouble:
             return 0.0
         return max(0.0, self._began_s + PATIENCE_S - now_s)
 
     def overdue(self, now_s: float) -> bool:
-        """Somebody has waited. True: it is overdue, and that is news."""
+        """A dial has waited. True: the lookup is overdue, and that is news."""
         if not self.under_way or now_s < self._began_s + PATIENCE_S or self.trouble:
             return False
         self.trouble = True
         return True
 
     def answered(self, now_s: float, *, found: bool) -> bool:
-        """It is over. True: that is news."""
+        """The lookup is over. True: its result is news."""
         self.under_way, self._answered_s = False, now_s
         self._doubted = self._doubted or not found
         was, self.trouble = self.trouble, not found

@@ -1,4 +1,4 @@
-"""What people and machines may see and switch of a running gateway. It never decides, and nobody who asks can hurt it.
+"""What people and machines may see and switch in a running gateway. It decides nothing, and no client can hurt it.
 
 `/live`        200 while the event loop turns
 `/ready`       200 or 503, with every part's state and every reason why not
@@ -9,7 +9,8 @@ Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origi
 
 `/stand-in`    `{"mode": "timer"}`, `"always"` or `"never"`: how stand-in works from here on, also after a restart;
                answered once that is durable. `gateway/payments/standin.py` says how it meets the configuration's mode
-`/drain`       `{"wait_s": 5}`: end as by SIGTERM; responds when that is over, or after so long with what is in flight
-`/news`        `{"source": id, "message": base64}`: another process of ours hands on what the scheme told it (`news`)
+`/drain`       `{"wait_s": 5}`: end as by SIGTERM; responds when that is over, or after `wait_s` with the number of
+               payments in flight
+`/news`        `{"source": id, "message": base64}`: another process of ours hands on news of the scheme (`news`)
 `/notices/again`  `{"position": 17}`: a parked notice is told once more; responds with what came of it (`notices`)
 """

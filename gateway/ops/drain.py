@@ -1,7 +1,7 @@
-"""`POST /drain`: end this process as SIGTERM does, and hear how far that is. For `fps-gateway drain`.
+"""`POST /drain`: end this process as SIGTERM does, and report progress. For `fps-gateway drain`.
 
-Whoever asks may wait for a while (`wait_s`) and ask again, as often as it takes: the first one begins the drain, all
-others join it. All of them hear how it ended before the port is closed, also who is just about to ask again.
+A client may wait for a while (`wait_s`) and ask again, as often as it takes: the first one begins the drain, all others
+join it. All of them hear the end before the port is closed, also a client that is about to ask again.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from gateway.strict_json import Reader
 WAIT_S_MAX = 5.0
 """How long one request may wait: well within `server.CONTROL_S_MAX`."""
 RETURN_WITHIN_S = 1.0
-"""Who heard that it is not over asks again at once, or never will."""
+"""How long a client may take to ask again: it does so at once, or never."""
 
 _log = log.get("ops")
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked for."""
+    """The request."""
 
     wait_s: Annotated[float, Meta(ge=0, le=WAIT_S_MAX)] = 0.0
     """How long to wait for the end of the drain before responding."""
@@ -33,21 +33,21 @@ _read = Reader(Order)
 
 
 class Progress(Struct, frozen=True):
-    """How far it is."""
+    """The progress of a drain."""
 
     node: str
     joined: bool
     """It was draining already."""
     over: bool
-    """Nothing is waited for any more: the process ends."""
+    """The drain is over: the process ends."""
     in_flight: int
-    """Payments without an end; once it is over, those that were not finished."""
+    """Payments without an end; once the drain is over, those that were not finished."""
     longest_s: float
-    """How long all of it may take, from its beginning to the end of the process."""
+    """How long the drain may take, from its beginning to the end of the process."""
 
 
 class DrainControl:
-    """The control of the ops server."""
+    """The ops server's control for `/drain`."""
 
     def __init__(self, node: str, asked: trio.Event, in_flight: Callable[[], int], longest_s: float) -> None:
         """`asked` is set to begin the drain."""
@@ -55,13 +55,13 @@ class DrainControl:
         self._asked = asked
         self._over = trio.Event()
         self._expected = 0
-        """So many heard that it is not over, and have not come back."""
+        """Clients that heard that it is not over, and have not asked again yet."""
         self._came = trio.Event()
         self._in_flight = in_flight
         self._longest_s = longest_s
 
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """200: it is over; 202: it is under way. Cancelled, it goes on."""
+        """200: the drain is over; 202: it is under way. Cancelled, the drain goes on."""
         try:
             order = _read(body)
         except msgspec.DecodeError as error:
@@ -80,7 +80,7 @@ class DrainControl:
         return (200 if over else 202), msgspec.to_builtins(progress)
 
     async def ended(self) -> None:
-        """It is over: wait until all who waited with it have been here for that, or do not come back."""
+        """The drain is over: wait until every client that waits has heard it, or does not come back."""
         self._over.set()
         with trio.move_on_after(RETURN_WITHIN_S):
             while self._expected:

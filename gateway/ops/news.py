@@ -1,9 +1,9 @@
-"""What is posted to the ops port about the scheme's news.
+"""Controls of the ops port for the scheme's news.
 
-`POST /news`: another process of ours hands on what the scheme told it. `POST /news/lift`: an operator takes back what
-news has set, with a reason. Each is acknowledged when it is on our disk.
+`POST /news`: another process of ours hands on news. `POST /news/lift`: an operator takes back a restriction that news
+has set, with a reason. Each is acknowledged when it is on our disk.
 
-Whoever reaches the ops port can claim that the service is suspended, or that it is not: a port that is open to the
+Every client of the ops port can claim that the service is suspended, or that it is not: a port that is open to the
 other processes of the data centre must be open to them only (a proxy with client certificates in front of it).
 """
 
@@ -17,7 +17,7 @@ from gateway.scheme.news import HandedOn, Lift, Taken
 from gateway.strict_json import Reader
 
 HandIn = Callable[[HandedOn, Taken], None]
-"""Takes what is handed on, and whom to tell once it is durable or refused. Never waits."""
+"""Takes the news, and a callback for when it is durable or refused. Never waits."""
 Order = Callable[[Lift, Taken], None]
 """Takes an operator's order, likewise."""
 
@@ -26,13 +26,15 @@ _read_lift = Reader(Lift)
 
 
 class NewsControl:
-    """The control of the ops server for `/news`."""
+    """The ops server's control for `/news`."""
 
     def __init__(self, hand_in: HandIn) -> None:
         self._hand_in = hand_in
 
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """200: it is on disk and counts. 400, 422: it will never be. Cancelled, it may be or not: hand it in again."""
+        """200: the news is on disk and counts. 400, 422: it never will be. Cancelled, either may be: hand it in
+        again.
+        """
         try:
             handed_on = _read(body)
         except msgspec.DecodeError:
@@ -42,7 +44,7 @@ class NewsControl:
 
 
 class LiftControl:
-    """The control of the ops server for `/news/lift`."""
+    """The ops server's control for `/news/lift`."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -58,7 +60,7 @@ class LiftControl:
 
 
 async def _done(begin: Callable[[Taken], None]) -> str:
-    """Begin it, and wait until it has ended; why it was refused, or nothing."""
+    """Begin, and wait for the end; returns why it was refused, or nothing."""
     over = trio.Event()
     refused = [""]
 

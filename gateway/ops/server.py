@@ -1,14 +1,14 @@
 """The HTTP server for operations: hypercorn on trio, with a bare ASGI application.
 
-hypercorn speaks HTTP; who may connect, for how long, and what a mistake in it may cost is decided here, since it serves
-whoever reaches the port and runs in the process that decides payments. `hypercorn.trio.serve` would not do: it sends
-within a shield and without a limit, so that one client that does not read keeps the process from ending, and an error
-in one connection ends them all.
+hypercorn speaks HTTP. This file decides how many may connect, for how long, and what a mistake in a connection may
+cost, because hypercorn serves every client of the port and runs in the process that decides payments.
+`hypercorn.trio.serve` would not do: it sends within a shield and without a limit, so that one client that does not read
+keeps the process from ending, and an error in one connection ends them all.
 
-Controls change something: each is a POST with a JSON body. A web page that a browser on an operator's machine shows can
-send requests to loopback, too. It must not be able to switch anything, so a control request needs the content type
-`application/json`, which a page may send to another origin only after a preflight (OPTIONS), and that is 405 here; and
-one with an `Origin` is refused, which browsers add to every POST and which nobody else sends.
+Controls change something: each is a POST with a JSON body. A web page in a browser on an operator's machine can send
+requests to loopback, too, and must not be able to switch anything. So a control request needs the content type
+`application/json`, which a page may send to another origin only after a preflight (OPTIONS), and that is 405 here. And
+a request with an `Origin` is refused: browsers add it to every POST, and nothing else sends it.
 """
 
 import math
@@ -30,34 +30,34 @@ from gateway.log.limit import Limit
 from gateway.network.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
-"""Beyond it the oldest connection on which no request is under way is closed, or, where there is none, the oldest: a
-crowd cannot keep a probe out."""
+"""Connections at most. For one more, the oldest without a request under way is closed, or else the oldest: a crowd
+cannot keep a probe out."""
 CONNECTION_S_MAX = 60.0
-"""How long a connection may live. No response is cut for it: the one that may be the last says `Connection: close`."""
+"""How long a connection may live. That cuts no response: one that may be the last says `Connection: close`."""
 IDLE_S_MAX = 20.0
-"""How long a request's head may take, and a connection may wait for its next request. Well above the intervals of those
-who scrape and probe: closing as the next request comes costs that client a connection, and some of them the request."""
+"""How long a request's head may take, and a connection may wait for its next request. Well above the intervals of
+scrapes and probes: a close that meets the next request costs the client a connection, and some clients the request."""
 SEND_S_MAX = 2.0
-"""How long a client may take to read what was written at once; also what it may add to the time that ending takes."""
+"""How long a client may take to read one write; at most this is added to the time that ending takes."""
 HEAD_BYTES_MAX = 8192
-"""A request line and headers that have not ended by then get 431."""
+"""A longer request line with headers gets 431."""
 REQUESTS_MAX = 100
 """Requests on one connection."""
 BODY_BYTES_MAX = 65536
 """A longer body of a control request gets 413."""
 BODY_S_MAX = 5.0
-"""How long the body of a control request may take to come; then 408."""
+"""How long the body of a control request may take; then 408."""
 CONTROL_S_MAX = 10.0
-"""How long a control may take (a disk that hangs); then 504: what was asked for may be done or not."""
+"""How long a control may take (a disk that hangs); then 504: the order may be done or not."""
 METRICS_FRESH_S = 0.1
-"""A rendering of the metrics is good for so long: rendering takes milliseconds, in which no payment is decided."""
+"""How long a rendering of the metrics is used again: rendering takes milliseconds, in which no payment is decided."""
 
 Ready = Callable[[], tuple[bool, dict[str, Any]]]
-"""Says whether payments may come, with `reasons` (why not) and `parts` (each part's state)."""
+"""Whether payments may come, with `reasons` (why not) and `parts` (each part's state)."""
 Statistics = Callable[[], dict[str, Any]]
 Control = Callable[[bytes], Awaitable[tuple[int, dict[str, Any]]]]
-"""Does what the body (JSON, not looked at yet) asks for; returns status and response. A mistake of the client's is 400
-and `error`. It may be cancelled when it takes `CONTROL_S_MAX`, or the gateway ends."""
+"""Carries out the order in the body (JSON, not yet read); returns status and response. A mistake of the client's is 400
+and `error`. It may be cancelled after `CONTROL_S_MAX`, or when the gateway ends."""
 _Response = tuple[int, str, bytes]
 _Headers = list[tuple[bytes, bytes]]
 _HTTP_1 = frozenset({"1.0", "1.1"})
@@ -79,12 +79,12 @@ async def serve(
     over: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled, or until `over` is set and what was asked before has its response, for which it may take
-    `SEND_S_MAX`. Starts with the port. `ready` and `statistics` are called in the trio thread.
+    """Serve until cancelled, or until `over` is set and earlier requests have their responses, within `SEND_S_MAX`.
+    Starts with the port. `ready` and `statistics` are called in the trio thread.
 
-    `controls`: by path (`/stand-in`), what a POST with a JSON body does.
+    `controls`: by path (`/stand-in`), the effect of a POST with a JSON body.
 
-    Cancelled, it closes every connection and leaves nothing behind; what is being written may take `SEND_S_MAX`.
+    Cancelled, it closes every connection and leaves nothing behind; a write under way may take `SEND_S_MAX`.
     Raises `Unavailable` when the address cannot be listened on.
     """
     try:
@@ -103,7 +103,7 @@ async def serve(
 
 
 class _Door:
-    """Lets connections in, few at a time, and shuts each one whatever happened on it."""
+    """Lets connections in, few at a time, and closes each one, however it ended."""
 
     def __init__(self, application: "_Application") -> None:
         self._application = ASGIWrapper(cast("Any", application))
@@ -138,20 +138,20 @@ class _Door:
     def _make_place(self) -> None:
         leaving = next((stream for stream, life in self._open.items() if not life.under_way), next(iter(self._open)))
         self._open.pop(leaving).scope.cancel()
-        # closing wakes a sender that hypercorn shields from being cancelled
+        # closing wakes a sender that hypercorn shields from cancellation
         leaving.socket.close()
 
 
 class _Life:
-    """How long one connection may go on. Between requests it ends when its time is over; a request that is under way
-    has limits of its own, and gets its response first.
+    """The lifetime of one connection. Between requests it ends when its time is over; a request under way has limits of
+    its own, and gets its response first.
     """
 
     def __init__(self) -> None:
         self._ends_s = trio.current_time() + CONNECTION_S_MAX
         self.scope = trio.CancelScope(deadline=self._ends_s)
         self.under_way = 0
-        """Requests that have no whole response yet."""
+        """Requests without a complete response."""
 
     def begin(self) -> None:
         """A request came."""
@@ -166,12 +166,12 @@ class _Life:
 
     @property
     def nearly_over(self) -> bool:
-        """The next request might come too late: its client is told not to send it here."""
+        """Whether the next request might come too late: the client is told not to send it here."""
         return trio.current_time() + IDLE_S_MAX >= self._ends_s
 
 
 class _Impatient:
-    """A stream whose other end has `SEND_S_MAX` to read what is sent."""
+    """A stream whose other end has `SEND_S_MAX` to read each write."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -190,7 +190,7 @@ class _Impatient:
 
 
 class _Application:
-    """The ASGI application: four paths to look at with GET, and the controls to POST to."""
+    """The ASGI application: four paths for GET, and the controls for POST."""
 
     def __init__(self, ready: Ready, statistics: Statistics, controls: Mapping[str, Control]) -> None:
         self._ready = ready
@@ -306,7 +306,7 @@ def _header(headers: _Headers, wanted: bytes) -> str:
 
 
 async def _body(receive: _Receive) -> bytes | None:
-    """Read the whole body; None when it is too long, or when the client went away before its end."""
+    """Read the whole body; None when it is too long, or when the client left before its end."""
     body: bytes = b""
     while True:
         event = await receive()

@@ -1,7 +1,7 @@
-"""Asks this machine about its DRBD volume: what lies on which device, and what DRBD says. Changes nothing.
+"""Asks this machine about its DRBD volume: which device a directory lies on, and DRBD's status. Changes nothing.
 
-The status program is a process of its own, with a deadline: it talks to the kernel, and a kernel that is stuck keeps it
-for ever, beyond SIGKILL. Then it is left behind, and none is started beside it.
+The status program is a process of its own, with a deadline: it talks to the kernel, and a stuck kernel keeps it for
+ever, beyond SIGKILL. Then it is left behind, and none is started beside it.
 """
 
 import os
@@ -21,13 +21,13 @@ DRBDSETUP = "/usr/sbin/drbdsetup"
 KILL_WITHIN_S = 0.5
 """How long a process that was killed may take to go, before it counts as stuck in the kernel."""
 LOOK_S = 0.01
-"""How often it is looked whether it is gone, once it has said all or was killed."""
+"""Between two looks whether it is gone, once its output has ended or it was killed."""
 REPORT_BYTES_MAX = 1 << 20
 """Ten thousand times a status of three servers."""
 
 
 class Drbd(Protocol):
-    """What the watch needs of a machine. `tests/fakes/volume.py` has another one."""
+    """A machine, as the watch uses it. `tests/fakes/volume.py` has another one."""
 
     def device_below(self, directory: str) -> int:
         """The device number below a directory, or below the nearest one above it that is there. Raises `OSError`."""
@@ -36,11 +36,11 @@ class Drbd(Protocol):
         """The number of a device by its path. Raises `OSError`."""
 
     async def status(self, resource: str, minor: int) -> Status:
-        """What DRBD says now. Raises `Unavailable`, with why not. May be cancelled at any time."""
+        """DRBD's status now. Raises `Unavailable`, which says why. May be cancelled at any time."""
 
 
 class Mounts:
-    """What lies on which device, as everybody may see."""
+    """Which device a directory lies on: no privilege is needed to see it."""
 
     def device_below(self, directory: str) -> int:
         """The device number below a directory, or below the nearest one above it that is there."""
@@ -55,11 +55,11 @@ class _Begun(NamedTuple):
 
     process: subprocess.Popen[bytes]
     output: int
-    """Where to read what it says: a descriptor, and nobody's yet."""
+    """The descriptor of its output; nothing else owns it yet."""
 
 
 class RealDrbd(Mounts):
-    """This machine's."""
+    """DRBD of this machine."""
 
     def __init__(self, proc: Path = PROC, program: str = DRBDSETUP) -> None:
         self._proc = proc
@@ -74,9 +74,9 @@ class RealDrbd(Mounts):
         return os.stat(device).st_rdev  # noqa: PTH116 - a device's number, not a path's
 
     async def status(self, resource: str, minor: int) -> Status:
-        """What DRBD says now."""
+        """DRBD's status now."""
         try:
-            # in a thread that may be left behind, one at most: a kernel that is stuck must not hold up payments
+            # in a thread that may be left behind, one at most: a stuck kernel must not hold up payments
             proc = await aside(self._read, self._reading)
             if major_of(proc) < 9:
                 return of_proc(proc, minor)
@@ -92,12 +92,12 @@ class RealDrbd(Mounts):
         return self._proc.read_text(encoding="ascii", errors="replace")
 
     async def _ask(self, resource: str) -> bytes:
-        if self._begun is not None:  # when nobody waited for it any more
+        if self._begun is not None:  # left over from a cancelled question
             await self._end(self._begun.process, trio.lowlevel.FdStream(self._begun.output))
         if self._stuck is not None and self._stuck.poll() is None:
             raise Unavailable(f"pid {self._stuck.pid}, asked before, is stuck in the kernel")
         self._stuck = None
-        # aside, too: the file system that the program lies on may hang
+        # aside, too: the file system of the program may hang
         await aside(partial(self._begin, resource), self._reading)
         assert self._begun is not None
         process, said = self._begun.process, trio.lowlevel.FdStream(self._begun.output)

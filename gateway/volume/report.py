@@ -1,8 +1,8 @@
-"""What the host says of a volume, for a gateway that cannot ask DRBD: a container has neither program nor device.
+"""The host's report on a volume, for a gateway that cannot ask DRBD: a container has neither program nor device.
 
 `fps-volume report GROUP` (compose/drbd/) writes the file every two seconds: a line with the time since the host was
-started and the device's number, then `/proc/drbd`, then what `drbdsetup status --json` says (DRBD 9). A report that is
-not renewed any more is as good as none.
+started and the device's number, then `/proc/drbd`, then the output of `drbdsetup status --json` (DRBD 9). A report that
+is no longer renewed is as good as none.
 """
 
 import os
@@ -19,13 +19,13 @@ from gateway.volume.drbd import Mounts
 from gateway.volume.status import Status, UnreadableError, major_of, of_json, of_proc
 
 OLD_S = 10.0
-"""An older report says nothing of now. Written every two seconds, by a program that DRBD may keep for a moment."""
+"""An older report counts as none. It is written every two seconds, by a program that DRBD may hold up for a moment."""
 BYTES_MAX = 1 << 20
 _HEAD = re.compile(rb"fps-volume ([0-9]{1,12}\.[0-9]{2}) ([0-9a-f]{1,4}):([0-9a-f]{1,6})\n")
 
 
 def since_boot_s() -> float:
-    """What the host's `/proc/uptime` says, here too: no clock that anybody sets."""
+    """The same as the host's `/proc/uptime`, also in a container: a clock that cannot be set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -45,9 +45,9 @@ class Reported(Mounts):
         return os.makedev(int(head[2], 16), int(head[3], 16))
 
     async def status(self, resource: str, minor: int) -> Status:
-        """What DRBD said when the report was written."""
+        """DRBD's status when the report was written."""
         try:
-            # in a thread that may be left behind, one at most, whatever the path leads to
+            # in a thread that may be left behind, one at most: the path may lead to a file system that hangs
             text = await aside(self._read, self._reading)
         except OSError as error:
             raise Unavailable(f"{self._path}: {error.strerror}: does fps-volume-report@ run on the host?") from error

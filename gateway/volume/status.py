@@ -1,6 +1,6 @@
-"""What DRBD says of one volume, in one shape for both versions. Pure: text in, `Status` out.
+"""DRBD's status of one volume, in one shape for both versions. Pure: text in, `Status` out.
 
-DRBD 9: `drbdsetup status --json RESOURCE` (drbd-utils, user/v9/drbdsetup.c: `*_status_json`). Anybody may ask: the
+DRBD 9: `drbdsetup status --json RESOURCE` (drbd-utils, user/v9/drbdsetup.c: `*_status_json`). Any user may ask: the
 kernel answers dumps without privileges (drbd_genl.h: no GENL_ADMIN_PERM). DRBD 8.4 knows no JSON; its `/proc/drbd`
 (drbd_proc.c) is readable by all, has a row for each minor, no names and no quorum.
 """
@@ -16,19 +16,19 @@ from gateway.strict_json import Reader
 UP_TO_DATE = "UpToDate"
 PRIMARY = "Primary"
 STANDALONE = "StandAlone"
-"""DRBD does not even try to connect: somebody must (`drbdadm adjust`)."""
+"""DRBD does not even try to connect, until a person intervenes (`drbdadm adjust`)."""
 CONNECTED = "Connected"
 UNCONNECTED = frozenset(
     {"Unconfigured", STANDALONE, "Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure",
      "ProtocolError", "TearDown", "WFConnection", "WFReportParams"}
 )  # fmt: skip
-"""Connection states of 8.4 in which the peer is not there; in all others it is, whatever it does."""
+"""Connection states of 8.4 in which the peer is away; in all others it is there."""
 PEER_84 = "peer"
-"""What `/proc/drbd` does not name."""
+"""The name of the peer, which `/proc/drbd` does not give."""
 
 
 class UnreadableError(ValueError):
-    """That is nothing that DRBD says, or not about this volume."""
+    """The text is no status of DRBD, or not about this volume."""
 
 
 class Peer(NamedTuple):
@@ -43,7 +43,7 @@ class Peer(NamedTuple):
 
     @property
     def up_to_date(self) -> bool:
-        """Whether it has all that we have. What a peer that is gone had once counts for nothing."""
+        """Whether it has all our data now. A peer that is gone does not count."""
         return self.connection == CONNECTED and self.disk == UP_TO_DATE
 
 
@@ -52,7 +52,7 @@ class Status(NamedTuple):
 
     role: str
     disk: str
-    """Of this server. `Diskless`: it was given up, and the others' are read and written."""
+    """Of this server. `Diskless`: it was given up, and the other servers' disks are used."""
     quorum: bool | None
     """None: this version of DRBD knows no quorum."""
     suspended: bool
@@ -63,7 +63,7 @@ class Status(NamedTuple):
 
     @property
     def copies(self) -> int:
-        """Servers that have all of it on their own disks now, this one included."""
+        """Servers that have all the data on their own disks now, this one included."""
         return (self.disk == UP_TO_DATE) + sum(peer.up_to_date for peer in self.peers)
 
 
@@ -101,11 +101,11 @@ class _Resource(Struct):
 
 _read = Reader(list[_Resource])
 _NO_NUMBER = re.compile(rb":\s*-?(?:nan|inf)\b")
-"""How older versions print shares of nothing: no JSON, and nothing that is looked at here."""
+"""How older versions print a percentage of nothing: no JSON, and not used here."""
 
 
 def of_json(report: bytes, resource: str, minor: int) -> Status:
-    """Read `drbdsetup status --json`. Raises `UnreadableError`; what it says quotes no more than names and numbers."""
+    """Read `drbdsetup status --json`. Raises `UnreadableError`, which quotes only names and numbers."""
     try:
         found = [one for one in _read(_NO_NUMBER.sub(b": 0", report)) if one.name == resource]
     except msgspec.DecodeError as error:

@@ -5,28 +5,28 @@ from typing import Literal, NamedTuple
 from gateway.config import Volume
 from gateway.volume.status import PRIMARY, STANDALONE, Status
 
-State = Literal["ok", "degraded", "unready", "unknown"]
-STATES: tuple[State, ...] = ("ok", "degraded", "unready", "unknown")
+VolumeState = Literal["ok", "degraded", "unready", "unknown"]
+STATES: tuple[VolumeState, ...] = ("ok", "degraded", "unready", "unknown")
 
 
 class Verdict(NamedTuple):
-    """What to make of it, and why."""
+    """A state, and why."""
 
-    state: State
+    state: VolumeState
     reason: str
-    """In words, with the names of servers; empty when all is well."""
+    """In words, with the names of servers; empty when the state is ok."""
 
 
 def judge(status: Status, settings: Volume) -> Verdict:
-    """Say what a status means: the worst counts, and what else is wrong is said with it."""
+    """Judge a status: the worst finding counts, and the reason names every other one, too."""
     worst = _unready(status, settings)
     lesser = _degraded(status, settings)
-    state: State = "unready" if worst else "degraded" if lesser else "ok"
+    state: VolumeState = "unready" if worst else "degraded" if lesser else "ok"
     return Verdict(state, "; ".join([*worst, *lesser]))
 
 
 def standalone(status: Status) -> list[str]:
-    """Servers that DRBD does not even try to reach any more."""
+    """Servers that DRBD no longer tries to reach."""
     return [peer.name for peer in status.peers if peer.connection == STANDALONE]
 
 

@@ -1,6 +1,6 @@
-"""Watches the volume under the journal: refuses to start beside it, then asks DRBD every few seconds and says changes.
+"""Watches the volume under the journal: refuses a start beside it, then asks DRBD every few seconds and logs changes.
 
-Knows when to ask and what to say; how to ask is `drbd`'s, what it means is `verdict`'s.
+`drbd` knows how to ask, `verdict` what an answer means.
 """
 
 import os
@@ -18,11 +18,11 @@ from gateway.volume.verdict import STATES, Verdict, judge, standalone
 _log = log.get("volume")
 
 EVERY_S = 2.0
-"""How often DRBD is asked: a copy that is lost is noticed so much later than DRBD itself notices."""
+"""How often DRBD is asked: a lost copy is noticed at most so much later than by DRBD itself."""
 WITHIN_S = 3.0
 """How long an answer may take. DRBD holds it back while it changes its own state."""
 DRBD_MAJOR = 147
-"""Of all its devices, whatever the version (Linux's devices.txt)."""
+"""The major number of all its devices, in each version (Linux's devices.txt)."""
 
 
 class VolumeWatch:
@@ -41,7 +41,7 @@ class VolumeWatch:
         """The last one that could be read."""
 
     async def look(self) -> None:
-        """Ask once, within `WITHIN_S`, and say what changed."""
+        """Ask once, within `WITHIN_S`, and log a change."""
         status, why = None, f"no answer within {WITHIN_S:g} s"
         with trio.move_on_after(WITHIN_S):
             try:
@@ -64,7 +64,7 @@ class VolumeWatch:
                 await self.look()
 
     def unready(self) -> str:
-        """Why payments should not come here, as far as the volume knows; empty when they may."""
+        """Why payments should not come here, as far as the volume is concerned; empty when they may."""
         return self._known.reason if self._known.state == "unready" else ""
 
     def health(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class VolumeWatch:
         return metrics.VolumeShown(state, wanted, status.copies, status.quorum, peers)
 
     def _say(self) -> None:
-        """A line for each change, and none without."""
+        """Log each change once."""
         verdict, said = self.verdict, self._said
         if verdict == said:
             return
@@ -108,9 +108,10 @@ class VolumeWatch:
 async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> VolumeWatch:
     """Make sure that the journal lies on the volume, and that the volume is ours to write; ask for the first time.
 
-    Raises `Refusal`, saying what was found: a gateway on a server where the volume is not mounted would begin a new,
-    empty journal in the empty mount point, and remember nothing of what was promised. A status that cannot be read is
-    no reason: that the journal lies on the volume was seen without it, and only a Primary can be mounted to write.
+    Raises `Refusal`, which says what was found: a gateway on a server where the volume is not mounted would begin a
+    new, empty journal in the empty mount point, and have forgotten every promise. A status that cannot be read is no
+    reason to refuse: the device numbers show that the journal lies on the volume, and only a Primary can be mounted to
+    write.
     """
     device = settings.path
     try:
@@ -137,7 +138,7 @@ async def begin(settings: config.Volume, journal_dir: str, drbd: Drbd) -> Volume
 
 
 async def begin_for(node: config.Node, drbd: Drbd) -> VolumeWatch | None:
-    """The same for a gateway, by what its host reports where it cannot ask itself; None where there is no volume."""
+    """The same for a node, by its host's report where it cannot ask itself; None where there is no volume."""
     if node.volume is None:
         return None
     return await begin(node.volume, node.journal.dir, Reported(node.volume.report) if node.volume.report else drbd)

@@ -28,7 +28,7 @@ from gateway.scheme import news
 from gateway.scheme.permits import THINGS, Permits
 from gateway.scheme.ring import Ring
 from gateway.signer.outage import TokenState
-from gateway.volume.verdict import State as VolumeState
+from gateway.volume.verdict import VolumeState
 
 __all__ = ["Configuration", "command_line", "daemon", "document", "metrics", "ops", "steps"]
 
