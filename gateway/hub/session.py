@@ -57,6 +57,25 @@ class _Side:
         return self.state is (SignOnState.ON if self.wanted else SignOnState.OFF)
 
 
+class _Steady:
+    """The longest time that both directions were as we want them, without a break."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._longest_s = 0.0
+
+    def longest_s(self, now: Now) -> float:
+        """Up to now."""
+        return max(self._longest_s, 0.0 if self._since_s is None else now.mono_s - self._since_s)
+
+    def note(self, now: Now, *, steady: bool) -> None:
+        """Both directions are as we want them from now on, or they are not."""
+        if not steady:
+            self._longest_s, self._since_s = self.longest_s(now), None
+        elif self._since_s is None:
+            self._since_s = now.mono_s
+
+
 class Session:
     """The session of one connection; a new connection gets a new one.
 
@@ -84,8 +103,7 @@ class Session:
         """Frames of the hub that were no management message: payments, as far as we know."""
         self._frames_before = 0
         """`_frames` at the last look whether the hub ignores us."""
-        self._settled_s: float | None = None
-        self._settled_longest_s = 0.0
+        self._steady = _Steady()
 
     # --- its state
 
@@ -114,8 +132,7 @@ class Session:
 
     def settled_s(self, now: Now) -> float:
         """The longest time that both directions were as we want them, without a break: how well the link did."""
-        running = 0.0 if self._settled_s is None else now.mono_s - self._settled_s
-        return max(self._settled_longest_s, running)
+        return self._steady.longest_s(now)
 
     def places(self, message: Message) -> bool:
         """Whether `manage` has a use for this message: False for a response that matches nothing, and for a 9624."""
@@ -161,7 +178,7 @@ class Session:
 
     def end(self, now: Now) -> None:
         """The connection is gone."""
-        self._settle(now, settled=False)
+        self._steady.note(now, steady=False)
         for side in self._sides.values():
             if side.state is SignOnState.ON:
                 self._actions.append(Changed(side.direction, on=False))
@@ -332,13 +349,7 @@ class Session:
 
     def _resettle(self, now: Now) -> None:
         settled = all(side.as_wanted for side in self._sides.values())
-        self._settle(now, settled=settled and not self._ended)
-
-    def _settle(self, now: Now, *, settled: bool) -> None:
-        if not settled:
-            self._settled_longest_s, self._settled_s = self.settled_s(now), None
-        elif self._settled_s is None:
-            self._settled_s = now.mono_s
+        self._steady.note(now, steady=settled and not self._ended)
 
     def _finish_if_done(self) -> None:
         if self._finishing and not self._ended and not any(side.exchange for side in self._sides.values()):

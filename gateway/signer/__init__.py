@@ -18,6 +18,7 @@ come out over a socket pair. The parts, each importing only those above it:
 * `process`: starts, feeds and ends a worker process, on trio.
 * `member`: a token as the pool sees it. Data.
 * `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.
+* `queues`: the jobs that wait for a token.
 * `survey`: looks at every token once, through such workers, and says how a pool would use them.
 * `pool`: `Signer`. Spreads jobs over tokens, watches deadlines, hands on the jobs that a lost token left undone.
 

@@ -25,7 +25,7 @@ from gateway.payments.work import Install
 START, KEYS, HELLO, BATCH, RESULT, PROBE, FAULT = b"SKHBRPF"
 
 FRAME_BYTES_MAX = 1 << 20
-"""No frame is longer: a batch is closed at `pool.BATCH_BYTES_MAX` and one message has at most 64 KiB."""
+"""No frame is longer: a batch is closed at `queues.BATCH_BYTES_MAX` and one message has at most 64 KiB."""
 MAC_BYTES = 8
 """DE128 is 64 bits."""
 CHECK_TEXT = b"fps gateway check value"

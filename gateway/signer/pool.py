@@ -22,7 +22,6 @@ its deadline.
 """
 
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 
@@ -30,22 +29,15 @@ import trio
 
 from gateway import config, metrics
 from gateway.clock import Clock
-from gateway.log.limit import Limit
 from gateway.payments.work import Install
 from gateway.payments.work import MacJob as Job
 from gateway.signer import choice, messages, process
 from gateway.signer.member import Batch, Member, TokenHealth
+from gateway.signer.queues import Queues
 from gateway.signer.tokens import Tokens
 
-WAITING_MAX = 20_000
-"""Jobs that may wait for a token; further jobs are unavailable at once. Some seconds' worth of one SoftHSM token, and
-less than the deadlines of payments allow for."""
-VERIFICATIONS_MAX = WAITING_MAX * 3 // 4
-"""Verifications that may wait: the rest of the room is for the replies of decided payments."""
 BATCH_JOBS_MAX = 256
 """A batch takes some 10 ms then, far below any `batch_within_s`, and larger ones gain nothing."""
-BATCH_BYTES_MAX = 128 * 1024
-"""Of data in a batch: two batches fit into a socket's buffer."""
 BATCHES_MAX = 2
 """Batches that a token has under way: one in work and one that lies ready."""
 LATE_S = 0.3
@@ -88,15 +80,12 @@ class Signer:
         self.on_done = on_done
         self.on_installed = on_installed
         self._clock = clock
-        self._places = Limit("signer.WAITING_MAX", WAITING_MAX)
-        self._requests = Limit("signer.VERIFICATIONS_MAX", VERIFICATIONS_MAX)
+        self._waiting = Queues(clock)
         self._tokens = Tokens(
             settings, mac, keys or config.Keys(), extra_keys, clock, self, open_worker=open_worker, luck=luck
         )
         self._turn = 0
         self._number = 0
-        self._urgent: deque[Job] = deque()
-        self._others: deque[Job] = deque()
         self._expiry_s = inf
         """No job that waits or is under way has an earlier deadline."""
         self._alarm = trio.CancelScope()
@@ -138,29 +127,11 @@ class Signer:
         """Take jobs; never blocks. Those beyond `WAITING_MAX` or `VERIFICATIONS_MAX` are unavailable at once."""
         if not jobs:
             return
-        urgent = [job for job in jobs if job.urgent]
-        others = [job for job in jobs if not job.urgent] if urgent else jobs
-        refused: list[Job] = []
-        room = max(WAITING_MAX - self.waiting, 0)
-        if len(urgent) > room:
-            urgent, refused = urgent[:room], urgent[room:]
-        left, room = room - len(urgent), VERIFICATIONS_MAX - len(self._others)
-        full = self._places if refused or left <= room else self._requests
-        room = max(min(left, room), 0)
-        if len(others) > room:
-            others, refused = others[:room], refused + others[room:]
-        elif others:
-            self._requests.eased()
-        if urgent or others:
-            self._urgent.extend(urgent)
-            self._others.extend(others)
+        refused = self._waiting.add(jobs)
+        if len(refused) < len(jobs):
             self._expiry_s = min(self._expiry_s, *[job.deadline_s for job in jobs])
             self.dispatch()
-        if full is self._requests or not refused:
-            self._places.eased()
         if refused:
-            what = "not verified" if full is self._requests else "neither verified nor signed"
-            full.hit(self._clock().mono_s, f"messages are {what}", len(refused))
             self._give_up(refused)
 
     @property
@@ -171,7 +142,7 @@ class Signer:
     @property
     def waiting(self) -> int:
         """How many jobs wait for a token."""
-        return len(self._urgent) + len(self._others)
+        return len(self._waiting)
 
     def health(self) -> dict[str, TokenHealth]:
         """By name: the state of each token."""
@@ -210,8 +181,8 @@ class Signer:
             late: list[Job] = []
             if used := self._takers(now_s):
                 share = min(max(SHARE_MIN, -(-waiting // len(used))), BATCH_JOBS_MAX)
-                while (self._urgent or self._others) and (member := self._next_of(used)) is not None:
-                    if jobs := self._take(share, now_s, late):
+                while self._waiting and (member := self._next_of(used)) is not None:
+                    if jobs := self._waiting.take(share, now_s, late):
                         self._send(member, jobs, now_s)
             if late:
                 self._give_up(late)
@@ -233,25 +204,6 @@ class Signer:
             if load < best_load:
                 best, best_load = member, load
         return best
-
-    def _take(self, count: int, now_s: float, late: list[Job]) -> list[Job]:
-        """At most `count` jobs off the queues, MACs to make first; jobs past their deadline go to `late`."""
-        taken, size = list[Job](), 0
-        for waiting in (self._urgent, self._others):
-            while waiting and len(taken) < count:
-                job = waiting[0]
-                if job.done:  # by the token that had it first
-                    waiting.popleft()
-                    continue
-                size += len(job.data)
-                if size > BATCH_BYTES_MAX and taken:
-                    return taken
-                waiting.popleft()
-                if job.deadline_s <= now_s:
-                    late.append(job)
-                else:
-                    taken.append(job)
-        return taken
 
     def _send(self, member: Member, jobs: list[Job], now_s: float) -> None:
         """Send a batch."""
@@ -349,14 +301,9 @@ class Signer:
                 job.attempts += 1
                 (left if job.attempts < ATTEMPTS_MAX else given_up).append(job)
         metrics.SIGNER_HANDED_ON.inc(len(left))
-        self._return(left)
+        self._waiting.put_back(left)
         if given_up:
             self._give_up(given_up)
-
-    def _return(self, jobs: list[Job]) -> None:
-        """To the head of their queues. There was room for them before: no limit."""
-        for job in reversed(jobs):
-            (self._urgent if job.urgent else self._others).appendleft(job)
 
     def _late(self, member: Member, now_s: float) -> None:
         """A token takes long: give its jobs to another one as well, if one has time for them.
@@ -375,7 +322,7 @@ class Signer:
                     self._send(idle[at % len(idle)], jobs, now_s)
         elif used and member not in used:
             for batch in reversed(member.under_way):
-                self._return(self._double(batch))
+                self._waiting.put_back(self._double(batch))
         self.dispatch()
 
     def _idle(self, now_s: float) -> list[Member]:
@@ -452,11 +399,10 @@ class Signer:
     def _expire(self, now_s: float) -> None:
         """Give up every job past its deadline, wherever it is. A later answer for it is ignored."""
         batches = [batch for m in self._tokens.members for batch in m.under_way]
-        everything = [*self._urgent, *self._others, *[job for batch in batches for job in batch.owed()]]
+        everything = [*self._waiting, *[job for batch in batches for job in batch.owed()]]
         everything = [job for job in everything if not job.done]
         late = [job for job in everything if job.deadline_s <= now_s]
-        self._urgent = deque(job for job in self._urgent if job.deadline_s > now_s)
-        self._others = deque(job for job in self._others if job.deadline_s > now_s)
+        self._waiting.drop_late(now_s)
         left = [job.deadline_s for job in everything if job.deadline_s > now_s]
         self._expiry_s = min(left, default=inf)
         if late:

@@ -1,6 +1,4 @@
-"""A playbook reader for sessions, a scripted hub at the other end of a stream, and an engine that remembers what it is
-told.
-"""
+"""A playbook reader for sessions, a scripted hub at the other end of a stream, and an engine that notes its calls."""
 
 import itertools
 import random
@@ -33,12 +31,12 @@ HUB_IDS = itertools.count(500_001)
 
 
 def at(mono_s: float) -> Now:
-    """The moment so many seconds after noon."""
+    """The moment this many seconds after noon."""
     return Now(mono_s, NOON_NS + int(mono_s * 1e9))
 
 
 def fresh(now_s: float) -> float:
-    """What is read just came: this process has run all the time."""
+    """Bytes that are read have just come: this process has run all the time."""
     return now_s
 
 
@@ -229,7 +227,7 @@ class Engine:
 
 @pytest.fixture
 def engine() -> Engine:
-    """An engine that notes what it is told."""
+    """An engine that notes its calls."""
     return Engine()
 
 
@@ -316,7 +314,7 @@ class World:
         self.engine = engine
         self.hubs: list[Hub] = []
         self.dials: list[tuple[str, float]] = []
-        """Who was dialled, and when."""
+        """The sites that were dialled, and when."""
         self.refuse: set[str] = set()
         self.hang: set[str] = set()
         self.silent_s: dict[str, float] = {}
@@ -347,7 +345,7 @@ class World:
 
 
 def site(name: str, **settings: Any) -> config.HubSite:
-    """A hub site that nobody dials over sockets."""
+    """A hub site that is never dialled over sockets."""
     return config.HubSite(name=name, host="127.0.0.1", port=1, **settings)
 
 
@@ -413,7 +411,7 @@ def message() -> Callable[..., Message]:
 
 @pytest.fixture
 def moment() -> Callable[[float], Now]:
-    """Make a `Now`: so many seconds after noon."""
+    """Make a `Now`: this many seconds after noon."""
     return at
 
 

@@ -105,7 +105,7 @@ async def dial(site: config.HubSite) -> trio.abc.Stream:
 
 
 async def test_socket_options() -> None:
-    """Nagle off, keepalive on, and what is not confirmed in time ends the connection."""
+    """Nagle off, keepalive on, and bytes that are not confirmed in time end the connection."""
 
     async def wait(stream: trio.abc.Stream) -> None:
         await stream.receive_some()
@@ -416,7 +416,7 @@ async def test_last_words_arrive_over_sockets(engine: Any, monkeypatch: pytest.M
 
 @asynccontextmanager
 async def two_hosts(first: Serve | None, second: Serve) -> AsyncIterator[tuple[int, Network]]:
-    """A hub site whose name leads to two hosts; at the first perhaps nobody listens."""
+    """A hub site whose name leads to two hosts; the first may have no listener."""
     async with trio.open_nursery() as nursery:
         (other,) = await trio.open_tcp_listeners(0, host="127.0.0.2")
         port = other.socket.getsockname()[1]
@@ -433,7 +433,7 @@ async def two_hosts(first: Serve | None, second: Serve) -> AsyncIterator[tuple[i
 
 
 async def no_hub(stream: trio.abc.Stream) -> None:
-    """Accepts, reads, and says nothing: a port forwarder with nobody behind it."""
+    """Accepts, reads, and says nothing: a port forwarder with no hub behind it."""
     async for _ in stream:
         pass
 
@@ -445,7 +445,7 @@ async def speaks_http(stream: trio.abc.Stream) -> None:
 
 
 async def echoes_alone(stream: trio.abc.Stream) -> None:
-    """A hub's front, with nobody behind it who signs us on."""
+    """A hub's front, with no hub behind it to sign us on."""
     framer = Framer(WIRE)
     async for chunk in stream:
         for _, body in framer.feed(bytes(chunk), 0.0):
@@ -485,7 +485,7 @@ async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
 
 
 async def test_where_no_thread_can_be_started_the_files_known_are_used(certificates: Certificates) -> None:
-    """A link is worth more than a look at files that may be new; who has none yet is dialled again later."""
+    """A link is worth more than a look at files that may be new; a site without known files is dialled again later."""
     sockets, dialler = Sockets(), Dialler("hub a", "127.0.0.1", 1)
     known = await sockets._look("a", certificates.tls(), dialler)
     with no_threads():

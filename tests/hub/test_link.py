@@ -90,7 +90,7 @@ async def test_frames_without_a_body_are_left_out_and_counted(
 async def test_a_flood_of_frames_without_a_body_ends_the_link(
     wired: Make, nursery: trio.Nursery, autojump_clock: object, others: int
 ) -> None:
-    """Also one between messages; what is queued still leaves."""
+    """Also one between messages; queued bodies still leave."""
     w = wired()
     nursery.start_soon(w.link.run)
     await w.stream.send_all(together(w.wire, [b"", *[b"9200"] * others] * (EMPTY_MAX + 1)))
@@ -169,7 +169,7 @@ async def test_a_frame_that_completes_in_time_sets_the_half_frame_clock_back(
 async def test_what_is_no_frame_ends_the_link_after_its_last_words(
     wired: Make, nursery: trio.Nursery, autojump_clock: object, bad: bytes, before: int
 ) -> None:
-    """Frames before it count, nothing after it does; what is sent soon after still leaves; then the link is closed."""
+    """Frames before it count, none after it does; bodies sent soon after still leave; then the link is closed."""
     w = wired()
     nursery.start_soon(w.link.run)
     start_s = trio.current_time()
@@ -196,7 +196,7 @@ async def test_what_is_no_frame_ends_the_link_after_its_last_words(
 async def test_the_hub_may_close_during_the_last_words(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """Then there is nobody left to talk to."""
+    """The hub is gone then: there are no last words."""
     w = wired()
     nursery.start_soon(w.link.run)
     start_s = trio.current_time()
@@ -225,7 +225,7 @@ async def test_the_hub_closes(wired: Make, nursery: trio.Nursery, cut: int, reas
 
 
 class Recording(trio.abc.Stream):
-    """A stream that keeps each write apart, takes so long for it, and can break."""
+    """A stream that keeps each write apart, takes a set time for it, and can break."""
 
     def __init__(self, write_s: float = 0.0, break_at: int = -1) -> None:
         self.writes: list[bytes] = []
@@ -295,7 +295,7 @@ async def test_nothing_leaves_before_the_flush(wired: Make, nursery: trio.Nurser
 async def test_what_has_become_useless_is_not_written(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """It waited for a slow write, or this process stood still before its turn; what is of use leaves, in its order."""
+    """It waited for a slow write, or this process stood still before its turn; useful bodies leave, in their order."""
     stream = Recording(write_s=1.0)
     w = wired((stream, stream))
     nursery.start_soon(w.link.run)
@@ -329,7 +329,7 @@ async def test_what_lay_in_the_socket_counts_from_when_it_may_have_come(wired: M
 
 
 async def test_bodies_without_a_context_are_not_reported(wired: Make, nursery: trio.Nursery) -> None:
-    """Management messages: nobody waits for their fate."""
+    """Management messages: no story waits for their fate."""
     w = wired()
     nursery.start_soon(w.link.run)
     await trio.testing.wait_all_tasks_blocked()
@@ -347,7 +347,7 @@ async def test_bodies_without_a_context_are_not_reported(wired: Make, nursery: t
 
 
 async def test_a_hub_that_does_not_read_loses_the_link(wired: Make, nursery: trio.Nursery) -> None:
-    """The limit counts what is queued and what is being written; beyond it nothing is kept, and the link ends."""
+    """The limit counts queued bodies and those being written; beyond it nothing is kept, and the link ends."""
     ours, theirs = trio.testing.lockstep_stream_pair()
     w = wired((ours, theirs), write_bytes_max=100)
     nursery.start_soon(w.link.run)
@@ -368,7 +368,7 @@ async def test_a_hub_that_does_not_read_loses_the_link(wired: Make, nursery: tri
 
 
 async def test_a_broken_write_ends_the_link(wired: Make, nursery: trio.Nursery) -> None:
-    """What was in the write may have left; what was sent before is not said again."""
+    """Bodies in the write may have left; bodies sent before are not reported again."""
     stream = Recording(break_at=1)
     w = wired((stream, stream))
     nursery.start_soon(w.link.run)
@@ -614,7 +614,9 @@ async def test_a_hub_that_answers_echoes_is_kept(wired: Make, nursery: trio.Nurs
 async def test_what_came_while_the_process_was_held_up_counts(
     wired: Make, message: Make, nursery: trio.Nursery, mock_clock: Any
 ) -> None:
-    """The response to an echo lies in the socket when its time is over: it is read first, whoever is woken first."""
+    """The response to an echo lies in the socket when its time is over: it is read first, whichever task wakes
+    first.
+    """
     w = wired(receive=True, echo_misses_max=1)
     w.hub.codes = {"891": "0000"}
     nursery.start_soon(w.link.run)

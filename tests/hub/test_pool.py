@@ -1,4 +1,6 @@
-"""The links to all sites: who is away disturbs no one, who turns us away is not hammered, and stopping is orderly."""
+"""The links to all sites: a site that is away disturbs no other, one that drops us is not hammered, and stopping is
+orderly.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -225,7 +227,7 @@ async def test_a_hub_that_is_away_everywhere_is_dialled_once_more_and_no_oftener
 async def test_a_link_that_never_did_well_is_no_reason_to_dial_the_others(
     make_world: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """A site that accepts and drops has not served anybody."""
+    """A site that accepts and drops has served nothing."""
     world = make_world("a", "b")
     world.refuse.add("a")
     world.links._random.uniform = lambda _low, high: high
@@ -404,7 +406,7 @@ async def test_mute_at_the_moment_of_a_connection(make_world: Make, nursery: tri
 async def test_drain_and_finish_while_mute(
     make_world: Make, nursery: trio.Nursery, autojump_clock: object, *, drain_first: bool
 ) -> None:
-    """There is nobody to sign off from: it takes no time."""
+    """There is no hub to sign off from: it takes no time."""
     world = make_world("a", "b")
     ended = trio.Event()
 
@@ -430,7 +432,7 @@ async def test_drain_and_finish_while_mute(
 
 
 async def test_finish_and_mute_at_once(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
-    """A finish that waits for a sign-off nobody can make ends when we are mute."""
+    """A finish that waits for a sign-off without a MAC ends when we are mute."""
     world = make_world("a")
     nursery.start_soon(world.links.run)
     await trio.sleep(1)
@@ -527,7 +529,7 @@ async def test_finish_at_the_moment_of_a_connection(make_world: Make, nursery: t
 async def test_while_draining_only_a_submitter_dials(
     make_world: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """A lost link is dialled again for what is still to be submitted; one that only receives is not."""
+    """A lost link is dialled again for payments still to be submitted; one that only receives is not."""
     both, receiver = make_world("a"), make_world("a", submit=False)
     nursery.start_soon(both.links.run)
     nursery.start_soon(receiver.links.run)
@@ -572,7 +574,7 @@ async def test_a_usm_group_signs_on_for_nothing_and_is_ready(make_world: Make, n
 
 
 async def test_metrics_follow_the_links(make_world: Make, nursery: trio.Nursery, message: Make) -> None:
-    """The series of a site are there before its first connection, and say what is so."""
+    """The series of a site exist before its first connection, and are right."""
 
     def read(name: str, **labels: str) -> float | None:
         return metrics.REGISTRY.get_sample_value(name, {"site": "metered", **labels})

@@ -14,7 +14,7 @@ Make = Callable[..., Any]
 
 
 def sends(session: Any) -> list[Any]:
-    """What it sends now."""
+    """The messages that it sends now."""
     return [action for action in session.take() if isinstance(action, Send)]
 
 
@@ -318,7 +318,7 @@ def test_a_doubt_changes_nothing_before_the_start_and_at_the_end(player: Make) -
 
 
 def test_a_refused_echo_is_an_answer(player: Make) -> None:
-    """Whatever its code: somebody is there."""
+    """Whatever its code: the hub is there."""
     player().play(f"""
         {SIGNED_ON}
         30.1  timer                    -> 9804 831 000003
@@ -364,7 +364,7 @@ def test_a_response_copies_what_identifies_the_request(player: Make, message: Ma
 
 @pytest.mark.parametrize("function_code", ["881", "891", "999", "000", "811", "885", "886"])
 def test_unknown_functions_are_answered_cannot(player: Make, function_code: str) -> None:
-    """A sign-on is ours to ask for; what is not in the table we cannot. Keys are the keyring's."""
+    """A sign-on is ours to ask for; functions outside the table are refused. Keys are the keyring's."""
     player().play(f"""
         {SIGNED_ON}
         1    < 9804 {function_code} 500001  -> 9814 {function_code} 500001 1909, (function unsupported)
@@ -445,7 +445,7 @@ def test_what_cannot_be_copied_cannot_be_responded_to(
 
 
 def test_payments_are_none_of_its_business(player: Make, moment: Make) -> None:
-    """Whoever hands it one has a bug."""
+    """Handing it one is a bug."""
     from gateway.wire.message import PaymentResponse
 
     session = player().play(SIGNED_ON)
@@ -510,7 +510,7 @@ def test_a_held_link_starts_signed_off_to_receive(player: Make) -> None:
 
 
 def test_hold_before_start(player: Make) -> None:
-    """What is wanted before the start counts at the start."""
+    """Wishes before the start count at the start."""
     player().play("""
         0    hold
         0    start                    -> 9804 881 000001
@@ -649,7 +649,7 @@ def test_finish_does_not_wait_for_a_silent_hub(player: Make) -> None:
 
 
 def test_finish_during_the_sign_on(player: Make) -> None:
-    """What was asked for is waited for and undone: at most two times `respond_within_s`."""
+    """An outstanding request is waited for and undone: at most two times `respond_within_s`."""
     player().play("""
         0    start                    -> 9804 891 000001, 9804 881 000002
         1    finish

@@ -94,7 +94,7 @@ def test_every_numeric_option_of_every_command_has_its_limits() -> None:
 
 @pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "1e9", "soon"])
 def test_a_drain_waits_for_a_time_that_is_one(given: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not for no time at all: whoever wants that asks for a drain and goes (Ctrl-C, `--within 0.1`)."""
+    """Not for no time at all: Ctrl-C or `--within 0.1` asks for a drain and leaves."""
     with pytest.raises(SystemExit) as ended:
         main(["drain", "--ops", "http://127.0.0.1:1", f"--within={given}"])
     assert ended.value.code == 2

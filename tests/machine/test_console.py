@@ -185,7 +185,7 @@ sys.exit(console.command("probe"))
 
 
 def test_no_file_takes_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> None:
-    """What is printed must not go into a segment of the journal. Workers get all three streams, too."""
+    """Output must not go into a segment of the journal. Workers get all three streams, too."""
     told = tmp_path / "told"
     given = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", PROBE, str(told)]
     assert subprocess.run(given, env=environment(), timeout=60, check=False).returncode == 0
@@ -238,7 +238,7 @@ sys.exit(console.command("gateway.__main__"))
 
 @pytest.mark.parametrize(("out", "err"), [(CLOSED, CLOSED), (GONE, GONE), (FULL, ""), ("", CLOSED)])
 def test_a_gateway_runs_to_its_end_whoever_reads_its_log(place: Path, out: str, err: str) -> None:
-    """Payments do not wait for whoever reads."""
+    """Payments do not wait for the reader of the output."""
     (place / "running.py").write_text(RUNNING, encoding="utf-8")
     done = started(
         place, "running run --config good.toml", out=out, err=err, PYTHONPATH=f"{place}:{environment()['PYTHONPATH']}"
@@ -325,7 +325,7 @@ def test_ctrl_c_ends_a_command_quietly_that_waits(place: Path) -> None:
 
 
 def test_ctrl_c_does_nothing_where_it_was_to_be_ignored() -> None:
-    """As shells have it for what is started behind `&`."""
+    """As shells have it for commands that are started behind `&`."""
     program = "import os, signal, sys, types\nfrom gateway.machine import console\nprobe = types.ModuleType('probe')\n"
     program += "sys.modules['probe'] = probe\nprobe.main = lambda _: os.kill(os.getpid(), signal.SIGINT) or 7\n"
     program += "sys.exit(console.command('probe'))\n"

@@ -1,4 +1,4 @@
-"""What is a shortage, and what comes of one wherever something is opened or begun."""
+"""Which errors are a shortage, and what each part then does."""
 
 import errno
 import os
@@ -64,7 +64,7 @@ def test_a_shortage_is_told_from_a_fault(error: BaseException, is_one: bool) -> 
 
 
 def test_python_says_so_when_no_thread_can_be_started() -> None:
-    """The real error, of a user who has all the processes that are allowed."""
+    """The real error, as a user gets it who has all the processes that are allowed."""
     program = (
         "import resource, threading\n"
         "from gateway.machine.shortage import is_no_thread\n"
@@ -125,7 +125,7 @@ async def test_a_dial_that_is_short_of_descriptors_blames_no_address() -> None:
 
 
 async def test_a_listener_waits_for_a_descriptor(logged: Any, autojump_clock: trio.abc.Clock) -> None:
-    """Whoever dials meanwhile is let in afterwards; a line, and none of a library's."""
+    """Clients that dial meanwhile are let in afterwards; one log line, and none of a library's."""
     (listener,), port = await listen_tcp("127.0.0.1", 0, 8)
     assert isinstance(listener, Patient)
     async with listener, await trio.open_tcp_stream("127.0.0.1", port):

@@ -1,4 +1,4 @@
-"""What is known after this process did not run."""
+"""The age of bytes after this process did not run."""
 
 import time
 
@@ -12,7 +12,7 @@ NOON_NS = 1_792_238_400_000_000_000
 
 
 def at(mono_s: float, wall_s: float | None = None) -> Now:
-    """A reading so many seconds after noon; the wall clock goes along unless it is said otherwise."""
+    """The moment this many seconds after noon; the wall clock goes along unless said otherwise."""
     return Now(mono_s, NOON_NS + round((mono_s if wall_s is None else wall_s) * 1e9))
 
 

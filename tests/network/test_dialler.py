@@ -25,7 +25,7 @@ class World:
         self.answer: Answer | None = addresses
         """What the name service says; None: it hangs."""
         self.hosts: dict[str, float | trio.Event | OSError] = {}
-        """By address: how long connecting takes, what it waits for, or how it fails; others connect at once."""
+        """By address: the time or event that connecting waits for, or its error; others connect at once."""
         self.lookups: list[float] = []
         self.dials: list[str] = []
         self.streams: list[trio.abc.Stream] = []
@@ -60,7 +60,7 @@ class World:
         return stream
 
     async def dial(self, proof: Proof = Proof.PROVED) -> str:
-        """Connect, note what it proves, hang up; returns where to."""
+        """Connect, note the proof, hang up; returns the address."""
         stream, address = await self.dialler.connect()
         self.dialler.heard(address, proof)
         await stream.aclose()
@@ -145,7 +145,7 @@ async def test_the_last_good_addresses_are_used_while_a_name_cannot_be_looked_up
 
 
 async def test_an_answer_that_comes_after_its_asker_has_gone_is_used(autojump_clock: Clock) -> None:
-    """A resolver that takes longer than a dial may: the next dial has what it said."""
+    """A resolver that takes longer than a dial may: the next dial has its answer."""
     world = World()
     world.answer = None
     for _ in range(3):
@@ -236,7 +236,7 @@ async def test_an_address_that_refuses_is_followed_by_the_next_at_once(autojump_
 async def test_of_two_that_connect_at_the_same_moment_one_is_kept_at_most(
     autojump_clock: Clock, *, given_up: bool
 ) -> None:
-    """The other connection is closed; both are when whoever dialled gives up at this moment."""
+    """The other connection is closed; both are when the dial is cancelled at this moment."""
     world = World("a", "b")
     now = world.hosts["a"] = world.hosts["b"] = trio.Event()
     kept: list[trio.abc.Stream] = []
@@ -288,7 +288,7 @@ async def test_an_answer_comes_once_and_in_the_trio_thread(network: Network) -> 
 
 
 async def test_localhost_where_only_one_family_listens() -> None:
-    """Both its addresses are known, and the one where somebody listens is reached."""
+    """Both its addresses are known, and the one with a listener is reached."""
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, trio.aclose_forcefully, listeners)
@@ -332,7 +332,7 @@ async def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, logged:
 
 
 async def test_files_are_read_in_a_place_of_the_partys_own() -> None:
-    """One that hangs is left behind, and keeps its own party's next one, nobody else."""
+    """One that hangs is left behind, and holds up only its own party's next one."""
     held = threading.Event()
     one, other = Dialler("hub a", "::1", 1), Dialler("hub b", "::1", 1)
     for _ in range(2):

@@ -99,7 +99,7 @@ class Place:
         self.write(ca=AUTHORITY.pem, certificate=OURS.pem, key=OURS.key_pem)
 
     def write(self, **files: bytes) -> None:
-        """All at once, as whoever renews them should."""
+        """All at once, as a renewal should."""
         for name, content in files.items():
             path: Path = getattr(self, name)
             path.write_bytes(content)
@@ -205,7 +205,7 @@ def test_what_was_not_valid_yet_is_used_once_it_is(place: Place) -> None:
 
 
 def test_a_file_of_the_same_time_is_seen_to_be_another(place: Place) -> None:
-    """A copy may keep the time of what it was copied from."""
+    """A copy may keep the time of its original."""
     used = place.papers()
     before, status = used.context(), place.certificate.stat()
     place.write(**files_of(issue("gateway.example.with.a.longer.name", AUTHORITY)))
@@ -214,7 +214,7 @@ def test_a_file_of_the_same_time_is_seen_to_be_another(place: Place) -> None:
 
 
 def test_where_the_one_in_use_is_no_better_the_new_one_is_taken(place: Place, logged: Logged) -> None:
-    """A start takes what loads, and says what is wrong; so does a renewal of what has ended."""
+    """A start takes every set that loads, and logs its flaws; so does a renewal of a set that has ended."""
     place.write(**BAD["ended"][0])
     used = place.papers()
     assert "has ended" in used.trouble()
@@ -273,7 +273,7 @@ KEYS = {
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_an_authority_whose_key_only_openssl_knows_can_sign_a_renewal(kind: str, place: Place, logged: Logged) -> None:
-    """Nothing that stands in a certificate ends anybody who looks at it, and a foreign one is refused as ever."""
+    """No content of a certificate ends the process that reads it, and a foreign one is refused as ever."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl here: it makes the certificates that cryptography cannot")
@@ -300,7 +300,7 @@ def test_an_authority_whose_key_only_openssl_knows_can_sign_a_renewal(kind: str,
 
 
 def test_files_that_cannot_be_looked_into_are_openssls_business(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it loads is used, whatever another reader thinks of it."""
+    """A set that OpenSSL loads is used, whatever another reader thinks of it."""
 
     def refuse(_data: bytes) -> None:
         raise ValueError
@@ -318,7 +318,7 @@ def test_a_mistake_at_the_start_is_one_of_the_configuration(place: Place) -> Non
 
 
 def test_config_check_notes_what_is_wrong(place: Place, logged: Logged) -> None:
-    """What a start would refuse, and what it would use all the same; nothing of files that are not there."""
+    """The flaws for which a start would refuse, and those with which it would start; nothing about missing files."""
     assert papers.notes_on(place.client, "node.test.tls") == []
     place.write(**BAD["ended"][0])
     (note,) = papers.notes_on(place.client, "node.test.tls")
@@ -332,7 +332,7 @@ def test_config_check_notes_what_is_wrong(place: Place, logged: Logged) -> None:
 
 
 def test_two_do_not_look_at_once(place: Place) -> None:
-    """Whoever comes second connects with what there is: a disk that hangs holds up nobody."""
+    """The second caller connects with the present set: a disk that hangs holds up no connection."""
     used = place.papers()
     before = used.context()
     place.write(**files_of(issue("gateway.example", AUTHORITY)))

@@ -193,7 +193,7 @@ def test_a_lookup_that_fails_is_tried_again() -> None:
 
 
 def test_a_lookup_that_hangs_is_waited_for_once() -> None:
-    """For `PATIENCE_S`, by whoever comes first; it is news once, and so is its end."""
+    """For `PATIENCE_S`, by the first dial; it is news once, and so is its end."""
     lookups = Lookups()
     assert lookups.wait_s(0.0) == 0.0
     lookups.began(0.0)

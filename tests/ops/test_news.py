@@ -1,4 +1,4 @@
-"""What another process hands on by `POST /news`: what comes in, what is answered, and when."""
+"""`POST /news`, by which another process hands on news: the request, the response, and its time."""
 
 import json
 
@@ -38,7 +38,7 @@ async def test_what_is_refused_is_said_why() -> None:
 
 
 async def test_cancelled_it_may_be_taken_later(autojump_clock: MockClock) -> None:
-    """Nobody waits any more; that it is taken then hurts nobody."""
+    """The client has gone; taking the news then does no harm."""
     heard: list[Taken] = []
     control = NewsControl(lambda _, taken: heard.append(taken))
     with trio.move_on_after(10) as scope:
@@ -68,7 +68,7 @@ ORDER = b'{"what": "cap", "institution": "200000", "reason": "the scheme says so
 
 
 async def test_a_lift_is_acknowledged_when_it_is_durable_and_not_before(autojump_clock: MockClock) -> None:
-    """As what is handed on is."""
+    """As for `/news`."""
     orders: list[tuple[Lift, Taken]] = []
     control = LiftControl(lambda lift, done: orders.append((lift, done)))
     answers: list[tuple[int, dict[str, str]]] = []

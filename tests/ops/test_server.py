@@ -131,7 +131,7 @@ async def test_ready(port: int, parts: Parts, ready: bool, why: dict[str, Any], 
     ],
 )
 async def test_metrics(port: int, accept: str, content_type: str) -> None:
-    """/metrics shows our registry in the format that is asked for, and plain text to whoever asks for nothing known."""
+    """/metrics shows our registry in the format that is asked for, and plain text when no known format is asked for."""
     COUNTED.inc()
     status, headers, body = await fetch(port, "/metrics", head=accept)
     assert status == 200
@@ -172,7 +172,7 @@ async def test_other_methods(port: int, method: str) -> None:
 
 
 async def test_a_part_that_fails(port: int, parts: Parts, logged: Any) -> None:
-    """A part that fails to say how it is costs that reply, is logged without what it held, and ends nothing."""
+    """A part whose report fails costs that response, is logged without its content, and ends nothing."""
 
     def fail() -> dict[str, Any]:
         raise KeyError("12345678")
@@ -279,7 +279,7 @@ async def test_an_address_in_use(port: int) -> None:
 
 
 async def test_cancelled_it_leaves_nothing_behind(parts: Parts) -> None:
-    """Cancelling closes what is open, and nobody listens any more."""
+    """Cancelling closes every connection and the listener."""
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(serve, config.Ops(port=0), parts)
         stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -293,7 +293,7 @@ async def test_cancelled_it_leaves_nothing_behind(parts: Parts) -> None:
 
 
 async def test_told_to_end_it_responds_to_what_was_asked_before(mock_clock: MockClock, parts: Parts) -> None:
-    """What is under way gets its response; nobody is let in any more; what takes longer than SEND_S_MAX is cut off."""
+    """Requests under way get their responses; no connection is let in; a longer one than SEND_S_MAX is cut off."""
     over = trio.Event()
     answer = trio.Event()
 
@@ -340,7 +340,7 @@ async def post(port: int, body: bytes = b'{"mode": "never"}', head: str = JSON) 
 
 
 async def test_a_control_gets_the_body_and_gives_the_response(port: int, parts: Parts, logged: Any) -> None:
-    """What is posted reaches the control as it is, and the log has a line of it without what was in it."""
+    """The body reaches the control unchanged, and the log has a line without its content."""
     status, headers, body = await post(port)
     assert (status, json.loads(body), headers["content-type"]) == (200, {"taken": 17}, "application/json")
     assert parts.posted == [b'{"mode": "never"}']
@@ -408,7 +408,7 @@ async def test_a_length_over_the_limit_is_not_waited_for(port: int, said: str) -
 
 
 async def test_a_control_that_fails(port: int, parts: Parts, logged: Any) -> None:
-    """A control that fails costs that reply, is logged without what it held, and ends nothing."""
+    """A control that fails costs that response, is logged without its content, and ends nothing."""
 
     async def fail(_body: bytes) -> tuple[int, dict[str, Any]]:
         raise KeyError("12345678")
@@ -458,7 +458,7 @@ async def whole(stream: trio.SocketStream) -> Reply:
 async def test_a_connection_ends_between_requests_and_says_so_before(
     mock_clock: MockClock, port: int, interval_s: float
 ) -> None:
-    """Whoever asks at an interval, for long, gets every response whole. A connection lives no longer than
+    """A client that asks at an interval, for long, gets every response whole. A connection lives no longer than
     CONNECTION_S_MAX, and its last response says that it is the last: nobody asks on one that is about to be closed.
     """
     ended = 0
@@ -566,7 +566,7 @@ async def stuck(port: int, parts: Parts) -> trio.SocketStream:
 
 
 async def test_a_client_that_does_not_read(mock_clock: MockClock, port: int, parts: Parts) -> None:
-    """Whoever does not read for SEND_S_MAX loses the connection."""
+    """A client that does not read for SEND_S_MAX loses the connection."""
     async with await stuck(port, parts) as stream:
         mock_clock.jump(server.SEND_S_MAX)
         assert await closed(stream)

@@ -45,7 +45,7 @@ class World(ABC):
         self.first_hold: list[Install] = []
         """What the signer holds before it starts, as after a restart; none: what the configuration says."""
         self.states: dict[str, list[str]] = {name: [] for name in NAMES}
-        """What each token has been so far, in order: what is over by the time that a test looks is there."""
+        """The states of each token so far, in order, also those that have passed when a test looks."""
         self.done: list[Job] = []
         self._told = trio.Event()
         self.signer: Signer

@@ -150,7 +150,7 @@ async def test_a_token_that_cannot_take_what_most_take_does_not_serve(clock: Clo
 
 
 async def test_a_tie_changes_nothing(clock: Clock, world: Any, keys: Keys) -> None:
-    """One of two tokens cannot: nobody knows which is right, and both go on."""
+    """One of two tokens cannot: it is unknown which is right, and both go on."""
     world.names = ("fps-1", "fps-2")
     world.lose_key("fps-2", TRANSPORT)
     keys.listen(await world.start())
@@ -184,7 +184,7 @@ async def test_a_token_that_was_away_gets_the_key_before_it_serves(clock: Clock,
 
 
 async def test_a_restart_finds_or_makes_the_keys_that_it_holds(clock: Clock, world: Any, keys: Keys) -> None:
-    """Another process with what was recorded: tokens that have the key show it, the one that has not unwraps it."""
+    """Another process with the recorded key: tokens that have it show it, the one that lacks it unwraps it."""
     world.names = ("fps-1", "fps-2")
     async with trio.open_nursery() as first:
         world.nursery = first
@@ -252,7 +252,7 @@ async def test_when_the_one_that_tries_a_key_crashes_the_next_one_does(clock: Cl
 
 
 async def test_the_same_key_under_another_transport_key(clock: Clock, world: Any, keys: Keys) -> None:
-    """Every token proves it, and the newer value is what is held; MACs go on, and so does the key."""
+    """Every token proves it, and the newer value is held; MACs go on, and so does the key."""
     keys.listen(await world.start())
     key = keys.make()
     assert await keys.install(key) == (True, "")

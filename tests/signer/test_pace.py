@@ -1,4 +1,6 @@
-"""Tokens that are slow, or hang, beside one that is well: who gets work, and when. On fake tokens and a mock clock."""
+"""Tokens that are slow, or hang, beside one that is well: which gets work, and when. On fake tokens and a mock
+clock.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +53,7 @@ async def steady(made: Rig, lasts_s: float) -> list[float]:
 
 
 async def test_a_slow_token_gets_nothing_while_a_quick_one_serves(autojump_clock: Any, rig: Any) -> None:
-    """It has one batch, by which it is known; what it was slow with another one did."""
+    """It gets one batch, which shows its pace; another token did those jobs, too."""
     made = await rig(2)
     made.tokens["t1"].batch_s = 0.9
     took = await steady(made, 60)
@@ -63,7 +65,7 @@ async def test_a_slow_token_gets_nothing_while_a_quick_one_serves(autojump_clock
 
 
 async def test_a_token_that_is_quick_again_gets_work_again(autojump_clock: Any, rig: Any) -> None:
-    """Its probes tell, without a payment: nobody had to try it."""
+    """Its probes show it: no payment had to try it."""
     made = await rig(2)
     made.tokens["t1"].batch_s = 0.9
     await steady(made, 30)
@@ -171,7 +173,7 @@ async def test_a_remote_token_that_is_configured_first_does_not_serve_first(
 async def test_what_waits_behind_tokens_that_hang_goes_elsewhere_without_being_asked(
     autojump_clock: Any, rig: Any
 ) -> None:
-    """Nothing else comes that could wake anybody: the pool looks by itself, long before it takes them for hung."""
+    """No further job wakes the pool: its timer does, long before it takes them for hung."""
     made = await rig(2, remote=1)
     made.tokens["t1"].hang()
     jobs = made.submit(4 * pool.BATCH_JOBS_MAX)
@@ -182,7 +184,7 @@ async def test_what_waits_behind_tokens_that_hang_goes_elsewhere_without_being_a
 
 
 async def test_when_all_are_slow_nothing_is_done_twice(autojump_clock: Any, rig: Any) -> None:
-    """Giving a job to a second slow token would take from others what it gives to this one."""
+    """A job given to a second slow token would take time from others."""
     made = await rig(4)
     for name in made.names:
         made.tokens[name].batch_s = 0.9
@@ -243,7 +245,7 @@ async def test_a_job_that_two_tokens_have_is_given_up_once(autojump_clock: Any, 
 
 
 async def test_no_job_is_given_up_for_being_late(autojump_clock: Any, rig: Any) -> None:
-    """Of six tokens four hang or are slow: the job goes to three of them more, and waits there for what it gets."""
+    """Of six tokens four hang or are slow: the job goes to three more, and waits there."""
     made = await rig(6)
     made.signer._turn = -1  # the first token is asked first
     for name in made.names[:3]:
@@ -276,7 +278,7 @@ async def test_what_is_remembered_of_tokens_that_idle_keeps_no_job_with_one_that
 async def test_what_comes_while_the_chosen_token_is_late_goes_to_those_that_idle(
     autojump_clock: Any, rig: Any, remembered_s: float
 ) -> None:
-    """Also what it has no room for."""
+    """Also jobs for which it has no room."""
     made = await rig(4, remote=3)
     for member in made.signer._tokens.members[1:]:
         member.pace.took(remembered_s)
@@ -314,7 +316,7 @@ async def test_a_late_batch_is_given_on_though_a_job_in_it_has_no_try_left(autoj
 
 
 async def test_a_token_that_fails_at_a_batch_leaves_only_what_no_other_one_has(autojump_clock: Any, rig: Any) -> None:
-    """What was doubled is not handed on once more."""
+    """A doubled job is not handed on once more."""
     made = await rig(2)
     made.signer._turn = -1
     slow = made.tokens["t1"]

@@ -11,7 +11,7 @@ import trio.testing
 from gateway import config
 from gateway.clock import system_clock
 from gateway.payments.work import MacJob as Job
-from gateway.signer import breaker, messages, pool, tokens
+from gateway.signer import breaker, messages, pool, queues, tokens
 from gateway.signer.pool import Signer
 from tests.conftest import Reached
 from tests.fakes.token import FakeTokens
@@ -20,7 +20,7 @@ KEYS = {"fps-hub": bytes(16), "fps-own": bytes(range(16))}
 
 
 class Rig:
-    """A signer on fake tokens and what it told."""
+    """A signer on fake tokens, and its results."""
 
     def __init__(self, count: int = 3, remote: int = 0, batch_within_s: float = 1.0) -> None:
         """The last ones are remote."""
@@ -84,13 +84,13 @@ async def rig(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> 
 async def test_one_queue_has_a_limit_and_says_so(autojump_clock: Any, rig: Any, reached: Reached) -> None:
     """Jobs beyond the limit are unavailable at once; those within it wait."""
     made = await rig(running=False)
-    jobs = made.submit(pool.WAITING_MAX + 7)
+    jobs = made.submit(queues.WAITING_MAX + 7)
     assert [job.error for job in jobs[-8:]] == ["", *["unavailable"] * 7]
     assert made.done == jobs[-7:]
-    assert made.signer.waiting == pool.WAITING_MAX
-    assert reached("signer.WAITING_MAX") == ([pool.WAITING_MAX], 7)
+    assert made.signer.waiting == queues.WAITING_MAX
+    assert reached("signer.WAITING_MAX") == ([queues.WAITING_MAX], 7)
     made.verify(3)
-    assert reached("signer.WAITING_MAX") == ([pool.WAITING_MAX], 10), "one episode"
+    assert reached("signer.WAITING_MAX") == ([queues.WAITING_MAX], 10), "one episode"
     assert reached("signer.VERIFICATIONS_MAX") == ([], 0)
 
 
@@ -99,30 +99,30 @@ async def test_requests_leave_room_for_replies(autojump_clock: Any, rig: Any, re
     Each limit says when it is reached, with its own figure.
     """
     made = await rig(running=False)
-    requests = made.verify(pool.VERIFICATIONS_MAX + 7)
+    requests = made.verify(queues.VERIFICATIONS_MAX + 7)
     assert made.done == requests[-7:]
     assert {job.error for job in made.done} == {"unavailable"}
-    asked = ([pool.VERIFICATIONS_MAX], 7)
+    asked = ([queues.VERIFICATIONS_MAX], 7)
     assert (reached("signer.VERIFICATIONS_MAX"), reached("signer.WAITING_MAX")) == (asked, ([], 0))
-    room = pool.WAITING_MAX - pool.VERIFICATIONS_MAX
+    room = queues.WAITING_MAX - queues.VERIFICATIONS_MAX
     replies = made.submit(room + 7)
     assert made.done[7:] == replies[-7:]
-    assert made.signer.waiting == pool.WAITING_MAX
+    assert made.signer.waiting == queues.WAITING_MAX
     mixed = made.jobs(2) + made.jobs(2, mac=b"no right")
     made.signer.submit(mixed)
     assert made.done[14:] == mixed
-    assert (reached("signer.VERIFICATIONS_MAX"), reached("signer.WAITING_MAX")) == (asked, ([pool.WAITING_MAX], 11))
-    assert made.signer._requests.reached, "replies alone end no episode of requests"
+    assert (reached("signer.VERIFICATIONS_MAX"), reached("signer.WAITING_MAX")) == (asked, ([queues.WAITING_MAX], 11))
+    assert made.signer._waiting.verifications.reached, "replies alone end no episode of requests"
 
 
 async def test_replies_leave_no_more_room_for_requests_than_there_is(autojump_clock: Any, rig: Any) -> None:
     """Of a list with both kinds the MACs to make are taken first, wherever in it they are."""
     made = await rig(running=False)
-    made.submit(pool.WAITING_MAX - 3)
+    made.submit(queues.WAITING_MAX - 3)
     requests, replies = made.jobs(4, mac=b"no right"), made.jobs(2)
     made.signer.submit([requests[0], replies[0], *requests[1:], replies[1]])
     assert made.done == requests[1:]
-    assert made.signer.waiting == pool.WAITING_MAX
+    assert made.signer.waiting == queues.WAITING_MAX
 
 
 async def test_replies_go_ahead_of_requests_that_wait(autojump_clock: Any, rig: Any) -> None:
@@ -169,7 +169,7 @@ async def test_jobs_past_their_deadline_are_given_up_in_both_queues(autojump_clo
 async def test_jobs_that_waited_for_the_first_token_are_done(
     autojump_clock: Any, rig: Any, nursery: trio.Nursery
 ) -> None:
-    """What was submitted before any token served is done when one does."""
+    """Jobs that were submitted before any token served are done when one does."""
     made = await rig(running=False)
     jobs = made.submit(1000)
     await nursery.start(made.signer.run)
@@ -204,7 +204,7 @@ async def test_a_batch_is_limited_in_jobs_and_bytes(autojump_clock: Any, rig: An
     made.tokens["t1"].batches.clear()
     made.submit(100, size=4000)
     await trio.sleep(1)
-    assert max(made.tokens["t1"].batches) == pool.BATCH_BYTES_MAX // 4000
+    assert max(made.tokens["t1"].batches) == queues.BATCH_BYTES_MAX // 4000
 
 
 async def test_slow_is_not_hung(autojump_clock: Any, rig: Any) -> None:
@@ -218,7 +218,9 @@ async def test_slow_is_not_hung(autojump_clock: Any, rig: Any) -> None:
 
 
 async def test_a_pause_of_our_own_makes_no_token_slow_or_hung(autojump_clock: Any, rig: Any) -> None:
-    """A machine that stood still for longer than a batch may take: the answers lie unread, whoever is woken first."""
+    """A machine that stood still for longer than a batch may take: the answers lie unread, whichever task wakes
+    first.
+    """
     made = await rig(2)
     for token in made.tokens.tokens.values():
         token.batch_s = 0.02

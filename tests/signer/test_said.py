@@ -68,7 +68,7 @@ def test_lines_are_quoted_however_they_are_cut_and_without_what_a_terminal_would
 
 
 def test_what_a_library_says_is_bounded(logged: Any) -> None:
-    """A line without end, and lines without end: so many are shown, the rest is counted, which is said once."""
+    """A line without end, and lines without end: some are shown, the rest is counted, which is logged once."""
     said = Said("bounded", lambda: PIN)
     for _ in range(100):
         said.feed(b"x" * LINE_BYTES_MAX)
@@ -84,7 +84,7 @@ def test_what_a_library_says_is_bounded(logged: Any) -> None:
 
 
 def test_nothing_is_shown_once_the_library_has_seen_a_message(logged: Any) -> None:
-    """Nor what it had begun to say before; that there was something is said once."""
+    """Nor a line that it had begun before; that there was output is logged once."""
     said = Said("fps-1", lambda: PIN)
     said.feed(b"ready\nand")
     said.hush()
@@ -166,7 +166,7 @@ async def test_a_pin_that_a_library_writes_is_not_in_the_log(shim: Shim, logged:
 
 @pytest.mark.system
 async def test_what_was_said_before_the_first_message_is_shown_however_late_it_is_read(shim: Shim, logged: Any) -> None:
-    """Nobody has listened until then, as on a busy machine; from the message on it is counted."""
+    """The output was unread until then, as on a busy machine; from the message on it is counted."""
     shim.orders.write_text("C_Login 0 pin -1\n")
     token = token_of(shim)
     worker = await process.start(token)
@@ -217,7 +217,7 @@ async def test_a_worker_takes_no_code_from_elsewhere(
 
 @pytest.mark.system
 def test_hsm_check_tells_it_apart_from_its_result(shim: Shim, tmp_path: Path) -> None:
-    """What is printed is JSON and nothing else; the person at the terminal reads the rest beside it."""
+    """The output is JSON and nothing else; the person at the terminal reads the rest beside it."""
     shim.orders.write_text("C_Login 0 pin -1\n")
     token = token_of(shim)
     environment = ", ".join(f"{name} = {json.dumps(value)}" for name, value in token.environment.items())

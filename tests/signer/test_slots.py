@@ -1,4 +1,4 @@
-"""One PKCS#11 library for several HSMs, and what is wrong with one slot: a real SoftHSM below a library that fails on
+"""One PKCS#11 library for several HSMs, with a fault in one slot: a real SoftHSM below a library that fails on
 order, at each call, with each error, once or for ever.
 """
 
@@ -84,7 +84,7 @@ def test_a_token_that_cannot_be_asked_is_not_taken_for_one_that_is_not_there(shi
 
 
 def test_of_two_tokens_with_one_label_none_is_used(shim: Shim) -> None:
-    """Which was meant only people know; one that nobody has initialised is none."""
+    """Only people know which was meant; a token that was never initialised is none."""
     two, blank = shim.tried(["C_GetTokenInfo 9000 label -1", "C_GetTokenInfo 9000 blank -1"])
     assert two[0] == "no-token"
     assert two[1].startswith('more than one token has the label "fps-1" (slots ')
@@ -142,7 +142,7 @@ async def test_two_healthy_tokens_serve_beside_a_dead_one(shim: Shim, monkeypatc
 
 
 def test_the_orders_reach_the_library(shim: Shim) -> None:
-    """python-pkcs11's own search fails by any other slot's error: what is shown above is no accident."""
+    """python-pkcs11's own search fails by any other slot's error: the results above are no accident."""
     walk = "import sys, pkcs11; pkcs11.lib(sys.argv[1]).get_token(token_label='fps-1')"
     for orders in ("", f"C_GetTokenInfo {MORE} 0x30 -1", f"C_GetSlotInfo {MORE} 0x30 -1", "C_GetSlotList 0 grow 1"):
         shim.orders.write_text(orders + "\n")

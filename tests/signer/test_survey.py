@@ -52,7 +52,7 @@ async def test_a_token_with_another_key_is_named_and_so_is_the_key(clock: Any, w
 
 
 async def test_a_missing_key_is_named_and_all_others_are_shown(clock: Any, world: Any) -> None:
-    """One look says everything: nobody corrects one thing to hear of the next."""
+    """One look reports everything: no fault hides behind another."""
     world.lose_key("fps-1", "fps-hub")
     world.lose_key("fps-1", "fps-seal")
     world.lose_key("fps-2", TRANSPORT)

@@ -1,4 +1,4 @@
-"""Unwrapping in SoftHSM, one worker, frame by frame: what is left in the token, and what is refused."""
+"""Unwrapping in SoftHSM, one worker, frame by frame: the keys left in the token, and the refusals."""
 
 import json
 import os
@@ -143,7 +143,7 @@ def test_an_operation_with_a_key_that_is_not_there_fails_alone(token: Token) -> 
 
 
 def test_keys_change_while_it_serves(token: Token) -> None:
-    """A batch names keys by their place in what was said last."""
+    """A batch names keys by their place in the last list."""
     running, _, _ = token.start(*messages.held("fps-hub", "fps-own"))
     key, value = token.make()
     kind, body = running.ask(messages.json_frame(messages.KEYS, (Held(key), *messages.held("fps-own"))))

@@ -44,7 +44,7 @@ async def test_a_hung_token_costs_no_job(clock: Any, world: Any, logged: Any) ->
 
 
 async def test_an_idle_hung_token_is_found(clock: Any, world: Any) -> None:
-    """A token that nobody asks anything is probed: it is out before a payment needs it."""
+    """A token without jobs is probed: it is out before a payment needs it."""
     await world.start()
     world.hang("fps-1")
     await world.until_state("fps-1", "hung")

@@ -17,7 +17,7 @@ def make() -> Wanted:
 
 
 def say(wanted: Wanted, name: str, key: Install, why: str = "") -> list[Any]:
-    """A token says what it makes of a key."""
+    """A token answers for a key."""
     wanted.heard(name, wanted.to_have(name), Shown({}, {key.label: why}) if why else Shown({key.label: "00"}, {}))
     return wanted.verdicts()
 

@@ -1,4 +1,4 @@
-"""The worker process itself: what MACs it makes, what it shows of itself, and when it ends."""
+"""The worker process itself: the MACs that it makes, the keys that it shows, and its end."""
 
 import json
 import os

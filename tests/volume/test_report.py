@@ -101,7 +101,7 @@ STUBS = {
 
 
 def reported(at: Path, proc: str, times: int = 1) -> Path:
-    """Have the script write so many times; its report."""
+    """Have the script write this many times; returns its report."""
     programs, reports = at / "bin", at / "reports" / "sip"
     for place in (programs, reports):
         place.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What DRBD says of itself is read into one shape, whichever version says it; what is no such thing is refused.
+"""DRBD's status is read into one shape, whichever version reports it; any other text is refused.
 
 The samples are laid out as drbdsetup and the kernel print them: 9.0 with what it had, 9.1 and 9.2 with what came later.
 """

@@ -1,4 +1,4 @@
-"""The policy, case by case: what makes a gateway unready, what is only said."""
+"""The policy, case by case: which findings make a gateway unready, and which are only reported."""
 
 import pytest
 
@@ -56,7 +56,7 @@ SYNCING = (Peer("server-2", "Connected", "Inconsistent", 4096), Peer("server-3",
     ],
 )
 def test_the_policy(status: Status, settings: Volume, verdict: Verdict) -> None:
-    """The worst counts; what is lesser is said with it."""
+    """The worst finding counts; the lesser ones are in the reason, too."""
     assert judge(status, settings) == verdict
 
 

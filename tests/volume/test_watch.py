@@ -51,7 +51,7 @@ async def test_it_refuses_a_device_that_is_none_of_drbds(drbd: FakeDrbd) -> None
 
 
 async def test_it_refuses_where_the_volume_is_not_mounted(drbd: FakeDrbd) -> None:
-    """A new, empty journal in the mount point would remember nothing of what was promised."""
+    """A new, empty journal in the mount point would have forgotten every promise."""
     drbd.below = os.makedev(8, 1)
     with pytest.raises(Refusal, match=r"sip/journal lies on the device 8:1, .* is 147:11: the volume is not mounted"):
         await begin(SETTINGS, DIR, drbd)
@@ -176,7 +176,7 @@ async def test_it_asks_every_few_seconds_and_shows_what_it_knows(
 
 
 async def test_what_was_never_known_is_not_shown(drbd: FakeDrbd) -> None:
-    """A zero for what nobody knows would look like the worst."""
+    """A zero for an unknown number would look like the worst case."""
     drbd.says = "drbdsetup is not there"
     watch = VolumeWatch(SETTINGS, os.minor(NUMBER), drbd)
     await watch.look()
