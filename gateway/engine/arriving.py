@@ -12,7 +12,7 @@ from gateway.engine.shells import hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
 from gateway.payments import inbound, steps
-from gateway.payments.inbound import Inbound, Note, Payment
+from gateway.payments.inbound import Arrival, Inbound, Note
 from gateway.payments.links import Link
 from gateway.payments.outcomes import Outcomes
 from gateway.payments.steps import Kind
@@ -95,39 +95,39 @@ class Arriving(inbound.Commands):
         """See `inbound.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
-    def when_recorded(self, position: int, payment: Payment) -> None:
+    def when_recorded(self, position: int, payment: Arrival) -> None:
         """Bring RECORDED."""
         self._batch.wait_for_disk(position, payment)
 
-    def ask(self, payment: Payment, deadline_s: float) -> None:
+    def ask(self, payment: Arrival, deadline_s: float) -> None:
         """Ask the processor."""
         assert payment.request is not None
         unusual = payment.unusual_date
         payment.question = Ask(payment.fpid, payment.request, deadline_s, payment, unusual_date=unusual)
         self._batch.asks.append(payment.question)
 
-    def unask(self, payment: Payment) -> None:
+    def unask(self, payment: Arrival) -> None:
         """No answer is wanted any more."""
         if payment.question is not None:
             payment.question.void = True
 
-    def set_timer(self, payment: Payment, at_s: float) -> None:
+    def set_timer(self, payment: Arrival, at_s: float) -> None:
         """Bring a deadline."""
         heapq.heappush(self.timers, (at_s, payment.fpid))
 
-    def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+    def authenticate(self, payment: Arrival, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of the decision's reply."""
         outgoing = Outgoing(self._batch.own_key, covered, until_s, None, payment, decides=True, durable=False)
         self._batch.wait_for_disk(position, outgoing)
         self.start(outgoing)
 
-    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+    def send(self, payment: Arrival, link: Link, body: bytes, until_s: float) -> bool:
         """Put a reply into the link's buffer."""
         going = hub_link(link)
         self._batch.touched.add(going)
         return going.send(body, payment, until_s=until_s)
 
-    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Arrival | None) -> None:
         """Make the MAC of any other reply and send it."""
         outgoing = Outgoing(
             self._batch.own_key, covered, until_s, hub_link(link), payment, decides=False, durable=False

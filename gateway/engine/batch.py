@@ -7,7 +7,8 @@ from math import inf
 from gateway.clock import Now
 from gateway.engine.jobs import Departing, Outgoing
 from gateway.engine.shells import HubLink, Journal, Processor, Signer
-from gateway.payments import inbound, outbound
+from gateway.payments.departure import Departure
+from gateway.payments.inbound import Arrival
 from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, MacJob
@@ -16,7 +17,7 @@ COMMIT_WITHIN_S = 0.02
 """How long a record may wait for the next batch when nobody waits for it (REPLIED, a late answer): a sync less for most
 payments. What a kill takes of these is made good at the restart, where a decision without REPLIED is UNDELIVERED."""
 
-Waiting = inbound.Payment | outbound.Payment | Outgoing | Departing | Callable[[Now], None]
+Waiting = Arrival | Departure | Outgoing | Departing | Callable[[Now], None]
 """What waits for a record to be durable."""
 
 

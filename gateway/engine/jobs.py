@@ -5,7 +5,8 @@ from typing import NamedTuple
 import trio
 
 from gateway.engine.shells import HubLink
-from gateway.payments import inbound, outbound
+from gateway.payments.departure import Departure
+from gateway.payments.inbound import Arrival
 from gateway.payments.work import MacJob
 from gateway.wire.message import Message
 
@@ -31,7 +32,7 @@ class Outgoing(MacJob):
     __slots__ = ("authentic", "decides", "durable", "link", "owed", "payment")
 
     def __init__(
-        self, key: str, covered: bytes, deadline_s: float, link: HubLink | None, payment: inbound.Payment | None,
+        self, key: str, covered: bytes, deadline_s: float, link: HubLink | None, payment: Arrival | None,
         *, decides: bool, durable: bool, owed: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(key, covered, deadline_s=deadline_s)
@@ -51,7 +52,7 @@ class Departing(MacJob):
 
     __slots__ = ("attempt", "authentic", "durable", "payment")
 
-    def __init__(self, key: str, covered: bytes, deadline_s: float, payment: outbound.Payment) -> None:
+    def __init__(self, key: str, covered: bytes, deadline_s: float, payment: Departure) -> None:
         super().__init__(key, covered, deadline_s=deadline_s)
         self.payment = payment
         self.attempt = payment.attempt
@@ -63,7 +64,7 @@ class Departing(MacJob):
 class Carried(NamedTuple):
     """What a link is given with a request of ours: whose it is."""
 
-    payment: outbound.Payment
+    payment: Departure
     attempt: int
 
 

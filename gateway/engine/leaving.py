@@ -13,7 +13,7 @@ from gateway.log.limit import Limit
 from gateway.payments import outbound
 from gateway.payments.ejection import Change, Ejection
 from gateway.payments.links import Link
-from gateway.payments.outbound import Note, Outbound, Payment
+from gateway.payments.outbound import Departure, Note, Outbound
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac
@@ -66,17 +66,17 @@ class Leaving(outbound.Commands):
         """See `outbound.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
-    def when_settled(self, position: int, payment: Payment) -> None:
+    def when_settled(self, position: int, payment: Departure) -> None:
         """Bring RECORDED."""
         self._batch.wait_for_disk(position, payment)
 
-    def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+    def depart(self, payment: Departure, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of a request."""
         departing = Departing(self._batch.own_key, covered, until_s, payment)
         self._batch.wait_for_disk(position, departing)
         self._batch.jobs.append(departing)
 
-    def hand(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+    def hand(self, payment: Departure, link: Link, body: bytes, until_s: float) -> bool:
         """Put a request into the link's buffer."""
         going = hub_link(link)
         self._batch.touched.add(going)
@@ -86,7 +86,7 @@ class Leaving(outbound.Commands):
         """The links that are signed on to submit."""
         return self.links.submitters()
 
-    def set_alarm(self, payment: Payment, at_s: float) -> None:
+    def set_alarm(self, payment: Departure, at_s: float) -> None:
         """Bring a deadline."""
         heapq.heappush(self.alarms, (at_s, payment.fpid))
 

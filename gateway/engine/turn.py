@@ -30,7 +30,9 @@ from gateway.errors import HubFault
 from gateway.hub.exchanges import MessageIds
 from gateway.payments import inbound, outbound, steps
 from gateway.payments.dates import Clocks
+from gateway.payments.departure import Departure
 from gateway.payments.ejection import Ejection
+from gateway.payments.inbound import Arrival
 from gateway.payments.links import RECORDER
 from gateway.payments.steps import Kind
 from gateway.payments.work import MacJob, Standing
@@ -176,7 +178,7 @@ class Engine(Inbox):
         durable, pending = self._journal.durable, self._batch.pending
         while pending and pending[0][0] <= durable:
             position, waiting = pending.popleft()
-            if isinstance(waiting, inbound.Payment):
+            if isinstance(waiting, Arrival):
                 self.inbound.on_recorded(waiting, now)
             elif isinstance(waiting, Outgoing):
                 waiting.durable = True
@@ -187,7 +189,7 @@ class Engine(Inbox):
                 self.outbound.on_durable(waiting.payment)
                 if waiting.authentic:
                     self.leaving.complete(waiting, now)
-            elif isinstance(waiting, outbound.Payment):
+            elif isinstance(waiting, Departure):
                 self.outbound.on_recorded(waiting, position, now)
             else:
                 waiting(now)
@@ -226,7 +228,7 @@ class Engine(Inbox):
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
-            if isinstance(context, inbound.Payment):
+            if isinstance(context, Arrival):
                 if reason:
                     self.inbound.on_unsent(context, reason, now)
                 else:

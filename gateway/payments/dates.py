@@ -148,7 +148,7 @@ class Clocks:
 
     def in_doubt(self, now: Now) -> bool:
         """Whether no date may be refused for what our clock says."""
-        return self._stepped or self._steps(now) or bool(self._judged(now)) or self.hub_differs(now)
+        return self._stepped or self._steps(now) or bool(self._unvouched_trouble(now)) or self.hub_differs(now)
 
     def heard(self, link: int, transmission_time: str, now: Now) -> None:
         """A management message of the hub said its time, MMDDhhmmss."""
@@ -166,7 +166,7 @@ class Clocks:
         """Judge our clock anew; returns `trouble`. Once it is right again, there is none any more."""
         self._stepped = self._stepped or self._steps(now)
         self._offset_ns = now.wall_ns - round(now.mono_s * _S)
-        self.trouble = self._judged(now)
+        self.trouble = self._unvouched_trouble(now)
         if not self.trouble:
             self._recorded_ns = now.wall_ns
         return self.trouble
@@ -176,7 +176,7 @@ class Clocks:
         offset_ns = now.wall_ns - round(now.mono_s * _S)
         return self._offset_ns is not None and abs(offset_ns - self._offset_ns) > STEP_NS_MAX
 
-    def _judged(self, now: Now) -> str:
+    def _unvouched_trouble(self, now: Now) -> str:
         trouble = self._trouble(now.wall_ns)
         return "" if trouble and self._vouched_for(now) else trouble
 

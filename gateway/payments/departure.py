@@ -31,7 +31,7 @@ class Note(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Payment:
+class Departure:
     """An outbound payment under way, or UNKNOWN."""
 
     key: str

@@ -71,7 +71,7 @@ class Share(Enum):
     """Ejected, and a submission is under way by it."""
 
 
-class Event(Enum):
+class LinkEvent(Enum):
     """What can happen to a link."""
 
     ANSWERED = auto()
@@ -103,31 +103,31 @@ class Do(Enum):
 
 
 _SAME = Do.NOTHING
-SHARES: Final[dict[tuple[Share, Event], tuple[Share, Do]]] = {
-    (Share.FULL, Event.ANSWERED): (Share.FULL, _SAME),
-    (Share.FULL, Event.BEATEN): (Share.DOUBTED, _SAME),
-    (Share.FULL, Event.OUTLIER): (Share.EJECTED, Do.EJECT),
-    (Share.FULL, Event.GIVEN): (Share.FULL, _SAME),
-    (Share.FULL, Event.SILENT): (Share.FULL, _SAME),
-    (Share.FULL, Event.CUT): (Share.FULL, _SAME),
-    (Share.DOUBTED, Event.ANSWERED): (Share.FULL, _SAME),
-    (Share.DOUBTED, Event.BEATEN): (Share.EJECTED, Do.EJECT),
-    (Share.DOUBTED, Event.OUTLIER): (Share.EJECTED, Do.EJECT),
-    (Share.DOUBTED, Event.GIVEN): (Share.DOUBTED, _SAME),
-    (Share.DOUBTED, Event.SILENT): (Share.DOUBTED, _SAME),
-    (Share.DOUBTED, Event.CUT): (Share.FULL, _SAME),
-    (Share.EJECTED, Event.ANSWERED): (Share.FULL, Do.RETURN),
-    (Share.EJECTED, Event.BEATEN): (Share.EJECTED, _SAME),
-    (Share.EJECTED, Event.OUTLIER): (Share.EJECTED, _SAME),
-    (Share.EJECTED, Event.GIVEN): (Share.TRIED, _SAME),
-    (Share.EJECTED, Event.SILENT): (Share.EJECTED, _SAME),
-    (Share.EJECTED, Event.CUT): (Share.EJECTED, Do.HASTEN),
-    (Share.TRIED, Event.ANSWERED): (Share.FULL, Do.RETURN),
-    (Share.TRIED, Event.BEATEN): (Share.EJECTED, Do.LENGTHEN),
-    (Share.TRIED, Event.OUTLIER): (Share.TRIED, _SAME),
-    (Share.TRIED, Event.GIVEN): (Share.TRIED, _SAME),
-    (Share.TRIED, Event.SILENT): (Share.EJECTED, Do.LENGTHEN),
-    (Share.TRIED, Event.CUT): (Share.EJECTED, Do.HASTEN),
+SHARES: Final[dict[tuple[Share, LinkEvent], tuple[Share, Do]]] = {
+    (Share.FULL, LinkEvent.ANSWERED): (Share.FULL, _SAME),
+    (Share.FULL, LinkEvent.BEATEN): (Share.DOUBTED, _SAME),
+    (Share.FULL, LinkEvent.OUTLIER): (Share.EJECTED, Do.EJECT),
+    (Share.FULL, LinkEvent.GIVEN): (Share.FULL, _SAME),
+    (Share.FULL, LinkEvent.SILENT): (Share.FULL, _SAME),
+    (Share.FULL, LinkEvent.CUT): (Share.FULL, _SAME),
+    (Share.DOUBTED, LinkEvent.ANSWERED): (Share.FULL, _SAME),
+    (Share.DOUBTED, LinkEvent.BEATEN): (Share.EJECTED, Do.EJECT),
+    (Share.DOUBTED, LinkEvent.OUTLIER): (Share.EJECTED, Do.EJECT),
+    (Share.DOUBTED, LinkEvent.GIVEN): (Share.DOUBTED, _SAME),
+    (Share.DOUBTED, LinkEvent.SILENT): (Share.DOUBTED, _SAME),
+    (Share.DOUBTED, LinkEvent.CUT): (Share.FULL, _SAME),
+    (Share.EJECTED, LinkEvent.ANSWERED): (Share.FULL, Do.RETURN),
+    (Share.EJECTED, LinkEvent.BEATEN): (Share.EJECTED, _SAME),
+    (Share.EJECTED, LinkEvent.OUTLIER): (Share.EJECTED, _SAME),
+    (Share.EJECTED, LinkEvent.GIVEN): (Share.TRIED, _SAME),
+    (Share.EJECTED, LinkEvent.SILENT): (Share.EJECTED, _SAME),
+    (Share.EJECTED, LinkEvent.CUT): (Share.EJECTED, Do.HASTEN),
+    (Share.TRIED, LinkEvent.ANSWERED): (Share.FULL, Do.RETURN),
+    (Share.TRIED, LinkEvent.BEATEN): (Share.EJECTED, Do.LENGTHEN),
+    (Share.TRIED, LinkEvent.OUTLIER): (Share.TRIED, _SAME),
+    (Share.TRIED, LinkEvent.GIVEN): (Share.TRIED, _SAME),
+    (Share.TRIED, LinkEvent.SILENT): (Share.EJECTED, Do.LENGTHEN),
+    (Share.TRIED, LinkEvent.CUT): (Share.EJECTED, Do.HASTEN),
 }
 """Every pair. Where a link is the only one that is not ejected, BEATEN and OUTLIER are not said of it."""
 OUT: Final = frozenset({Share.EJECTED, Share.TRIED})
@@ -272,7 +272,7 @@ class Ejection:
                 site.in_slot += 1
                 site.samples.append(one)
         if site.share is Share.EJECTED:
-            self._step(site, Event.GIVEN, now_s)
+            self._step(site, LinkEvent.GIVEN, now_s)
             site.since_s = now_s
         if self.due_s == inf:
             self.due_s = now_s + JUDGED_EVERY * self._slow_after_s
@@ -300,7 +300,7 @@ class Ejection:
         # in time; or not beaten, or only just
         passed = now_s - one.sent_s <= self._slow_after_s or now_s - one.beaten_s <= RACE * self._slow_after_s
         if passed and one.sent_s >= site.since_s and site.share is not Share.FULL:
-            return self._step(site, Event.ANSWERED, now_s)
+            return self._step(site, LinkEvent.ANSWERED, now_s)
         return None
 
     def link_down(self, link: Link, now_s: float) -> None:
@@ -310,7 +310,7 @@ class Ejection:
             return
         for fpid in [fpid for fpid, sent in site.owed.items() if sent.link == link.id]:
             site.owed.pop(fpid).void = True
-        self._step(site, Event.CUT, now_s)
+        self._step(site, LinkEvent.CUT, now_s)
 
     def judge(self, links: Sequence[Link], now_s: float) -> list[Change]:
         """Do what is due, and return who was ejected; early calls do nothing. `links`: those that are signed on to
@@ -330,9 +330,9 @@ class Ejection:
             if site.share is Share.TRIED:
                 trial = next((one for one in site.owed.values() if one.sent_s >= site.since_s), None)
                 if trial is None or now_s - trial.sent_s >= self._answer_within_s:
-                    self._step(site, Event.SILENT, now_s)
+                    self._step(site, LinkEvent.SILENT, now_s)
             elif site.share not in OUT and (why := self._outlier(site, self._others(site, live), now_s)):
-                changes.append(self._step(site, Event.OUTLIER, now_s, why))
+                changes.append(self._step(site, LinkEvent.OUTLIER, now_s, why))
         owed = any(site.owed for site in self._sites.values())
         self.due_s = now_s + JUDGED_EVERY * self._slow_after_s if owed else inf
         return [change for change in changes if change is not None]
@@ -346,7 +346,7 @@ class Ejection:
             lost = sent is not None and sent.beaten_s < inf and not sent.void and sent.sent_s >= site.since_s
             if lost and self._others(site, live):
                 why = "payments were answered by another link, where they came later"
-                changes.append(self._step(site, Event.BEATEN, now_s, why))
+                changes.append(self._step(site, LinkEvent.BEATEN, now_s, why))
         return changes
 
     @staticmethod
@@ -383,7 +383,7 @@ class Ejection:
                     break
         return ""
 
-    def _step(self, site: _Site, event: Event, now_s: float, why: str = "") -> Change | None:
+    def _step(self, site: _Site, event: LinkEvent, now_s: float, why: str = "") -> Change | None:
         """Take one row of `SHARES`; returns a change that people want to hear of."""
         before = site.share
         site.share, do = SHARES[before, event]

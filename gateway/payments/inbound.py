@@ -31,7 +31,7 @@ from gateway.payments.links import RECORDER, Link
 from gateway.payments.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
-from gateway.payments.verify import UNREADABLE, Fault, fault_of
+from gateway.payments.verify import UNREADABLE, BadField, fault_of
 from gateway.payments.work import Ask
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.codes import ACCEPTED, DUPLICATE, MALFUNCTION, SYNTAX_ERROR
@@ -41,7 +41,7 @@ DATE_SENT = "012"
 """DE44 of a payment that is refused for its date."""
 UNUSUAL = "date"
 """Why stand-in may not accept a payment whose date is outside the window."""
-RESERVE = 2
+RESERVE_FACTOR = 2
 """So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
 
 
@@ -86,7 +86,7 @@ class Leg:
 
 
 @dataclass(slots=True, eq=False)
-class Payment:
+class Arrival:
     """A payment in flight, or what the shells still hold of one that is at rest."""
 
     fpid: str
@@ -121,27 +121,27 @@ class Commands(Protocol):
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
 
-    def when_recorded(self, position: int, payment: Payment) -> None:
+    def when_recorded(self, position: int, payment: Arrival) -> None:
         """Bring RECORDED when everything up to `position` is durable."""
 
-    def ask(self, payment: Payment, deadline_s: float) -> None:
+    def ask(self, payment: Arrival, deadline_s: float) -> None:
         """Ask the processor; bring ANSWER, whenever it comes."""
 
-    def unask(self, payment: Payment) -> None:
+    def unask(self, payment: Arrival) -> None:
         """A question that has not left yet shall not: no answer is wanted any more."""
 
-    def set_timer(self, payment: Payment, at_s: float) -> None:
+    def set_timer(self, payment: Arrival, at_s: float) -> None:
         """Bring DEADLINE at that time."""
 
-    def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+    def authenticate(self, payment: Arrival, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of the decision's reply; bring READY when that and `position` are done, else UNSENT."""
 
-    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+    def send(self, payment: Arrival, link: Link, body: bytes, until_s: float) -> bool:
         """Put a reply into the link's buffer and bring SENT, or UNSENT when it has not left by `until_s`; False: the
         link is gone.
         """
 
-    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Arrival | None) -> None:
         """Make the MAC of any other reply, send it once `position` is durable; with a payment, bring SENT or UNSENT."""
 
     def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
@@ -180,7 +180,7 @@ class Inbound:
         self._codec = codec
         self._do = commands
         self._lasting = Lasting()
-        self.in_flight: dict[str, Payment] = {}
+        self.in_flight: dict[str, Arrival] = {}
 
     # --- events
 
@@ -239,7 +239,7 @@ class Inbound:
         covered = self._codec.respond(reversal, ACCEPTED)
         self._do.leave(link, covered, position, first_byte_s + self._deadlines.reply_within_s, None)
 
-    def on_recorded(self, payment: Payment, now: Now) -> None:
+    def on_recorded(self, payment: Arrival, now: Now) -> None:
         """Its RECEIVED record is durable: now we may act on it."""
         act = self._step(payment, Event.RECORDED)
         if act is Act.ASK and self._stand_in.mode == "always" and not self._refusal(payment, now):
@@ -249,7 +249,7 @@ class Inbound:
         elif act is Act.JUDGE:
             self._judge(payment, now)
 
-    def on_answer(self, payment: Payment, code: str, field_in_error: str) -> None:
+    def on_answer(self, payment: Arrival, code: str, field_in_error: str) -> None:
         """The processor answered: the first answer wins, whatever comes later is only recorded."""
         # it may have been given up, and have come again: the answer is about the same payment
         payment = self.in_flight.get(payment.fpid, payment)
@@ -263,12 +263,12 @@ class Inbound:
         else:
             self._late(payment, code)
 
-    def on_deadline(self, payment: Payment, now: Now) -> None:
+    def on_deadline(self, payment: Arrival, now: Now) -> None:
         """Its timer fired: stand-in's time has come, or the last moment."""
         if self._step(payment, Event.DEADLINE) is Act.JUDGE:
             self._judge(payment, now)
 
-    def on_ready(self, payment: Payment, body: bytes, now: Now) -> None:
+    def on_ready(self, payment: Arrival, body: bytes, now: Now) -> None:
         """The decision is durable and its reply complete: it leaves on every leg that is still there and in time."""
         if self._step(payment, Event.READY) is not Act.REPLY:
             return
@@ -282,11 +282,11 @@ class Inbound:
         if not payment.legs_out:
             self._undelivered(payment, reason, now)
 
-    def on_repeat_ready(self, payment: Payment) -> bool:
+    def on_repeat_ready(self, payment: Arrival) -> bool:
         """The reply to a repeat is complete; returns whether it may still leave: not when a reversal came meanwhile."""
         return self._step(payment, Event.REPEAT_READY) is Act.RELEASE
 
-    def on_sent(self, payment: Payment, link: Link, now: Now) -> None:
+    def on_sent(self, payment: Arrival, link: Link, now: Now) -> None:
         """A reply was written to its link."""
         payment.legs_out -= 1
         if self._step(payment, Event.REPLY_SENT) is Act.RECORD_REPLIED:
@@ -294,7 +294,7 @@ class Inbound:
             self._settle(payment, now)
             self._do.note(Note.REPLIED, payment.fpid, payment.code, payment.first_byte_s)
 
-    def on_unsent(self, payment: Payment, reason: str, now: Now) -> None:
+    def on_unsent(self, payment: Arrival, reason: str, now: Now) -> None:
         """A reply will not leave. Only when that was the last leg is the payment undelivered."""
         payment.legs_out = max(0, payment.legs_out - 1)
         if not payment.legs_out:
@@ -369,11 +369,11 @@ class Inbound:
 
     # --- acts
 
-    def _receive(self, payment: Payment, request: PaymentRequest, content: bytes, leg: Leg, now: Now) -> None:
+    def _receive(self, payment: Arrival, request: PaymentRequest, content: bytes, leg: Leg, now: Now) -> None:
         payment.request, payment.content, payment.rests = request, content, False
         payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
         overload = len(self.in_flight) >= self._payments_max
-        if overload and len(self.in_flight) < RESERVE * self._payments_max:
+        if overload and len(self.in_flight) < RESERVE_FACTOR * self._payments_max:
             # what stand-in may not accept would be turned away: for that there is a reserve
             overload = not self._refusal(payment, now)
         self.in_flight[payment.fpid] = payment
@@ -391,17 +391,17 @@ class Inbound:
         else:
             self._do.set_timer(payment, leg.first_byte_s + self._deadlines.stand_in_after_s)
 
-    def _ask(self, payment: Payment, now: Now) -> None:
+    def _ask(self, payment: Arrival, now: Now) -> None:
         """Ask, with as much time as there will be: more when stand-in would not be allowed as things are."""
         forbidden = self._refusal(payment, now)
         within_s = self._last_moment_s if forbidden else self._deadlines.stand_in_after_s
         self._do.ask(payment, payment.first_byte_s + within_s)
 
-    def _refusal(self, payment: Payment, now: Now) -> str:
+    def _refusal(self, payment: Arrival, now: Now) -> str:
         assert payment.request is not None
         return UNUSUAL if payment.unusual_date else self._stand_in.refusal(payment.request, now.wall_ns)
 
-    def _judge(self, payment: Payment, now: Now) -> None:
+    def _judge(self, payment: Arrival, now: Now) -> None:
         """The processor has not answered: see whether stand-in may, and do what the law says to that."""
         match self._step(payment, self._judgement(payment, now)):
             case Act.STAND_IN:
@@ -417,7 +417,7 @@ class Inbound:
             case act:
                 raise AssertionError(act)
 
-    def _judgement(self, payment: Payment, now: Now) -> Event:
+    def _judgement(self, payment: Arrival, now: Now) -> Event:
         """What the rules make of it now. They may say otherwise than the last time."""
         reason = self._refusal(payment, now)
         if not reason:
@@ -435,7 +435,7 @@ class Inbound:
             return Event.ALLOWED
         return Event.SILENCED if self._stand_in.silent else Event.TURNED_AWAY
 
-    def _extend(self, payment: Payment, now: Now) -> None:
+    def _extend(self, payment: Arrival, now: Now) -> None:
         """Wait for the processor until the last moment."""
         if payment.question is None:
             self._ask(payment, now)
@@ -444,7 +444,7 @@ class Inbound:
         if payment.question is not None:
             payment.question.deadline_s = until_s  # it may still have to be sent, or sent again
 
-    def _abandon(self, payment: Payment, now: Now) -> None:
+    def _abandon(self, payment: Arrival, now: Now) -> None:
         """Leave it unanswered: the hub will reverse it, or repeat it, and that is decided like a new payment."""
         request = payment.request
         assert request is not None
@@ -454,13 +454,13 @@ class Inbound:
         self._settle(payment, now)
         self._do.note(Note.UNANSWERED, payment.fpid, payment.forbidden)
 
-    def _must_accept(self, payment: Payment) -> bool:
+    def _must_accept(self, payment: Arrival) -> bool:
         """Whether the scheme forbids to refuse it (a scheme return)."""
         assert payment.request is not None
         kind = self._types.get(payment.request.processing_code[:2])
         return kind is not None and kind.must_accept
 
-    def _overrule(self, payment: Payment, code: str) -> None:
+    def _overrule(self, payment: Arrival, code: str) -> None:
         """The processor refuses what must be accepted: it hears that it was accepted. Recorded before the decision."""
         request = payment.request
         assert request is not None
@@ -468,7 +468,7 @@ class Inbound:
         self._do.record(Kind.OVERRULED, body, payment.fpid, payment.legs[0].link)
         self._do.note(Note.OVERRULED, payment.fpid, code)
 
-    def _decide_by_stand_in(self, payment: Payment, now: Now) -> None:
+    def _decide_by_stand_in(self, payment: Arrival, now: Now) -> None:
         assert payment.request is not None
         payment.stood_in = True
         pence = self._stand_in.accept(payment.request, now.wall_ns)
@@ -477,7 +477,7 @@ class Inbound:
         self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code + (f", not asked: {why}" if why else ""))
         self._decide(payment, Kind.STOOD_IN, self._stand_in.code, "", pence)
 
-    def _decide(self, payment: Payment, kind: Kind, code: str, field_in_error: str, pence: int = 0) -> None:
+    def _decide(self, payment: Arrival, kind: Kind, code: str, field_in_error: str, pence: int = 0) -> None:
         """Give a payment its outcome: the one place. The record goes to the disk and the reply to the HSM together."""
         request = payment.request
         assert request is not None
@@ -489,7 +489,7 @@ class Inbound:
         latest_s = max(leg.first_byte_s for leg in payment.legs) + self._deadlines.reply_within_s
         self._do.authenticate(payment, covered, position, latest_s)
 
-    def _late(self, payment: Payment, code: str) -> None:
+    def _late(self, payment: Arrival, code: str) -> None:
         request = payment.request
         assert request is not None
         refused = code.startswith("1")
@@ -503,7 +503,7 @@ class Inbound:
         self._do.record(kind, body, payment.fpid, payment.legs[0].link)
         self._do.note(note, payment.fpid, code)
 
-    def _undelivered(self, payment: Payment, reason: str, now: Now) -> None:
+    def _undelivered(self, payment: Arrival, reason: str, now: Now) -> None:
         if self._step(payment, Event.REPLY_FAILED) is not Act.RECORD_UNDELIVERED:
             return
         request = payment.request
@@ -513,7 +513,7 @@ class Inbound:
         self._settle(payment, now)
         self._do.note(Note.UNDELIVERED, payment.fpid, reason)
 
-    def _reply_again(self, payment: Payment, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
+    def _reply_again(self, payment: Arrival, request: PaymentRequest, link: Link, first_byte_s: float) -> None:
         position = self._do.record(Kind.REPEATED, request.body, payment.fpid, link)
         covered = self._codec.respond(request, payment.code, payment.field_in_error)
         payment.legs_out += 1
@@ -521,7 +521,7 @@ class Inbound:
         self._do.leave(link, covered, position, until_s, payment)
         self._do.note(Note.REPEATED, payment.fpid, payment.code)
 
-    def _refuse_fault(self, request: PaymentRequest, fault: Fault, link: Link, first_byte_s: float) -> None:
+    def _refuse_fault(self, request: PaymentRequest, fault: BadField, link: Link, first_byte_s: float) -> None:
         if fault.answerable:
             fpid = fpid_of(request)
             self._do.note(Note.BAD_FIELD, fpid, f"{fault.field:03}")
@@ -540,21 +540,21 @@ class Inbound:
 
     # --- memory
 
-    def _find(self, fpid: str) -> Payment:
+    def _find(self, fpid: str) -> Arrival:
         """The payment in flight; else what is remembered of it, or a new one."""
         payment = self.in_flight.get(fpid)
         if payment is not None:
             return payment
         outcome = self._outcomes.get(fpid)
         if outcome is None:
-            return Payment(fpid)
+            return Arrival(fpid)
         content = outcome.content if outcome.seen else b""
-        return Payment(
+        return Arrival(
             fpid, outcome.state, True, content=content, code=outcome.code, field_in_error=outcome.field,
             stood_in=outcome.stood_in,
         )  # fmt: skip
 
-    def _settle(self, payment: Payment, now: Now) -> None:
+    def _settle(self, payment: Arrival, now: Now) -> None:
         """Nothing of ours is under way any more: remember the outcome, forget the payment."""
         self.in_flight.pop(payment.fpid, None)
         payment.rests = True
@@ -566,7 +566,7 @@ class Inbound:
             outcome = unseen(payment.state)
         self._outcomes.put(payment.fpid, outcome, now.wall_ns)
 
-    def _step(self, payment: Payment, event: Event) -> Act:
+    def _step(self, payment: Arrival, event: Event) -> Act:
         """Take a payment one step on: the one place that does.
 
         In flight, a payment is the only one of its FPID and its state is its own. At rest, its state is its outcome's:

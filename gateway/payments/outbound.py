@@ -23,7 +23,7 @@ from gateway import config
 from gateway.backoff import backoff_s
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.departure import Note, Payment
+from gateway.payments.departure import Departure, Note
 from gateway.payments.ejection import Change, Ejection
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.outbound_law import RESTS, Act, Event, State, step
@@ -33,7 +33,7 @@ from gateway.payments.work import Standing, Submission
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
 
-__all__ = ["Commands", "Note", "Outbound", "Payment"]
+__all__ = ["Commands", "Departure", "Note", "Outbound"]
 
 REPEAT = b"9201"
 REQUEST = b"9200"
@@ -54,15 +54,15 @@ class Commands(Protocol):
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
 
-    def when_settled(self, position: int, payment: Payment) -> None:
+    def when_settled(self, position: int, payment: Departure) -> None:
         """Call `on_recorded` with this position when everything up to it is durable."""
 
-    def depart(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+    def depart(self, payment: Departure, covered: bytes, position: int, until_s: float) -> None:
         """Make the MAC of a request; call `on_durable` when `position` is, and bring READY when both are done, else
         UNSENT.
         """
 
-    def hand(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+    def hand(self, payment: Departure, link: Link, body: bytes, until_s: float) -> bool:
         """Put a request into the link's buffer; False: the link is gone. Brings `on_unsent` when it goes before the
         request was written, `on_link_down` when it goes after.
         """
@@ -70,7 +70,7 @@ class Commands(Protocol):
     def submitters(self) -> Sequence[Link]:
         """The links that are signed on to submit."""
 
-    def set_alarm(self, payment: Payment, at_s: float) -> None:
+    def set_alarm(self, payment: Departure, at_s: float) -> None:
         """Bring DEADLINE at that time, unless `payment.due_s` is another one by then."""
 
     def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
@@ -104,13 +104,13 @@ class Outbound:
         self._do = commands
         self._forbids = forbids
         self.ejection = ejection
-        self.in_flight: dict[str, Payment] = {}
+        self.in_flight: dict[str, Departure] = {}
         """By FPID. What a drain waits for."""
-        self.unknown: dict[str, Payment] = {}
+        self.unknown: dict[str, Departure] = {}
         """By FPID: an answer may still come on a connection of theirs."""
         self._standing_links: set[int] = set()
         """Connections that carried a request and have not gone."""
-        self._keys: dict[str, Payment] = {}
+        self._keys: dict[str, Departure] = {}
         """Both of them, by key."""
 
     # --- what the processor wants
@@ -157,17 +157,17 @@ class Outbound:
             self._do.tell_outbound(Note.DECLINED, fpid, code)
             _refuse(submission, f"the scheme would refuse it now: {code}")
             return
-        payment = Payment(submission.key, fpid, submission.content, submission.covered, state, now.mono_s)
+        payment = Departure(submission.key, fpid, submission.content, submission.covered, state, now.mono_s)
         payment.waiting.append(submission)
         self._enter(payment)
         self._step(payment, Event.SUBMIT)
-        body = steps.pack(steps.Submission(submission.key, submission.content, submission.covered))
+        body = steps.pack(steps.Submitted(submission.key, submission.content, submission.covered))
         position = self._do.record(Kind.SUBMITTED, body, fpid, RECORDER)
         payment.attempt += 1
         self._attempt(payment, payment.covered, position, now)
         self._do.tell_outbound(Note.SUBMITTED, fpid)
 
-    def _attempt(self, payment: Payment, covered: bytes, position: int, now: Now) -> None:
+    def _attempt(self, payment: Departure, covered: bytes, position: int, now: Now) -> None:
         """An attempt begins."""
         payment.under_way = payment.attempt
         self._do.depart(payment, covered, position, now.mono_s + self._prepare_within_s)
@@ -182,7 +182,7 @@ class Outbound:
         self._do.tell_outbound(Note.UNAVAILABLE, "", why)
         _refuse(submission, why)
 
-    def _await(self, payment: Payment, submission: Submission) -> None:
+    def _await(self, payment: Departure, submission: Submission) -> None:
         """The same key and content, while it is under way."""
         self._do.tell_outbound(Note.SUBMITTED_AGAIN, payment.fpid)
         if submission.wait or not payment.durable:
@@ -193,7 +193,7 @@ class Outbound:
             _done(submission, self._standing(payment))
 
     def _take_up(
-        self, submission: Submission, payment: Payment | None, standing: Standing | None, unavailable: str, now: Now
+        self, submission: Submission, payment: Departure | None, standing: Standing | None, unavailable: str, now: Now
     ) -> None:
         """It is UNKNOWN, and the processor asks for another round."""
         if unavailable or self._full():
@@ -204,7 +204,7 @@ class Outbound:
         if payment is None:  # an earlier process left it so
             fpid = fpid_of(submission.request)
             covered = submission.covered
-            payment = Payment(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
+            payment = Departure(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
             payment.durable = True
         self.unknown.pop(payment.fpid, None)
         payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
@@ -235,7 +235,7 @@ class Outbound:
 
     # --- the way out
 
-    def on_durable(self, payment: Payment) -> None:
+    def on_durable(self, payment: Departure) -> None:
         """A request's record is durable: who waits hears so."""
         payment.durable = True
         if payment.waiting:
@@ -244,7 +244,7 @@ class Outbound:
             for submission in waiting:
                 _done(submission, standing)
 
-    def on_ready(self, payment: Payment, attempt: int, body: bytes, now: Now) -> None:
+    def on_ready(self, payment: Departure, attempt: int, body: bytes, now: Now) -> None:
         """A request is durable and has its MAC: it leaves, if there is a link and still a reason."""
         if attempt != payment.under_way:  # answered meanwhile
             return
@@ -266,7 +266,7 @@ class Outbound:
         self._set_timer(payment, now.mono_s + self.ejection.patience_s(link))
         self._do.tell_outbound(Note.TRANSMITTED, payment.fpid)
 
-    def _next_link(self, payment: Payment, now: Now) -> Link | None:
+    def _next_link(self, payment: Departure, now: Now) -> Link | None:
         links = self._do.submitters()
         if not links:
             return None
@@ -274,7 +274,7 @@ class Outbound:
             return self.ejection.deal(links, now.mono_s)
         return self.ejection.deal_again(links, payment.link_before_id, silent=payment.reason != "inconclusive")
 
-    def on_unsent(self, payment: Payment, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
+    def on_unsent(self, payment: Departure, attempt: int, reason: str, now: Now, *, surely: bool = True) -> None:
         """This attempt's request did not leave (no link, no MAC, the link went first); or, not surely, may have."""
         if attempt != payment.under_way:
             return
@@ -294,12 +294,12 @@ class Outbound:
             for payment in self.unknown.values():
                 self._let_go(payment, now)
 
-    def _let_go(self, payment: Payment, now: Now) -> None:
+    def _let_go(self, payment: Departure, now: Now) -> None:
         """It is UNKNOWN: without a connection that could bring an answer it need not be held for much longer."""
         if payment.due_s == inf and not payment.links & self._standing_links:
             self._set_timer(payment, now.mono_s + LINGER_S)
 
-    def on_deadline(self, payment: Payment, now: Now) -> None:
+    def on_deadline(self, payment: Departure, now: Now) -> None:
         """Its timer fired: no answer came in time, or its pause is over."""
         payment.due_s = inf
         match self._step(payment, Event.DEADLINE):
@@ -313,7 +313,7 @@ class Outbound:
             case act:
                 raise AssertionError(act)
 
-    def _judge_pause(self, payment: Payment, now: Now) -> None:
+    def _judge_pause(self, payment: Departure, now: Now) -> None:
         """Its pause is over: see whether there is another attempt, and a link for it."""
         if payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
             self._give_up(payment)
@@ -323,7 +323,7 @@ class Outbound:
             self._step(payment, Event.DUE)
             self._send_again(payment, now)
 
-    def _waits_on(self, payment: Payment, now: Now) -> bool:
+    def _waits_on(self, payment: Departure, now: Now) -> bool:
         """A repeat was due early, as its link is in doubt; and now there is no better one: it waits in full."""
         until_s = payment.sent_s + self._submit.answer_within_s
         waits = now.mono_s < until_s and not self._is_doubted(payment)
@@ -331,7 +331,7 @@ class Outbound:
             self._set_timer(payment, until_s)
         return waits
 
-    def _is_doubted(self, payment: Payment) -> bool:
+    def _is_doubted(self, payment: Departure) -> bool:
         """Whether its link is in doubt, and another one is not."""
         link = payment.link
         assert link is not None
@@ -352,15 +352,15 @@ class Outbound:
                 if link is not None and link.site == change.site:
                     self._set_timer(payment, payment.sent_s + self.ejection.patience_s(link))
 
-    def _is_old(self, payment: Payment, now: Now) -> bool:
+    def _is_old(self, payment: Departure, now: Now) -> bool:
         return now.mono_s - payment.submitted_s >= self._submit.repeat_for_s
 
-    def _interrupt(self, payment: Payment, event: Event, reason: str, now: Now) -> None:
+    def _interrupt(self, payment: Departure, event: Event, reason: str, now: Now) -> None:
         """This attempt is over: the next one has its time."""
         self._step(payment, event)
         self._pause(payment, reason, now, at_once=event is Event.NO_ANSWER)
 
-    def _pause(self, payment: Payment, reason: str, now: Now, *, at_once: bool = False) -> None:
+    def _pause(self, payment: Departure, reason: str, now: Now, *, at_once: bool = False) -> None:
         """The next attempt has its time, which is at once where waiting was long already."""
         payment.under_way, payment.link, payment.reason = 0, None, reason
         self._do.tell_outbound(Note.PAUSED, payment.fpid, reason)
@@ -372,7 +372,7 @@ class Outbound:
         payment.pauses += 1
         self._set_timer(payment, now.mono_s + pause_s)
 
-    def _send_again(self, payment: Payment, now: Now) -> None:
+    def _send_again(self, payment: Departure, now: Now) -> None:
         payment.repeats += 1
         payment.attempt += 1
         payment.due_s = inf
@@ -382,7 +382,7 @@ class Outbound:
         self._attempt(payment, covered, position, now)
         self._do.tell_outbound(Note.RETRIED, payment.fpid, payment.reason)
 
-    def _give_up(self, payment: Payment) -> None:
+    def _give_up(self, payment: Departure) -> None:
         """Nothing more is sent by ourselves: unknown when it may have left, never failed."""
         act = self._step(payment, Event.EXHAUSTED if payment.left else Event.NEVER_LEFT)
         unknown = act is Act.GIVE_UP
@@ -394,7 +394,7 @@ class Outbound:
         payment.outcome = Standing(payment.fpid, RESTS[kind], payment.inconclusive)
         self._record_standing(payment, kind, steps.pack(unsettled), RECORDER)
 
-    def _record_standing(self, payment: Payment, kind: Kind, body: bytes, link: Link) -> None:
+    def _record_standing(self, payment: Departure, kind: Kind, body: bytes, link: Link) -> None:
         """Nobody hears how it stands before that is durable."""
         payment.recording = self._do.record(kind, body, payment.fpid, link)
         self._do.when_settled(payment.recording, payment)
@@ -434,11 +434,11 @@ class Outbound:
         return True
 
     @staticmethod
-    def _is_of_earlier(payment: Payment, link: Link) -> bool:
+    def _is_of_earlier(payment: Departure, link: Link) -> bool:
         """Whether what this link brings is about an earlier attempt: the present one may still be answered."""
         return payment.link is not None and payment.link is not link
 
-    def _keep(self, payment: Payment, code: str, body: bytes, link: Link) -> None:
+    def _keep(self, payment: Departure, code: str, body: bytes, link: Link) -> None:
         """Record what settles nothing."""
         self._do.record(Kind.INCONCLUSIVE, body, payment.fpid, link)
         self._do.tell_outbound(Note.INCONCLUSIVE, payment.fpid, code)
@@ -489,7 +489,7 @@ class Outbound:
         self._do.tell_outbound(Note.CONTRADICTED, standing.fpid, code)
 
     def _settle(
-        self, payment: Payment, code: str, field_in_error: str, by: str, response: PaymentResponse, link: Link
+        self, payment: Departure, code: str, field_in_error: str, by: str, response: PaymentResponse, link: Link
     ) -> None:
         """Give a payment its outcome: the one place."""
         payment.due_s, payment.under_way, payment.link = inf, 0, None
@@ -499,7 +499,7 @@ class Outbound:
         payment.outcome = standing_of(payment.fpid, settlement, response)
         self._record_standing(payment, Kind.SETTLED, steps.pack(settlement), link)
 
-    def on_recorded(self, payment: Payment, position: int, now: Now) -> None:
+    def on_recorded(self, payment: Departure, position: int, now: Now) -> None:
         """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
         if position != payment.recording:
             return
@@ -521,7 +521,7 @@ class Outbound:
             age_s = (now.wall_ns - left.submitted_ns) / 1e9
             if age_s < -CLOCK_STEP_S:  # the clock was ahead then, or is behind now: nobody knows how old it is
                 age_s = self._submit.repeat_for_s
-            payment = Payment(
+            payment = Departure(
                 left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
                 repeats=left.repeats, left=True, reason="restart",
             )  # fmt: skip
@@ -540,10 +540,10 @@ class Outbound:
             "links": self.ejection.statistics(),
         }
 
-    def _enter(self, payment: Payment) -> None:
+    def _enter(self, payment: Departure) -> None:
         self.in_flight[payment.fpid] = self._keys[payment.key] = payment
 
-    def _rest(self, payment: Payment, standing: Standing, now: Now) -> None:
+    def _rest(self, payment: Departure, standing: Standing, now: Now) -> None:
         """Nothing of ours is under way any more: remember where it stands, say it to those who wait."""
         del self.in_flight[payment.fpid], self._keys[payment.key]
         self._submissions.put(Known(payment.key, payment.content, standing), now.wall_ns)
@@ -552,15 +552,15 @@ class Outbound:
             _done(submission, standing)
 
     @staticmethod
-    def _standing(payment: Payment) -> Standing:
+    def _standing(payment: Departure) -> Standing:
         return payment.standing or Standing(payment.fpid, State.WAITING)
 
-    def _set_timer(self, payment: Payment, at_s: float) -> None:
+    def _set_timer(self, payment: Departure, at_s: float) -> None:
         payment.due_s = at_s
         self._do.set_alarm(payment, at_s)
 
     @staticmethod
-    def _step(payment: Payment, event: Event) -> Act:
+    def _step(payment: Departure, event: Event) -> Act:
         """Take a payment one step on: the one place that does."""
         row = step(payment.state, event)
         payment.state = row.to

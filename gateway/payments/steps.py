@@ -62,7 +62,7 @@ class Kind(IntEnum):
     OVERRULED = 23
     """The processor refused what must be accepted, and it was accepted. Body: `Late`. Told."""
     SUBMITTED = 24
-    """The processor submitted a payment; its request leaves. Body: `Submission`."""
+    """The processor submitted a payment; its request leaves. Body: `Submitted`."""
     RETRIED = 25
     """It was not answered conclusively; its request leaves once more. Body: `Retry`."""
     SETTLED = 26
@@ -154,7 +154,7 @@ class Orphan(Struct, frozen=True, array_like=True, gc=False):
     """Digest of the request's content, eight bytes."""
 
 
-class Submission(Struct, frozen=True, array_like=True, gc=False):
+class Submitted(Struct, frozen=True, array_like=True, gc=False):
     """What the processor submitted, as it leaves."""
 
     key: str
@@ -174,7 +174,7 @@ class Retry(Struct, frozen=True, array_like=True, gc=False):
     """The 9201 (or 9200, when nothing left before) up to and without DE128."""
     key: str = ""
     content: bytes = b""
-    """As in `Submission`: what was UNKNOWN and is submitted again may be older than all other records of it."""
+    """As in `Submitted`: what was UNKNOWN and is submitted again may be older than all other records of it."""
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
@@ -309,7 +309,7 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.DECLINED: Decision,
     Kind.UNANSWERED: Orphan,
     Kind.OVERRULED: Late,
-    Kind.SUBMITTED: Submission,
+    Kind.SUBMITTED: Submitted,
     Kind.RETRIED: Retry,
     Kind.SETTLED: Settlement,
     Kind.UNKNOWN: Unsettled,

@@ -207,7 +207,7 @@ class Replay:
         if kind < _FIRST or kind > _LAST:  # cheap: this runs for every record of weeks
             return
         match steps.unpack(kind, body):
-            case steps.Submission() as submission:
+            case steps.Submitted() as submission:
                 self.unfinished[fpid] = Unfinished(
                     submission.key, submission.content, submission.covered, time_ns, repeats=0
                 )

@@ -18,7 +18,7 @@ REVERSAL_PROBLEM = "672"
 public; the note lists them as return, scheme return, reversal, in this order."""
 
 
-class Fault(NamedTuple):
+class BadField(NamedTuple):
     """What is wrong with a request, and how to answer."""
 
     field: int
@@ -27,9 +27,9 @@ class Fault(NamedTuple):
     """Whether all that a 9210 copies is there; otherwise a 9624 answers."""
 
 
-def fault_of(request: PaymentRequest) -> Fault:
+def fault_of(request: PaymentRequest) -> BadField:
     """What the codec found wrong with a request, and how to answer it."""
-    return Fault(request.fault, answerable=names_a_payment(request))
+    return BadField(request.fault, answerable=names_a_payment(request))
 
 
 def names_a_payment(request: PaymentRequest | ReversalRequest) -> bool:

@@ -45,7 +45,7 @@ those that nothing is held against first. All of them are one record, which must
 # --- what stands
 
 
-class State(Struct, frozen=True, array_like=True, gc=False):
+class Latest(Struct, frozen=True, array_like=True, gc=False):
     """The latest word about something."""
 
     stamp: str = ""
@@ -53,7 +53,7 @@ class State(Struct, frozen=True, array_like=True, gc=False):
 
     def says(self, other: "Said") -> bool:
         """Whether it says the same, whenever."""
-        return isinstance(other, State) and other.word == self.word
+        return isinstance(other, Latest) and other.word == self.word
 
 
 class Groups(Struct, frozen=True, array_like=True, gc=False):
@@ -86,10 +86,10 @@ class Limit(Struct, frozen=True, array_like=True, gc=False):
 class Institution(Struct, frozen=True, array_like=True):
     """What was said of one institution."""
 
-    standing: State = State()
+    standing: Latest = Latest()
     groups: Groups = Groups()
-    threshold: State = State()
-    cap: State = State()
+    threshold: Latest = Latest()
+    cap: Latest = Latest()
     sitl: Limit = Limit()
     stl: Limit = Limit()
 
@@ -109,24 +109,24 @@ class Institution(Struct, frozen=True, array_like=True):
 class Permits(Struct, frozen=True, array_like=True):
     """What the scheme lets us do. The body of `Kind.PERMITS`. New fields only at the end."""
 
-    service: State = State()
-    settlement: State = State()
+    service: Latest = Latest()
+    settlement: Latest = Latest()
     institutions: dict[str, Institution] = {}
     """By DE100; empty: us, or everyone. Never changed in place."""
 
 
 _T = TypeVar("_T", bound=Struct)
-Said = State | Groups | Limit
+Said = Latest | Groups | Limit
 EVERYONES = ("service", "settlement")
 THINGS = (*EVERYONES, "standing", "groups", "threshold", "cap", "sitl", "stl")
 """What news can say something of, as the fields of `Permits` and of `Institution` are named."""
 HOLDING = frozenset({"suspended", "reached"})
-"""Words of a `State` that something is held against payments by."""
+"""Words of a `Latest` that something is held against payments by."""
 LIFTED = "lifted"
-"""The word of a `State` that an operator lifted."""
+"""The word of a `Latest` that an operator lifted."""
 LIFT_MARK = "+"
 """Behind the stamp of the news that was lifted: later than that, and earlier than any other later news."""
-_KINDS: dict[str, type[Said]] = {**dict.fromkeys(THINGS, State), "groups": Groups, "sitl": Limit, "stl": Limit}
+_KINDS: dict[str, type[Said]] = {**dict.fromkeys(THINGS, Latest), "groups": Groups, "sitl": Limit, "stl": Limit}
 
 
 def said_by(event: Event) -> dict[str, Said]:
@@ -135,18 +135,18 @@ def said_by(event: Event) -> dict[str, Said]:
     said: dict[str, Said] = {}
     match event:
         case ServiceStatus() if state:
-            said["service"] = State(stamp, state)
+            said["service"] = Latest(stamp, state)
         case SettlementStatus() if state:
-            said["settlement"] = State(stamp, state)
+            said["settlement"] = Latest(stamp, state)
         case InstitutionStatus():
             if state:
-                said["standing"] = State(stamp, state)
+                said["standing"] = Latest(stamp, state)
             if event.groups is not None:
                 said["groups"] = Groups(stamp, event.groups)
         case ThresholdStatus() | ThresholdChange() if state:
-            said["threshold"] = State(stamp, state)
+            said["threshold"] = Latest(stamp, state)
         case CapStatus() | CapChange() if state:
-            said["cap"] = State(stamp, state)
+            said["cap"] = Latest(stamp, state)
         case SitlChange() | StlChange():
             said = _limits_said_by(event)
     return said
@@ -173,7 +173,7 @@ def apply(permits: Permits, event: Event) -> Permits:
 
 def lift(permits: Permits, what: str, institution: str, stamp: str) -> Permits:
     """Take back what news with this stamp set. It does not set it again; news with a higher stamp does."""
-    lifted: Said = {Groups: Groups, Limit: Limit}.get(_KINDS[what], partial(State, word=LIFTED))(stamp + LIFT_MARK)
+    lifted: Said = {Groups: Groups, Limit: Limit}.get(_KINDS[what], partial(Latest, word=LIFTED))(stamp + LIFT_MARK)
     return _put(permits, institution, {what: lifted})
 
 
@@ -181,7 +181,7 @@ def liftable(permits: Permits, what: str, institution: str) -> str:
     """The stamp of what news holds against payments; empty when it holds nothing."""
     known = _of(permits, what, institution)
     match known:
-        case State():
+        case Latest():
             holds = known.word in HOLDING
         case Groups():
             holds = known.names is not None
@@ -226,7 +226,7 @@ def _merged(here: _T, there: _T) -> _T:
     later = {
         name: said
         for name in here.__struct_fields__
-        if isinstance(said := getattr(there, name), State | Groups | Limit) and said.stamp >= getattr(here, name).stamp
+        if isinstance(said := getattr(there, name), Latest | Groups | Limit) and said.stamp >= getattr(here, name).stamp
     }
     return msgspec.structs.replace(here, **later)
 

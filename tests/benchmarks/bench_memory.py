@@ -106,7 +106,7 @@ class Left:
 
         def records(number: int, wall_ns: int) -> None:
             fpid, key, content = fpid_of(number), key_of(number), content_of(number)
-            replay.record(Kind.SUBMITTED, wall_ns, fpid, steps.pack(steps.Submission(key, content, b"")))
+            replay.record(Kind.SUBMITTED, wall_ns, fpid, steps.pack(steps.Submitted(key, content, b"")))
             settled = steps.Settlement(key, content, "0000", "", "receiver", b"", b"")
             replay.record(Kind.SETTLED, wall_ns, fpid, steps.pack(settled))
 

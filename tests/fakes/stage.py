@@ -6,7 +6,7 @@ from typing import Any
 from gateway import config
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.inbound import Inbound, Note, Payment
+from gateway.payments.inbound import Arrival, Inbound, Note
 from gateway.payments.inbound_law import State
 from gateway.payments.links import Link
 from gateway.payments.outcomes import Outcomes, Replay
@@ -66,11 +66,11 @@ class Stage:
     notes: list[Note] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     bodies: list[tuple[Kind, str, bytes]] = field(default_factory=list)
-    asked: list[Payment] = field(default_factory=list)
-    left: list[Payment | None] = field(default_factory=list)
-    unasked: list[Payment] = field(default_factory=list)
-    waiting: list[Payment] = field(default_factory=list)
-    decided: list[tuple[Payment, bytes]] = field(default_factory=list)
+    asked: list[Arrival] = field(default_factory=list)
+    left: list[Arrival | None] = field(default_factory=list)
+    unasked: list[Arrival] = field(default_factory=list)
+    waiting: list[Arrival] = field(default_factory=list)
+    decided: list[tuple[Arrival, bytes]] = field(default_factory=list)
     now_s: float = 100.0
     pair: config.Pair = field(default_factory=lambda: config.Pair(group="sip"))
     news: bool = True
@@ -97,24 +97,24 @@ class Stage:
         self.said.append(f"record {kind.name}")
         return len(self.bodies)
 
-    def when_recorded(self, position: int, payment: Payment) -> None:
+    def when_recorded(self, position: int, payment: Arrival) -> None:
         assert self.bodies[position - 1][0] is Kind.RECEIVED
         self.waiting.append(payment)
 
-    def ask(self, payment: Payment, deadline_s: float) -> None:
+    def ask(self, payment: Arrival, deadline_s: float) -> None:
         assert payment.request is not None
         payment.question = Ask(payment.fpid, payment.request, deadline_s, payment)
         self.asked.append(payment)
         within_s = deadline_s - payment.first_byte_s
         self.said.append("ask" if within_s == STAND_IN_S else f"ask +{within_s:g}")
 
-    def unask(self, payment: Payment) -> None:
+    def unask(self, payment: Arrival) -> None:
         self.unasked.append(payment)
 
-    def set_timer(self, payment: Payment, at_s: float) -> None:
+    def set_timer(self, payment: Arrival, at_s: float) -> None:
         self.said.append(f"timer +{at_s - payment.first_byte_s:g}")
 
-    def authenticate(self, payment: Payment, covered: bytes, position: int, until_s: float) -> None:
+    def authenticate(self, payment: Arrival, covered: bytes, position: int, until_s: float) -> None:
         kind, _, body = self.bodies[position - 1]
         assert kind in (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
         decision = steps.unpack(kind, body)
@@ -123,13 +123,13 @@ class Stage:
         self.decided.append((payment, covered))
         self.said.append(f"mac {code_of(covered)}")
 
-    def send(self, payment: Payment, link: Link, body: bytes, until_s: float) -> bool:
+    def send(self, payment: Arrival, link: Link, body: bytes, until_s: float) -> bool:
         assert isinstance(link, Wire)
         if link.open:
             self.said.append(f"send {code_of(body[:-16])} on {link.id}")
         return link.open
 
-    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Payment | None) -> None:
+    def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Arrival | None) -> None:
         self.left.append(payment)
         self.said.append(f"leave {code_of(covered)} on {link.id} after {self.bodies[position - 1][0].name}")
 
@@ -142,7 +142,7 @@ class Stage:
 
     # events
 
-    def came(self, message: PaymentRequest | ReversalRequest, link: Wire | None = None) -> Payment | None:
+    def came(self, message: PaymentRequest | ReversalRequest, link: Wire | None = None) -> Arrival | None:
         on = link or self.link
         if isinstance(message, PaymentRequest):
             self.story.on_request(message, on, self.now_s, self.now)
@@ -153,10 +153,10 @@ class Stage:
     def recorded(self) -> None:
         self.story.on_recorded(self.waiting.pop(0), self.now)
 
-    def answers(self, payment: Payment, code: str, field_in_error: str = "") -> None:
+    def answers(self, payment: Arrival, code: str, field_in_error: str = "") -> None:
         self.story.on_answer(payment, code, field_in_error)
 
-    def fires(self, payment: Payment, after_s: float) -> list[str]:
+    def fires(self, payment: Arrival, after_s: float) -> list[str]:
         """The payment's timer fires so long after its first byte; what is said then."""
         self.now_s = payment.first_byte_s + after_s
         if payment.fpid in self.story.in_flight:
@@ -171,7 +171,7 @@ class Stage:
         said, self.said = self.said, []
         return said
 
-    def received(self, link: Wire | None = None) -> Payment:
+    def received(self, link: Wire | None = None) -> Arrival:
         payment = self.came(request(), link)
         assert payment is not None
         self.recorded()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
-from gateway.scheme.permits import Groups, Institution, Limit, Permits, State
+from gateway.scheme.permits import Groups, Institution, Latest, Limit, Permits
 from gateway.scheme.ring import Ring, Slot, Superseded
 from gateway.wire.codec import Codec, fpid_of, join_mac
 from gateway.wire.message import (
@@ -256,7 +256,7 @@ def _settled() -> list[Step]:
     request = _request(21, ours=True)
     raw, another = (_whole(_CODEC.encode(_response(request, code))) for code in ("0000", "1114"))
     return [
-        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submission(key, content, covered))),
+        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submitted(key, content, covered))),
         (Kind.SETTLED, 1, fpid, steps.pack(steps.Settlement(key, content, "0000", "", "receiver", raw, covered))),
         (Kind.CONTRADICTED, 2, fpid, steps.pack(steps.Settlement(key, content, "1114", "", "hub", another, covered))),
     ]
@@ -267,7 +267,7 @@ def _unknown() -> list[Step]:
     raw = _whole(_CODEC.encode(_response(_request(22, ours=True), "9909")))
     unknown = steps.Unsettled(key, content, "inconclusive", "9909", 2, covered)
     return [
-        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submission(key, content, covered))),
+        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submitted(key, content, covered))),
         (Kind.INCONCLUSIVE, 1, fpid, raw),
         (Kind.RETRIED, 0, fpid, steps.pack(steps.Retry(2, covered.replace(b"9200", b"9201", 1)))),
         (Kind.UNKNOWN, 0, fpid, steps.pack(unknown)),
@@ -278,7 +278,7 @@ def _unsent() -> list[Step]:
     fpid, key, covered, content = _ours(23)
     unsent = steps.Unsettled(key, content, "no-link", "", 0, covered)
     return [
-        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submission(key, content, covered))),
+        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submitted(key, content, covered))),
         (Kind.UNSENT, 0, fpid, steps.pack(unsent)),
     ]
 
@@ -290,10 +290,10 @@ def _bookkeeping() -> list[Step]:
         Superseded(Install("fps-own"), WALL_NS),), ("A1B2C3",))  # fmt: skip
     stamp = "20251122205501"
     one = Institution(
-        State(stamp, "suspended"), Groups(stamp, ("sip",)), State(stamp, "reached"), State(stamp, "reached"),
+        Latest(stamp, "suspended"), Groups(stamp, ("sip",)), Latest(stamp, "reached"), Latest(stamp, "reached"),
         Limit(stamp, 100), Limit(stamp, 200),
     )  # fmt: skip
-    permits = Permits(State(stamp, "open"), State(stamp, "closed"), {"200000": one})
+    permits = Permits(Latest(stamp, "open"), Latest(stamp, "closed"), {"200000": one})
     stepped = Usm(mti="9824", function_code="971", transmission_time="1122195501", message_id="000006",
                   date_sent="20251122", service_status="00")  # fmt: skip
     return [
@@ -320,7 +320,7 @@ def _unfinished() -> list[Step]:
         received.received(),
         decided.received(),
         decided.decided(Kind.STOOD_IN, "0083"),
-        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submission(key, content, covered))),
+        (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submitted(key, content, covered))),
         (Kind.RETRIED, 0, again, steps.pack(steps.Retry(3, again_covered, again_key, again_content))),
         (Kind.UNPLACED, 1, "", _whole(_CODEC.encode(advice))),
     ]

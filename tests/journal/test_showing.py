@@ -60,7 +60,7 @@ async def write(settings: JournalSettings) -> None:
         (Kind.RECEIVED, ARRIVING, FPID),
         (Kind.ANSWERED, steps.pack(steps.Decision("0000", "", content, reply)), FPID),
         (Kind.REPLIED, b"", FPID),
-        (Kind.SUBMITTED, steps.pack(steps.Submission("key-1", content, COVERED)), OUT),
+        (Kind.SUBMITTED, steps.pack(steps.Submitted("key-1", content, COVERED)), OUT),
         (Kind.RETRIED, steps.pack(steps.Retry(2, b"9201" + COVERED[4:], "key-1", content)), OUT),
         (Kind.UNKNOWN, steps.pack(steps.Unsettled("key-1", content, "no-answer", "", 2, COVERED)), OUT),
         (Kind.SETTLED, steps.pack(steps.Settlement("key-1", content, "0000", "", "receiver", answer, COVERED)), OUT),

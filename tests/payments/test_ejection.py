@@ -22,7 +22,7 @@ from gateway.payments.ejection import (
     Change,
     Do,
     Ejection,
-    Event,
+    LinkEvent,
     Share,
     chance_of,
     is_outlier,
@@ -157,11 +157,11 @@ def lossy(_site: str, _at_s: float, luck: float, _nature: float) -> float:
 
 def test_every_pair_of_the_table_is_there_and_leads_where_its_words_say() -> None:
     """Only EJECT takes a share away, only RETURN gives one back, and whoever is out stays so until ANSWERED."""
-    assert set(SHARES) == set(product(Share, Event))
+    assert set(SHARES) == set(product(Share, LinkEvent))
     for (before, event), (after, do) in SHARES.items():
         assert (do is Do.EJECT) is (before not in OUT and after in OUT), (before, event)
         assert (do is Do.RETURN) is (before in OUT and after not in OUT), (before, event)
-        assert before not in OUT or after in OUT or event is Event.ANSWERED
+        assert before not in OUT or after in OUT or event is LinkEvent.ANSWERED
         assert do is not Do.LENGTHEN or before is Share.TRIED, "a pause grows by a trial that failed"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway import config
 from gateway.errors import ConfigurationError
 from gateway.payments import standin, steps
-from gateway.payments.inbound import RESERVE, Inbound, Note, Payment
+from gateway.payments.inbound import RESERVE_FACTOR, Arrival, Inbound, Note
 from gateway.payments.inbound_law import State
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.standin import DAYS_MAX, DailyTotal, StandIn
@@ -31,7 +31,7 @@ def ruled(payments_max: int = 10, **rules: Any) -> Stage:
     return Stage(payments_max, pair=config.Pair(group="sip", stand_in=config.StandIn(**rules)))
 
 
-def begun(stage: Stage, came: PaymentRequest | None = None) -> Payment:
+def begun(stage: Stage, came: PaymentRequest | None = None) -> Arrival:
     """A payment that is received, durable and asked about."""
     payment = stage.came(came or request())
     assert payment is not None
@@ -203,7 +203,7 @@ def test_in_mode_always_the_processor_is_asked_about_what_stand_in_may_not_accep
 def test_beyond_the_limit_what_stand_in_may_not_accept_does_not_wait(otherwise: str, said: list[str]) -> None:
     """What is under way stays bounded: it is not asked about, and ends as soon as it is durable."""
     stage = ruled(payments_max=1, mode="never", otherwise=otherwise)
-    for number in range(RESERVE):
+    for number in range(RESERVE_FACTOR):
         begun(stage, request(trn=f"TRN1{number}"))
     stage.came(request(trn="TRN2"))
     assert stage.heard() == ["record RECEIVED"]
@@ -299,7 +299,7 @@ def test_the_daily_total_is_kept_over_a_restart_and_is_a_days() -> None:
     assert after.story.stand_in_statistics(after.now)["daily_total_percent"] == 100, "the clock stepped, and back"
 
 
-def begun_any(stage: Stage, trn: str, pence: int) -> Payment:
+def begun_any(stage: Stage, trn: str, pence: int) -> Arrival:
     payment = stage.came(request(trn=trn, amount=f"{pence:014}"))
     assert payment is not None
     stage.recorded()

@@ -13,7 +13,7 @@ from gateway.payments.steps import LASTING_KINDS, TOLD_KINDS, Kind
 from gateway.scheme import news as story
 from gateway.scheme import permits
 from gateway.scheme.news import OUTCOMES, HandedOn, Lift, News, Replay
-from gateway.scheme.permits import Permits, State, apply
+from gateway.scheme.permits import Latest, Permits, apply
 from gateway.wire.message import Usm
 from gateway.wire.usm import FUNCTIONS, event_of
 from tests.fakes.news import CODEC, MEANINGS, OTHER, OWN, WALL_NS, Link, Shells, hearing, inbound, outbound, said, usm
@@ -402,7 +402,7 @@ def test_what_is_said_again_after_it_was_undone_is_news() -> None:
 
 def test_permits_are_known_after_the_news_that_made_them_has_gone_with_its_segment() -> None:
     replay = Replay(MEANINGS, CODEC)
-    stands = Permits(service=State("2026-11-22", "suspended"))
+    stands = Permits(service=Latest("2026-11-22", "suspended"))
     replay.record(Kind.PERMITS, 0, steps.pack(stands))
     assert replay.permits == stands
 

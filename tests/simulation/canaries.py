@@ -30,7 +30,7 @@ from gateway.journal.committer import Committer
 from gateway.journal.manifest import read_manifest
 from gateway.journal.segment import Walk, name_of
 from gateway.payments import outbound, steps
-from gateway.payments.inbound import Inbound, Payment
+from gateway.payments.inbound import Arrival, Inbound
 from gateway.payments.outbound import Outbound
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
@@ -232,7 +232,7 @@ def _stands_in_with_1909() -> Patch:
 
 def _knows_no_repeats() -> Patch:
     """A repeat is taken for a new payment."""
-    return patch.object(Inbound, "_find", lambda _, fpid: Payment(fpid))
+    return patch.object(Inbound, "_find", lambda _, fpid: Arrival(fpid))
 
 
 def _reverses_unrecorded() -> Patch:
@@ -325,7 +325,7 @@ def _mixes_keys_up() -> Patch:
         def mixed(self: Any, kind: Kind, body: bytes, fpid: str, link: Any) -> int:
             if kind is Kind.SUBMITTED:
                 submission = steps.unpack(kind, body)
-                assert isinstance(submission, steps.Submission)
+                assert isinstance(submission, steps.Submitted)
                 body = steps.pack(msgspec.structs.replace(submission, key=submission.key + "x"))
             return int(record(self, kind, body, fpid, link))
 

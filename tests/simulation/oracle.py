@@ -307,7 +307,7 @@ class Oracle:
             event.content = self.contents.of_message(record.fpid, record.body[:-MAC_BYTES])
         elif record.kind in {Kind.SUBMITTED, Kind.RETRIED}:
             body = steps.unpack(record.kind, record.body)
-            assert isinstance(body, steps.Submission | steps.Retry)
+            assert isinstance(body, steps.Submitted | steps.Retry)
             event.content = self.contents.of_message(record.fpid, body.covered)
         return event
 

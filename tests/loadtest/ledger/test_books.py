@@ -50,7 +50,7 @@ def test_the_told_kinds_are_the_gateways() -> None:
 async def test_a_real_journal_is_read_through_the_gateways_command(tmp_path: Path) -> None:
     """Position, kind, hash, code, what was told, and the node that wrote it."""
     journal = open_journal(JournalSettings(dir=str(tmp_path)), disk.RealDisk(), on_record=lambda _: None)
-    submission = steps.Submission("key-1", b"12345678", b"covered")
+    submission = steps.Submitted("key-1", b"12345678", b"covered")
     settlement = steps.Settlement("key-1", b"12345678", "1114", "", "receiver", b"response", b"covered")
     decision = steps.Decision("0083", "", b"12345678", b"reply", b"request")
     for kind, body in (
