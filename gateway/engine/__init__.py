@@ -1,5 +1,5 @@
-"""Where events meet machines: in one wake-up the engine takes all that has happened, lets the stories speak, and hands
-each shell its batch: one write to the disk, one message to the token, one flush per link.
+"""Where events meet stories. In one wake-up the engine takes everything that has happened, lets the stories decide, and
+hands each shell its batch: one write to the disk, one message to the token, one flush per link.
 
     turn       the wake-up: what happened, in a fixed order, to the stories        ← start reading
     inbox      what happened since the last one, as shells bring it
@@ -12,8 +12,8 @@ each shell its batch: one write to the disk, one message to the token, one flush
     keying     how the commands of `keyring` are done
     hearing    how the commands of `news` are done
     past       what the journal says, read before the first wake-up
-    jobs       what is under way between wake-ups
-    notes      what people hear of it
+    jobs       MACs under way between wake-ups
+    notes      how each event is logged
     shells     what the engine asks of the shells
 """
 

@@ -1,4 +1,4 @@
-"""How the commands of `inbound` are done, and what every message that leaves on a link of its own request waits for."""
+"""Carries out the commands of `inbound`, and sends whatever leaves on the link of its own request."""
 
 import heapq
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Arriving(inbound.Commands):
     # --- what happened
 
     def take_timers(self, now: Now) -> None:
-        """Bring the deadlines that have passed."""
+        """Tell the story of the deadlines that have passed."""
         timers, in_flight = self.timers, self.story.in_flight
         while timers and timers[0][0] <= now.mono_s:
             payment = in_flight.get(heapq.heappop(timers)[1])
@@ -51,12 +51,12 @@ class Arriving(inbound.Commands):
                 self.story.on_deadline(payment, now)
 
     def start(self, outgoing: Outgoing) -> None:
-        """Have its MAC made."""
+        """Have the MAC of a message made."""
         self.replies_owed += outgoing.owed
         self._batch.jobs.append(outgoing)
 
     def complete(self, outgoing: Outgoing, now: Now) -> None:
-        """Durable and authenticated: it leaves, unless that is of no use any more."""
+        """Send a message that is durable and authenticated, unless it is of no use any more."""
         self.replies_owed -= outgoing.owed
         body = join_mac(outgoing.data, outgoing.made)
         payment = outgoing.payment
@@ -78,7 +78,7 @@ class Arriving(inbound.Commands):
             self._lost(outgoing, reason, now)
 
     def abandon(self, outgoing: Outgoing, now: Now) -> None:
-        """Its MAC cannot be made in time."""
+        """The MAC of a message cannot be made in time."""
         self.replies_owed -= outgoing.owed
         self._lost(outgoing, "no-mac", now)
 

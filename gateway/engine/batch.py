@@ -1,4 +1,4 @@
-"""What one wake-up collects for the shells, handed over at its end in a fixed order."""
+"""The work that one wake-up collects for the shells, and hands over at its end in a fixed order."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, MacJob
 
 COMMIT_WITHIN_S = 0.02
-"""How long a record may wait for the next batch when nobody waits for it (REPLIED, a late answer): a sync less for most
-payments. What a kill takes of these is made good at the restart, where a decision without REPLIED is UNDELIVERED."""
+"""How long a record that nothing waits for (REPLIED, a late answer) may wait for the next batch. It saves most payments
+a sync. A kill may lose such records; the restart makes that good: a decision without REPLIED is UNDELIVERED."""
 
 Waiting = Arrival | Departure | Outgoing | Departing | Callable[[Now], None]
-"""What waits for a record to be durable."""
+"""Work that waits for a record to be durable."""
 
 
 class Batch:
@@ -26,17 +26,17 @@ class Batch:
 
     def __init__(self, journal: Journal, signer: Signer, processor: Processor) -> None:
         self.now = Now(0.0, 0)
-        """Of the present wake-up."""
+        """The moment of the present wake-up."""
         self.own_key = ""
         """The label of the key that we sign with."""
         self.verifiers: tuple[str, ...] = ()
-        """The labels of the keys that what comes may be signed with, the likeliest first."""
+        """The labels of the keys by which the hub may sign, the likeliest first."""
         self.counts: dict[str, int] = {}
-        """What was done since the start, by name."""
+        """Events since the start, by name."""
         self.pending: deque[tuple[int, Waiting]] = deque()
-        """What waits for the disk, by position."""
+        """Work that waits for a record to be durable, by position."""
         self.commit_by_s = inf
-        """When what was appended goes to the disk; inf: nothing was."""
+        """When the appended records go to the disk; inf when there are none."""
         self.jobs: list[MacJob] = []
         self.asks: list[Ask] = []
         self.touched: set[HubLink] = set()
@@ -50,16 +50,16 @@ class Batch:
         return self._journal.append(kind, body, fpid=fpid, link=link.id, wall_ns=self.now.wall_ns)
 
     def wait_for_disk(self, position: int, waiting: Waiting) -> None:
-        """Somebody waits for this record: it goes to the disk at the end of this wake-up."""
+        """Have this record written at the end of this wake-up, because something waits for it."""
         self.pending.append((position, waiting))
         self.commit_by_s = self.now.mono_s
 
     def count(self, what: str, by: int = 1) -> None:
-        """Count something that was done."""
+        """Count an event."""
         self.counts[what] = self.counts.get(what, 0) + by
 
     def flush(self) -> None:
-        """The token first, because it works beside us; the disk last, because its thread wants the interpreter."""
+        """The token goes first, because it works beside us; the disk last, because its thread needs the interpreter."""
         if self.jobs:
             jobs, self.jobs = self.jobs, []
             self._signer.submit(jobs)

@@ -1,4 +1,4 @@
-"""How the commands of `news` are done: the scheme's news through the shells."""
+"""Carries out the commands of `news`: the scheme's news through the shells."""
 
 from gateway import config, log
 from gateway.clock import Now
@@ -16,7 +16,7 @@ from gateway.wire.message import Usm
 _log = log.get("news")
 
 NEWS_LIFTED = "news_lifted"
-"""What is counted."""
+"""The name of its count."""
 
 
 class Hearing(news.Commands):
@@ -39,7 +39,7 @@ class Hearing(news.Commands):
         self._lifts.append((lift, done))
 
     def take(self, now: Now) -> None:
-        """What was handed in, and what is due."""
+        """Hand the story what was handed in, and let it do what is due."""
         handed_in, self._handed_in = self._handed_in, []
         for handed_on, taken in handed_in:
             self.story.on_handed_on(handed_on, taken, now)
@@ -80,6 +80,6 @@ class Hearing(news.Commands):
         )
 
     def report_lift(self, what: str, institution: str) -> None:
-        """Say it, count it; the operator's reason is in the journal."""
+        """Log and count it; the operator's reason is in the journal."""
         self._batch.count(NEWS_LIFTED)
         _log.warning("an operator lifts what the scheme's news has set", detail=what, institution=institution)

@@ -1,4 +1,4 @@
-"""What the engine has under way between wake-ups: MACs to verify and to make, each with what is to become of it."""
+"""MACs to verify and to make, each with what happens afterwards: the work under way between wake-ups."""
 
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class Outgoing(MacJob):
         """The reply of a decision: when complete, the story sends it on every leg."""
         self.durable = durable
         self.owed = owed
-        """Whether a drain waits for it: replies are owed, what a session says is not."""
+        """Whether a drain waits for it. Replies are owed; the messages of a session are not."""
         self.authentic = False
         """The signer brought its MAC. Not the same as `made`, which the signer fills in before it says so."""
 
@@ -62,7 +62,7 @@ class Departing(MacJob):
 
 
 class Carried(NamedTuple):
-    """What a link is given with a request of ours: whose it is."""
+    """The context that a link gets with a request of ours: whose it is."""
 
     payment: Departure
     attempt: int
@@ -77,4 +77,4 @@ class Sealing(MacJob):
         super().__init__(key, chain, deadline_s=deadline_s)
         self.position = position
         self.over = trio.Event()
-        """It is recorded, or there is none."""
+        """Set when the seal is recorded, or cannot be made."""

@@ -1,4 +1,4 @@
-"""How the commands of `keyring` are done: key changes through the shells."""
+"""Carries out the commands of `keyring`: key changes through the shells."""
 
 from collections.abc import Callable
 from math import inf
@@ -46,7 +46,7 @@ class Keying(keyring.Commands):
         self._show()
 
     def take(self, message: NetworkRequest | NetworkResponse, link: Link, now: Now) -> None:
-        """A message that the keyring takes."""
+        """Hand the keyring a message of its own."""
         if isinstance(message, NetworkRequest):
             self.story.on_request(message, link, now)
         else:

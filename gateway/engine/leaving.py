@@ -1,4 +1,4 @@
-"""How the commands of `outbound` are done."""
+"""Carries out the commands of `outbound`."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Leaving(outbound.Commands):
     # --- what happened
 
     def take_alarms(self, now: Now) -> None:
-        """Bring the deadlines that have passed and still hold."""
+        """Tell the story of the deadlines that have passed and still hold."""
         if self.story.ejection.due_s <= now.mono_s:
             self.story.judge_links(now)
         alarms, in_flight, unknown = self.alarms, self.story.in_flight, self.story.unknown
@@ -56,7 +56,7 @@ class Leaving(outbound.Commands):
                 self.story.on_deadline(payment, now)
 
     def complete(self, departing: Departing, now: Now) -> None:
-        """Durable and authenticated."""
+        """Hand over a request that is durable and authenticated."""
         body = join_mac(departing.data, departing.made)
         self.story.on_ready(departing.payment, departing.attempt, body, now)
 

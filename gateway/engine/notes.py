@@ -1,4 +1,4 @@
-"""What the stories note, as log lines: one for a payment that goes well, at its end."""
+"""How each note of the stories is logged. A payment that goes well gets one line, at its end."""
 
 from collections.abc import Callable
 
@@ -55,8 +55,8 @@ NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
     _OUT.UNSENT: ("error", "payment never left"),
     _OUT.RESUMED: ("warning", "payment under way when the last process ended"),
 }
-"""How each note is said. Whatever is a warning or an error here is an alert, too, or has a
-reason not to be (tests/compose/test_alerts.py)."""
+"""Level and text of each note. Each warning and error is an alert, too, or has a reason not to be
+(tests/compose/test_alerts.py)."""
 
 
 def say(note: inbound.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:

@@ -1,4 +1,4 @@
-"""What the journal says of the past, taken in while it is opened: what the engine begins with."""
+"""The past as the journal tells it, read while the journal is opened. The engine begins with it."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ from gateway.wire.codec import Codec
 from gateway.wire.meanings import Meanings
 
 _FIRST_OUTBOUND = Kind.SUBMITTED
-"""All kinds from here on are not of payments that come. Here, because this is looked at for every record of weeks."""
+"""No kind from here on is of a payment that arrives. A constant, because every record of weeks is compared with it."""
 
 
 class Past:
@@ -23,9 +23,9 @@ class Past:
         self.inbound = Replay(Outcomes(business_days))
         self.outbound = SubmissionsReplay(Submissions(business_days), codec)
         self.recorded_ns = 0
-        """When the last record was written, by the wall clock, leaving out those of a clock far behind; 0: none."""
+        """When the last record was written, by the wall clock; 0: never. Records of a clock far behind do not count."""
         self.ring: Ring | None = None
-        """The latest of the keys; None: those of the configuration."""
+        """The latest ring of keys; None: the keys of the configuration."""
         self.news = news.Replay(meanings, codec)
         self.meanings = meanings
 
@@ -42,7 +42,7 @@ class Past:
                 else:
                     self.news.record(kind, time_ns, body)
         except (ValueError, RecursionError):
-            # of its shape, and not its kind's all the same: a code that is no number, bytes that are no text
+            # the shape is right, the content is not: a code that is no number, bytes that are no text
             raise msgspec.DecodeError("the body is none of its kind") from None
 
     @property

@@ -63,10 +63,10 @@ class Signer(Protocol):
         """Never waits."""
 
     def hold(self, keys: tuple[Install, ...]) -> None:
-        """Tokens must have these keys (and the seal key) to serve, and no others."""
+        """Let only tokens serve that have these keys, the seal key, and no others."""
 
     def install(self, key: Install) -> None:
-        """Have every serving token take this key, too; what comes of it comes through `on_installed`."""
+        """Have every serving token take this key, too. The result comes through `on_installed`."""
 
     def check_of(self, label: str) -> str:
         """The check value of a key as the tokens compute it, upper-case hex; empty when none has said."""

@@ -1,5 +1,5 @@
-"""Compact containers: what is remembered of millions of payments, in little memory. Pure; none knows a payment.
+"""Compact containers, which remember something of millions of payments in little memory. Pure; none knows a payment.
 
-* `table`: rows by key, packed; `pages`: bytes of many lengths; `days`: which day something goes by and is forgotten.
-* `positions`: a set of places in a journal.
+* `table`: rows by key, packed. `pages`: texts of any length. `days`: which day an entry belongs to, and when it goes.
+* `positions`: a set of journal positions.
 """

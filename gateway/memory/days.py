@@ -1,7 +1,7 @@
-"""Which day what is remembered goes by, and which day is forgotten. Pure.
+"""Which day an entry belongs to, and which day is forgotten. Pure.
 
-What is kept goes by the mark of the day on which it was last put. Days are counted, never compared, so that a step of
-the clock does not make us forget.
+An entry carries the mark of the day on which it was last put. Days are counted, never compared: a step of the clock
+does not make us forget.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from collections.abc import Callable
 _DAY_NS = 86_400 * 10**9
 _MARKS = 256
 SPARE_DAYS = 7
-"""Days kept beyond those that are needed: so many wrong dates may a clock show without costing a day of memory."""
+"""Days kept beyond those that are needed: a clock may show this many wrong dates without costing a day of memory."""
 
 
 class Days:
-    """The days that are kept, at least so many, each with a mark of one byte."""
+    """The latest days, each with a mark of one byte."""
 
     def __init__(self, days: int, drop: Callable[[int], None]) -> None:
-        """`drop` forgets all that goes by a mark."""
+        """`days`: how many to keep at least. `drop` forgets all entries that carry a mark."""
         self._days_max = days + SPARE_DAYS
         assert self._days_max < _MARKS
         self._drop = drop
@@ -26,7 +26,7 @@ class Days:
         self._mark = -1
 
     def mark(self, wall_ns: int) -> int:
-        """By which mark goes what is put now. May drop another one first."""
+        """The mark of an entry that is put now. May drop another mark first."""
         number = wall_ns // _DAY_NS
         if number != self._today:
             self._turn_to(number)

@@ -4,7 +4,7 @@ A text is written once, behind the one before, on pages of one size: it costs it
 """
 
 PAGE_BYTES = 256 * 1024
-"""Whole from the beginning, and so large that each is a mapping of its own: nothing of it is left between others."""
+"""A page is allocated whole, and large enough to be a mapping of its own: freeing it gives all of it back."""
 _LENGTH_BYTES = 2
 TEXT_BYTES_MAX = (1 << 8 * _LENGTH_BYTES) - 1
 
@@ -18,12 +18,12 @@ class Pages:
         self._written: list[bytearray] = []
         """Full pages."""
         self._page = bytearray()
-        """The one that is written on; empty: none is."""
+        """The page that is written on; empty: there is none."""
         self._used = 0
-        """Bytes of it that are written."""
+        """Bytes written on it."""
 
     def write(self, text: bytes) -> int:
-        """Returns the text's place. Raises `ValueError` for one of more than `TEXT_BYTES_MAX`."""
+        """Write a text; returns its place. Raises `ValueError` when it is longer than `TEXT_BYTES_MAX`."""
         length = len(text)
         if length > TEXT_BYTES_MAX:
             raise ValueError("too long a text")
@@ -46,7 +46,7 @@ class Pages:
         return bytes(page[begin : begin + int.from_bytes(page[at:begin])])
 
     def shed(self) -> bool:
-        """Let one page go, when all may; False: there is none left. All at once would be a pause."""
+        """Free one page, once all may go; False when none is left. To free all at once would be a pause."""
         if self._written:
             self._written.pop()
             return True

@@ -1,14 +1,14 @@
 """Names and a few bytes about each of them, for millions of names. Pure.
 
-A name is kept as sixteen bytes of its BLAKE2b: two names with the same ones will not be met, and no name can be read
-from the memory. Entries are of one width and lie one after another in buckets; a bucket is a `bytearray` of some dozen
-entries, which `find` searches. So no name is an object, to pay for and for the garbage collector to look at. Buckets
-have few sizes, so that the room that one leaves behind when it grows is just what another one needs.
+A name is kept as sixteen bytes of its BLAKE2b: no two names will have the same, and no name can be read from memory.
+Entries have one width and lie one after another in buckets. A bucket is a `bytearray` of some dozen entries, which
+`find` searches. So no name is an object that costs memory and that the garbage collector looks at. Buckets have few
+sizes, so that the room that one leaves behind when it grows fits another.
 
-It grows by linear hashing: whenever so many entries came that one more bucket is due, one bucket is split in two. No
-growth moves more entries than are in one bucket, so none is a pause.
+The table grows by linear hashing: every few dozen entries one bucket is split in two. Growth never moves more entries
+than one bucket holds, so it never pauses.
 
-Each entry goes by a mark, one byte: to drop a mark takes no time, and its entries leave, a bucket with each `put`.
+Each entry has a mark of one byte. Dropping a mark takes no time; its entries leave later, one bucket with each `put`.
 """
 
 import struct
@@ -20,7 +20,7 @@ _DIGEST_BYTES = 16
 _BUCKET_ENTRIES = 32
 """On average. Fewer cost memory (each bucket is an object), more cost time (each is searched from its beginning)."""
 _STEP_ENTRIES = 8
-"""A bucket grows by so many at once."""
+"""A bucket grows by this many at once."""
 _MARKS = tuple(bytes([mark]) for mark in range(256))
 _EMPTY = blake2b(digest_size=_DIGEST_BYTES, person=b"fps-table")
 
@@ -60,15 +60,15 @@ class Table:
         self._mask = 0
         """The least 2^n - 1 that reaches every bucket."""
         self._entries = 0
-        """With those that are to leave."""
+        """Including those that are still to leave."""
         self._room = _BUCKET_ENTRIES
-        """So many entries before the next bucket is due."""
+        """Entries at which the next bucket is due."""
         self._counts = [0] * len(_MARKS)
-        """Of names, by mark."""
+        """Names, by mark."""
         self._dropped = set[int]()
         """Marks whose entries are to leave."""
         self._hand = 0
-        """The bucket that they leave next; there are none of them before it."""
+        """The bucket that dropped entries leave next; the buckets before it have none."""
 
     def __len__(self) -> int:
         return sum(self._counts)

@@ -125,7 +125,7 @@ class Clocks:
     """Whether our wall clock can be right, by the journal and the release; and what the hub's clocks say of it."""
 
     def __init__(self, differs_s: float, recorded_ns: int = 0, released_ns: int = 0) -> None:
-        """`differs_s`: a hub's clock may differ by so much. `recorded_ns`: when the journal's last record was written,
+        """`differs_s`: how much a hub's clock may differ. `recorded_ns`: when the journal's last record was written,
         `released_ns`: when this version was released; 0: not known.
         """
         self._differs_s = differs_s
@@ -159,7 +159,7 @@ class Clocks:
                 self._stepped = False
 
     def gone(self, link: int) -> None:
-        """A link has ended: what was said there counts no more."""
+        """A link has ended: the time that was heard there counts no more."""
         self._by_link.pop(link, None)
 
     def look(self, now: Now) -> str:
@@ -193,7 +193,7 @@ class Clocks:
         return ""
 
     def _vouched_for(self, now: Now) -> bool:
-        """Whether the hub says our time, and the journal's was wrong: not where the year alone may be."""
+        """Whether the hub has our time, so that the journal's was wrong. The hub's time does not show a wrong year."""
         if now.wall_ns < self._released_ns or not self._by_link or self.hub_differs(now):
             return False
         return _from_whole_years_s(abs(now.wall_ns - self._recorded_ns) / _S) > WHOLE_YEARS_WITHIN_S

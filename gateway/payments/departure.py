@@ -10,7 +10,7 @@ from gateway.payments.work import Standing, Submission
 
 
 class Note(Enum):
-    """What people may want to hear of; `engine` makes log lines and counts of it."""
+    """An event that people may want to hear of; `engine` logs and counts it."""
 
     SUBMITTED = auto()
     UNAVAILABLE = auto()
@@ -47,34 +47,34 @@ class Departure:
     attempt: int = 0
     """Numbers the requests."""
     under_way: int = 0
-    """The attempt that is under way; 0: none. What another one still brings is out of date."""
+    """The attempt that is under way; 0: none. Events of another attempt are out of date."""
     left: bool = False
     """A request may have left."""
     left_before: bool = False
     """The same, before the present attempt."""
     pauses: int = 0
-    """In a row: each is twice the one before."""
+    """Pauses in a row: each is twice the one before."""
     due_s: float = inf
     """When DEADLINE comes, or, once UNKNOWN, when it leaves memory; inf: no timer runs."""
     recording: int = 0
     """The position of the record that says how it stands, while that is on its way to the disk."""
     link: Link | None = None
-    """By which the attempt left that is under way, once it did."""
+    """The link by which the present attempt left, once it did."""
     link_before_id: int = 0
-    """By which the latest one left that did."""
+    """The link by which the latest attempt left that did leave."""
     sent_s: float = 0.0
-    """When it did."""
+    """When the latest attempt left."""
     links: set[int] = field(default_factory=set)
-    """Connections that carried a request: an answer counts on these."""
+    """Connections that carried a request: an answer counts on these only."""
     reason: str = ""
-    """What the last attempt met."""
+    """Why the last attempt ended."""
     inconclusive: str = ""
     """The hub's last inconclusive code."""
     durable: bool = False
-    """Its submission is on disk: before that nobody is told that there is one."""
+    """Its submission is on disk. Nobody hears of it before."""
     outcome: Standing | None = None
-    """How it will stand, as soon as that is durable."""
+    """How it will stand, once the record of that is durable."""
     standing: Standing | None = None
-    """How it stands, once that is durable."""
+    """How it stands, once the record of that is durable."""
     waiting: list[Submission] = field(default_factory=list)
-    """Who waits for the outcome, or, before it is durable, for that."""
+    """Submissions that wait for the outcome or, before the payment is durable, for that."""

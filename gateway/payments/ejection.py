@@ -35,27 +35,28 @@ from gateway.backoff import backoff_s, jittered_s
 from gateway.payments.links import Link
 
 AHEAD_MAX = 4
-"""A link may owe so many answers, and twice as many as the one that owes the fewest; beyond that the others are dealt
-to. So few payments wait for a link that has just fallen silent, whatever the rate."""
+"""Answers that a link may owe beyond twice those of the link that owes the fewest. Beyond that the others are
+dealt to. So only few payments wait for a link that has just fallen silent, whatever the rate."""
 SAMPLES_MAX = 256
-"""Submissions that a link is judged by, at the most."""
+"""Submissions that a link is judged by, at most."""
 SAMPLES_A_SLOT = 8
-"""Of those within half of `slow_after_s`: so the samples of a busy link reach back for half a minute, too."""
+"""Samples within half of `slow_after_s`, at most: so the samples of a busy link, too, reach back half a minute."""
 LAST: Final = (4, 8, 16, 32, 64, 128, SAMPLES_MAX)
-"""So many of a link's latest samples are looked at together: the fewest find a link that has just fallen silent, the
-most one that loses some payments and not others."""
+"""How many of a link's latest samples are looked at together. The fewest find a link that has just fallen silent; the
+most find a link that loses some payments and not others."""
 SLOW_MIN = 3
-"""With fewer slow ones among them a link is no outlier: a minimum of evidence."""
+"""Slow samples that make a link an outlier, at least: a minimum of evidence."""
 WORSE_BY = 0.5
 """A link is an outlier when its share of slow ones is larger than its siblings' by this."""
 CHANCE_MAX = 0.001
-"""And when equal links would come out so unequal no more often than this."""
+"""How often, at most, equal links would come out so unequal by chance."""
 RACE = 0.25
-"""A rival's answer may come first by so much of `slow_after_s`: two answers to one payment leave the hub together."""
+"""How much earlier a rival's answer may come, as a part of `slow_after_s`: two answers to one payment leave the hub
+together."""
 STEADY_S = 120.0
-"""A link that has had its share for so long is well: the next pause is a first one."""
+"""How long a link must have had its share to be well again: its next pause is then a first one."""
 JUDGED_EVERY = 0.25
-"""Of `slow_after_s`: so often links are judged while answers are owed."""
+"""How often links are judged while answers are owed, as a part of `slow_after_s`."""
 
 
 class Share(Enum):
@@ -137,7 +138,7 @@ AnyLink = TypeVar("AnyLink", bound=Link)
 
 
 class Change(NamedTuple):
-    """Something that people want to hear."""
+    """A change of a link's share that people want to hear of."""
 
     site: str
     ejected: bool
@@ -423,7 +424,7 @@ class Ejection:
         return {site.name: site.why for site in self._sites.values() if site.share in OUT}
 
     def statistics(self) -> dict[str, dict[str, object]]:
-        """Each site."""
+        """The share of each site, and what it owes."""
         return {
             site.name: {"share": site.share.value, "owed": len(site.owed), "why": site.why if site.share in OUT else ""}
             for site in self._sites.values()
@@ -431,7 +432,7 @@ class Ejection:
 
 
 def is_outlier(slow: int, of: int, others_slow: int, others_of: int) -> bool:
-    """Whether so many slow ones of so many are too many beside the others'."""
+    """Whether `slow` of `of` samples are too many beside the other links' `others_slow` of `others_of`."""
     if slow < SLOW_MIN or not others_of or slow / of - others_slow / others_of < WORSE_BY:
         return False
     return chance_of(slow, of, others_slow, others_of) <= CHANCE_MAX

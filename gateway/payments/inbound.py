@@ -2,17 +2,17 @@
 
     request → RECEIVE → (durable) → ASK → ANSWER or STAND_IN → (durable, MAC made) → REPLY → REPLIED or UNDELIVERED
 
-Around that line: repeats JOIN a decision that is being made, or get the reply of one that was made (REPLY_AGAIN). Other
-content under a used FPID is a CONFLICT. A reversal ends everything. An answer that comes after stand-in is LATE. What
-stand-in may not accept waits longer (EXTEND), and then gets a refusal (TURN_AWAY) or nothing (ABANDON).
+Around that line: a repeat JOINs a decision that is being made, or gets the reply of one that was made (REPLY_AGAIN).
+Other content under a used FPID is a CONFLICT. A reversal ends everything. An answer that comes after stand-in is LATE.
+A payment that stand-in may not accept waits longer (EXTEND), and then gets a refusal (TURN_AWAY) or nothing (ABANDON).
 
 `inbound_law` is the law: it says for each (state, event) where the payment goes and which act is done on the way. This
 file says how each act is done: it brings events, and branches on the act that the law answers with. docs/fates.md shows
 where each way ends.
 
-It knows no socket, disk, HSM, clock, log or task: what is to be done leaves through `Commands`, what happened comes in
-through the `on_` methods, and `now` is an argument. Its promise of order: whatever leaves (a question, a reply) is
-commanded together with the position of the record that must be durable first.
+It knows no socket, disk, HSM, clock, log or task. Events come in through the `on_` methods, commands leave through
+`Commands`, and `now` is an argument. Its promise of order: each question and each reply is commanded together with the
+position of the record that must be durable first.
 """
 
 from collections.abc import Callable
@@ -42,11 +42,12 @@ DATE_SENT = "012"
 UNUSUAL = "date"
 """Why stand-in may not accept a payment whose date is outside the window."""
 RESERVE_FACTOR = 2
-"""So many times `payments_max` may be decided at once when the rules do not let stand-in take the rest."""
+"""Payments being decided at once at most, as a multiple of `payments_max`, where the rules keep stand-in from taking
+the rest."""
 
 
 class Note(Enum):
-    """What people may want to hear of; `engine` makes log lines and counts of it."""
+    """An event that people may want to hear of; `engine` logs and counts it."""
 
     RECEIVED = auto()
     ANSWERED = auto()
@@ -79,7 +80,7 @@ class Note(Enum):
 
 @dataclass(slots=True)
 class Leg:
-    """A request of this payment that waits for the reply: by which link it came, and when its first byte did."""
+    """A request of this payment that waits for the reply: the link that brought it, and when its first byte came."""
 
     link: Link
     first_byte_s: float
@@ -87,7 +88,7 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Arrival:
-    """A payment in flight, or what the shells still hold of one that is at rest."""
+    """A payment in flight; or one at rest, of which a shell still holds a question or a reply."""
 
     fpid: str
     state: State = State.NEW
@@ -108,15 +109,15 @@ class Arrival:
     forbidden: str = ""
     """Why stand-in may not accept it, once that was asked."""
     unasked: bool = False
-    """The processor is not to be asked about it: too many are being decided."""
+    """The processor is not asked about it: too many payments are being decided."""
     unusual_date: bool = False
-    """Its date is outside the window, and nobody here has decided on it: it may be a copy of one of long ago."""
+    """Its date is outside the window, and it has no outcome here: it may be a copy of a payment of long ago."""
     question: Ask | None = None
-    """What the engine asks the processor about it."""
+    """The question about it, once the processor is asked."""
 
 
 class Commands(Protocol):
-    """What the story asks of the shells. Each call only notes something for the end of this wake-up."""
+    """What the story has the shells do. Each call only notes it for the end of this wake-up."""
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
@@ -128,7 +129,7 @@ class Commands(Protocol):
         """Ask the processor; bring ANSWER, whenever it comes."""
 
     def unask(self, payment: Arrival) -> None:
-        """A question that has not left yet shall not: no answer is wanted any more."""
+        """Keep a question from leaving, if it has not left: no answer is wanted any more."""
 
     def set_timer(self, payment: Arrival, at_s: float) -> None:
         """Bring DEADLINE at that time."""
@@ -142,10 +143,10 @@ class Commands(Protocol):
         """
 
     def leave(self, link: Link, covered: bytes, position: int, until_s: float, payment: Arrival | None) -> None:
-        """Make the MAC of any other reply, send it once `position` is durable; with a payment, bring SENT or UNSENT."""
+        """Make the MAC of any other reply; send it once `position` is durable. With a payment, bring SENT or UNSENT."""
 
     def note(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
-        """Something worth a log line or a count; `since_s` is when the first byte of the request came."""
+        """Log or count an event; `since_s` is when the first byte of the request came."""
 
     def advise(self, link: Link, body: bytes, function_code: str, where: str) -> None:
         """Tell the hub by a 9624 that this message cannot be answered otherwise."""
@@ -250,7 +251,7 @@ class Inbound:
             self._judge(payment, now)
 
     def on_answer(self, payment: Arrival, code: str, field_in_error: str) -> None:
-        """The processor answered: the first answer wins, whatever comes later is only recorded."""
+        """The processor answered. The first answer wins; later ones are only recorded."""
         # it may have been given up, and have come again: the answer is about the same payment
         payment = self.in_flight.get(payment.fpid, payment)
         act = self._step(payment, Event.ANSWER)
@@ -295,7 +296,7 @@ class Inbound:
             self._do.note(Note.REPLIED, payment.fpid, payment.code, payment.first_byte_s)
 
     def on_unsent(self, payment: Arrival, reason: str, now: Now) -> None:
-        """A reply will not leave. Only when that was the last leg is the payment undelivered."""
+        """A reply will not leave. The payment is undelivered when that was its last leg."""
         payment.legs_out = max(0, payment.legs_out - 1)
         if not payment.legs_out:
             self._undelivered(payment, reason, now)
@@ -353,7 +354,7 @@ class Inbound:
         return self._stand_in.mode
 
     def stand_in_switched(self) -> str:
-        """What on-call should know of that, in words; empty while it is the configuration's."""
+        """What on-call should know of the mode, in words; empty while it is the configured one."""
         return self._stand_in.switched()
 
     def stand_in_statistics(self, now: Now) -> dict[str, object]:
@@ -374,7 +375,7 @@ class Inbound:
         payment.legs, payment.first_byte_s = [leg], leg.first_byte_s
         overload = len(self.in_flight) >= self._payments_max
         if overload and len(self.in_flight) < RESERVE_FACTOR * self._payments_max:
-            # what stand-in may not accept would be turned away: for that there is a reserve
+            # stand-in may not accept it, so it would be turned away: there is a reserve for such payments
             overload = not self._refusal(payment, now)
         self.in_flight[payment.fpid] = payment
         position = self._do.record(Kind.RECEIVED, request.body, payment.fpid, leg.link)
@@ -402,7 +403,7 @@ class Inbound:
         return UNUSUAL if payment.unusual_date else self._stand_in.refusal(payment.request, now.wall_ns)
 
     def _judge(self, payment: Arrival, now: Now) -> None:
-        """The processor has not answered: see whether stand-in may, and do what the law says to that."""
+        """The processor has not answered: see whether stand-in may, and do as the law says."""
         match self._step(payment, self._judgement(payment, now)):
             case Act.STAND_IN:
                 self._decide_by_stand_in(payment, now)
@@ -418,7 +419,7 @@ class Inbound:
                 raise AssertionError(act)
 
     def _judgement(self, payment: Arrival, now: Now) -> Event:
-        """What the rules make of it now. They may say otherwise than the last time."""
+        """Judge by the rules as they are now. They may say otherwise than the last time."""
         reason = self._refusal(payment, now)
         if not reason:
             return Event.ALLOWED

@@ -40,16 +40,16 @@ REQUEST = b"9200"
 SPEAKERS = {"1": "receiver", "9": "hub"}
 """Who refuses, by the first digit of DE26 (docs/protocol.md section 5)."""
 LINGER_S = 30.0
-"""How long an UNKNOWN payment is held in memory after its last connection went: an answer that was read before may
-still have its MAC verified."""
+"""How long an UNKNOWN payment stays in memory after its last connection went: an answer that was read before may still
+wait for its MAC to be verified."""
 CLOCK_STEP_S = 1.0
 """A record that is further in the future than this was written by another clock."""
 VOID_LOOK = 16
-"""With so many who wait, those who wait no longer are looked for."""
+"""Waiting submissions at which those that are void are removed."""
 
 
 class Commands(Protocol):
-    """What the story asks of the shells. Each call only notes something for the end of this wake-up."""
+    """What the story has the shells do. Each call only notes it for the end of this wake-up."""
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
@@ -74,7 +74,7 @@ class Commands(Protocol):
         """Bring DEADLINE at that time, unless `payment.due_s` is another one by then."""
 
     def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
-        """Something worth a log line or a count."""
+        """Log or count an event."""
 
     def tell_share(self, change: Change) -> None:
         """A link gets no new payments any more, or gets them again."""
@@ -105,13 +105,13 @@ class Outbound:
         self._forbids = forbids
         self.ejection = ejection
         self.in_flight: dict[str, Departure] = {}
-        """By FPID. What a drain waits for."""
+        """By FPID. A drain waits for these."""
         self.unknown: dict[str, Departure] = {}
         """By FPID: an answer may still come on a connection of theirs."""
         self._standing_links: set[int] = set()
         """Connections that carried a request and have not gone."""
         self._keys: dict[str, Departure] = {}
-        """Both of them, by key."""
+        """Payments in flight and unknown, by key."""
 
     # --- what the processor wants
 
@@ -236,7 +236,7 @@ class Outbound:
     # --- the way out
 
     def on_durable(self, payment: Departure) -> None:
-        """A request's record is durable: who waits hears so."""
+        """A request's record is durable: the submissions that wait hear so."""
         payment.durable = True
         if payment.waiting:
             standing = self._standing(payment)
@@ -344,7 +344,7 @@ class Outbound:
             self._on_change(change)
 
     def _on_change(self, change: Change) -> None:
-        """What waits for a link that was ejected is repeated by another one, once it has waited as if on trial."""
+        """Repeat by another link the payments of an ejected one, once they have waited as for a link on trial."""
         self._do.tell_share(change)
         if change.ejected:
             for payment in self.in_flight.values():
@@ -395,7 +395,7 @@ class Outbound:
         self._record_standing(payment, kind, steps.pack(unsettled), RECORDER)
 
     def _record_standing(self, payment: Departure, kind: Kind, body: bytes, link: Link) -> None:
-        """Nobody hears how it stands before that is durable."""
+        """Record how it stands. Nobody hears of it before that is durable."""
         payment.recording = self._do.record(kind, body, payment.fpid, link)
         self._do.when_settled(payment.recording, payment)
 
@@ -544,7 +544,7 @@ class Outbound:
         self.in_flight[payment.fpid] = self._keys[payment.key] = payment
 
     def _rest(self, payment: Departure, standing: Standing, now: Now) -> None:
-        """Nothing of ours is under way any more: remember where it stands, say it to those who wait."""
+        """Nothing of ours is under way any more: remember where it stands, and tell the submissions that wait."""
         del self.in_flight[payment.fpid], self._keys[payment.key]
         self._submissions.put(Known(payment.key, payment.content, standing), now.wall_ns)
         waiting, payment.waiting = payment.waiting, []

@@ -1,4 +1,4 @@
-"""What was decided, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
+"""Decisions, remembered for repeats and reversals: an index over the journal, rebuilt by reading it.
 
 An outcome is twelve bytes per FPID (state, code, field, who decided, content digest), kept by the day of its decision.
 A reply is not kept: a 9210 copies its fields from the request (docs/protocol.md section 3), and a repeat carries the
@@ -29,7 +29,7 @@ NO_CONTENT = b"\0" * 8
 
 
 class Outcome(NamedTuple):
-    """What is known of a payment that is no longer in flight."""
+    """The outcome of a payment that is no longer in flight."""
 
     state: State
     code: str
@@ -78,13 +78,13 @@ def _unpack(head: bytes) -> tuple[State, str, str, bool]:
 
 
 class Outcomes:
-    """FPID → outcome, for at least so many business days. Some 35 bytes for each."""
+    """FPID → outcome, for a number of business days at least. Some 35 bytes for each."""
 
     def __init__(self, business_days: int) -> None:
         self._table = Table(_HEAD_BYTES + _CONTENT_BYTES)
         self._days = Days(days_spanned(business_days), self._table.drop)
         self.stood_in = DailyTotal()
-        """What stand-in accepted."""
+        """The amounts that stand-in accepted."""
 
     def __len__(self) -> int:
         return len(self._table)

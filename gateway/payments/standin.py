@@ -7,7 +7,7 @@ processor until `pair.deadlines.decline_after_s`, longer than others, because th
 
 The mode is switched while the gateway runs, and by the configuration. The latest order counts: a switch is recorded
 together with what the configuration said then, and holds over restarts as long as the configuration still says that.
-Whoever changes the configuration and restarts has given a newer order. Each process is switched on its own.
+A changed configuration with a restart is a newer order. Each process is switched on its own.
 
 The day of the daily total is the date in UTC that the wall clock shows when stand-in accepts: the date of the STOOD_IN
 record. What was counted stays counted under its day, over restarts too (the records hold it), and when the clock steps
@@ -31,12 +31,12 @@ from gateway.wire.fields import PaymentType
 from gateway.wire.message import PaymentRequest
 
 STERLING = "826"
-"""DE51 of what amounts in the rules are in."""
+"""DE51 of the currency of all amounts in the rules."""
 REASONS = ("date", "mode", "type", "sort-code", "currency", "amount", "daily-total", "news")
 """Why stand-in may not accept, in the order of judgement."""
 DAYS_MAX = 32
-"""Days whose totals are kept: those that were counted last. Days are not compared, so that a wall clock that is wrong
-for a while does not make the right day forgotten."""
+"""Days whose totals are kept: those counted last. Days are not compared: a wall clock that is wrong for a while does
+not make us forget the right day."""
 
 MODES: dict[str, StandInMode] = {"timer": "timer", "always": "always", "never": "never"}
 _DAY_NS = 86_400 * 10**9
@@ -86,8 +86,8 @@ def order_of(body: bytes) -> StandInMode:
 
 
 def check(pair: config.Pair, codec: Codec) -> None:
-    """Hold the settings against the tables. Raises `ConfigurationError`: of types that never come here, of codes that
-    nobody knows.
+    """Check the settings against the tables. Raises `ConfigurationError` for types that never come here and for codes
+    that the tables do not have.
     """
     mistakes = [*unknown_codes(pair, codec.action_codes), *strange_types(pair, codec.table.types)]
     if mistakes:
@@ -95,7 +95,7 @@ def check(pair: config.Pair, codec: Codec) -> None:
 
 
 def strange_types(pair: config.Pair, types: Mapping[str, PaymentType]) -> Iterator[str]:
-    """Types among the rules that never come here."""
+    """Mistakes about types that never come here."""
     for index, code in enumerate(pair.stand_in.payment_types):
         here = f"pair.stand_in.payment_types[{index}]: {code}"
         if code not in types:
@@ -105,7 +105,7 @@ def strange_types(pair: config.Pair, types: Mapping[str, PaymentType]) -> Iterat
 
 
 def unknown_codes(pair: config.Pair, codes: Codes) -> Iterator[str]:
-    """Codes that we say, and that the table does not have in their place."""
+    """Mistakes about codes that the table does not have in their place."""
     code = pair.stand_in.code
     if code not in codes.qualified:
         known = ", ".join(codes.qualified)
@@ -132,9 +132,9 @@ class StandIn:
         self.code = rules.code
         """DE26 of the qualified accept."""
         self.silent = rules.otherwise == "nothing"
-        """What may not be accepted is left unanswered in the end, instead of refused."""
+        """A payment that may not be accepted is left unanswered in the end, instead of refused."""
         self.refused = dict.fromkeys(REASONS, 0)
-        """Payments that it was asked about and might not accept, by reason."""
+        """Payments that the rules forbade, by reason."""
 
     def refusal(self, request: PaymentRequest, wall_ns: int) -> str:
         """Why stand-in may not accept this payment, of `REASONS`; empty when it may."""

@@ -1,8 +1,8 @@
-"""What became of the payments that we submitted, remembered under the processor's key and under the FPID: an index
-over the journal, rebuilt by reading it. Pure.
+"""Outcomes of the payments that we submitted, remembered under the processor's key and under the FPID: an index over
+the journal, rebuilt by reading it. Pure.
 
-Here are payments at rest (`outbound_law.RESTING`); what is under way is `outbound`'s. Some 130 bytes for each: its text
-is written once, what many of a day have in common besides, and both indexes say where.
+It holds payments at rest (`outbound_law.RESTING`); `outbound` holds those under way. Each takes some 130 bytes: its own
+text is written once, text that many payments of a day share is written once for all, and both indexes point there.
 """
 
 from typing import NamedTuple
@@ -23,10 +23,10 @@ from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentResponse
 
 _TRN_CHARS = 18
-"""What comes first in an FPID, and is its own."""
+"""The TRN comes first in an FPID."""
 _PLACE_BYTES = 5
 _COMMONS_MAX = 4096
-"""Of a day. What would be one more is written with its payment."""
+"""Shared texts of a day at most. Beyond that, each is written with its payment."""
 _FIRST, _LAST = Kind.SUBMITTED, Kind.UNSENT
 """The kinds of record that say how it stands."""
 
@@ -45,7 +45,7 @@ class Known(Struct, frozen=True, gc=False):
 
 
 class Unfinished(NamedTuple):
-    """What a restart finds under way."""
+    """A payment that a restart finds under way."""
 
     key: str
     content: bytes
@@ -62,7 +62,7 @@ class Unfinished(NamedTuple):
 
 
 class _Common(Struct, frozen=True, array_like=True, gc=False):
-    """What many payments of a day have in common."""
+    """The part of a standing that many payments of a day share."""
 
     state: State
     code: str
@@ -79,7 +79,7 @@ class _Common(Struct, frozen=True, array_like=True, gc=False):
 
 
 class _Text(Struct, frozen=True, array_like=True, gc=False):
-    """What is a payment's own."""
+    """The part that is a payment's own."""
 
     key: str
     content: bytes

@@ -19,12 +19,12 @@ public; the note lists them as return, scheme return, reversal, in this order.""
 
 
 class BadField(NamedTuple):
-    """What is wrong with a request, and how to answer."""
+    """A field of a request is in error. How to answer depends on what else is there."""
 
     field: int
     """The first data element in error."""
     answerable: bool
-    """Whether all that a 9210 copies is there; otherwise a 9624 answers."""
+    """Whether every field is there that a 9210 copies. If not, a 9624 answers."""
 
 
 def fault_of(request: PaymentRequest) -> BadField:

@@ -1,6 +1,5 @@
-"""What the engine hands to a shell and gets back with its result: a MAC to make or verify, a question to the processor.
-
-Plain values with slots, made once for each payment and stage; the engine gives them more by subclassing.
+"""Work that the engine hands to a shell and gets back with its result: a MAC to make or verify, a question to the
+processor. Plain values with slots, made once for each payment and stage. The engine subclasses them.
 """
 
 from collections.abc import Callable
@@ -27,7 +26,7 @@ class MacJob:
         self.mac = mac
         """Eight bytes to verify; none: make one."""
         self.deadline_s = deadline_s
-        """On the monotonic clock; after it the result is of no use, and the job is unavailable."""
+        """On the monotonic clock. After it the result is of no use, and the error is `unavailable`."""
         self.context = context
         """The asker's."""
         self.ok = False
@@ -38,9 +37,9 @@ class MacJob:
         self.done = False
         """The asker was told."""
         self.attempts = 0
-        """Tokens that were lost with it."""
+        """Tokens that were lost while they had this job."""
         self.urgent = not mac
-        """Goes before what is not: replies that are owed before new payments."""
+        """Goes before jobs that are not urgent: replies that are owed before new payments."""
 
 
 class Install(Struct, frozen=True, array_like=True, gc=False):
@@ -94,15 +93,15 @@ class Ask:
         self.asked_s = 0.0
         self.attempts = 0
         self.crossings = 0
-        """How often it was sent and read by nobody, as its connection was being closed."""
+        """How often it was sent and not read, because its connection was being closed."""
         self.void = False
-        """Set by the asker when no answer is wanted any more: a question that has not left yet is not sent."""
+        """Set by the asker when it wants no answer any more: a question that has not left is not sent."""
         self.why_unasked: Callable[[], str] = str
-        """While it has not left: what keeps it, in words fit for a log; empty when nothing does that can be named."""
+        """Says why it has not left, in words fit for a log; empty when no reason can be named. Set by the client."""
 
 
 class Answer:
-    """What the processor decided."""
+    """The processor's decision."""
 
     __slots__ = ("code", "context", "field", "fpid")
 
@@ -177,9 +176,9 @@ class Submission:
         self.wait = wait
         """To be told of the outcome too."""
         self.void = False
-        """Set by the submitter when it waits no longer: `done` is not called any more."""
+        """Set by the submitter when it waits no longer: `done` is not called again."""
         self.stale = ""
-        """Why it may be too old to be taken up, in our words: whoever submitted it may have given it up."""
+        """Why it may be too old to be taken up, in our words: the submitter may have given it up."""
         self.refused: Refused = ""
         """`unavailable`: nothing was recorded, try again or at the other site. `conflict`: the key, or the FPID, is
         another payment's. Empty: see `standing`."""

@@ -13,7 +13,7 @@ from gateway.payments.work import Install
 from gateway.strict_json import Reader
 
 RETIRED_MAX = 256
-"""Superseded keys that are known for ever: five years of one each week."""
+"""Superseded keys that are remembered for ever: five years of one each week."""
 
 
 class Use(Enum):
@@ -24,7 +24,7 @@ class Use(Enum):
 
 
 class Superseded(Struct, frozen=True, array_like=True):
-    """A key that another one has taken the place of, and until when (wall clock) it is accepted still."""
+    """A key that another has replaced, and until when (wall clock) it is still accepted."""
 
     key: Install
     until_ns: int
@@ -35,14 +35,14 @@ class Slot(Struct, frozen=True, array_like=True):
     """The keys of one use."""
 
     base: str
-    """The label that the configuration gives: the key of the ceremony, and how the labels of later ones begin."""
+    """The label in the configuration: the key of the ceremony. The labels of later keys begin with it."""
     in_use: Install
     on_trial: Install | None = None
     given_up: bool = False
-    """The key on trial could not be verified; hardly more is done about it unless the hub begins again."""
+    """The key on trial could not be verified. It is tried seldom or not at all until the hub begins again."""
     superseded: tuple[Superseded, ...] = ()
     retired: tuple[str, ...] = ()
-    """Check values of all that were ever superseded, the latest last: none of them comes back by a message alone."""
+    """Check values of every key that was ever superseded, the latest last. None comes back by a message alone."""
 
 
 class Ring(Struct, frozen=True, array_like=True):
@@ -58,14 +58,14 @@ def unpack(body: bytes) -> Ring:
 
 
 def slot_of(base: str, recorded: Slot | None) -> Slot:
-    """What was recorded; or, at the first start and when the configuration names another key, that key.
+    """The recorded slot; at the first start, or when the configuration names another key, a slot with that key.
 
-    Naming another one is an operator's act, also where that brings a superseded key back. What is superseded by it does
+    To name another key is an operator's act, even if it brings a superseded key back. The keys that it supersedes do
     not come back by a message either.
     """
     if recorded is None:
         return Slot(base, Install(base))
-    # a version before this one did not record what is retired, but what is still accepted
+    # earlier versions recorded only the superseded keys that were still accepted
     recorded = replace(recorded, retired=retired(recorded, *(old.key.check for old in recorded.superseded)))
     if recorded.base == base:
         return recorded
@@ -74,7 +74,7 @@ def slot_of(base: str, recorded: Slot | None) -> Slot:
 
 
 def retired(slot: Slot, *checks: str) -> tuple[str, ...]:
-    """All that are superseded, with these check values, those that are empty aside."""
+    """The check values of all superseded keys, with these added. An empty one is left out."""
     known = dict.fromkeys((*slot.retired, *filter(None, checks)))
     return tuple(known)[-RETIRED_MAX:]
 
