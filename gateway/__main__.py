@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def command_line() -> Parser:
-    """What `fps-gateway` takes. The reference (docs/) is made of it."""
+    """The parser of `fps-gateway`. The reference in docs/ is made of it."""
     parser = Parser(
         prog="fps-gateway",
         description="A gateway between a bank and the UK Faster Payments hub.",
@@ -52,7 +52,7 @@ def command_line() -> Parser:
     run = commands.add_parser(
         "run",
         help="run one gateway process",
-        description="Run one gateway process until SIGTERM (drains) or a second one (ends at once).",
+        description="Run one gateway process. SIGTERM or Ctrl-C drains it; a second one ends it at once.",
     )
     config_file.add_argument(run)
     run.set_defaults(run=_run)
@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _run_daemon(configuration: "Configuration", reread: "Callable[[], Configuration]") -> int:
-    """Run until stopped; whatever ends the process is said in one last line."""
+    """Run until stopped. One last line says how the process ended, whatever ended it."""
     import trio
 
     from gateway import daemon, log

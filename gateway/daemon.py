@@ -68,7 +68,7 @@ from gateway.running.health import Health, Promises
 from gateway.running.holding import Holding
 from gateway.running.reload import Reload
 from gateway.running.sealing import Sealing
-from gateway.running.stopping import CLOSE_WITHIN_S, Draining, Limits, Stop
+from gateway.running.stopping import CLOSE_WITHIN_S, Draining, DrainLimits, Stop
 from gateway.signer.pool import Signer
 from gateway.volume.watch import VolumeWatch, begin_for
 from gateway.wire import codes, fields, meanings
@@ -144,9 +144,8 @@ class Gateway:
                 node.submissions, self.engine, codec, pair.group, self.health.presented,
                 came_s=standstill.came_s, listen=outside.listen, kept=outside.kept.clients,
             )  # fmt: skip
-        journal.on_durable = self.engine.on_durable
         sign_off_s = pair.session.respond_within_s
-        limits = Limits(node.drain_s, sign_off_s)
+        limits = DrainLimits(node.drain_s, sign_off_s)
         self.sealing = Sealing(journal, self.engine, node.journal.seal_every_s)
         self.draining = Draining(self.stop, limits, self.links, self.engine, self.sealing, outside.supervisor)
         self.holding = Holding(self.health, self.clocks, self.signer, self.links, outside.supervisor, sign_off_s)
@@ -206,7 +205,7 @@ class Gateway:
     async def _start(self, tree: trio.Nursery, signals: AsyncIterator[int]) -> None:
         """Start every part, in the order in which one needs another; the links last."""
         tree.start_soon(self.stop.on_signals, signals)
-        tree.start_soon(self.journal.run)
+        tree.start_soon(self.journal.run, self.engine.on_durable)
         self._take_up()
         await tree.start(self.signer.run)
         tree.start_soon(self.engine.run)

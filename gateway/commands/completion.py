@@ -1,4 +1,4 @@
-"""`fps-gateway completion SHELL`: a script that has a shell complete our command line, made of the parser itself.
+"""`fps-gateway completion SHELL`: a script with which a shell completes our command line, made of the parser itself.
 
     bash    fps-gateway completion bash > /etc/bash_completion.d/fps-gateway
     zsh     fps-gateway completion zsh > _fps-gateway, in a folder of $fpath
@@ -16,7 +16,7 @@ from gateway.machine.arguments import Commands, Parser
 
 SHELLS = ("bash", "fish", "zsh")
 FILES = frozenset({"FILE", "FILES", "FILE|-"})
-"""How arguments that are files are shown in a usage line."""
+"""The names of arguments that are files, in a usage line."""
 FOLDERS = frozenset({"DIR"})
 
 
@@ -25,9 +25,9 @@ def add_parser(subparsers: Commands, command_line: Callable[[], Parser]) -> None
     parser = subparsers.add_parser(
         "completion",
         help="print a script for a shell's completion",
-        description="Print a script that has a shell complete this command's arguments.",
+        description="Print a script with which a shell completes the arguments of fps-gateway.",
     )
-    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
     parser.set_defaults(run=lambda arguments: run(arguments.shell, command_line()))
 
 

@@ -1,7 +1,7 @@
-"""The command `fps-gateway config`: check a configuration, print an example that documents every setting.
+"""The command `fps-gateway config`: check a configuration, or print an example that documents every setting.
 
-The example is made of `config` itself: its types say the limits, the docstrings below its fields say what they mean, so
-that neither can be forgotten. It refuses to know what a setting does.
+The example is made of `gateway.config` itself: the types there have the limits, and the docstrings below the fields the
+meanings, so that neither can be forgotten. This file does not know what a setting does.
 """
 
 import argparse
@@ -34,6 +34,13 @@ from gateway.signer.pin import NoPin, read_pin
 from gateway.wire import codes
 
 WIDTH = 100
+
+_CHECK_EPILOG = """\
+exit codes:
+   0  no mistake
+   2  the command line makes no sense
+  69  with --here: something is missing on this machine
+  78  the configuration holds mistakes, or with --rate: a limit is too small"""
 
 HALVES = {"node": "What is one gateway process's own", "pair": "What both sites share"}
 """The tables of a configuration, each of which may be a file of its own."""
@@ -71,28 +78,40 @@ EXAMPLES: dict[str, Any] = {
     "node.sibling.url": "https://sip-b.example:9200",
     "node.sibling.tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
 }
-"""Values for what has no default; a required setting that is not here fails the tests. Hosts and the group are such
-that the example must be edited: a configuration that nobody has thought about is refused (`config.rules`)."""
+"""Values for the settings without a default; the tests fail when one is missing here. Hosts and the group must be
+edited: a configuration that nobody has thought about is refused (`config.rules`)."""
 
 
 def add_parser(subparsers: Commands) -> None:
     """Add `config check FILE ...` and `config example [pair | node]` to the command line."""
     parser = subparsers.add_parser("config", help="check a configuration, or print an example of one")
     commands = parser.add_subparsers(dest="config_command", required=True, metavar="check | example")
-    checking = commands.add_parser("check", help="say every mistake in FILE; exit code 78 when there are any")
-    checking.add_argument("files", metavar="FILE", nargs="+", help="what `run` is given as --config, all of it")
+    checking = commands.add_parser(
+        "check",
+        help="print every mistake of a configuration; exit code 78 when there is one",
+        description="Print every mistake of a configuration, or, if there is none, what it comes to.",
+        epilog=_CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    checking.add_argument("files", metavar="FILE", nargs="+", help="every file that `run` is given as --config")
     checking.add_argument(
         "--here", action="store_true",
-        help="and what this machine must have: PINs, tokens and their keys (each PIN is tried once), certificates, the"
-        " journal's directory. As the gateway's user, with its credentials (`hsm check --help` has the command);"
-        " exit code 69 when something is missing",
+        help="also check this machine: PINs, tokens and their keys (each PIN is tried once), certificates, and the"
+        " journal's directory. Run it as the gateway's user, with its credentials (`hsm check --help` has the command)",
     )  # fmt: skip
     checking.add_argument(
-        "--rate", type=_rate, metavar="PER_S", help="and whether its limits carry so many payments a second"
+        "--rate", type=_rate, metavar="PER_S", help="also check that the limits suffice for this many payments a second"
     )
-    printing = commands.add_parser("example", help="print a configuration that documents every setting")
+    printing = commands.add_parser(
+        "example",
+        help="print a configuration that documents every setting",
+        description="Print a configuration that documents every setting, to be edited.",
+    )
     printing.add_argument(
-        "half", choices=sorted(HALVES), nargs="?", help="what both sites share, or a node's own; both"
+        "half",
+        choices=sorted(HALVES),
+        nargs="?",
+        help="only the settings that both sites share, or only those of one node (default: both)",
     )
     parser.set_defaults(run=run)
 
@@ -113,7 +132,7 @@ def _rate(text: str) -> float:
 
 
 def check(first: str | Path, *others: str | Path, here: bool = False, per_s: float | None = None) -> int:
-    """Print every mistake, or what the configuration comes to; returns the exit code. Changes nothing."""
+    """Print every mistake, or what the configuration comes to, and return the exit code. Changes nothing."""
     try:
         configuration = config_file.load(first, *others, rulebook=rulebook.mistakes_of)
     except ConfigurationError as error:
@@ -137,7 +156,7 @@ def check(first: str | Path, *others: str | Path, here: bool = False, per_s: flo
 
 
 def _say_all(mistakes: list[str], what: str, code: ExitCode) -> ExitCode:
-    """Each on a line, and how many; 0 where there are none."""
+    """Print each on a line, then their number. Returns 0 when there are none."""
     if not mistakes:
         return ExitCode.ENDED
     noun, *rest = what.split(" ")
@@ -147,7 +166,7 @@ def _say_all(mistakes: list[str], what: str, code: ExitCode) -> ExitCode:
 
 
 def summary(configuration: config.Configuration, action_codes: codes.Codes) -> Iterator[str]:
-    """Say in a few lines what the configuration comes to."""
+    """A few lines about what the configuration comes to."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
     hubs = ", ".join(f"{site.name} {site.host}:{site.port}" for site in node.hub)
     tokens = ", ".join(token.name for token in node.token)
@@ -172,7 +191,7 @@ def summary(configuration: config.Configuration, action_codes: codes.Codes) -> I
 
 
 def notes(configuration: config.Configuration) -> Iterator[str]:
-    """Say what would keep it from starting on this machine, as far as looking at files can tell."""
+    """Reasons why it would not start on this machine, as far as looking at files can tell."""
     node = configuration.node
     for key, name in _files_of(node):
         path = Path(os.path.expandvars(name))
@@ -192,7 +211,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
 
 
 def _files_of(node: config.Node) -> list[tuple[str, str]]:
-    """Key and path of every file that it reads, but the journal."""
+    """Key and path of every file that it reads, except the journal."""
     files = [
         *((f"node.token[{n}].module", token.module) for n, token in enumerate(node.token)),
         *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
@@ -288,12 +307,12 @@ def docstrings(kind: type[Struct]) -> dict[str, str]:
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> Any:
-    """What a setting is when nobody says it."""
+    """The default of a setting."""
     return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def limits_in_words(kind: Any) -> str:
-    """Say a type's limits in words."""
+    """A type's limits in words."""
     match msgspec_inspect.type_info(kind):
         case msgspec_inspect.LiteralType(values=values):
             return f"[{' | '.join(str(value) for value in values)}]"

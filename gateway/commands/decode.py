@@ -1,7 +1,8 @@
-"""`fps-gateway decode`: messages for a person, as far as they can be read, and exactly where they are bad.
+"""`fps-gateway decode`: prints messages as far as they can be read, and the exact place where they are bad.
 
-What is sensitive is masked unless asked for. A message out of step may show an account where a date should be: so in
-a message that cannot be read nothing but MTI and bitmaps is shown, and in any other no field that is in error.
+Sensitive values are masked unless `--reveal` asks for them. A message out of step may show an account where a date
+should be. So a message that cannot be read shows nothing but MTI and bitmaps, and any other shows no field that is in
+error.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from gateway.wire.message import PaymentRequest, PaymentResponse, ReversalReques
 ACTION_CODE = 26
 """Its words are printed beside it."""
 INPUT_BYTES_MAX = 16 * 1024 * 1024
-"""More than anybody reads; it is held in memory."""
+"""Largest input: it is held in memory, and nobody reads more."""
 
 _ANY = 65535
 HEADERS = {
@@ -49,17 +50,20 @@ _HEX_TEXT = re.compile(rb"[0-9A-Fa-f\s]*\Z")
 _NEXT_LINE = re.compile(rb"\r?\n(?=9[0-9]{3}[0-9A-F]{32})")
 
 _DESCRIPTION = """\
-Print every field of the messages in a file (or standard input: -): number, byte, width, name and value.
-Sensitive values are masked. A bad message is printed as far as it can be read, then where it is bad.
+Print every field of the messages in a file or on standard input: number, byte, width, name and value.
+Sensitive values are masked. A bad message is printed as far as it can be read, and then the place where it is bad.
 
-The input may be raw bytes or hex text (spaces and line breaks anywhere; a line that begins a message, or follows a
-whole one or an empty line, is a message of its own), with or without length headers. All of this is found out; force
-it when that fails."""
+The input may be raw bytes or hex text, with or without length headers; the command finds out which. Where it is wrong,
+use --input and --header. In hex text, spaces and line breaks do not count; a new message begins at a line that looks
+like the beginning of one, and after a whole message or an empty line."""
 
 _EPILOG = """\
-headers: 2 or 4 bytes, binary; ascii2 or ascii4 decimal digits; with i the length counts the header too.
+headers: 2 or 4 binary bytes; ascii2 or ascii4 are decimal digits; with i, the length includes the header.
 
-exit codes: 0 every message is good, 1 one is not, 2 the command line or the input makes no sense.
+exit codes:
+  0  every message is good
+  1  a message is bad
+  2  the command line or the input makes no sense
 
 examples:
   fps-gateway decode capture.bin
@@ -67,8 +71,8 @@ examples:
   echo '39 38 30 34 ...' | fps-gateway decode -"""
 
 
-class Found(NamedTuple):
-    """One message of the input, or what is there instead of one."""
+class FoundMessage(NamedTuple):
+    """One message of the input, or the bytes that stand in place of one."""
 
     offset: int
     """Of its first byte, without header, in the input (in what the hex text says)."""
@@ -86,16 +90,18 @@ def add_parser(subparsers: Commands) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="the file to read; - is standard input")
+    parser.add_argument("file", metavar="FILE", help="the file to read, or - for standard input")
     parser.add_argument(
-        "--header", choices=["auto", *HEADERS], default="auto", help="length header (default: %(default)s)"
+        "--header", choices=["auto", *HEADERS], default="auto", help="the length header (default: %(default)s)"
     )
     parser.add_argument(
-        "--input", choices=["auto", "raw", "hex"], default="auto", help="raw or hex (default: %(default)s)"
+        "--input", choices=["auto", "raw", "hex"], default="auto", help="the form of the input (default: %(default)s)"
     )
-    parser.add_argument("--reveal", action="store_true", help="show sensitive values in clear")
-    parser.add_argument("--table", metavar="FILE", default="", help="a field table in place of the built-in one")
-    parser.add_argument("--codes", metavar="FILE", default="", help="a table of action codes, likewise")
+    parser.add_argument("--reveal", action="store_true", help="print sensitive values in clear")
+    parser.add_argument("--table", metavar="FILE", default="", help="a field table that replaces the built-in one")
+    parser.add_argument(
+        "--codes", metavar="FILE", default="", help="a table of action codes that replaces the built-in one"
+    )
     parser.set_defaults(run=run)
 
 
@@ -110,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         return _usage(f"{args.file}: {error.strerror or error.__class__.__name__}")
     except ValueError as error:
         return _usage(f"{args.file}: {error}")
-    printer = Printer(sys.stdout, codec, reveal=args.reveal, colours=console.has_colours(sys.stdout))
+    printer = MessagePrinter(sys.stdout, codec, reveal=args.reveal, colours=console.has_colours(sys.stdout))
     good = [printer.message(number, len(found), item) for number, item in enumerate(found, 1)]
     return 0 if all(good) else 1
 
@@ -133,7 +139,7 @@ def _read(name: str) -> bytes:
     return data
 
 
-def find(data: bytes, header: str, form: str, codec: Codec) -> Iterator[Found]:
+def find(data: bytes, header: str, form: str, codec: Codec) -> Iterator[FoundMessage]:
     """Find the messages in the input. Raises `ValueError` when there are none or the hex text is none."""
     if not data.strip():
         raise ValueError("there is nothing in it")
@@ -224,7 +230,7 @@ def _detect(data: bytes, header: str) -> str:
     return best if any(ranks[best]) else "none"
 
 
-def _split(data: bytes, offset: int, header: str) -> Iterator[Found]:
+def _split(data: bytes, offset: int, header: str) -> Iterator[FoundMessage]:
     name = _detect(data, header)
     settings = HEADERS[name]
     if settings is None:
@@ -232,7 +238,7 @@ def _split(data: bytes, offset: int, header: str) -> Iterator[Found]:
         at = 0
         for body in _NEXT_LINE.split(data):
             at = data.index(body, at)
-            yield Found(offset + at, body.removesuffix(b"\n").removesuffix(b"\r"))
+            yield FoundMessage(offset + at, body.removesuffix(b"\n").removesuffix(b"\r"))
             at += len(body)
         return
     framer, at, error = Framer(settings), 0, None
@@ -244,17 +250,17 @@ def _split(data: bytes, offset: int, header: str) -> Iterator[Found]:
         error = caught
     for _, body in frames:
         at += settings.header_bytes
-        yield Found(offset + at, body)
+        yield FoundMessage(offset + at, body)
         at += len(body)
     if error is not None:
-        yield Found(offset + at, data[at:], str(error))
+        yield FoundMessage(offset + at, data[at:], str(error))
     elif framer.unfinished:
-        yield Found(
+        yield FoundMessage(
             offset + at + settings.header_bytes, data[at + settings.header_bytes :], "the input ends in a frame"
         )
 
 
-class Printer:
+class MessagePrinter:
     """Writes messages to a terminal or a file."""
 
     def __init__(self, out: TextIO, codec: Codec, *, reveal: bool, colours: bool) -> None:
@@ -263,7 +269,7 @@ class Printer:
         self._reveal = reveal
         self._colours = colours
 
-    def message(self, number: int, count: int, found: Found) -> bool:
+    def message(self, number: int, count: int, found: FoundMessage) -> bool:
         """Print one and return whether it is good."""
         body = found.body
         parts = self._codec.explain(body)
@@ -359,7 +365,7 @@ def _sign(byte: int) -> str:
 
 
 def _class(byte: int) -> str:
-    """Which kind of character it is, and not which: enough to see where a message came out of step."""
+    """The class of a character, but not the character: enough to see where a message came out of step."""
     character = bytes([byte])
     if character.isdigit():
         return "9"

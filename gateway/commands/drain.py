@@ -1,7 +1,7 @@
-"""`fps-gateway drain`: have a running gateway drain, wait with it, say how it went.
+"""Drain a running gateway, wait for its end, and say how it went.
 
-The gateway signs off to receive, finishes what is in flight, signs off to submit, and ends; the hub and the processor
-use the other site meanwhile. This asks for it through the gateway's ops port and changes nothing else.
+The gateway signs off to receive, finishes the payments in flight, signs off to submit, and ends. Meanwhile the hub and
+the processor use the other site. The command asks for this at the gateway's ops port and changes nothing else.
 """
 
 import argparse
@@ -27,15 +27,15 @@ from gateway.processor.calls import Calls
 from gateway.strict_json import Reader
 
 SHOW_EVERY_S = 0.5
-"""How often a terminal is shown what is left."""
+"""Pause between two updates of the line on a terminal."""
 GRACE_S = 5.0
-"""Added to what the gateway says it may take, when nobody said how long to wait."""
+"""Added to the time that the gateway says it may take, where `--within` is not given."""
 RESPOND_WITHIN_S = 2.0
-"""How long a response may take beside what it was asked to wait."""
+"""Time that a response may take beyond the wait that was asked for."""
 PATIENCE_S = WAIT_S_MAX + RESPOND_WITHIN_S
-"""How long any response may take."""
+"""Time that any response may take."""
 LOOK_S = 0.05
-"""How often it is looked whether the port is closed."""
+"""Pause between two looks whether the port is closed."""
 
 
 _progress = Reader(Progress)
@@ -57,27 +57,36 @@ class Code(IntEnum):
 
 
 _EPILOG = """\
-exit codes: 0 drained, everything in flight was finished; 2 the command line makes no sense; 69 nobody listens there, or
-it is no gateway; 78 the configuration holds mistakes; 124 not over within the time given, or by Ctrl-C: it goes on
-draining; 130 it ended with something in flight unfinished, or without a word: nothing durable is lost, and a start
-takes it up."""
+exit codes:
+    0  the gateway has drained, and every payment in flight was finished
+    2  the command line makes no sense
+   69  nothing listens there, or it is no gateway
+   78  the configuration holds mistakes
+  124  the time given is over, or Ctrl-C was pressed; the gateway goes on draining
+  130  the gateway ended with payments in flight unfinished, or without saying so; nothing durable is lost, and the next
+       start takes them up"""
 
 
 def add_parser(subparsers: Commands) -> None:
     """Mount the command."""
     parser = subparsers.add_parser(
         "drain",
-        help="have a running gateway finish what is in flight and end, and wait for that",
+        help="let a running gateway finish its payments in flight and end, and wait for that",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--config", action="append", metavar="FILE", help="as `run` was given it: where its ops port is")
-    which.add_argument("--ops", metavar="URL", help="its ops server: http://127.0.0.1:9200")
+    which.add_argument(
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="a file of its configuration, which tells the ops port; repeat the option for each file, as for `run`",
+    )
+    which.add_argument("--ops", metavar="URL", help="the URL of its ops server, such as http://127.0.0.1:9200")
     parser.add_argument(
         "--within", type=SECONDS, metavar="S",
-        help="wait for no longer than this, more than 0 (default: as long as the gateway says that it may take)",
+        help="seconds to wait at most, more than 0 (default: the longest time that the gateway says it may take)",
     )  # fmt: skip
     parser.set_defaults(run=run)
 

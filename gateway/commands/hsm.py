@@ -1,7 +1,8 @@
-"""The command `fps-gateway hsm check`: which tokens, keys and check values agree, and what a gateway makes of them.
+"""The command `fps-gateway hsm check`: which tokens, keys and check values agree, and which of them a gateway would
+use.
 
-It shows what `signer.survey` saw; it refuses to know how a token is asked. A check value (six digits) tells keys apart
-and helps nobody to guess one: it is what custodians compare with the scheme's letter.
+It shows what `signer.survey` saw, and does not know how a token is asked. A check value (six digits) tells keys apart
+and helps nobody to guess one: custodians compare it with the scheme's letter.
 """
 
 import argparse
@@ -22,18 +23,19 @@ from gateway.signer.survey import MACS, Report, Seen, survey
 
 AGREED, OFF = 0, 1
 CHECK_DIGITS = 6
-"""So many are shown: those that the scheme's letters have."""
+"""Digits of a check value that are shown, as in the scheme's letters."""
 GROUPS = "ABCDEFGH"
 _EPILOG = f"""\
-What is checked: the keys of the ceremony, by the labels in pair.mac and pair.keys. Keys that came in band have labels
-of their own, which /statistics of a running gateway names; give them with --key. Each key's whole MAC over a known text
-is compared, not its check value alone; of the transport key, which may not make any, what the token shows of it.
+The keys of the ceremony are checked, by the labels in pair.mac and pair.keys. Keys that came in band have labels of
+their own, which /statistics of a running gateway names: give them with --key. Each key makes a MAC over a known text,
+and the whole MACs are compared, not the check values alone. The transport key may not make any: for it, the properties
+that the token shows are compared.
 
-Tokens with the same letter have the same keys. A gateway uses the largest such group, in a tie the one with the token
-that is configured first, and of these the local ones as long as they serve and are not slow.
+Tokens with the same letter have the same keys. A gateway uses the largest group of them, or in a tie the group with the
+token that is configured first. Of that group it uses the local tokens as long as they serve and are not slow.
 
-A PIN is tried once for each token; a wrong one is one try less until the token is locked: correct the file first.
-PIN files are looked for as the gateway does. Where they are systemd's credentials, run this as the unit would run it:
+Each token's PIN is tried once. A wrong PIN uses up one of the tries before the token is locked: correct the file first.
+PIN files are found as the gateway finds them. Where they are systemd's credentials, run the command as the unit would:
 
   systemd-run --pipe --wait --collect --uid=fps-gateway --gid=fps-gateway \\
     --property=LoadCredentialEncrypted=pin:/etc/fps-gateway/pins-sip \\
@@ -41,8 +43,12 @@ PIN files are looked for as the gateway does. Where they are systemd's credentia
 
 It may run beside a gateway: it logs in once more to each token, changes nothing, and makes {MACS} MACs in each.
 
-exit codes: 0 all tokens serve and agree; 1 something is off, but a gateway would serve; 69 no token would serve; 78
-the configuration holds mistakes."""
+exit codes:
+   0  all tokens serve and agree
+   1  something is wrong, but a gateway would serve
+   2  the command line makes no sense
+  69  no token would serve
+  78  the configuration holds mistakes"""
 
 
 def add_parser(subparsers: Commands) -> None:
@@ -52,15 +58,19 @@ def add_parser(subparsers: Commands) -> None:
     checking = commands.add_parser(
         "check",
         help="open every token as the gateway would, and compare their keys",
-        description="Open every token of a configuration as a gateway would, and compare the keys that they have.",
+        description="Open every token of a configuration as a gateway would, and compare their keys.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     config_file.add_argument(checking)
     checking.add_argument(
-        "--key", action="append", default=[], metavar="LABEL", help="a further key that every token should have"
+        "--key",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="another key that every token should have (may be repeated)",
     )
-    checking.add_argument("--json", action="store_true", help="as one JSON object")
+    checking.add_argument("--json", action="store_true", help="print one JSON object")
     checking.set_defaults(run=run)
 
 

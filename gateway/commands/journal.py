@@ -1,8 +1,7 @@
-"""`fps-gateway journal verify|compare|show|tail|stat|forget DIR`: look at a journal, offline or while its gateway runs.
-And `init --config FILE`, which begins the first one.
+"""Look at a journal, offline or while its gateway runs; or begin the first journal of a gateway (`init`).
 
-All but `forget` and `init` read only and take no lock. What a running gateway is just writing is not an error: damage
-counts when it is there at a second look, too.
+All commands except `forget` and `init` only read, and take no lock. A batch that a running gateway is just writing is
+no damage: damage counts when it is still there at a second look.
 """
 
 import argparse
@@ -18,64 +17,77 @@ from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode
 from gateway.journal import comparing, verifying
-from gateway.journal.looking import Reader, Watch, begun, look, manifest_of, reader
+from gateway.journal.looking import RecordReader, Watch, begun, look, manifest_of, reader
 from gateway.journal.manifest import cursor_name, forget_follower, read_cursor
 from gateway.journal.record import Record
 from gateway.journal.recovery import Newer
 from gateway.journal.segment import Walk
-from gateway.journal.showing import Filter, Printer, counted, split_body, when, whole_fpid, whole_trn
+from gateway.journal.showing import Filter, RecordPrinter, counted, split_body, when, whole_fpid, whole_trn
 from gateway.journal.verifying import TokensOf
 from gateway.machine.arguments import COUNT_OR_NONE, Commands
 from gateway.payments.steps import BODIES, Kind, Parked, Told, unpack
 
 POLL_S = 0.2
-"""How often `tail --follow` looks."""
+"""Pause between two looks of `tail --follow`."""
 GOOD, BAD = 0, 1
 KEYED_KINDS = frozenset(kind for kind, body in BODIES.items() if {"key", "covered"} <= set(body.__struct_fields__))
-"""Kinds of record that say under which idempotency key a payment was submitted (a seal's key is another thing)."""
+"""Kinds of record that hold the idempotency key of a payment (the key in a seal is another thing)."""
 
-_INIT = """Begin the journal of a gateway that has never had one. Exit code 75 where there is one already, where a
-gateway runs on it, or where its volume is not mounted here; then nothing was changed."""
+_INIT = """Begin the journal of a gateway that has never had one. It is refused with exit code 75, and nothing is
+changed, when there is one already, when a gateway runs on it, or when its volume is not mounted here."""
 _EPILOG = """\
-exit codes: 0 whole, or done; 1 damaged, or a wrong seal: the place is said; 2 the command line makes no sense, or it is
-no journal; 3 whole, and of some seals no token can say anything, or none holds; 66 no record matches what `show` was
-asked for; 75 a newer gateway wrote it, and it is left as it is; 78 the configuration holds mistakes.
-`compare --help` has its own."""
+exit codes (`compare --help` has its own):
+   0  the journal is whole, or the command is done
+   1  the journal is damaged, or a seal is wrong; the place is printed
+   2  the command line makes no sense, or there is no journal
+   3  the journal is whole, but no token can judge some of its seals, or no seal holds
+  66  `show`: no record matches
+  75  a newer gateway wrote the journal, and nothing was changed
+  78  the configuration holds mistakes"""
 
 
 def add_parser(subparsers: Commands, tokens_of: TokensOf, begin: Callable[[Sequence[str]], int]) -> None:
-    """Mount the command. `begin` makes the journal of a configuration's files: where it may lie the journal knows not.
-
-    It returns the exit code.
+    """Mount the command. `begin` makes the journal that a configuration's files name, and returns the exit code: the
+    journal does not know where it may lie.
     """
     parser = subparsers.add_parser(
         "journal",
-        help="verify and show a journal, offline or while its gateway runs",
+        help="begin, verify, compare and show a journal, offline or while its gateway runs",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="journal_command", required=True, metavar="COMMAND")
-    beginning = commands.add_parser("init", help=_INIT.partition(".")[0], description=_INIT)
+    beginning = commands.add_parser(
+        "init", help="begin the journal of a gateway that has never had one", description=_INIT
+    )
     config_file.add_argument(beginning)
     beginning.set_defaults(run=run, dirs=(), journal_action=lambda args: begin(args.config))
     for name, text, action in (
         (
             "verify",
-            "verify every record, the chain through all of them, and its seals",
+            "verify every record, the chain through all records, and the seals",
             partial(verifying.verify, tokens_of=tokens_of),
         ),
-        ("compare", "compare two copies of a journal: of two servers, of a backup", comparing.run),
+        ("compare", "compare two copies of a journal, such as those of two servers or of a backup", comparing.run),
         ("show", "print records", _show),
         ("tail", "print the last records", _tail),
-        ("stat", "what is in it: segments, kinds, bytes, followers", _stat),
-        ("forget", "stop keeping records for a follower that is gone for good (the gateway must not run)", _forget),
+        ("stat", "print what a journal holds: segments, kinds of record, bytes, followers", _stat),
+        ("forget", "stop keeping records for a follower that is gone for good; the gateway must not run", _forget),
     ):
         command = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         copies = 2 if name == "compare" else 1
-        command.add_argument("dirs", metavar="DIR", nargs=copies, help="the journal's directory")
+        command.add_argument(
+            "dirs",
+            metavar="DIR",
+            nargs=copies,
+            help="the journal's directory" if copies == 1 else "the directory of a copy",
+        )
         command.set_defaults(run=run, journal_action=action)
         if name == "verify":
             verifying.add_arguments(command)
@@ -87,34 +99,46 @@ def add_parser(subparsers: Commands, tokens_of: TokensOf, begin: Callable[[Seque
             command.epilog = _EPILOG
         elif name == "tail":
             command.add_argument(
-                "-n", "--limit", type=COUNT_OR_NONE, default=20, help="how many (default: %(default)s)"
+                "-n", "--limit", type=COUNT_OR_NONE, default=20, help="number of records (default: %(default)s)"
             )
-            command.add_argument("-f", "--follow", action="store_true", help="go on printing what is written")
+            command.add_argument(
+                "-f", "--follow", action="store_true", help="go on, and print records as they are written"
+            )
         elif name == "compare":
             command.epilog = comparing.EPILOG
         if name in {"compare", "stat"}:
-            command.add_argument("--json", action="store_true", help="as one JSON object")
+            command.add_argument("--json", action="store_true", help="print one JSON object")
         if name == "forget":
-            command.add_argument("follower", metavar="NAME", help="the follower")
+            command.add_argument("follower", metavar="NAME", help="the follower's name, as `stat` prints it")
 
 
 def _add_showing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="one JSON object per line")
-    command.add_argument("--fields", action="store_true", help="the fields of messages, too; sensitive ones masked")
-    command.add_argument("--reveal", action="store_true", help="everything in clear: customers' data")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    command.add_argument(
+        "--fields", action="store_true", help="print the fields of messages, too, with sensitive values masked"
+    )
+    command.add_argument("--reveal", action="store_true", help="print sensitive values in clear: customers' data")
 
 
 def _add_filters(command: argparse.ArgumentParser) -> None:
     kinds = ", ".join(kind.name for kind in Kind)
-    command.add_argument("--kind", action="append", default=[], metavar="KIND", help=f"may be repeated: {kinds}")
-    command.add_argument("--fpid-hash", default="", metavar="HASH", help="one payment, by the name it has in the log")
-    command.add_argument("--fpid", default="", help="one payment, by its FPID; blanks that are missing are filled in")
-    command.add_argument("--trn", default="", help="payments with this TRN, of whichever day and sender")
-    command.add_argument("--key", default="", help="payments that were submitted under this idempotency key")
-    command.add_argument("--from", dest="since", default="", metavar="WHERE", help="a position, or a time (ISO 8601)")
-    command.add_argument("--to", dest="until", default="", metavar="WHERE", help="the same, inclusive")
-    command.add_argument("--parked", action="store_true", help="notices that the processor refused for good")
-    command.add_argument("--limit", type=COUNT_OR_NONE, default=0, help="how many at most (0: all)")
+    command.add_argument(
+        "--kind", action="append", default=[], metavar="KIND", help=f"records of this kind (may be repeated): {kinds}"
+    )
+    command.add_argument(
+        "--fpid-hash", default="", metavar="HASH", help="one payment, by the hash of its FPID, as the log has it"
+    )
+    command.add_argument("--fpid", default="", help="one payment, by its FPID; missing blanks are filled in")
+    command.add_argument("--trn", default="", help="payments with this TRN, of any day and any sender")
+    command.add_argument("--key", default="", help="payments that were submitted with this idempotency key")
+    command.add_argument(
+        "--from", dest="since", default="", metavar="WHERE", help="records from a position or a time (ISO 8601) on"
+    )
+    command.add_argument(
+        "--to", dest="until", default="", metavar="WHERE", help="records up to a position or a time, inclusive"
+    )
+    command.add_argument("--parked", action="store_true", help="records whose notice the processor refused for good")
+    command.add_argument("--limit", type=COUNT_OR_NONE, default=0, help="records at most (0: all)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -160,7 +184,7 @@ def _failed(text: str, code: int) -> int:
 
 def _show(directory: Directory, args: argparse.Namespace) -> int:
     wanted = _filter(directory, args)
-    printer = Printer(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
+    printer = RecordPrinter(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
     shown = seen = 0
     reading = reader(directory, wanted.first)
     for record in reading.records():
@@ -242,10 +266,10 @@ def submitted_under(directory: Directory, key: str) -> frozenset[str]:
 
 
 def _tail(directory: Directory, args: argparse.Namespace) -> int:
-    printer = Printer(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
+    printer = RecordPrinter(sys.stdout.write, json=args.json, fields=args.fields, reveal=args.reveal)
     segments = begun(directory)
     # the last two segments hold the last records, or as many as anyone wants to see
-    reading = Reader(directory, segments[-2:][0][0] if segments else manifest_of(directory).oldest)
+    reading = RecordReader(directory, segments[-2:][0][0] if segments else manifest_of(directory).oldest)
     for record in collections.deque(reading.records(), max(args.limit, 0)):
         printer.record(record)
     while args.follow:

@@ -15,7 +15,7 @@ import trio
 from gateway import config, log
 from gateway.clock import system_clock
 from gateway.config import file as config_file
-from gateway.journal.seals import Ask, Found, Opinion, Verdict
+from gateway.journal.seals import Ask, FoundSeal, Opinion, SealVerdict
 from gateway.payments.work import MacJob
 from gateway.signer import process
 from gateway.signer.pool import Signer
@@ -32,7 +32,7 @@ def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
     """See `journal.verifying.TokensOf`."""
     configuration = config_file.load(*files)
 
-    def run(found: Sequence[Found]) -> list[Opinion]:
+    def run(found: Sequence[FoundSeal]) -> list[Opinion]:
         # what the signer says of tokens in trouble is for the person, and not part of the result
         writer = log.configure("error", "console", log.Writer(sys.stderr.buffer), out=sys.stderr)
         try:
@@ -44,7 +44,7 @@ def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
 
 
 async def ask(
-    found: Sequence[Found],
+    found: Sequence[FoundSeal],
     configuration: config.Configuration,
     older: Sequence[str],
     open_worker: OpenWorker = process.start,
@@ -60,13 +60,13 @@ async def ask(
             # whoever wrote the seal chose the label: it must not write lines of ours, nor move a terminal's cursor
             named = f'"{label}"' if label.isprintable() else ascii(label)
             why = f"sealed with the key {named}, which is neither pair.mac.seal_key nor given with --key"
-            said = [Opinion(Verdict.UNKNOWN, why)] * len(seals)
+            said = [Opinion(SealVerdict.UNKNOWN, why)] * len(seals)
         opinions.update(zip((seal.at for seal in seals), said, strict=True))
     return [opinions[seal.at] for seal in found]
 
 
 async def _ask_about(
-    seals: list[Found],
+    seals: list[FoundSeal],
     label: str,
     configuration: config.Configuration,
     tokens: tuple[config.Token, ...],
@@ -93,7 +93,7 @@ async def _ask_about(
         nursery.cancel_scope.cancel()
     health = signer.health()
     reasons = "; ".join(f"{name}: {each.why}" for name, each in health.items() if each.why)
-    nobody = Opinion(Verdict.UNKNOWN, f'no token serves with the key "{label}": {reasons or "none is left"}')
+    nobody = Opinion(SealVerdict.UNKNOWN, f'no token serves with the key "{label}": {reasons or "none is left"}')
     opinions += [nobody] * (len(seals) - len(opinions))
     return opinions, tuple(token for token in tokens if health[token.name].state != "wrong-pin")
 
@@ -117,7 +117,7 @@ class _Round:
         if all(job.done for job in self._jobs):
             self._over.set()
 
-    async def ask(self, signer: Signer, seals: list[Found]) -> list[Opinion]:
+    async def ask(self, signer: Signer, seals: list[FoundSeal]) -> list[Opinion]:
         """What the tokens that serve say of these."""
         deadline_s = trio.current_time() + WITHIN_S
         self._jobs = [MacJob(seal.key, seal.chain, mac=seal.mac, deadline_s=deadline_s) for seal in seals]
@@ -127,10 +127,10 @@ class _Round:
         return [_opinion(seal, job) for seal, job in zip(seals, self._jobs, strict=True)]
 
 
-def _opinion(seal: Found, job: MacJob) -> Opinion:
+def _opinion(seal: FoundSeal, job: MacJob) -> Opinion:
     if job.ok:
-        return Opinion(Verdict.HOLDS)
+        return Opinion(SealVerdict.HOLDS)
     if job.error == "wrong-mac":
         what = f'it is not the MAC of the chain value of position {seal.position} under the key "{seal.key}":'
-        return Opinion(Verdict.WRONG, f"{what} it was changed, or made by another key of that name")
-    return Opinion(Verdict.UNKNOWN, f'no token answered within {WITHIN_S:g} s about the key "{seal.key}"')
+        return Opinion(SealVerdict.WRONG, f"{what} it was changed, or made by another key of that name")
+    return Opinion(SealVerdict.UNKNOWN, f'no token answered within {WITHIN_S:g} s about the key "{seal.key}"')

@@ -30,14 +30,15 @@ class _File(NamedTuple):
 
 
 Rulebook = Callable[[config.Pair], list[str]]
-"""Says what a pair that is right in itself has against the tables that it names: `rulebook.mistakes_of`."""
+"""Says where a pair, right in itself, contradicts the tables that it names: `rulebook.mistakes_of`."""
 
 
 def load(first: str | Path, *others: str | Path, rulebook: Rulebook | None = None) -> config.Configuration:
-    """Read and check the files, as one: what both sites share may lie in a file of its own, which they can compare.
+    """Read the files and check them as one. The settings that both sites share may have a file of their own, which can
+    be compared.
 
-    A top-level table (`pair`, `node`) stands in one of them only. Raises `ConfigurationError` with every mistake, each
-    with its own file, line and key; a file that cannot be read hides no mistake in the others.
+    A top-level table (`pair`, `node`) stands in one file only. Raises `ConfigurationError` with every mistake, each
+    with its file, line and key. A file that cannot be read hides no mistake in the others.
     """
     files, unread = list[_File](), list[str]()
     for path in (first, *others):
@@ -65,7 +66,7 @@ def load(first: str | Path, *others: str | Path, rulebook: Rulebook | None = Non
 
 
 def _joined(files: list[_File]) -> tuple[dict[str, Any], list[str]]:
-    """All tables, each of the first file that has it; and which are there twice."""
+    """All tables, each from the first file that has it, and the mistakes for tables that stand in two files."""
     raw: dict[str, Any] = {}
     holder: dict[str, Path] = {}
     twice: list[str] = []
@@ -98,7 +99,7 @@ def _read(path: Path) -> _File:
 
 
 def _placed(mistakes: list[Mistake], files: list[_File]) -> Iterator[str]:
-    """Say each mistake with its place, in the order of files and lines; what stands nowhere is the first file's."""
+    """Each mistake with its place, in the order of files and lines. One without a place belongs to the first file."""
     places: list[tuple[int, int, str, str]] = []
     for key, what in mistakes:
         owners = (number for number, file in enumerate(files) if any(is_of(key, name) for name in file.raw))
@@ -109,14 +110,14 @@ def _placed(mistakes: list[Mistake], files: list[_File]) -> Iterator[str]:
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    """Have a command take the files."""
+    """Add the option `--config` to a command."""
     parser.add_argument(
         "--config", required=True, action="append", metavar="FILE",
-        help="the configuration, TOML; again for what lies in another file, each table in one of them",
+        help="a file of the configuration (TOML); repeat the option for each file, with each table in one of them",
     )  # fmt: skip
 
 
 def say(error: ConfigurationError) -> ExitCode:
-    """Say every mistake to the person who typed a command; returns what the command ends with."""
+    """Print every mistake on standard error, and return the exit code."""
     sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
     return ExitCode.CONFIGURATION

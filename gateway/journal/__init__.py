@@ -66,5 +66,4 @@ the one before. A release that raises both can be rolled forward only.
     verifying  `fps-gateway journal verify`
     showing    records for a person
     comparing  `fps-gateway journal compare`
-    command    `fps-gateway journal verify|compare|show|tail|stat|forget`
 """

@@ -80,8 +80,9 @@ class Committer:
         self.no_next = ""
         """Why the next segment could not be prepared, or empty. Read by the trio thread."""
         self.next_ready = False
-        self._trying = False
         """Whether the next segment is filled. Read by the trio thread."""
+        self._trying = False
+        """Whether the next segment is tried again, although `no_next` says why there is none."""
         self.room_bytes = 0
         """Left in the current segment. Read by the trio thread."""
         self.batch_bytes_max = min(BATCH_BYTES_MAX, segment_bytes - HEADER_BYTES - MARK_BYTES)

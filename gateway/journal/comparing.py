@@ -1,13 +1,13 @@
-"""`fps-gateway journal compare DIR DIR`: two copies of one journal, record by record; says where they part, never what
-is in them.
+"""`fps-gateway journal compare DIR DIR`: compares two copies of one journal, record by record. It says where they part,
+never what they hold.
 
-The chain makes it cheap to be sure: a chain value stands for the journal's name and for every record before it. Where
-two copies have the same one at a position, all before it is the same, also what one of them has deleted by now; where
-they do not, the first position with different ones is where they part. Which batches and segments the records lie in
-does not count: that is each copy's own.
+The chain makes this cheap and certain: a chain value stands for the journal's name and for every record before it.
+Where two copies have the same chain value at a position, everything before it is the same, also the records that one of
+them has deleted by now. Otherwise they part at the first position with different values. The batches and segments that
+records lie in do not count: they are each copy's own.
 
-Both are read side by side, once, in constant memory, and verified on the way. Beside a gateway that writes, its copy is
-as long as it was when it was read to its end.
+Both copies are read side by side, once, in constant memory, and verified on the way. The copy of a gateway that writes
+counts as long as it was when it was read to its end.
 """
 
 import argparse
@@ -29,15 +29,21 @@ from gateway.journal.showing import counted, when
 
 SECOND_NS = 1_000_000_000
 FIELDS = ("kind", "time_ns", "link", "fpid", "body")
-"""What a record may differ in from another one of its position."""
+"""The parts in which two records of one position may differ."""
 
 EPILOG = """\
-Either may be written meanwhile. But a copy of files must be of one moment: a snapshot of the volume, a backup of one,
-or made while no gateway ran. One that was read while a gateway wrote may lack what lies before what it has: damage.
+A gateway may write to either copy meanwhile. But a copy of files must be of one moment: a snapshot of the volume, a
+backup of a snapshot, or a copy made while no gateway ran. A copy that was made while a gateway wrote may lack records
+before some that it has: that is damage.
 
-exit codes: 0 the same; 1 the same as far as one goes, and the other goes on; 2 the command line makes no sense, or one
-is no journal; 3 not known: no position is in both; 4 they are different, from a position on, or two journals;
-5 damaged, and otherwise as 0, 1 or 3 as far as can be read; 75 a newer gateway wrote one, and it is left as it is."""
+exit codes:
+   0  the copies are the same
+   1  they are the same as far as one goes, and the other goes on
+   2  the command line makes no sense, or one is no journal
+   3  not known: no position is in both
+   4  they differ from a position on, or they are two journals
+   5  one is damaged; as far as they can be read, they are as for 0, 1 or 3
+  75  a newer gateway wrote one, and nothing was changed"""
 
 
 class Outcome(IntEnum):
@@ -50,7 +56,7 @@ class Outcome(IntEnum):
     DAMAGED = 5
 
 
-class Damage(Struct, frozen=True):
+class DamagedPlace(Struct, frozen=True):
     """Where a copy does not add up, and how."""
 
     segment: str
@@ -73,7 +79,7 @@ class Copy(Struct, frozen=True):
     """Time of the last record, or empty."""
     torn_bytes: int
     """At its end: being written just now, or left by a crash, to be cut off by a start."""
-    damage: Damage | None
+    damage: DamagedPlace | None
 
 
 class Shown(Struct, frozen=True):
@@ -214,7 +220,7 @@ class Side:
             self.next - 1 if self.first else 0,
             when(self.last_ns) if self.last_ns is not None else "",
             self.torn_bytes,
-            Damage(damage.segment, damage.offset, damage.position, damage.what) if damage is not None else None,
+            DamagedPlace(damage.segment, damage.offset, damage.position, damage.what) if damage is not None else None,
         )
 
 

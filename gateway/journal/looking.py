@@ -103,7 +103,7 @@ def progress(directory: Directory) -> Watch:
 # --- from some segment on
 
 
-class Reader:
+class RecordReader:
     """Reads on from segment to segment, each verified from its own header on; stops where nothing more is yet."""
 
     def __init__(self, directory: Directory, number: int) -> None:
@@ -192,9 +192,9 @@ def begun(directory: Directory) -> list[tuple[int, int]]:
     return [(number, first) for number in numbers if (first := _header(directory, number)) is not None]
 
 
-def reader(directory: Directory, position: int = 0) -> Reader:
+def reader(directory: Directory, position: int = 0) -> RecordReader:
     """A reader that begins with the segment in which a position is."""
     segments = begun(directory)
     before = [number for number, first in segments if first <= position]
     oldest = segments[0][0] if segments else manifest_of(directory).oldest
-    return Reader(directory, before[-1] if before else oldest)
+    return RecordReader(directory, before[-1] if before else oldest)

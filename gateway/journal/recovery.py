@@ -33,7 +33,7 @@ class Shape(Enum):
     CHANGED = "no sector of it is missing, so it was changed after it was written"
 
 
-class Verdict(Enum):
+class DamageVerdict(Enum):
     """What follows."""
 
     TORN = "torn"
@@ -42,12 +42,12 @@ class Verdict(Enum):
     """The gateway refuses to start."""
 
 
-_TORN, _CORRUPT = Verdict.TORN, Verdict.CORRUPT
+_TORN, _CORRUPT = DamageVerdict.TORN, DamageVerdict.CORRUPT
 _SEALED = "a later segment is in use, so this was durable"
 _SYNCED = "a later batch follows, so this was durable"
 _BEYOND = "more lies behind it than one batch can have written"
 _EITHER = (False, True)
-TABLE: dict[tuple[bool, bool, bool, Shape], tuple[Verdict, str]] = {
+TABLE: dict[tuple[bool, bool, bool, Shape], tuple[DamageVerdict, str]] = {
     # last, later, beyond
     **{(False, later, more, shape): (_CORRUPT, _SEALED) for later in _EITHER for more in _EITHER for shape in Shape},
     **{(True, True, beyond, shape): (_CORRUPT, _SYNCED) for beyond in _EITHER for shape in Shape},

@@ -31,7 +31,7 @@ MAC_BYTES = 8
 NO_SEAL = "it is of kind SEALED, and its body is none of that kind"
 
 
-class Verdict(Enum):
+class SealVerdict(Enum):
     """What is to be said of a seal."""
 
     HOLDS = "holds"
@@ -42,11 +42,11 @@ class Verdict(Enum):
 class Opinion(NamedTuple):
     """What the tokens say of a seal, and why, unless it holds."""
 
-    verdict: Verdict
+    verdict: SealVerdict
     why: str = ""
 
 
-class Found(Struct, frozen=True, gc=False):
+class FoundSeal(Struct, frozen=True, gc=False):
     """A seal, and what it seals."""
 
     at: int
@@ -61,11 +61,11 @@ class Found(Struct, frozen=True, gc=False):
     mac: bytes
 
 
-Ask = Callable[[Sequence[Found]], list[Opinion]]
+Ask = Callable[[Sequence[FoundSeal]], list[Opinion]]
 """Asks the tokens: an opinion for each seal, in their order."""
 
 
-class Fault(NamedTuple):
+class SealFault(NamedTuple):
     """A seal that is not what it should be, and where it is."""
 
     at: int
@@ -80,18 +80,18 @@ class Seals(Watch):
         self._begin()
 
     def _begin(self) -> None:
-        self.found: list[Found] = []
+        self.found: list[FoundSeal] = []
         """Those that seal the chain value that the journal has at that position, in their order."""
-        self.faults: list[Fault] = []
+        self.faults: list[SealFault] = []
         """Those that seal another one, or are no seals."""
-        self.gone: list[Found] = []
+        self.gone: list[FoundSeal] = []
         """Those of a record that is deleted by now: here is nothing to compare them with."""
         self.first = 0
         """Position of the first record, 0 for none."""
         self.last = 0
         """Position and time of the last record."""
         self.last_ns = 0
-        self._far: list[Found] = []
+        self._far: list[FoundSeal] = []
         self._chains = deque[tuple[int, bytes]]()
         """Position of the first → chain values, batch by batch."""
         self._held = 0
@@ -139,14 +139,14 @@ class Seals(Watch):
         try:
             seal = unpack(record.kind, record.body)
         except msgspec.DecodeError:
-            self.faults.append(Fault(record.position, NO_SEAL))
+            self.faults.append(SealFault(record.position, NO_SEAL))
             return
         assert isinstance(seal, Seal)
-        found = Found(record.position, record.time_ns, seal.position, seal.chain, seal.key, seal.mac)
+        found = FoundSeal(record.position, record.time_ns, seal.position, seal.chain, seal.key, seal.mac)
         if len(seal.mac) != MAC_BYTES:
-            self.faults.append(Fault(found.at, f"its MAC has {len(seal.mac)} bytes, not {MAC_BYTES}"))
+            self.faults.append(SealFault(found.at, f"its MAC has {len(seal.mac)} bytes, not {MAC_BYTES}"))
         elif not 0 < seal.position < record.position:
-            self.faults.append(Fault(found.at, f"it seals position {seal.position}, which is not before it"))
+            self.faults.append(SealFault(found.at, f"it seals position {seal.position}, which is not before it"))
         elif seal.position < self.first:
             self.gone.append(found)
         elif seal.position < self._chains[0][0]:
@@ -156,11 +156,11 @@ class Seals(Watch):
             at = (seal.position - first) * CHAIN_BYTES
             self._compare(found, chains[at : at + CHAIN_BYTES])
 
-    def _compare(self, seal: Found, chain: bytes | None) -> None:
+    def _compare(self, seal: FoundSeal, chain: bytes | None) -> None:
         if chain is None:
             self.gone.append(seal)  # by retention, while we read
         elif seal.chain == chain:
             self.found.append(seal)
         else:
             what = f"it seals another chain value for position {seal.position} than the record there has"
-            self.faults.append(Fault(seal.at, what))
+            self.faults.append(SealFault(seal.at, what))

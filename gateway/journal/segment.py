@@ -25,7 +25,7 @@ from gateway.journal.record import (
     read_header,
     read_records,
 )
-from gateway.journal.recovery import TABLE, Corrupt, Newer, Verdict, shape_of
+from gateway.journal.recovery import TABLE, Corrupt, DamageVerdict, Newer, shape_of
 
 WINDOW_BYTES = 4 << 20
 """Read at once; at least one batch fits."""
@@ -281,8 +281,8 @@ class Walk:
         )
         verdict, why = TABLE[facts]
         if not self.position and not batch:
-            verdict, why = Verdict.CORRUPT, "retention deletes only what is older than a segment in use"
-        if verdict is Verdict.CORRUPT:
+            verdict, why = DamageVerdict.CORRUPT, "retention deletes only what is older than a segment in use"
+        if verdict is DamageVerdict.CORRUPT:
             raise self._corrupt(number, damage.offset, damage.position, f"{damage.what}; {why}")
         end = 1 + last_from(file, batch)
         self.torn = Torn(number, batch, end, self.position, f"{damage.what}; {why}")

@@ -123,7 +123,7 @@ def whole_trn(text: str) -> str:
     return text.rstrip().ljust(TRN_CHARS)
 
 
-class Printer:
+class RecordPrinter:
     """Turns a record into lines: text, or one JSON object."""
 
     def __init__(self, write: Callable[[str], object], *, json: bool, fields: bool, reveal: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from gateway.disk import Directory
 from gateway.journal import seals
 from gateway.journal.looking import look, progress
-from gateway.journal.seals import Ask, Fault, Found, Seals, Verdict
+from gateway.journal.seals import Ask, FoundSeal, SealFault, Seals, SealVerdict
 from gateway.journal.segment import Torn, Walk, name_of
 from gateway.journal.showing import counted
 
@@ -20,7 +20,7 @@ NS = 1_000_000_000
 
 
 class TokensOf(Protocol):
-    """Whom to ask about seals: the tokens of a gateway. Who starts us knows; the journal knows no HSM."""
+    """Makes the question about seals to a gateway's tokens. The command passes it in: the journal knows no HSM."""
 
     def __call__(self, files: Sequence[str], older: Sequence[str]) -> Ask:
         """`files`: its configuration; `older`: labels of keys that were in use before the one that is configured.
@@ -30,14 +30,14 @@ class TokensOf(Protocol):
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What `verify` takes besides the directory."""
+    """Add the arguments of `verify` besides the directory."""
     command.add_argument(
         "--config", action="append", default=[], metavar="FILE",
-        help="the gateway's configuration: have its tokens make the MAC of each seal again (may be repeated)",
+        help="a file of the gateway's configuration (may be repeated): its tokens make the MAC of each seal again",
     )  # fmt: skip
     command.add_argument(
         "--key", action="append", default=[], metavar="LABEL",
-        help="a seal key that was in use before pair.mac.seal_key, to be believed, too (may be repeated)",
+        help="a seal key that was in use before pair.mac.seal_key, and is trusted, too (may be repeated)",
     )  # fmt: skip
 
 
@@ -72,9 +72,9 @@ def _torn(torn: Torn) -> str:
 
 def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.Opinion]) -> int:
     said = list(zip(found.found, opinions, strict=True))
-    holding = [seal for seal, opinion in said if opinion.verdict is Verdict.HOLDS]
-    wrong = [Fault(seal.at, opinion.why) for seal, opinion in said if opinion.verdict is Verdict.WRONG]
-    unknown = collections.Counter(opinion.why for _, opinion in said if opinion.verdict is Verdict.UNKNOWN)
+    holding = [seal for seal, opinion in said if opinion.verdict is SealVerdict.HOLDS]
+    wrong = [SealFault(seal.at, opinion.why) for seal, opinion in said if opinion.verdict is SealVerdict.WRONG]
+    unknown = collections.Counter(opinion.why for _, opinion in said if opinion.verdict is SealVerdict.UNKNOWN)
     sys.stdout.write(f"seals: {found.count}, of which {len(holding)} hold")
     farthest = _farthest(holding)
     sys.stdout.write(f", the last of position {farthest.position}\n" if farthest is not None else "\n")
@@ -92,12 +92,12 @@ def _judge(directory: Directory, walk: Walk, found: Seals, opinions: list[seals.
     return _say_faults(directory, walk, faults) or (NOT_KNOWN if unknown or nobody_vouches else WHOLE)
 
 
-def _farthest(found: list[Found]) -> Found | None:
+def _farthest(found: list[FoundSeal]) -> FoundSeal | None:
     """The seal that covers most, and of these the first: anybody can write one that holds once more, and later."""
     return max(found, key=lambda seal: seal.position, default=None)
 
 
-def _say_unsealed(found: Seals, farthest: Found | None) -> None:
+def _say_unsealed(found: Seals, farthest: FoundSeal | None) -> None:
     """What the last seal does not cover. The seal itself is behind what it seals, so there is always something."""
     if not found.last:
         return
@@ -109,7 +109,7 @@ def _say_unsealed(found: Seals, farthest: Found | None) -> None:
     sys.stdout.write(f"not sealed: {counted(count, 'record')}, positions {first} to {found.last}{since}\n")
 
 
-def _say_faults(directory: Directory, walk: Walk, faults: list[Fault]) -> int:
+def _say_faults(directory: Directory, walk: Walk, faults: list[SealFault]) -> int:
     """Say each with its place; returns the exit code, 0 when there are none."""
 
     def line(at: int, what: str) -> str:

@@ -65,8 +65,8 @@ class Journal:
         """Position of the last durable record, 0 for none."""
         self.durable_chain = opened.chain
         """The chain value of the last durable record: what a seal signs."""
-        self.on_durable: Callable[[int], None] = lambda _: None
-        """Called in the trio thread with `durable`, once per sync."""
+        self.on_durable: Callable[[int], None]
+        """Called in the trio thread with `durable`, once per sync. Set by `run`: nothing is durable before."""
         self.failed: JournalFault | None = None
         self._settings = settings
         self._directory = directory
@@ -226,12 +226,15 @@ class Journal:
 
     # --- running
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until `aclose`. Raises `JournalFault` when the disk failed.
+    async def run(
+        self, on_durable: Callable[[int], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run until `aclose`. `on_durable` is called in the trio thread with `durable`, once per sync.
 
-        Cancelled, it stops saving cursors and deleting segments; what was handed over is written, `aclose` still works.
+        Raises `JournalFault` when the disk failed. Cancelled, it stops saving cursors and deleting segments; what was
+        handed over is written, and `aclose` still works.
         """
-        self._start()
+        self._start(on_durable)
         task_status.started()
         while not self._over.is_set():
             with trio.move_on_after(HOUSEKEEPING_S):
@@ -263,14 +266,15 @@ class Journal:
 
         self._driver.submit(close)
         if not self._started:
-            self._start()
+            self._start(_unheard)
         self._driver.stop()
         await self._over.wait()
         # `run` may be over by now: then nobody else says it
         if self.failed is not None:
             raise self.failed
 
-    def _start(self) -> None:
+    def _start(self, on_durable: Callable[[int], None]) -> None:
+        self.on_durable = on_durable
         now_s = trio.current_time()
         self._anchor = Anchor(self._wall_ns(), now_s)
         self._retention_at = now_s + BELIEVED_AFTER_S
@@ -401,6 +405,10 @@ class Journal:
             return delete
 
         return retire
+
+
+def _unheard(_durable: int) -> None:
+    """For a journal that is closed without having run: nobody waits for its last records."""
 
 
 def _nothing() -> None:

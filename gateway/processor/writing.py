@@ -29,7 +29,7 @@ from gateway.processor.messages import (
 )
 from gateway.wire.codes import Codes
 from gateway.wire.message import PaymentRequest, ReversalRequest
-from gateway.wire.usm import Event, sent_at
+from gateway.wire.usm import NewsEvent, sent_at
 from gateway.wire.values import is_day
 
 CURRENCIES = {
@@ -116,7 +116,7 @@ def reversal_of(request: ReversalRequest, fpid: str, found: str) -> Reversal:
     )
 
 
-def news_of(event: Event) -> News:
+def news_of(event: NewsEvent) -> News:
     """News of the scheme in the processor's names."""
     said = {name: getattr(event, name, "") for name in _SAID_ALIKE}
     reason = getattr(event, "return_code", "")

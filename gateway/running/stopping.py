@@ -59,7 +59,7 @@ class Stop:
                 self.asked.set()
 
 
-class Limits(NamedTuple):
+class DrainLimits(NamedTuple):
     """How long the steps of a drain may take."""
 
     payments_s: float
@@ -82,7 +82,7 @@ class Draining:
     """The drain of a process, once it is asked for."""
 
     def __init__(
-        self, stop: Stop, limits: Limits, links: Links, engine: Engine, sealing: Sealing, supervisor: Supervisor
+        self, stop: Stop, limits: DrainLimits, links: Links, engine: Engine, sealing: Sealing, supervisor: Supervisor
     ) -> None:
         self._stop = stop
         self._limits = limits

@@ -55,8 +55,8 @@ from gateway.wire.meanings import Meanings
 from gateway.wire.message import NetworkRequest, PaymentRequest, Usm
 from gateway.wire.usm import (
     FUNCTIONS,
-    Event,
     InstitutionStatus,
+    NewsEvent,
     PerformanceAlert,
     SchemeReturnFailure,
     event_of,
@@ -111,7 +111,7 @@ class Lift(Struct, frozen=True, forbid_unknown_fields=True):
 class Heard(NamedTuple):
     """News that waits for its record. `on_recorded` wants it back."""
 
-    event: Event
+    event: NewsEvent
     usm: Usm
     link: Link | None
     """None: a process of ours handed it on."""
@@ -211,7 +211,7 @@ class Known:
     sent_s: dict[str, float] = field(default_factory=dict, compare=False)
     """By stamp when it was sent, by our clock, or else came; the oldest first."""
 
-    def remember(self, event: Event, sent_s: float) -> None:
+    def remember(self, event: NewsEvent, sent_s: float) -> None:
         """It was heard; it was sent at this time by our clock, or else came."""
         self.contents[event.content] = None
         self.sent_s.setdefault(event.stamp, sent_s)
@@ -223,7 +223,7 @@ class Known:
         if len(self.latest) > REMEMBERED_MAX:
             del self.latest[next(iter(self.latest))]
 
-    def has(self, event: Event, permits: Permits) -> bool:
+    def has(self, event: NewsEvent, permits: Permits) -> bool:
         """Whether it is news no more, with `permits` as they were left by what was heard.
 
         Not when it says again what other news has undone meanwhile: then it is newer than that, and changes something.
@@ -234,12 +234,12 @@ class Known:
         return latest == event.content or apply(permits, event) is permits
 
 
-def _latest(permits: Permits, event: Event) -> str:
+def _latest(permits: Permits, event: NewsEvent) -> str:
     """The stamp of the latest word about what this news is about."""
     return max((known.stamp for known in known_of(permits, event).values()), default="")
 
 
-def _stamped(event: Event, stamp: str) -> Event:
+def _stamped(event: NewsEvent, stamp: str) -> NewsEvent:
     return msgspec.structs.replace(event, stamp=stamp) if stamp else event
 
 
@@ -296,12 +296,12 @@ class News:
         heard = Heard(_stamped(event, stamp), usm, link, [], "", again=False, stepped=bool(stamp))
         self._hear(heard, Kind.USM, steps.pack(steps.News(usm.body, "", stamp)), link, sent_s or now.wall_ns / _NS)
 
-    def _sent_s(self, event: Event, link: Link, now: Now) -> float | None:
+    def _sent_s(self, event: NewsEvent, link: Link, now: Now) -> float | None:
         """When it was sent, by our clock, as far as that is known: see `hubclock`."""
         shown_s, newer = moment_s(event.stamp), event.stamp > _latest(self._heard, event)
         return self._clock.sent_s(link.site, shown_s, now.wall_ns / _NS, newer=newer) if shown_s else None
 
-    def _stamp_of(self, event: Event, sent_s: float | None) -> str:
+    def _stamp_of(self, event: NewsEvent, sent_s: float | None) -> str:
         """The stamp of news that was sent later than what is known, where that is not its own."""
         known = _latest(self._heard, event)
         if event.stamp > known or sent_s is None or not may_have_stepped(known, event.stamp):
@@ -483,7 +483,7 @@ class News:
         }
 
 
-def _of_unknown(event: Event) -> str:
+def _of_unknown(event: NewsEvent) -> str:
     if event.function not in FUNCTIONS:
         return "unknown function"
     return f"unknown values in {' '.join(event.unknown)}" if event.unknown else ""

@@ -12,7 +12,7 @@ permits, at both sites and in every process. What a stamp is, and what it is aft
 **An operator can lift** what news has set. That is a word of its own, with a stamp right behind the one of that news.
 
 **What is not known changes nothing.** A value that is not in the table leaves things as they were; its field is named
-in `Event.unknown`, for people to see.
+in `NewsEvent.unknown`, for people to see.
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ from gateway.wire.message import PaymentRequest
 from gateway.wire.usm import (
     CapChange,
     CapStatus,
-    Event,
     InstitutionStatus,
+    NewsEvent,
     ServiceStatus,
     SettlementStatus,
     SitlChange,
@@ -129,7 +129,7 @@ LIFT_MARK = "+"
 _KINDS: dict[str, type[Said]] = {**dict.fromkeys(THINGS, Latest), "groups": Groups, "sitl": Limit, "stl": Limit}
 
 
-def said_by(event: Event) -> dict[str, Said]:
+def said_by(event: NewsEvent) -> dict[str, Said]:
     """What news says of which of `THINGS`; empty: nothing that is known, or nothing that limits a payment."""
     stamp, state = event.stamp, event.state
     said: dict[str, Said] = {}
@@ -161,12 +161,12 @@ def _limits_said_by(event: SitlChange | StlChange) -> dict[str, Said]:
     return {"stl": Limit(stamp, amount)} if amount is not None else {}
 
 
-def known_of(permits: Permits, event: Event) -> dict[str, Said]:
+def known_of(permits: Permits, event: NewsEvent) -> dict[str, Said]:
     """What is known of the things that news says something of."""
     return {what: _of(permits, what, event.institution) for what in said_by(event)}
 
 
-def apply(permits: Permits, event: Event) -> Permits:
+def apply(permits: Permits, event: NewsEvent) -> Permits:
     """Take the news in. The very same permits come back when it changes nothing: old, unknown, or about nothing."""
     return _put(permits, event.institution, said_by(event))
 

@@ -24,7 +24,7 @@ Force = Literal["in-force", "lifted"]
 Settling = Literal["normal", "delayed", "suspended", "completed"]
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+class LimitMeanings(Struct, frozen=True, forbid_unknown_fields=True):
     """What the two limits are for."""
 
     sitl: tuple[PaymentType, ...]
@@ -43,7 +43,7 @@ class Meanings(Struct, frozen=True, forbid_unknown_fields=True):
     sitl_status: dict[Two, Force]
     settlement_process: dict[Three, Settling]
     groups: dict[Group, tuple[PaymentType, ...]]
-    limits: Limits
+    limits: LimitMeanings
 
     def group_of(self, payment_type: str) -> str:
         """The payment priority group of a payment type; empty when it is in none."""

@@ -22,7 +22,7 @@ AHEAD_MAX_NS = 86_400 * 10**9
 """A message that says it was sent so much later than it came has a wrong clock behind it."""
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class NewsEvent(Struct, frozen=True, kw_only=True):
     """News, read. What the message does not say, or says in an unknown value, is empty or None."""
 
     what: ClassVar[str] = "news of an unknown function"
@@ -52,13 +52,13 @@ class Event(Struct, frozen=True, kw_only=True):
         return f"<{self.__class__.__name__} {self.function}>"
 
 
-class ServiceStatus(Event, frozen=True, kw_only=True):
+class ServiceStatus(NewsEvent, frozen=True, kw_only=True):
     """971: the whole service is `available` or `suspended`."""
 
     what: ClassVar[str] = "service status"
 
 
-class InstitutionStatus(Event, frozen=True, kw_only=True):
+class InstitutionStatus(NewsEvent, frozen=True, kw_only=True):
     """972: an institution is `available` or `suspended`, and which payment priority groups it takes."""
 
     what: ClassVar[str] = "institution status"
@@ -66,7 +66,7 @@ class InstitutionStatus(Event, frozen=True, kw_only=True):
     """None: not said."""
 
 
-class Amounts(Event, frozen=True, kw_only=True):
+class Amounts(NewsEvent, frozen=True, kw_only=True):
     """News with amounts, in pence."""
 
     amount: int | None = None
@@ -109,7 +109,7 @@ class CapChange(Amounts, frozen=True, kw_only=True):
     what: ClassVar[str] = "net sender cap change"
 
 
-class SettlementStatus(Event, frozen=True, kw_only=True):
+class SettlementStatus(NewsEvent, frozen=True, kw_only=True):
     """979: how settlement stands."""
 
     what: ClassVar[str] = "settlement status"
@@ -121,7 +121,7 @@ class SettlementStatus(Event, frozen=True, kw_only=True):
     """DE111."""
 
 
-class SchemeReturnFailure(Event, frozen=True, kw_only=True):
+class SchemeReturnFailure(NewsEvent, frozen=True, kw_only=True):
     """980: the hub could not return a payment to its sender."""
 
     what: ClassVar[str] = "scheme return failure"
@@ -129,7 +129,7 @@ class SchemeReturnFailure(Event, frozen=True, kw_only=True):
     returned_fpid: str = ""
 
 
-class PerformanceAlert(Event, frozen=True, kw_only=True):
+class PerformanceAlert(NewsEvent, frozen=True, kw_only=True):
     """981: we answer too slowly, as the hub sees it."""
 
     what: ClassVar[str] = "performance alert"
@@ -217,7 +217,7 @@ def _performance(r: _Reading) -> dict[str, Any]:
     return {"response_time": r.usm.response_time, "items": r.usm.credit_items}
 
 
-FUNCTIONS: dict[str, tuple[type[Event], Callable[[_Reading], dict[str, Any]]]] = {
+FUNCTIONS: dict[str, tuple[type[NewsEvent], Callable[[_Reading], dict[str, Any]]]] = {
     "971": (ServiceStatus, _service),
     "972": (InstitutionStatus, _institution),
     "973": (ThresholdStatus, _reach),
@@ -233,15 +233,15 @@ FUNCTIONS: dict[str, tuple[type[Event], Callable[[_Reading], dict[str, Any]]]] =
 """What each function code is news of (docs/protocol.md section 2, certain), and which of its fields say it (likely)."""
 
 
-_UNLISTED: tuple[type[Event], Callable[[_Reading], dict[str, Any]]] = (Event, lambda _: {})
+_UNLISTED: tuple[type[NewsEvent], Callable[[_Reading], dict[str, Any]]] = (NewsEvent, lambda _: {})
 
 
-def event_of(usm: Usm, meanings: Meanings, received_ns: int) -> Event:
+def event_of(usm: Usm, meanings: Meanings, received_ns: int) -> NewsEvent:
     """Read a 9824 that came at this time (nanoseconds since the epoch). Never raises."""
     reading = _Reading(usm, meanings)
     kind, read = FUNCTIONS.get(usm.function_code, _UNLISTED)
     said = read(reading)
-    event: Event = kind(
+    event: NewsEvent = kind(
         function=usm.function_code,
         stamp=_stamp_of(usm, received_ns),
         content=_digest(usm, message_id=""),
@@ -304,7 +304,7 @@ def moment_of(time_ns: int) -> str:
     return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
 
 
-def sent_at(event: Event) -> str:
+def sent_at(event: NewsEvent) -> str:
     """When it was sent, `2025-11-22T20:55:01`, by the hub's clock, whose time zone nobody has told us.
 
     When it came, where it says a moment that cannot be.

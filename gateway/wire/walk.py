@@ -162,7 +162,7 @@ def misfit(table: FieldTable, field: Field, value: bytes, *, judged: bool) -> Mi
     return None
 
 
-class Fault(NamedTuple):
+class FieldFault(NamedTuple):
     """A value that is bad, or a field that is missing."""
 
     field: int
@@ -172,7 +172,7 @@ class Fault(NamedTuple):
     missing: bool = False
 
 
-def faults_of(table: FieldTable, layout: Layout, body: bytes, found: list[Span]) -> Iterator[Fault]:
+def faults_of(table: FieldTable, layout: Layout, body: bytes, found: list[Span]) -> Iterator[FieldFault]:
     """Every fault, by field number: the first is the one that DE44 names."""
     spans_by_number = {span.field.number: span for span in found}
     values = {number: value_in(body, span) for number, span in spans_by_number.items()}
@@ -183,10 +183,10 @@ def faults_of(table: FieldTable, layout: Layout, body: bytes, found: list[Span])
         if fault is not None:
             yield fault
         elif number in lacking:
-            yield Fault(number, HEADER_END if span is None else span.position, lacking[number], missing=True)
+            yield FieldFault(number, HEADER_END if span is None else span.position, lacking[number], missing=True)
 
 
-def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> Fault | None:
+def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> FieldFault | None:
     """What is wrong with the value of one field."""
     field, start = span.field, span.start
     bad = misfit(table, field, body[start : span.end], judged=judged)
@@ -199,7 +199,7 @@ def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> Fau
         what = "the nested fields do not add up"
     else:  # the width of what was read is never too great
         what = f"is not allowed in a field of {_WORDS[field.charset]}"
-    return Fault(field.number, start + bad.at, what)
+    return FieldFault(field.number, start + bad.at, what)
 
 
 _WORDS = {"digits": "digits", "text": "text", "wide": "text", "hex": "upper-case hex digits"}

@@ -79,7 +79,7 @@ async def throughput(settings: JournalSettings, disk: RealDisk) -> None:
     """1."""
     journal = open_journal(settings, disk)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         for count in (1, 64, 256, 1024):
             waiters = Waiters(journal, count)
             await waiters.run(10 * count)
@@ -96,7 +96,7 @@ async def latency(settings: JournalSettings, disk: RealDisk) -> None:
     """2."""
     journal = open_journal(settings, disk)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         waiters = Waiters(journal, 1)
         took = []
         for _ in range(3000):
@@ -146,7 +146,7 @@ async def following(settings: JournalSettings, disk: RealDisk) -> None:
         journal = open_journal(settings, disk)
         read = 0
         async with trio.open_nursery() as nursery:
-            await nursery.start(journal.run)
+            await nursery.start(journal.run, lambda _: None)
 
             async def follow(name: str, kinds: frozenset[Kind], journal: Journal = journal) -> None:
                 nonlocal read
@@ -186,7 +186,7 @@ async def million(settings: JournalSettings, disk: RealDisk, records: int) -> No
     """5."""
     journal = open_journal(settings, disk)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         await Waiters(journal, 4096).run(records)
         await journal.aclose()
     count = 0

@@ -50,9 +50,8 @@ async def fill(directory: Path, records: int, backlog: int) -> None:
     """Write the journal."""
     journal = open_journal(config.JournalSettings(dir=str(directory)), disk.RealDisk())
     synced = trio.Event()
-    journal.on_durable = lambda _position: synced.set()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(journal.run)
+        nursery.start_soon(journal.run, lambda _position: synced.set())
         number = 0
         while journal.position <= records:
             for _ in range(COMMIT_EVERY // 3):

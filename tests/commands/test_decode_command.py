@@ -247,7 +247,7 @@ def test_any_input(data: bytes) -> None:
     except ValueError:
         return
     assert found
-    printer = decode.Printer(io.StringIO(), codec, reveal=False, colours=True)
+    printer = decode.MessagePrinter(io.StringIO(), codec, reveal=False, colours=True)
     for item in found:
         printer.message(1, 1, item)
 

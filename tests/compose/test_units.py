@@ -15,7 +15,7 @@ import pytest
 import gateway
 from gateway import config, notify
 from gateway.exitcodes import ExitCode
-from gateway.running.stopping import CLOSE_WITHIN_S, Limits
+from gateway.running.stopping import CLOSE_WITHIN_S, DrainLimits
 from tests.fakes.example import example
 from tests.simulation.node import WATCHDOG_S
 from tests.simulation.world import RESTART_S
@@ -131,5 +131,5 @@ def test_systemd_waits_for_a_start_and_for_a_drain(root: Path) -> None:
     assert root
     assert seconds(setting("TimeoutStartSec")) >= notify.EXTEND_S
     given = msgspec.toml.decode(example(), type=config.Configuration)
-    limits = Limits(given.node.drain_s, given.pair.session.respond_within_s)
+    limits = DrainLimits(given.node.drain_s, given.pair.session.respond_within_s)
     assert seconds(setting("TimeoutStopSec")) > limits.whole_s

@@ -40,7 +40,7 @@ async def running(
     async with trio.open_nursery() as nursery:
         driver: Driver = SimulatedThread(nursery, disk) if isinstance(disk, FakeDisk) else DiskThread()
         journal = open_journal(settings, disk, driver=driver, journal_id=ID, wall_ns=wall)
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         yield journal
         if clean:
             await journal.aclose()

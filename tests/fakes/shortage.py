@@ -18,7 +18,7 @@ from tests.fakes.disk import FakeDisk
 HERE = Path(gateway.__file__).parent
 RAISE = (
     ("journal/writer.py", "Unavailable"), ("journal/committer.py", "Unavailable"), ("volume/drbd.py", "Unavailable"),
-    ("papers.py", "ConfigurationError"),
+    ("network/papers.py", "ConfigurationError"),
 )  # fmt: skip
 """What raises an error of ours when a descriptor is not to be had, and which."""
 

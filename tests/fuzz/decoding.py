@@ -3,7 +3,7 @@
 import io
 import re
 
-from gateway.commands.decode import HEADERS, Printer, find
+from gateway.commands.decode import HEADERS, MessagePrinter, find
 from gateway.wire.frame import frame
 from gateway.wire.walk import HEADER_END
 from tests.fuzz import good
@@ -26,7 +26,7 @@ def run(data: bytes) -> None:
         assert str(error) in {"there is nothing in it", "not hex text", "hex text with an odd number of digits"}
         return
     out = io.StringIO()
-    printer = Printer(out, good.CODEC, reveal=False, colours=False)
+    printer = MessagePrinter(out, good.CODEC, reveal=False, colours=False)
     for number, item in enumerate(found, 1):
         printer.message(number, len(found), item)
     lines = out.getvalue().split("\n")

@@ -10,7 +10,7 @@ from gateway.scheme.permits import Permits, Rules, apply, held, may_stand_in, me
 from gateway.wire.codec import join_mac
 from gateway.wire.meanings import built_in
 from gateway.wire.message import PaymentRequest, Usm
-from gateway.wire.usm import FUNCTIONS, Event, event_of, sent_at
+from gateway.wire.usm import FUNCTIONS, NewsEvent, event_of, sent_at
 from tests.fuzz import good
 from tests.fuzz.target import Dice, Target
 
@@ -48,7 +48,7 @@ def usm_of(dice: Dice) -> Usm | None:
 
 def run(data: bytes) -> None:
     """Any news is read; the same news in any order, any number of times, leaves the same."""
-    dice, events, known = Dice(data), list[Event](), Known()
+    dice, events, known = Dice(data), list[NewsEvent](), Known()
     while dice and len(events) < NEWS_MAX:
         usm = usm_of(dice)
         if usm is None:

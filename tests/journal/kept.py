@@ -104,7 +104,7 @@ def written(batches: list[Batch]) -> FakeDisk:
         async with trio.open_nursery() as nursery:
             driver = SimulatedThread(nursery, disk)
             journal = open_journal(SETTINGS, disk, driver=driver, journal_id=ID, wall_ns=lambda: now_ns[0])
-            await nursery.start(journal.run)
+            await nursery.start(journal.run, lambda _: None)
             for name in CURSORS:
                 journal.follower(name, frozenset())
             for batch in batches:

@@ -42,8 +42,7 @@ class Life:
                     wall_ns=lambda: WALL_NS,
                 )
                 assert found == self.appended, lives
-                journal.on_durable = self.note
-                await nursery.start(journal.run)
+                await nursery.start(journal.run, self.note)
                 while True:
                     for _ in range(self.chance.choice([1, 1, 2, 5, 30])):
                         body = self.chance.randbytes(self.chance.choice([0, 10, 300, 300, 5000]))

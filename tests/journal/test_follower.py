@@ -272,7 +272,7 @@ async def test_a_read_that_hangs_can_be_given_up(fake: FakeDisk, monkeypatch: py
 
     async with trio.open_nursery() as nursery:
         journal = open_journal(SETTINGS, fake, journal_id=ID)
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         follower = journal.follower("f", ALL)
         await write(journal, [Kind.RECEIVED])
         monkeypatch.setattr(FakeFile, "read", hung)
@@ -303,7 +303,7 @@ async def test_the_trio_thread_touches_no_disk(fake: FakeDisk, monkeypatch: pyte
         journal = open_journal(SETTINGS, fake, journal_id=ID)
         monkeypatch.setattr(FakeDirectory, "open", noted(FakeDirectory.open))
         monkeypatch.setattr(FakeDirectory, "free_bytes", noted(FakeDirectory.free_bytes))
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         follower = journal.follower("f", ALL)
         await write(journal, [Kind.RECEIVED])
         assert await take(follower, 1) == [1]
@@ -569,7 +569,7 @@ async def test_a_deletion_that_fails_is_a_failure_of_the_disk(fake: FakeDisk, au
             journal = open_journal(SHORT, fake, driver=SimulatedThread(nursery, fake), wall_ns=lambda: LATER_NS)
             journal._directory.remove = broken  # type: ignore[method-assign]
             durable_before = journal.durable
-            await nursery.start(journal.run)
+            await nursery.start(journal.run, lambda _: None)
             await journal._over.wait()
             journal._report(Synced(durable_before + 1, b"", 1, 1, 1, 1, 0, 0))
             assert journal.durable == durable_before

@@ -27,9 +27,8 @@ from gateway.payments.steps import Kind
 
 async def main():
     journal = open_journal(JournalSettings(dir=sys.argv[1], segment_bytes=65536), RealDisk())
-    journal.on_durable = lambda position: print(position, flush=True)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda position: print(position, flush=True))
         print("open", flush=True)
         while True:
             for _ in range(10):

@@ -26,7 +26,7 @@ from gateway.journal.record import (
     mark_at,
     read_header,
 )
-from gateway.journal.recovery import TABLE, Corrupt, Newer, Shape, Verdict, shape_of
+from gateway.journal.recovery import TABLE, Corrupt, DamageVerdict, Newer, Shape, shape_of
 from gateway.journal.segment import name_of
 from gateway.payments.steps import Kind
 from tests.fakes.disk import Blob, FakeDisk
@@ -79,11 +79,13 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("facts", "verdict"), [(facts, verdict) for facts, (verdict, _) in TABLE.items()])
-def test_only_a_lost_write_at_the_very_end_is_torn(facts: tuple[bool, bool, bool, Shape], verdict: Verdict) -> None:
+def test_only_a_lost_write_at_the_very_end_is_torn(
+    facts: tuple[bool, bool, bool, Shape], verdict: DamageVerdict
+) -> None:
     """Torn: the last segment, nothing after the batch, and bytes that a lost write explains. All else is corrupt."""
     last, later, beyond, shape = facts
     torn = last and not later and not beyond and shape is not Shape.CHANGED
-    assert verdict is (Verdict.TORN if torn else Verdict.CORRUPT)
+    assert verdict is (DamageVerdict.TORN if torn else DamageVerdict.CORRUPT)
 
 
 @pytest.mark.parametrize(

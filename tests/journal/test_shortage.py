@@ -144,7 +144,7 @@ async def test_a_follower_is_read_again_when_threads_are_to_be_had(fake: FakeDis
     """With the real driver, whose reads take a thread each."""
     async with trio.open_nursery() as nursery:
         journal = open_journal(SETTINGS, fake, journal_id=ID)
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         follower = journal.follower("f", ALL)
         await fill(journal, [[b"1"]])
         with no_threads():
@@ -161,7 +161,7 @@ async def test_without_its_threads_no_journal_runs(fake: FakeDisk) -> None:
     """A start that may be tried again, and no bug of ours."""
     journal = open_journal(SETTINGS, fake, journal_id=ID)
     with no_threads(), pytest.raises(Unavailable, match="no thread can be started for journal"):
-        await journal.run()
+        await journal.run(lambda _: None)
 
 
 async def test_memory_that_is_not_to_be_had_says_nothing_against_the_disk(fake: FakeDisk) -> None:

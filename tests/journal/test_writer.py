@@ -264,7 +264,7 @@ async def test_a_last_sync_that_fails_is_no_clean_end(fake: FakeDisk) -> None:
     async with trio.open_nursery() as nursery:
         journal = open_journal(SETTINGS, fake, driver=SimulatedThread(nursery, fake), journal_id=ID)
         async with trio.open_nursery() as tree:
-            await tree.start(journal.run)
+            await tree.start(journal.run, lambda _: None)
             await fill(journal, [[b"durable"]])
             tree.cancel_scope.cancel()
         fake.faults["sync"] = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -294,7 +294,7 @@ async def test_a_real_sync_that_hangs(fake: FakeDisk) -> None:
     """With the real thread: the trio thread goes on, health says that it stalls, and the sync ends when it ends."""
     async with trio.open_nursery() as nursery:
         journal = open_journal(replace(SETTINGS, stall_after_s=1e-6), fake, journal_id=ID)
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         await fill(journal, [[b"first"]])
         fake.may_sync.clear()
         journal.append(Kind.RECEIVED, b"x", wall_ns=WALL_NS)

@@ -93,7 +93,7 @@ async def gateway(disk: FakeDisk, tellers: dict[str, Teller]) -> AsyncIterator[J
         journal = open_journal(
             SETTINGS, disk, on_record=remember, driver=driver, journal_id=ID, wall_ns=lambda: WALL_NS
         )
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         for forwarder in found:
             await nursery.start(forwarder.run, journal)
         yield journal

@@ -56,7 +56,7 @@ async def gateway(disk: FakeDisk, teller: Teller, given: config.JournalSettings)
         journal = open_journal(
             given, disk, on_record=found.remember, driver=driver, journal_id=ID, wall_ns=lambda: WALL_NS
         )
-        await nursery.start(journal.run)
+        await nursery.start(journal.run, lambda _: None)
         await nursery.start(found.run, journal)
         yield journal
         nursery.cancel_scope.cancel()

@@ -29,7 +29,7 @@ from gateway.journal.record import (
 )
 from gateway.journal.recovery import Corrupt
 from gateway.journal.segment import Walk
-from gateway.journal.showing import Printer
+from gateway.journal.showing import RecordPrinter
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.wire import fields
@@ -167,7 +167,7 @@ class Oracle:
         self.hub_book = HubBook(self)
         self.processor_book = ProcessorBook(self)
         self._printed: list[str] = []
-        self._printer = Printer(self._printed.append, json=True, fields=False, reveal=False)
+        self._printer = RecordPrinter(self._printed.append, json=True, fields=False, reveal=False)
         self._nodes = tuple(nodes)
         self._doors = {port: node for node, port in (doors or {}).items()}
         self._at = 0

@@ -37,7 +37,7 @@ class Scene:
         settings = config.JournalSettings(dir="journal", segment_bytes=SEGMENT_BYTES)
         driver = SimulatedThread(self.nursery, self.disk)
         journal = open_journal(settings, self.disk, wall_ns=lambda: 1, driver=driver, journal_id=bytes(16))
-        self.nursery.start_soon(journal.run)
+        self.nursery.start_soon(journal.run, lambda _: None)
         return journal
 
     async def write(self, journal: Journal, *kinds: Kind, body: bytes = b"") -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import ConfigurationError
 from gateway.wire import meanings
 from gateway.wire.message import Usm
-from gateway.wire.usm import FUNCTIONS, Event, InstitutionStatus, event_of, sent_at
+from gateway.wire.usm import FUNCTIONS, InstitutionStatus, NewsEvent, event_of, sent_at
 from tests.fakes.news import MEANINGS, WALL_NS, usm
 
 BUILT_IN = (Path(__file__).parents[2] / "gateway" / "wire" / "usm.toml").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_every_function_has_words() -> None:
     """Of its own."""
     kinds = [kind for kind, _ in FUNCTIONS.values()]
     assert len(kinds) == len({kind.what for kind in kinds}) == 11
-    assert all(issubclass(kind, Event) and kind.__doc__ for kind in kinds)
+    assert all(issubclass(kind, NewsEvent) and kind.__doc__ for kind in kinds)
 
 
 @pytest.mark.parametrize(
