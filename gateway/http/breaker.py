@@ -1,7 +1,7 @@
-"""When to leave the processor alone, and for how long. Pure: `now` and luck are arguments.
+"""A circuit breaker: when to leave a host alone, and for how long. Pure: `now` and luck are arguments.
 
-Closed, everything goes. After `after` failures in a row it opens: nothing goes until the pause is over, then one probe
-at a time, each failure doubling the pause, until one succeeds and everything goes again.
+Closed, it lets every request go. After `after` failures in a row it opens: nothing goes until the pause is over, and
+then one probe at a time. Each failed probe doubles the pause; the first that succeeds closes the breaker.
 """
 
 import math
@@ -10,7 +10,7 @@ from gateway.backoff import backoff_s, jittered_s
 
 
 class Breaker:
-    """Counts failures in a row. What was under way when it opened does not count again when it fails too."""
+    """Counts failures in a row. A request that was under way when it opened is not counted again."""
 
     def __init__(self, first_s: float, max_s: float, after: int = 1) -> None:
         self._first_s = first_s
@@ -28,25 +28,25 @@ class Breaker:
         return self.failures >= self._after
 
     def allows(self, now_s: float) -> bool:
-        """Whether one more may go now. When it does go, say so by `started`."""
+        """Whether one more request may go now. When it goes, call `started`."""
         return self.failures < self._after or now_s >= self.until_s
 
     def started(self, now_s: float) -> None:
-        """One goes. When open, it is the probe, and no other goes until it ended or the longest pause is over."""
+        """A request goes. While open it is the probe: no other goes until it ended, or the longest pause is over."""
         if self.failures >= self._after:
             self.until_s = now_s + self._max_s
 
     def succeeded(self) -> None:
-        """It worked: closed."""
+        """A request succeeded: close."""
         self.failures = 0
 
     def again(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
-        """A probe did not work that proves nothing of the others: the next may go after a pause as long as the last."""
+        """A probe failed that says nothing about other requests: the next may go after a pause as long as the last."""
         if started_s > self._opened_s:
             self._pause(now_s, luck, at_least_s)
 
     def failed(self, now_s: float, started_s: float, luck: float, at_least_s: float = 0.0) -> None:
-        """It did not, and had started at `started_s`. `luck` in 0..1 spreads the pause over its upper half."""
+        """A request failed that had started at `started_s`. `luck` in 0..1 spreads the pause over its upper half."""
         if self.open and started_s <= self._opened_s:
             return
         self.failures += 1

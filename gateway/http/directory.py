@@ -1,6 +1,6 @@
 """Where the processor is: which host is asked and told, and which hosts take inquiries.
 
-For now a fixed list out of the configuration. Whoever looks asks each time anew, so that the answer may change.
+For now the configuration names one host. Callers look it up for each request, so that the answer may change.
 """
 
 from typing import Protocol
@@ -21,17 +21,17 @@ class Endpoint(Struct, frozen=True):
     authority: str
     """What goes into the Host header."""
     path: str
-    """In front of `/payments` and `/notices`; no slash at its end."""
+    """Stands in front of `/payments` and `/notices`; ends without a slash."""
 
 
 class Directory(Protocol):
-    """Says who is who at the moment."""
+    """Names the hosts of the moment."""
 
     def primary(self) -> Endpoint:
-        """Who is asked and told."""
+        """The host that is asked and told."""
 
     def inquiries(self) -> tuple[Endpoint, ...]:
-        """Who takes inquiries, best first."""
+        """The hosts that take inquiries, best first."""
 
 
 class FixedDirectory:
@@ -41,16 +41,16 @@ class FixedDirectory:
         self._endpoint = endpoint
 
     def primary(self) -> Endpoint:
-        """Who is asked and told."""
+        """The host that is asked and told."""
         return self._endpoint
 
     def inquiries(self) -> tuple[Endpoint, ...]:
-        """Who takes inquiries."""
+        """The hosts that take inquiries."""
         return (self._endpoint,)
 
 
 def endpoint(settings: config.Processor, key: str = "node.processor.url") -> Endpoint:
-    """The endpoint that the configuration's URL, at this key, names. Raises `ConfigurationError` when it names none."""
+    """The endpoint that the configuration names at this key. Raises `ConfigurationError` when it names none."""
     return endpoint_at(settings.url, key)
 
 

@@ -1,7 +1,7 @@
 """One request's response, read from the bytes that come after the request has left. Pure.
 
 An exchange is made for one request and thrown away with it, parser and all: nothing of one response can count for the
-next. It counts by a whole response and by nothing else. What is whole:
+next. Only a whole response counts. It has:
 
 * a head that begins with `HTTP/1.`, at the first byte that came after the request: a server that writes an empty line
   first, or another protocol, is not answering this request;
@@ -10,8 +10,8 @@ next. It counts by a whole response and by nothing else. What is whole:
   end of the connection, which counts when the other end said that this was all: not when the connection broke, and not
   when TLS ended without its close_notify (RFC 9112, section 8). 204 and 304 have no body.
 
-What comes behind a whole response was not asked for. The response stands; the connection is worth nothing any more.
-Requests are never HEAD: a response to one would look like any other, and have no body.
+Bytes behind a whole response were not asked for: the response stands, and the connection is not used again. Requests
+are never HEAD: a response to one would look like any other, and have no body.
 """
 
 from enum import Enum
@@ -25,7 +25,7 @@ _BEGINS = b"HTTP/1."
 
 
 class End(Enum):
-    """How a connection, or a response that is none, ended."""
+    """How a connection ended, or why what came is no response."""
 
     CLOSED = "closed"
     """Nothing of a response had come."""
@@ -49,9 +49,9 @@ class Response(NamedTuple):
 
 
 class Exchange:
-    """One request's response. `feed` it what comes until it is `over`; `close` says that no more comes."""
+    """One request's response. `feed` it the bytes that come until it is `over`; `close` it when no more come."""
 
-    # what each begins with stands with the class: one is made for every question
+    # defaults on the class: an exchange is made for every question
     response: Response | None = None
     """Once it is whole."""
     keep = False
@@ -73,11 +73,11 @@ class Exchange:
 
     @property
     def over(self) -> bool:
-        """No more of it is wanted."""
+        """Whether it wants no more bytes."""
         return self.response is not None or self.end is not None
 
     def feed(self, chunk: bytes) -> None:
-        """Something came, at least one byte."""
+        """Take bytes that came, at least one."""
         if self._first != _BEGINS:
             self._first += chunk[: len(_BEGINS) - len(self._first)]
             if not _BEGINS.startswith(self._first):
@@ -106,14 +106,14 @@ class Exchange:
                 self._surplus()
 
     def close(self, *, orderly: bool) -> None:
-        """Nothing comes any more; `orderly`: the other end said so itself, and nothing is missing."""
+        """No more bytes come. `orderly`: the other end said so itself, and nothing is missing."""
         if self._status >= 200 and not self._in_head and not self._sized and orderly:
             self.response = Response(self._status, self._body, self._retry_after)
         else:
             self.end = End.CUT if self._came else End.CLOSED
 
     def _surplus(self) -> None:
-        """What came behind the response was not asked for."""
+        """Note bytes that nobody asked for, behind the response."""
         self.keep = False
         self.end = End.UNASKED
 

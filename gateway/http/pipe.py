@@ -1,9 +1,9 @@
-"""Bytes to a processor host and back, whoever dialled. Writing never waits: what the socket does not take at once is
-written behind.
+"""Bytes to another host and back, whichever side dialled. Writing never waits: a background task (`pump`) writes the
+bytes that the socket does not take at once.
 
 Three kinds behind one Protocol: a plain socket, driven without a task switch; TLS over such a socket; and any trio
-stream (a simulation's). They know nothing of HTTP. What may wait to be written is one request: nobody writes another
-one before the answer came.
+stream (a simulation's). They know nothing of HTTP. A client has at most one request waiting to be written: it writes
+the next one when the answer has come.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from gateway.network.dialler import Dialler
 from gateway.network.turns import Proof
 
 CHUNK_BYTES = 65536
-"""What is read at once; an answer is some hundred bytes."""
+"""Bytes read at once; an answer has some hundred."""
 _BUFFER = memoryview(bytearray(CHUNK_BYTES))
-"""Where all sockets of this thread are read to. To ask the heap for so much at each read, and to give most of it back,
-leaves holes between what lives long.
+"""All sockets of this thread are read into it. Asking the heap for so much at each read, and giving most of it back,
+would leave holes between long-lived objects.
 """
 UNACKNOWLEDGED_MS = 10_000
-"""TCP gives a connection up when the other machine acknowledged nothing for so long: it is gone, not slow."""
+"""TCP gives up a connection when the other machine acknowledges nothing for this long: it is gone, not slow."""
 
 
 class Pipe(Protocol):
@@ -34,11 +34,11 @@ class Pipe(Protocol):
     end: str
     """Why `read` ended, in words fit for a log; empty before."""
     complete: bool
-    """Once `read` ended: the other end said that it sends no more, and nothing of what it sent is missing."""
+    """Once `read` ended: the other end said that it sends no more, and nothing that it sent is missing."""
 
     @property
     def unsent_bytes(self) -> int:
-        """What was written and the socket has not taken yet."""
+        """Bytes written that the socket has not taken yet."""
 
     @property
     def lost(self) -> bool:
@@ -48,19 +48,19 @@ class Pipe(Protocol):
         """Send, now if the socket takes it, else as soon as it does. Never waits, never raises."""
 
     def finish(self) -> None:
-        """Nothing more will be written: tell the other end so, behind what was. Never waits, never raises."""
+        """Tell the other end, behind the bytes written, that no more will come. Never waits, never raises."""
 
     async def read(self) -> bytes:
         """What came, at least one byte; empty at the end, however it ended."""
 
     def unread(self) -> bytes | None:
-        """What lies there and `read` has not handed out yet, its first byte at least; empty at the end; None: nothing.
+        """Bytes that `read` has not handed out yet, at least the first; empty at the end; None: there are none.
 
-        Never waits, and takes nothing away. A pipe that cannot look says None.
+        Never waits, and takes nothing away. A pipe that cannot look returns None.
         """
 
     async def pump(self) -> None:
-        """Write behind, for as long as the connection lives. Runs beside `read`."""
+        """Write the waiting bytes, for as long as the connection lives. Runs beside `read`."""
 
     async def aclose(self) -> None:
         """Drop the connection, without a farewell and without waiting. Also when cancelled."""
@@ -111,7 +111,7 @@ class SocketPipe:
         """What came; empty at the end."""
         while True:
             try:
-                # waits first: whoever reads here has read everything that was there
+                # wait first: the caller has read everything that was there
                 await trio.lowlevel.wait_readable(self._sock)
             except (OSError, trio.ClosedResourceError) as error:
                 self.end = describe(error)
@@ -141,7 +141,7 @@ class SocketPipe:
             self.end = describe(error)
             return b""
         if not chunk:
-            # writing may have heard of the break before, and reading then meets nothing but an end
+            # writing may have met the break before; reading then meets a plain end
             self.end, self.complete = ("broken", False) if self.lost else ("closed", True)
         return chunk
 
@@ -179,7 +179,7 @@ class TlsPipe:
         self._out = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=server_name is None, server_hostname=server_name)
         self._early = b""
-        """What `unread` decrypted."""
+        """Bytes that `unread` decrypted."""
         self._refused = False
         self.end = ""
         self.complete = False
@@ -201,7 +201,7 @@ class TlsPipe:
         return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
 
     async def handshake(self) -> None:
-        """Raises OSError (`ssl.SSLError` is one) when the other end is not who it must be, or does not want us."""
+        """Raises OSError (`ssl.SSLError` is one) when the other end is not the one expected, or refuses us."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -365,7 +365,7 @@ class StreamPipe:
 
 
 class Dialled(NamedTuple):
-    """A connection, and the address that it leads to: say by `Dialler.heard` what it proves."""
+    """A connection and the address that it leads to. Report by `Dialler.heard` what it proves."""
 
     pipe: Pipe
     address: str

@@ -1,10 +1,10 @@
 """What the status of a whole response says about the request that it answers. Pure.
 
-A question has an answer, or was read by nobody, or met somebody who has no time for it, or decides nothing. Only the
-middle two are asked again: a 2xx that holds no answer, a refusal of the interface or an error of the processor's may
+A question is answered, was read by nobody, met a processor that has no time, or stays undecided. It is asked again in
+the two middle cases only: a 2xx that holds no answer, a refusal of the interface or an error of the processor's may
 have been a decision already, which stand-in must not race.
 
-| status | a question | a notice | says who |
+| status | a question | a notice | source |
 | --- | --- | --- | --- |
 | 200 | is answered, or decides nothing | taken | |
 | another 2xx | decides nothing | taken | |
@@ -22,12 +22,12 @@ from typing import Final, NamedTuple
 UNREAD: Final = frozenset({408, 421, 425})
 """Nobody read the request: it crossed with the end of its connection, or came to the wrong place."""
 AGAIN: Final = frozenset({429, 502, 503, 504})
-"""What a busy processor, or a load balancer with nobody behind it, says: asking again soon may help."""
+"""A busy processor, or a load balancer with nobody behind it: asking again soon may help."""
 REFUSING: Final = frozenset({400, 409, 410, 413, 422})
-"""What judges the notice itself. Every other status may come from whoever stands in front of the processor (no route
-yet, a credential that has run out) and speak of no notice at all."""
+"""Statuses that judge the notice itself. Any other may come from a proxy in front of the processor (no route yet, a
+credential that has run out) and says nothing about the notice."""
 CROSSINGS_MAX: Final = 3
-"""How often one request is sent again at once, having been read by nobody. Beyond it, that is no accident."""
+"""Times that a request that nobody read is sent again at once. More of them are no accident."""
 
 
 class Told(NamedTuple):
@@ -36,16 +36,16 @@ class Told(NamedTuple):
     status: int
     """The HTTP status; 0 when none came."""
     retry_after_s: float
-    """What the processor asked for; 0 when nothing."""
+    """The pause that the processor asked for; 0: none."""
     reason: str
     """In words fit for a log."""
 
     @property
     def acknowledged(self) -> bool:
-        """Any 2xx."""
+        """Whether it is taken: any 2xx."""
         return 200 <= self.status < 300
 
     @property
     def refused(self) -> bool:
-        """For good: telling it again would get the same."""
+        """Whether it is refused for good: telling it again would get the same."""
         return self.status in REFUSING

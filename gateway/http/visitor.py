@@ -1,11 +1,12 @@
 """One connection of a client of ours: bytes to requests, and the responses in the order of their requests.
 
-It speaks HTTP/1.1 and knows no payment. All requests of a chunk are handed over together; each is owed a response (its
-`Turn`), which may come at once or later, and leaves when those before it have left. It always reads, also while it owes
-a response: a client that goes away is noticed then. What it holds for a client is bounded: a head, a body, so many
-requests at once, and what the client has not read; beyond each it says so, or stops reading.
+It speaks HTTP/1.1 and knows no payment. All requests of a chunk are handed over together. Each is owed a response (its
+`Turn`), which may be filled in at once or later, and leaves when those before it have left. The connection always
+reads, also while it owes a response: so it notices a client that goes away. Its memory for a client is bounded: a head,
+a body, `REQUESTS_MAX` requests at once, and responses that the client has not read. Beyond each limit it refuses, or
+stops reading.
 
-Time is the sweeper's (`door`): `look` is called every now and then and says what is over.
+Time is the sweeper's (`door`), which calls `look` every now and then.
 """
 
 from collections import deque
@@ -20,11 +21,11 @@ import trio
 from gateway.http.pipe import Pipe
 
 HEAD_BYTES_MAX = 8192
-"""A request line and headers that have not ended by then get 431."""
+"""A longer head (request line and headers) gets 431."""
 REQUESTS_MAX = 64
-"""Requests that may be answered at once on one connection. Nobody needs to send one before the other is answered."""
+"""Unanswered requests on one connection, at most. No client needs to send one before the last is answered."""
 UNREAD_BYTES_MAX = 65536
-"""What a client may leave unread before nothing more is read from it."""
+"""Bytes that a client may leave unread before nothing more is read from it."""
 LINGER_S = 1.0
 """How long a client may take to hang up after our last response: closing at once could cost it that response."""
 
@@ -35,7 +36,7 @@ REASONS = {
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 503: b"Service Unavailable",
     504: b"Gateway Timeout", 505: b"HTTP Version Not Supported",
 }  # fmt: skip
-"""Every status that is ever said."""
+"""Every status that is ever sent."""
 _HEAD_TOO_LONG = f"a request's head may have {HEAD_BYTES_MAX} bytes"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -62,7 +63,7 @@ class Request:
 
 
 class Unreadable(NamedTuple):
-    """Why no request can be read any more from this connection."""
+    """Why no more requests can be read from this connection, and the status that says so."""
 
     status: int
     detail: str
@@ -72,10 +73,10 @@ NOT_HTTP = Unreadable(400, "this is not HTTP/1.1")
 
 
 class Over(Enum):
-    """What `look` finds."""
+    """What `look` finds to be over."""
 
     NO = "no"
-    """Nothing is."""
+    """Nothing."""
     LATE = "a request takes too long"
     UNREAD = "the client does not read"
     IDLE = "idle"
@@ -94,13 +95,13 @@ class Turn:
         """Without its body: the answer to a HEAD."""
         self.response: bytes | None = None
         self.due_s = inf
-        """When the door is to be asked what becomes of it."""
+        """When the door decides what becomes of it, unless it was filled in."""
         self.context: Any = None
-        """The door's."""
+        """The door's own."""
 
 
 Take = Callable[["Visitor", list[Request], Unreadable | None], None]
-"""Takes the requests of a chunk, and what is wrong with what follows them."""
+"""Takes the requests of a chunk, and why what follows them is unreadable."""
 
 
 class _Stopped(Exception):
@@ -108,11 +109,11 @@ class _Stopped(Exception):
 
 
 class Visitor:
-    """A connection. `run` it; `turns` are the responses that are owed, in their order."""
+    """A connection. `run` it; `turns` are the responses that it owes, in order."""
 
     def __init__(self, pipe: Pipe, take: Take, body_bytes_max: int, *, named: bool = True) -> None:
         self.named = named
-        """It is the one who may submit, and not only somebody whom we trust to look."""
+        """The client may submit; else it may only look."""
         self._pipe = pipe
         self._take = take
         self._body_bytes_max = body_bytes_max
@@ -125,7 +126,7 @@ class Visitor:
         self._in_body = False
         self._headers_bytes = 0
         self._promised_bytes = 0
-        """What its Content-Length says."""
+        """The request's Content-Length."""
         self._length = b""
         self._chunked = b""
         self._upgrading = False
@@ -135,13 +136,13 @@ class Visitor:
         self.scope = trio.CancelScope()
         """Cancel it to drop the connection."""
         self.gone = False
-        """The client sends no more: it has hung up, or half of it."""
+        """The client sends no more: it has hung up, or shut down its sending half."""
         self._closing = False
         now_s = trio.current_time()
         self._begun_s = inf
         """When the request that is coming in began; inf: none is."""
         self._unread_s = inf
-        """Since when the client has not read; inf: it has."""
+        """Since when the client has left bytes unread; inf: it has read all."""
         self.rested_s = now_s
         """When it last had nothing to do."""
 
@@ -152,7 +153,7 @@ class Visitor:
 
     @property
     def idle(self) -> bool:
-        """Nothing is owed, and nothing is coming in."""
+        """Whether no response is owed and no request is coming in."""
         return not self.turns and self._begun_s == inf and not self._closing
 
     # --- its life
@@ -167,7 +168,7 @@ class Visitor:
                     self.gone = True
                     on_gone(self)
                     if self._pipe.end == "closed":
-                        # half of it may be there still, and read
+                        # its receiving half may still be there
                         while self.turns or self._pipe.unsent_bytes:
                             await self._wait_for_room()
                     nursery.cancel_scope.cancel()
@@ -178,7 +179,7 @@ class Visitor:
         read = self._pipe.read
         while chunk := await read():
             if self._closing:
-                continue  # whatever it is, nobody will answer it
+                continue  # nobody will answer it
             self._feed(chunk)
             requests, self._requests = self._requests, []
             self._clock(bool(requests))
@@ -200,7 +201,7 @@ class Visitor:
             self._begun_s = trio.current_time()
 
     def look(self, now_s: float, request_within_s: float, idle_s: float) -> Over:
-        """What of its time is over. Also lets it go on reading when the client has read."""
+        """What is over by now. Also resumes reading when the client has read."""
         unsent = self._pipe.unsent_bytes
         self._unread_s = min(self._unread_s, now_s) if unsent else inf
         if now_s - self._unread_s >= request_within_s:
@@ -216,7 +217,7 @@ class Visitor:
         return Over.NO
 
     def give_up(self, status: int, detail: str) -> Unreadable:
-        """What is coming in has taken too long: no more of it is read."""
+        """Read no more: the request that is coming in has taken too long."""
         self._closing = True
         self._fault = Unreadable(status, detail)
         return self._fault
@@ -224,7 +225,7 @@ class Visitor:
     # --- responses
 
     def owe(self, *, keep: bool, bare: bool = False) -> Turn:
-        """The next response, to come."""
+        """Owe the next response."""
         turn = Turn(self, keep=keep, bare=bare)
         self.turns.append(turn)
         return turn
@@ -264,11 +265,11 @@ class Visitor:
         except httptools.HttpParserUpgrade as upgrade:
             try:
                 self._resume(chunk[upgrade.args[0] :])
-            except httptools.HttpParserError:  # it judges only now what stood in the head
+            except httptools.HttpParserError:  # it judges the head only now
                 self._fault = self._fault or NOT_HTTP
         except httptools.HttpParserError:
             self._fault = self._fault or NOT_HTTP
-        # a header that does not end is not handed over, nor is what stands between chunks: it counts all the same
+        # the parser hands over neither an endless header nor what stands between chunks: count them all the same
         same = (self._in_head or self._in_body) and self._request is before
         self._came_bytes = self._came_bytes + len(chunk) if same else 0
         if self._fault is None and self._in_head and self._came_bytes > HEAD_BYTES_MAX:
@@ -277,15 +278,15 @@ class Visitor:
             self._fault = Unreadable(413, f"a body may have {self._body_bytes_max} bytes")
 
     def _resume(self, rest: bytes) -> None:
-        """Somebody would rather speak another protocol (Java offers HTTP/2 so). We go on in this one.
+        """Go on in HTTP/1.1 though the client offers another protocol (Java offers HTTP/2 like this).
 
-        The parser stops behind such a head; another one reads on, behind a head that says where the body ends.
+        The parser stops behind such a head. Another one reads on, behind a head that says where the body ends.
         """
         self._upgrading = False
         if self._request.method == b"CONNECT":
             self._fault = Unreadable(405, "no tunnels here")
             return
-        self._request.keep &= self._parser.should_keep_alive()  # the one that reads on knows nothing of this head
+        self._request.keep &= self._parser.should_keep_alive()  # the next parser knows nothing of this head
         self._parser = httptools.HttpRequestParser(self)
         self._resumed = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b%b\r\n" % (self._length, self._chunked))

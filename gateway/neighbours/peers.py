@@ -1,8 +1,8 @@
-"""Our other processes of this data centre, told the scheme's news: for each a forwarder, and calls to reach it by.
+"""Our other processes in this data centre, told the scheme's news: for each a forwarder, and calls to reach it by.
 
-The news comes over the `usm` group, and each process refuses and stands in by it. So whoever hears it from the hub
-hands it on (`POST /news` of the other's ops server), in order and paced as notices are, until the other has it on its
-own disk. A process that is away gets all of it when it is back: the journal is kept until it has.
+The news comes over the `usm` group, and every process refuses payments and stands in by it. So the process that hears
+it from the hub hands it on (`POST /news` of the other's ops server), in order and paced like notices, until the other
+has it on disk. A process that was away gets all of it when it is back: the journal is kept until then.
 """
 
 import random
@@ -26,7 +26,7 @@ PATH = b"/news"
 
 
 class Peers:
-    """All of them. `remember` while the journal is opened, then `run`."""
+    """All our peers. `remember` while the journal is opened, then `run`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Peers:
         self._calls: dict[str, Calls] = {}
         self._forwarders: dict[str, Forwarder] = {}
         for name, url in node.peers.items():
-            # told as patiently as the processor is; news is one line, so one connection does
+            # told as patiently as the processor; news is told in one order, so one connection does
             settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
             keys = Keys(f"node.peers.{name}", "node.peer_tls", f"peer {name}")
             calls = self._calls[name] = Calls(settings, Hosts(settings, network, luck, keys))
@@ -49,7 +49,7 @@ class Peers:
             )
 
     def remember(self, record: Record) -> None:
-        """Take a record that the journal found when it was opened: each one, in order."""
+        """Take a record that the journal found at its opening: each one, in order."""
         for forwarder in self._forwarders.values():
             forwarder.remember(record)
 
@@ -66,7 +66,7 @@ class Peers:
         return list(self._forwarders.values())
 
     def health(self) -> str:
-        """Which of them take no news; empty when all do, or there is none. No reason to be unready."""
+        """Names the peers that take no news; empty: all do, or there is none. No reason to be unready."""
         return "; ".join(filter(None, (forwarder.health() for forwarder in self._forwarders.values())))
 
     def statistics(self) -> dict[str, Any]:

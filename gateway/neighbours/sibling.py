@@ -1,8 +1,8 @@
 """The gateway of our group at the other site: does it share what a pair must share?
 
-Its `/ready` is looked at now and then. Another fingerprint, another group, or our own name is an error line and an
-alert (SitesDiffer): people must look. Nothing is decided by it, ever: sites share nothing and vote on nothing. A
-sibling that is away calls nobody at once, since the other site may well be dead while this one goes on.
+We look at its `/ready` now and then. Another fingerprint, another group, or our own name there is an error line and an
+alert (SitesDiffer): people must look. It never decides anything: sites share nothing and vote on nothing. A sibling
+that is away calls nobody at once (SiblingAway waits), since the other site may well be dead while this one goes on.
 """
 
 import random
@@ -23,13 +23,13 @@ from gateway.strict_json import Reader
 PATH = b"/ready"
 """Below the base URL of its ops server."""
 LOOK_WITHIN_S = 5.0
-"""How long it may take to respond."""
+"""The sibling must respond within this time."""
 
 _log = log.get("sibling")
 
 
 class Identity(NamedTuple):
-    """What a gateway is, as a part of `/ready`."""
+    """Which gateway it is: a part of `/ready`."""
 
     node: str
     group: str
@@ -38,7 +38,7 @@ class Identity(NamedTuple):
 
 
 class _Parts(Struct):
-    # held to so much: it is logged
+    # bounded, because it is logged
     node: config.Name
     group: config.Group
     fingerprint: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
@@ -53,7 +53,7 @@ _ready = Reader(_Ready)
 
 
 class Sibling:
-    """What was seen of it. `run` looks."""
+    """The sibling as last seen. `run` looks at it."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Sibling:
         self._calls = Calls(server, Hosts(server, network, luck, keys))
         self._away = "not looked at yet"
         self._difference = ""
-        """Stands while it is away: nothing has been put right, to our knowledge."""
+        """Kept while the sibling is away: as far as we know, nothing has been put right."""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -82,7 +82,7 @@ class Sibling:
                 await trio.sleep(self._every_s)
 
     def health(self) -> str:
-        """What is wrong with it; empty when nothing is. No reason to be unready."""
+        """Says what is wrong with it; empty: nothing. No reason to be unready."""
         return "; ".join(filter(None, (self._difference, self._away)))
 
     async def _look(self) -> None:
@@ -116,7 +116,7 @@ class Sibling:
 
 
 def _difference(own: Identity, its: Identity) -> str:
-    """What is wrong between the two, in words; empty when nothing is."""
+    """How the two differ where they must not, in words; empty: they do not."""
     if its.node == own.node:
         return f"it has our name, {own.node}: it is this very process, or misnamed"
     if its.group != own.group:
