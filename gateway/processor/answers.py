@@ -1,19 +1,18 @@
-"""What the processor decided, read out of whatever it sent. Pure.
+"""Reads what the processor decided out of any response. Pure.
 
-**A refusal never becomes an acceptance.** What is no answer is stood in for, and stand-in accepts. So an answer has to
-be exactly right to be taken for an acceptance, and need not be to be taken for a refusal:
+**A refusal never becomes an acceptance.** When there is no answer, stand-in answers, and stand-in accepts. So an
+acceptance has to be exactly right, and a refusal need not be:
 
 * An acceptance is a 200 with JSON in which no member comes twice, whose TxSts is ACSP or ACTC, with a code of its own.
 * A refusal is any whole response, of any status, in which a TxSts says RJCT: beside another one, within other members,
-  in text that is no JSON or is cut off, in another encoding, escaped, compressed. One that is not as agreed is a
-  refusal with a *fault*: which rule it breaks, for people to hear. Where its reason is of no use it goes with
-  `pair.refused_code`.
+  in text that is no JSON or is cut off, in another encoding, escaped, compressed. A refusal that is not as agreed has a
+  *fault*, the rule that it breaks, which is logged. Without a usable reason it leaves with `pair.refused_code`.
 * Everything else decides nothing: `NotAnAnswer`. So does an error page that quotes the question: a customer's text may
-  say TxSts and RJCT, and whoever stands in front of the processor is no processor. What the question said is not
-  counted in a response that is no 200 and no JSON.
+  say TxSts and RJCT, and a proxy in front of the processor is no processor. In a response that is neither a 200 nor
+  JSON, the words of the question do not count.
 
-tests/processor/answer_shapes.py lists the shapes. The document for the processor's team describes what is exactly
-right (`messages.Status`), and nothing else here is promised to anybody.
+tests/processor/answer_shapes.py lists the shapes. The document for the processor's team describes only what is exactly
+right (`messages.Status`); nothing else here is promised.
 """
 
 import html
@@ -35,10 +34,10 @@ from gateway.wire.values import names_a_field
 REFUSED_CODE = "1100"
 """DE26 of a refusal that names no code of use, where nothing else is configured."""
 PLAIN_MAX = 1024
-"""Bodies that are remembered with what they say: those without a fault, which are few."""
+"""Bodies that are remembered with their decision: those without a fault, which are few."""
 PLAIN_BYTES_MAX = 256
 UNPACKED_BYTES_MAX = 1 << 20
-"""What a compressed body may come to; what is beyond is cut off."""
+"""Bytes of a compressed body, unpacked, at most; the rest is cut off."""
 
 NO_JSON = "not the JSON of an answer"
 NO_STATUS = "TxSts is none of ACSP, ACTC, RJCT"
@@ -48,7 +47,7 @@ NOWHERE = f"{SYNTAX_ERROR} without FldInErr"
 NOT_ONCE = f"RJCT, and {REPEATED}"
 UNREAD = "RJCT in what is not the JSON of an answer"
 FAULTS = (NO_REASON, NO_FIELD, NOWHERE, NOT_ONCE, UNREAD)
-"""Which rule a refusal may break; or its status is not 200."""
+"""The rules that a refusal may break, beside a status that is not 200."""
 
 
 class Decided(NamedTuple):
@@ -59,11 +58,11 @@ class Decided(NamedTuple):
     field: str
     """DE44, three digits, with 1930; else empty: another code says that no field failed."""
     fault: str = ""
-    """Of a refusal that is not as agreed: the rule that it breaks."""
+    """The rule that a refusal breaks; empty: none."""
 
 
 class NotAnAnswer(ValueError):
-    """What came decides nothing; says in our words why, never with its content."""
+    """A response decides nothing. The text says why in our words, never with the content."""
 
 
 class _Reason(Struct, gc=False, omit_defaults=True):
@@ -87,7 +86,7 @@ class Answers:
     """Reads answers by one table of codes."""
 
     def __init__(self, codes: Codes | None = None, refused_code: str = REFUSED_CODE) -> None:
-        """`codes`: None: the built-in table. `refused_code`: for a refusal whose own code is of no use."""
+        """`codes` None: the built-in table. `refused_code`: for a refusal without a usable code."""
         self._codes = codes or built_in()
         self._refused_code = refused_code
         self._plain: dict[bytes, Decided] = {}
@@ -108,7 +107,7 @@ class Answers:
             answer = _answer(body)
         except msgspec.DecodeError as error:
             why = REPEATED if str(error) == REPEATED else _why_unread(body)
-        # an acceptance is found so in a microsecond: in JSON without a backslash this word can be spelt in no other way
+        # finds an acceptance in a microsecond: in JSON without a backslash this word can be spelt in no other way
         innocent = answer is not None and b"\\" not in body and b"rjct" not in body.lower()
         decided = None if innocent else self._refusal(body)
         if decided is None:
@@ -122,7 +121,7 @@ class Answers:
     # --- a refusal
 
     def _refusal(self, body: bytes) -> Decided | None:
-        """What is refused there; None: nothing is."""
+        """The refusal in this body; None: there is none."""
         text = _text_of(body)
         try:
             said = _refuses(pairs_of(text))
@@ -131,7 +130,7 @@ class Answers:
         return self._refused(body, text) if said else None
 
     def _refused(self, body: bytes, text: str) -> Decided:
-        """With its own code where that is said once, in the place for it, and is a receiver's to say."""
+        """The refusal, with its own code where that stands once, in its place, and is one that a receiver may give."""
         try:
             answer = _answer(text.encode("utf-8", "replace"))
         except msgspec.DecodeError as error:
@@ -185,9 +184,9 @@ _BEGINNINGS = {
     b"\0": "it is in another encoding than UTF-8",
     b"<": "it is HTML or XML",
 }
-"""First bytes, and what they tell."""
+"""First bytes of a body, and what they show."""
 _GZIP, _ZLIB = 31, 15
-"""What zlib calls them (`wbits`)."""
+"""Values of zlib's `wbits`."""
 
 
 def _refuses(value: Any) -> bool:
@@ -244,7 +243,7 @@ def _why_unread(body: bytes) -> str:
 
 
 def _text_of(body: bytes) -> str:
-    """Whatever text it may be; bytes that are none of it are replaced."""
+    """The body as text, whatever its encoding; bytes that are no text are replaced."""
     kind = _GZIP if body[:2] == b"\x1f\x8b" else _ZLIB if body[:1] == b"x" else 0
     if kind:
         with suppress(zlib.error):  # it only looked like it

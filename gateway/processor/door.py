@@ -2,20 +2,20 @@
 
     POST /payments          submit one (`messages.Submitted`); the Idempotency-Key header names it
     GET  /payments/{key}    where does it stand?
-    GET  /ready             may payments come here? What those may know who submit; all of it is on the ops port
+    GET  /ready             may payments come here? A part of what the ops port says
 
-Over TLS whoever our authority knows may look whether we are ready (a load balancer, the gateway at the other site);
-what is below /payments is for the processor's name alone.
+Over TLS, every client with a certificate of our authority may look whether we are ready (a load balancer, the gateway
+at the other site). Only a client with the processor's name may use /payments.
 
-What each status means to the processor is in the document (`openapi`). The engine is asked in batches: the submissions
-that one chunk of bytes brings go to it together, without a task between. No task and no timer per request: the engine
-calls back, and one sweeper looks after everybody's time.
+The document (`openapi`) says what each status means to the processor. The engine gets submissions in batches: those of
+one chunk of bytes go to it together, without a task between. There is no task and no timer per request: the engine
+calls back, and one sweeper watches all deadlines.
 
-A client that asks to wait for the outcome (`Prefer: wait`) is answered when there is one; what the engine says before,
-that it is durable, is what the client hears when its time is over.
+A client that asks to wait for the outcome (`Prefer: wait`) is answered when there is one. If its time is over first, it
+hears that the payment is durable.
 
-What lay here while this machine slept may be as old as that. Whoever submitted it has given it up by then, and may have
-told a customer so: a payment that nobody knows here is not taken up (503); one that is known gets its standing.
+A submission that lay here while this machine slept may be as old as the sleep. Its client has given up by then, and may
+have told a customer so: a payment that is new here is not taken (503); one that is known gets its standing.
 """
 
 import re
@@ -43,17 +43,17 @@ from gateway.processor.writing import progress_of
 from gateway.wire.codec import Codec
 
 SWEEP_S = 0.1
-"""How often everybody's time is looked at: being late is a matter of seconds."""
+"""How often deadlines are checked: being late is a matter of seconds."""
 RETRY_AFTER_S = 1
-"""Of a 503: by then the other site may have been tried, or a link be back."""
+"""Retry-After of a 503: by then the other site may have been tried, or a link be back."""
 SAY_EVERY_S = 1.0
-"""At most so often it is said that a client was not let in; all are counted."""
+"""The least time between log lines about clients that were not let in; all are counted."""
 HANDSHAKES_MAX = 64
-"""TLS handshakes at once: who has not shown a certificate yet shares these."""
+"""TLS handshakes at once, at most: shared by all clients that have not shown a certificate yet."""
 ONLOOKERS_MAX = 8
-"""Connections of those who may only look: the other site's gateway, a load balancer or two."""
+"""Connections of clients that may only look, at most: the other site's gateway, a load balancer or two."""
 BACKLOG = 128
-"""Connections that the kernel may hold before we accept them."""
+"""Connections that the kernel holds before we accept them, at most."""
 
 STALE = "it lay here while this machine stood still, for longer than anybody waits"
 
@@ -66,7 +66,7 @@ _CROWDED = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: %b\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
     % (_PROBLEM, len(_CROWDING), _RETRY_AFTER, _CROWDING)
 )
-"""A problem like any other, so that whoever reads it knows that a gateway says so, and took nothing."""
+"""A problem like any other: it shows that a gateway answered, and took nothing."""
 _KEY = re.compile(rb"[!-~]{1,%d}" % KEY_MAX)
 _WAIT = re.compile(rb"(?:\A|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=[,;]|\Z)", re.IGNORECASE)
 _JSON_TYPE = re.compile(rb"application/json\s*(?:;\s*charset\s*=\s*\"?utf-8\"?\s*)?", re.IGNORECASE)
@@ -74,13 +74,13 @@ _COUNTED = {status: metrics.SUBMISSIONS_BY_STATUS.labels(str(status)) for status
 
 
 class Engine(Protocol):
-    """What the door asks of the engine."""
+    """The engine as the door needs it."""
 
     def submit(self, submissions: list[Submission]) -> None:
         """Take these. Never waits; calls `done` of each as `Submission` says, in the trio thread, then or later."""
 
     def look(self, key: str) -> Standing | None:
-        """Where the payment of this key stands; None: unknown here."""
+        """The standing of the payment with this key; None: unknown here."""
 
 
 class _Visit(Submission):
@@ -91,18 +91,18 @@ class _Visit(Submission):
 
 
 class _Owed(Struct):
-    """What a turn waits for."""
+    """The submission that a response waits for."""
 
     visit: _Visit
     started_s: float
     wait_s: float
-    """How long the client would wait for the outcome; 0: not at all."""
+    """How long the client wants to wait for the outcome; 0: not at all."""
     durable: Standing | None = None
-    """Once it is."""
+    """Its standing, once it is durable."""
 
 
 class Door:
-    """The server. `serve` it; `attend` serves one connection of any kind."""
+    """The server. `serve` listens; `attend` serves one connection of any kind."""
 
     def __init__(
         self,
@@ -116,8 +116,8 @@ class Door:
         listen: Listen = listen_tcp,
         kept: int = 0,
     ) -> None:
-        """`came_s`: when what is read at that time may have come, at the earliest (`gateway.machine.standstill`).
-        `kept`: so many of the highest descriptors no client gets (`gateway.machine.descriptors`).
+        """`came_s`: the earliest time at which bytes read at a given time may have come (`gateway.machine.standstill`).
+        `kept`: how many of the highest descriptors no client gets (`gateway.machine.descriptors`).
 
         Raises `ConfigurationError` when the TLS files are of no use.
         """
@@ -181,7 +181,7 @@ class Door:
             _log.warning("clients are turned away: no descriptor is left for them", count=self._turned_away["short"])
 
     async def _let_in(self, stream: trio.abc.Stream) -> Pipe | None:
-        """A pipe to whoever dialled; None: it is gone already, or must not come in."""
+        """A pipe to the client; None: it is gone already, or must not come in."""
         if not isinstance(stream, trio.SocketStream):
             assert self._papers is None, "TLS is spoken over sockets only"
             return StreamPipe(stream)
@@ -192,7 +192,7 @@ class Door:
         return raw if self._papers is None else await self._shake_hands(raw, self._papers)
 
     async def _shake_hands(self, raw: SocketPipe, papers: Papers) -> TlsPipe | None:
-        """TLS, with a client whose certificate our authority has signed; None: this one's is not, and is gone."""
+        """TLS with a client whose certificate our authority has signed; None: it has none, and is gone."""
         if self._arriving >= HANDSHAKES_MAX:
             self._turned_away["crowded"] += 1
             await raw.aclose()
@@ -232,13 +232,13 @@ class Door:
         return True
 
     def _is_named(self, pipe: Pipe) -> bool:
-        """Whether it may submit, and not only look whether we are ready."""
+        """Whether the client may submit, and not only look whether we are ready."""
         name = self._settings.tls.client_name if self._settings.tls is not None else ""
         return not name or (isinstance(pipe, TlsPipe) and name in pipe.names)
 
     def _has_place(self, *, named: bool) -> bool:
-        """Make place for one more: the one that has been idle for longest goes. Those who may only look have few places
-        of their own, and whoever may submit takes theirs, whatever they do.
+        """Make place for one more connection: the one that has been idle for longest goes. Clients that may only look
+        have a few places, and a client that may submit takes those first, whatever they are doing.
         """
         staying = [visitor for visitor in self._visitors if not visitor.scope.cancel_called]
         onlookers = [visitor for visitor in staying if not visitor.named]
@@ -272,7 +272,7 @@ class Door:
                 _forget(turn)
 
     def _gone(self, visitor: Visitor) -> None:
-        """The client sends no more: it waits for no outcome any more, at most for a word."""
+        """The client sends no more: it no longer waits for an outcome, at most for a response."""
         for turn in list(visitor.turns):
             owed: _Owed | None = turn.context
             if owed is not None and owed.durable is not None:
@@ -283,13 +283,13 @@ class Door:
     # --- time
 
     async def sweep(self) -> NoReturn:
-        """Look after everybody's time."""
+        """Watch the time of every connection and response."""
         while True:
             if not self._visitors:
                 self._somebody = trio.Event()
                 await self._somebody.wait()
             now_s = trio.current_time()
-            # just after a standstill what lies in the sockets is read first: nobody was idle who has written meanwhile
+            # after a standstill read the sockets first: a client that has written meanwhile was not idle
             if self._came_s(now_s) >= now_s:
                 for visitor in list(self._visitors):
                     self._look_after(visitor, now_s)
@@ -320,9 +320,9 @@ class Door:
     def _take(self, visitor: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
         """All requests of a chunk."""
         visits: list[Submission] = []
-        # all are owed before any is given: who has nothing left to wait for is hung up on
+        # owe all before giving any: a client with nothing left to wait for is hung up on
         owed = [visitor.owe(keep=request.keep, bare=request.method == b"HEAD") for request in requests]
-        # behind a request that is the last anyway nothing is said
+        # behind a last request nothing is said
         last = visitor.owe(keep=False) if fault is not None and (not requests or requests[-1].keep) else None
         for turn, request in zip(owed, requests, strict=True):
             self._route(turn, request, visits)
@@ -427,7 +427,7 @@ class Door:
             self._answer(turn, standing)
 
     def _say(self, turn: Turn, durable: Standing) -> None:
-        """Where it stands now: nobody waits any longer."""
+        """Say where it stands now: the client's wait is over."""
         owed: _Owed = turn.context
         owed.visit.void = True
         self._answer(turn, self._engine.look(owed.visit.key) or durable)
@@ -464,7 +464,7 @@ class Door:
         self._counts[status] += 1
         _COUNTED[status].inc()
         _forget(turn)
-        turn.context = None  # which points back here: what is over must not wait for the garbage collector
+        turn.context = None  # it points back here: it must not have to wait for the garbage collector
         turn.visitor.respond(turn, status, media_type, body, more)
 
     # --- what people look at
@@ -480,14 +480,14 @@ class Door:
 
 
 def _forget(turn: Turn) -> None:
-    """Nobody waits for it any more."""
+    """Tell the engine that no client waits for it any more."""
     owed: _Owed | None = turn.context
     if owed is not None:
         owed.visit.void = True
 
 
 def _path_of(target: bytes) -> bytes:
-    """The path of a target, which may be a whole URL (a proxy's manner), without the query."""
+    """The path of a target, without the query. Proxies send a whole URL."""
     if not target.startswith(b"/"):
         target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
     return target.partition(b"?")[0]

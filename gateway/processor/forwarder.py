@@ -1,28 +1,27 @@
-"""Telling the processor what was done in its absence, until it acknowledges: nothing is forgotten.
+"""Tells the processor what was done in its absence, until it acknowledges: nothing is forgotten.
 
-Telling our other processes the scheme's news goes the same way: an `Addressee` says whom a forwarder tells of what, in
-which words, and each has a follower, a cursor and acknowledgements of its own. In what follows all that is said of the
-processor is said of any of them. What another process handed on (a USM with a source) is told to nobody: whoever
-handed it on does that.
+Our other processes are told the scheme's news in the same way. An `Addressee` says whom a forwarder tells of what, and
+in which words; each has a follower, a cursor and acknowledgements of its own. Below, "the processor" stands for any
+addressee. News that another process handed on (a USM with a source) is told to nobody: that process tells it.
 
-It follows the journal. A notice is told as long as it takes; a 2xx acknowledges it (`TOLD`), a status that judges the
-notice itself (`statuses.REFUSING`) refuses it for good (`PARKED`: people must look), anything else (any other status, a
-broken connection, silence) is no answer and it is told again after a pause that grows. Order is kept per payment: the
-second notice about an FPID waits until the first is acknowledged or parked. Notices about other payments go past it.
-News of the scheme, which has no FPID, is one line: it is told in the order in which it came.
+The forwarder follows the journal and tells a notice until it is done. A 2xx acknowledges it (`TOLD`). A status that
+judges the notice itself (`statuses.REFUSING`) refuses it for good (`PARKED`: people must look). Anything else (another
+status, a broken connection, silence) is no answer, and the notice is told again after a pause that grows. Order is kept
+per payment: the second notice about an FPID waits until the first is acknowledged or parked, while notices about other
+payments go past it. News of the scheme has no FPID and is told in the order in which it came.
 
-When nobody answers at all, one probe at a time is told, with growing pauses; when it is acknowledged, everything goes
-at full pace again. Pauses grow by notices that were never told before: one that is told again has a pause of its own,
-and some that are never taken must not keep those back that are. Memory holds a window of the backlog, whatever lies on
-the disk.
+When the processor answers nothing at all, one probe at a time is told, with growing pauses; once one is acknowledged,
+everything goes at full pace again. Only notices that were never told before make these pauses grow: a repeated notice
+has a pause of its own, so that notices that are never taken do not hold back the others. Memory holds a window of the
+backlog, however much is on disk.
 
-The cursor rests at the lowest notice that is not done. After a restart everything from there is read again; `Backlog`,
-fed with the records that the journal finds when it is opened, knows which of it was told. What was in flight, or whose
-TOLD was not on disk yet, is told twice, under the same id. A notice that is never taken holds the cursor for ever, and
-with it the journal's segments: its age can be read, and above `OLD_S` it is said.
+The cursor rests at the lowest notice that is not done. After a restart everything from there is read again. `Backlog`
+sees every record that the journal finds at its opening, and knows which notices were told. A notice that was in flight,
+or whose TOLD was not yet on disk, is told twice, under the same id. A notice that is never taken holds the cursor, and
+with it the journal's segments, for ever: a metric shows its age, and above `OLD_S` a log line says so.
 
-A parked notice is told once more when a person says so (`tell_again`). Acknowledged, it gets its TOLD after all, and is
-parked no more; otherwise nothing changes.
+A parked notice is told once more when a person asks for it (`tell_again`). Once acknowledged, it gets its TOLD after
+all and is no longer parked; otherwise nothing changes.
 """
 
 import heapq
@@ -51,32 +50,32 @@ from gateway.scheme.news import HandedOn
 from gateway.wire.meanings import Meanings
 
 WINDOW_MAX = 4096
-"""Notices in memory: some megabytes, two seconds' worth at the default pace. Only when so many are neither taken nor
-refused do they hold up the others.
+"""Notices in memory, at most: some megabytes, two seconds' worth at the default pace. Only this many that are neither
+taken nor refused hold up the others.
 """
 BATCH_MAX = 512
 """Records read from the journal at once."""
 GATHER_S = 0.01
-"""With a full window, so long is waited for room to gather: records are not read one by one."""
+"""The wait for room to gather in a nearly full window: records are not read one by one."""
 AWAY_AFTER = 3
-"""So many notices in a row without an answer mean that the processor is away; fewer, that it cannot take these."""
+"""Notices in a row without an answer that mean that the processor is away; fewer: it cannot take these."""
 BURST_S = 0.02
-"""Up to so much of the pace may go at once, half of it waits for its turn together: a timer for each costs too much."""
+"""How much of the pace may go at once; half of it waits for its turn together. A timer for each costs too much."""
 COMMIT_S = 0.05
-"""TOLD records go to the disk together after so long; what they say can be learnt again."""
+"""TOLD records are gathered for this time before they go to disk. Losing them costs a repeated notice."""
 OLD_S = 3600.0
-"""A notice that is not done for so long after its record is no matter of waiting any more: people must look."""
+"""A notice not done this long after its record needs people to look."""
 LOOK_EVERY_S = 60.0
-"""How often the age of the lowest notice is looked at: at most one line in so long, whatever the backlog."""
+"""How often the age of the lowest notice is checked: at most one log line each time, whatever the backlog."""
 PARKED_SHOWN_MAX = 1000
-"""Positions of parked notices that are listed; the latest. All are in the journal."""
+"""Parked notices that are listed by position: the latest. All are in the journal."""
 
 _DONE = 1 << Kind.TOLD | 1 << Kind.PARKED
 _log = log.get("forwarder")
 
 
 class Addressee(NamedTuple):
-    """Whom a forwarder tells, of what, and in which words."""
+    """The receiver of notices: what it is told of, and in which words."""
 
     name: str
     """Of the follower, and in the TOLD and PARKED records: it must never change for a journal."""
@@ -85,11 +84,11 @@ class Addressee(NamedTuple):
     """The body of the request that tells a record."""
     telling: metrics.Telling
     said: tuple[str, str]
-    """Whom and what, in words, for `health`: `processor`, `notices`."""
+    """The receiver and its notices in words, for `health`: `processor`, `notices`."""
 
 
 def the_processor(node: str, decoder: Decoder, meanings: Meanings | None = None) -> Addressee:
-    """Who is told all that was done in its absence."""
+    """The processor, told of everything that was done in its absence."""
 
     def write(record: Record) -> bytes:
         return encode(notice_of(record, node, decoder, meanings))
@@ -98,7 +97,7 @@ def the_processor(node: str, decoder: Decoder, meanings: Meanings | None = None)
 
 
 def peer(node: str, name: str) -> Addressee:
-    """A process of ours that is told the scheme's news."""
+    """A process of ours, told the scheme's news."""
 
     def write(record: Record) -> bytes:
         said = steps.unpack(record.kind, record.body)
@@ -109,7 +108,7 @@ def peer(node: str, name: str) -> Addressee:
 
 
 def _handed_on(record: Record) -> bool:
-    """Whether another process told us: then nobody is told by us."""
+    """Whether another process told us: then we tell nobody."""
     if record.kind != Kind.USM:
         return False
     said = steps.unpack(record.kind, record.body)
@@ -128,7 +127,7 @@ class Follower(Protocol):
         """The next durable records of its kinds; waits for the first."""
 
     def settle(self, position: int) -> None:
-        """Everything below is done."""
+        """Note that everything below this position is done."""
 
 
 class Journal(Protocol):
@@ -141,7 +140,7 @@ class Journal(Protocol):
         """Hand what was appended to the disk."""
 
     def has_room(self) -> bool:
-        """Whether its limit is not near."""
+        """Whether it is well below its limit."""
 
     def follower(self, name: str, kinds: frozenset[Kind]) -> Follower:
         """Open a follower where its cursor is."""
@@ -166,7 +165,7 @@ class _Item:
 
 
 class Backlog:
-    """What a restart finds to be told to one addressee."""
+    """What one addressee had not been told when the journal was opened."""
 
     def __init__(self, to: str, kinds: frozenset[Kind]) -> None:
         self._to = to
@@ -182,7 +181,7 @@ class Backlog:
     def take(self, record: Record) -> None:
         """Take in one record."""
         kind = record.kind
-        if self._bits >> kind & 1:  # bits, as this runs for every record of weeks
+        if self._bits >> kind & 1:  # bits: this runs for every record of weeks
             if kind != Kind.USM or not _handed_on(record):
                 self.untold.add(record.position)
         elif _DONE >> kind & 1:
@@ -197,7 +196,7 @@ class Backlog:
         self.last = record.position
 
     def park(self, position: int) -> None:
-        """It was refused for good."""
+        """Note that this notice was refused for good."""
         self.parked.add(position)
         self._parked_last.append(position)
 
@@ -206,12 +205,12 @@ class Backlog:
         self.parked.discard(position)
 
     def parked_last(self) -> list[int]:
-        """Those that are listed, in the order in which they were parked."""
+        """The latest parked notices, in the order of parking."""
         return [position for position in self._parked_last if position in self.parked]
 
 
 class Forwarder:
-    """The task that tells. `remember` while the journal is opened, then `run`."""
+    """The task that tells one addressee. `remember` while the journal is opened, then `run`."""
 
     def __init__(
         self,
@@ -234,14 +233,14 @@ class Forwarder:
         self._follower: Follower | None = None
         self._nursery: trio.Nursery | None = None
         self._backlog = Backlog(to.name, to.kinds)
-        """What was found at the opening; what is read is taken out."""
+        """What was found at the opening, less what has been read since."""
         self._window: dict[int, _Item] = {}
-        """What was read and is not done, by position, in order."""
+        """Notices that were read and are not done, by position, in order."""
         self._payments: dict[str, list[_Item]] = {}
-        """For each FPID in the window: what waits for the notice before it."""
+        """For each FPID in the window: the notices that wait for the one before."""
         self._ready: deque[_Item] = deque()
         self._again_ready: deque[_Item] = deque()
-        """Those whose pause is over."""
+        """Repeated notices whose pause is over."""
         self._paused: list[tuple[float, int, _Item]] = []
         self._turn = count()
         self._telling = 0
@@ -251,18 +250,18 @@ class Forwarder:
         self._room = trio.Event()
         self._timer = trio.CancelScope()
         self._write_s = math.inf
-        """When what is done is to be written down; inf: nothing is."""
+        """When to write down what is done; inf: there is nothing."""
         self._read_to = 0
         self._look_s = -math.inf
-        """When to look next how old the lowest notice is."""
+        """When to check the age of the lowest notice next."""
         self._said_old = 0
-        """The highest position that was said to be old. The lowest notice only ever moves up: each is said once."""
+        """The highest position that was logged as old. The lowest notice only ever moves up: each is logged once."""
         self._counts = dict.fromkeys(metrics.NOTICE_OUTCOMES, 0)
 
     def remember(self, record: Record) -> None:
-        """Take a record that the journal found when it was opened: each one, in order.
+        """Take a record that the journal found at its opening: each one, in order.
 
-        What it did not see is told (again) from the cursor on.
+        Notices from the cursor on that it was not shown are told (again).
         """
         self._backlog.take(record)
 
@@ -330,7 +329,7 @@ class Forwarder:
     # --- telling
 
     def _keep_up(self, now_s: float) -> None:
-        """Start what may be told now, and see to it that the rest gets its turn."""
+        """Start telling what may be told now, and set the timer for the rest."""
         nursery, journal = self._nursery, self._journal
         if nursery is None or journal is None:
             return
@@ -349,7 +348,7 @@ class Forwarder:
             self._next_s = max(self._next_s, now_s - BURST_S) + 1 / self._settings.tell_per_s
             self._telling += 1
             self._breaker.started(now_s)
-            # what was never told first: notices that nobody will ever take must not use up every probe
+            # new notices first: those that nobody will ever take must not use up every probe
             nursery.start_soon(self._tell, (self._ready or self._again_ready).popleft())
         if self._paused:
             self._alarm(self._paused[0][0])
@@ -473,7 +472,7 @@ class Forwarder:
         self._to.telling.parked.set(len(self._backlog.parked))
 
     def _write_down(self) -> None:
-        """TOLD records to the disk, the cursor to the lowest notice that is not done."""
+        """Commit the TOLD records, and move the cursor to the lowest notice that is not done."""
         if self._write_s < math.inf and self._journal is not None and self._follower is not None:
             self._write_s = math.inf
             self._journal.commit()
@@ -484,12 +483,12 @@ class Forwarder:
         return next(iter(self._window), self._read_to)
 
     def _oldest_age_s(self) -> float:
-        """Of the lowest notice that is not done, by the wall clock; 0 when there is none."""
+        """Age of the lowest notice that is not done, by the wall clock; 0: there is none."""
         item = next(iter(self._window.values()), None)
         return max(0.0, (self._clock().wall_ns - item.record.time_ns) / 1e9) if item is not None else 0.0
 
     def _look(self, now_s: float) -> None:
-        """Say, once for each, that the lowest notice is old: nothing else shows one that alone is never taken."""
+        """Log, once for each, that the lowest notice is old: nothing else shows a single notice that is never taken."""
         self._look_s = now_s + LOOK_EVERY_S
         age_s = self._oldest_age_s()
         if age_s <= OLD_S or self._lowest() <= self._said_old:
@@ -518,12 +517,12 @@ class Forwarder:
         return self._to.name
 
     def health(self) -> str:
-        """Why notices are not being told; empty when they are, or there are none."""
+        """Why notices are not being told; empty: they are, or there are none."""
         who, what = self._to.said
         return f"{who} takes no {what}" if self._breaker.open else ""
 
     def statistics(self) -> dict[str, Any]:
-        """What waits, what was told, what is parked."""
+        """Notices that wait, were told, are parked."""
         open_ = self._breaker.open and self._nursery is not None
         return {
             "health": self.health(),

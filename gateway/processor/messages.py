@@ -1,11 +1,10 @@
-"""What goes to the processor and what comes back, as JSON: the one place that knows its names.
+"""The JSON between gateway and processor, both ways: the only module that knows its names.
 
-Names are those of ISO 20022 where it has one (docs/protocol.md section 9); wrappers that hold a single element are left
-out unless that section names them. Upper-case names are ISO 20022's (or extend it in its manner), lower-case ones are
-ours. The document for the teams at the other end is generated from these definitions (`python -m
-gateway.processor.openapi`).
+Names are ISO 20022's where it has one (docs/protocol.md section 9); wrappers that hold a single element are left out
+unless that section names them. Upper-case names are ISO 20022's (or extend it in its manner), lower-case ones are ours.
+The document for the teams at the other end is generated from these definitions (`openapi`).
 
-Bodies hold what is sensitive, and nothing else does: no header but the FPID, no log line, no metric, no error text.
+Sensitive data is in bodies and nowhere else: in no header but the FPID, no log line, no metric, no error text.
 """
 
 from typing import Annotated, Any, Literal
@@ -21,7 +20,7 @@ Code = Annotated[str, Meta(pattern="^[0-9]{4}$", description="An action code of 
 
 ASYNCHRONOUS = "SETTLED: whether the hub processed it asynchronously (DE27): an acceptance may be followed by a return."
 Decider = Literal["receiver", "hub"]
-"""Who decided on a payment of ours."""
+"""The one that decided on a payment that we submitted."""
 
 
 class Sensitive(Struct, frozen=True, gc=False):
@@ -35,7 +34,7 @@ class Sensitive(Struct, frozen=True, gc=False):
 
 
 def _described(description: str, **schema: Any) -> Any:
-    """What the document says of a member beyond what reading it looks at: the field table is the judge."""
+    """Constraints that the document shows and the decoder does not check: the field table does."""
     return Meta(description=description, extra_json_schema=schema)
 
 

@@ -1,4 +1,4 @@
-"""What the journal says was done, as the notice that tells it. Pure."""
+"""A record of the journal as the notice that tells it. Pure."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from gateway.wire.message import Message, PaymentRequest, PaymentResponse, Rever
 from gateway.wire.usm import event_of
 
 UNMADE_MAC = b"0" * 16
-"""Put behind what a MAC covers, so that it can be read."""
+"""Stands in for the MAC behind the bytes that a MAC covers, so that they can be decoded."""
 
 
 class Record(Protocol):

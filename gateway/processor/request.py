@@ -1,12 +1,12 @@
-"""What the processor submits, as the 9200 that leaves; and what is wrong with it, member by member. Pure.
+"""Turns a submission into the 9200 that leaves, or says what is wrong with it, member by member. Pure.
 
-Reading has two speeds. What is right goes fast: decoded into `Submitted`, placed into a `PaymentRequest`, encoded by
-the compiled plan. What may be wrong is looked at slowly, to say all that is wrong: each fault names the JSON member and
-the rule that it breaks, never the value.
+Reading has two speeds. A correct submission goes fast: it is decoded into `Submitted`, placed into a `PaymentRequest`
+and encoded by the compiled plan. A doubtful one is examined slowly, to report everything that is wrong: each fault
+names the JSON member and the rule that it breaks, never the value.
 
-A member that is not known is a fault, and so is one that comes twice: a misspelt reference must not be a payment
-without one. msgspec passes over both, so they are found by counting: the body has as many colons as what was read of
-it, written again, or somebody looks. (Both have the colons of all values; a member more is a colon more.)
+An unknown member is a fault, and so is one that comes twice: a payment with a misspelt reference must not leave without
+one. msgspec passes over both, so they are found by counting colons: the body must have as many as what was read of
+it, written again, or it is examined. (Both have the colons within values; each further member adds one.)
 """
 
 import hashlib
@@ -32,10 +32,10 @@ KEY_MAX = 100
 """Characters of an Idempotency-Key."""
 CONTENT_BYTES = 8
 FAULTS_MAX = 32
-"""Faults that are said at once."""
+"""Faults in one response, at most."""
 UNKNOWN_MEMBER = "is not known here"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-"""An unknown member is named when it looks like a name: it is the client's text."""
+"""An unknown member is quoted only when it looks like a name: it is the client's text."""
 
 MEMBERS: dict[str, str] = {
     "processing_code": "PrcgCd", "original_amount": "InstdAmt/Amt", "rejected_amount": "RjctdAmt/Amt",
@@ -50,12 +50,12 @@ MEMBERS: dict[str, str] = {
     "regulatory": "RgltryRptg", "private": "PrvtUse", "return_code": "RtrRsnInf/Rsn/Prtry",
     "returned_fpid": "OrgnlFPID",
 }  # fmt: skip
-"""Which member an attribute of a 9200 comes from. Not here: what the hub adds on its way, DE15, 29 and 99
+"""The member that each attribute of a 9200 comes from. DE15, 29 and 99 are missing: the hub adds them
 (docs/protocol.md section 3)."""
 
 
 class Malformed(ValueError):
-    """It is not JSON, or a member comes twice (HTTP 400). Says in our words why."""
+    """It is not JSON, or a member comes twice (HTTP 400). The text says why in our words."""
 
     def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(detail)
@@ -63,7 +63,7 @@ class Malformed(ValueError):
 
 
 class Invalid(ValueError):
-    """It is JSON, and no payment that could leave here (HTTP 422)."""
+    """It is JSON, and not a payment that could leave here (HTTP 422)."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("it is no payment that could leave here")
@@ -81,9 +81,9 @@ class Outgoing(NamedTuple):
 
 
 def request_of(submitted: Submitted, key: str) -> PaymentRequest:
-    """The 9200 of a submission; without a TxId, with the TRN that `trn_of` makes of the key.
+    """The 9200 of a submission. Without a TxId it has the TRN that `trn_of` makes of the key.
 
-    Raises `Invalid` for what cannot be placed into a 9200 at all. Whether it fits the field table is `Reader`'s matter.
+    Raises `Invalid` for a value that cannot be placed into a 9200 at all. `Reader` checks it against the field table.
     """
     s = submitted
     try:
@@ -135,7 +135,7 @@ class Reader:
     """Reads submissions by one field table."""
 
     def __init__(self, codec: Codec, group: config.Group) -> None:
-        """`group`: whose payment types may leave here."""
+        """`group`: its payment types may leave here."""
         self._encode = codec.encode
         self._holds = codec.fits
         table = self._table = codec.table
@@ -144,14 +144,14 @@ class Reader:
         self._kinds = {
             kind.code: self._ours((*usual, *kind.mandatory)) for kind in table.types.values() if kind.group == group
         }
-        """What each of them needs."""
+        """For each payment type: the fields that it needs."""
         self._needed = {kind: _bits(numbers) for kind, numbers in self._kinds.items()}
         known = {field.name for field in table.fields.values()}
         self._homeless = [name for name in MEMBERS if name not in known]
-        """What this table has no field for."""
+        """Attributes that this table has no field for."""
 
     def _ours(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """Those that a member says."""
+        """Those of these fields that come from a member."""
         fields = self._table.fields
         return tuple(sorted({n for n in numbers if n in fields and fields[n].name in MEMBERS}))
 
@@ -168,17 +168,17 @@ class Reader:
         if (
             body.count(b":") != again.count(b":")
             or body.count(b'"ClrSysId"') != again.count(b'"ClrSysId"')
-            # one that an agent lacks must not make up for one elsewhere, which would say something else
+            # one that stands elsewhere, saying something else, must not make up for one that an agent lacks
             or body.count(b'"GBDSC"') != again.count(b'"GBDSC"')
             or b"\\" in body
-            # nor one that comes twice in an agent, for one that another agent lacks; mostly each begins its object
+            # nor one that comes twice for one that another agent lacks; mostly each begins its object
             or (body.count(b'{"ClrSysId"') != body.count(b'"ClrSysId"') and is_repeated(body))
         ):
             _examine(body)
         request = request_of(submitted, key)
         needed = self._needed.get(request.processing_code[:2], 0)
         if not (needed and self._fits(submitted, request) and self._holds(request)) and (
-            faults := self._faults(submitted, request)  # what is quick doubts more than is wrong
+            faults := self._faults(submitted, request)  # the quick check doubts more than is wrong
         ):
             raise Invalid(faults)
         try:
@@ -191,7 +191,7 @@ class Reader:
         return Outgoing(request, covered, digest.digest())
 
     def _fits(self, submitted: Submitted, r: PaymentRequest) -> bool:
-        """What members say together, which no rule of a field knows."""
+        """Whether the members fit together, which no rule of a field knows."""
         a_return = submitted.MsgTp == "pacs.004"
         return not (
             (submitted.LclInstrm and submitted.LclInstrm != r.processing_code[:2])
@@ -211,7 +211,7 @@ class Reader:
         return [*self._misplaced(submitted, request), *self._unfit(request)]
 
     def _misplaced(self, s: Submitted, r: PaymentRequest) -> Iterator[Fault]:
-        """What the members say together."""
+        """Faults between members."""
         kind = r.processing_code[:2]
         if kind not in self._kinds and kind.isascii():
             yield _fault("PrcgCd", "begins with a payment type that does not leave by this gateway")
@@ -238,7 +238,7 @@ class Reader:
                 yield _fault(MEMBERS[name], "has no field in the field table that is configured")
 
     def _unfit(self, request: PaymentRequest) -> Iterator[Fault]:
-        """What does not fit the field table."""
+        """Faults against the field table."""
         for number, name in self._table.attributes("9200"):
             value: str = getattr(request, name)
             member = MEMBERS.get(name)
@@ -268,7 +268,7 @@ _NUMBERS = {letters: number for number, letters in CURRENCIES.items()}
 
 
 def trn_of(key: str) -> str:
-    """The TRN of a submission that brings none: "G" and 85 bits of the key's BLAKE2b in Crockford's base 32.
+    """The TRN of a submission without one: "G" and 85 bits of the key's BLAKE2b in Crockford's base 32.
 
     Both sites make the same one, and so the same FPID.
     """
@@ -339,7 +339,7 @@ _ALLOWED: dict[Charset, str] = {
 
 
 def _said(field: Field) -> dict[str, str]:
-    """What a value must be that does not fit this field, by the kind of misfit."""
+    """The rule that a value breaks, by the kind of misfit in this field."""
     digits = field.charset == "digits" and not field.prefix
     return {
         "width": f"must be {field.width} digits" if digits else f"must be at most {field.width} characters",
@@ -366,7 +366,7 @@ _HUBS_OWN = {"FPID", "ClrSysRef", "InstdAgt"}
 
 
 def misfit(said: str) -> Fault:
-    """What msgspec says, in our words: its own may quote the value."""
+    """The error of msgspec in our words: its own may quote the value."""
     place = _PLACE.search(said)
     path = place[1].strip(".").replace(".", "/") if place else ""
     missing = _MISSING.match(said)
@@ -379,7 +379,7 @@ def misfit(said: str) -> Fault:
 
 
 def _examine(body: bytes) -> None:
-    """Raise for members that come twice or are not known, if there are any."""
+    """Raise for members that come twice or are unknown, if there are any."""
     try:
         value = pairs_of(body)
     except msgspec.DecodeError:

@@ -89,12 +89,12 @@ def payment_of(
 
 
 def texts_of(request: PaymentRequest, fpid: str) -> tuple[str, ...]:
-    """Every text in a question: for whoever has to know them when they come back."""
+    """Every text in a question, so that a response that quotes one is known."""
     return (fpid, *(value for value in msgspec.structs.astuple(request) if isinstance(value, str)))
 
 
 def _readable(reversal: ReversalRequest) -> ReversalRequest:
-    """Without the digits that are none: a reversal is taken whatever is in it, and a strict reader must take it."""
+    """Without malformed digits: a reversal is taken whatever is in it, and a strict reader must be able to read it."""
     values = {name: getattr(reversal, name) for name in _DIGITS_SAID}
     bad = {name: "" for name, value in values.items() if value and not (value.isascii() and value.isdigit())}
     bad |= {name: "" for name in ("date_sent", "settlement_date") if not is_day(getattr(reversal, name))}
@@ -136,7 +136,7 @@ def news_of(event: NewsEvent) -> News:
 
 _SAID_ALIKE = ("function", "what", "institution", "name", "state", "before", "management", "risk", "response_time",
                "items", "information")  # fmt: skip
-"""What an event and its JSON call by the same name."""
+"""Names that an event and its JSON share."""
 
 
 def _sum(pence: int | None) -> Sum | UnsetType:
@@ -166,22 +166,22 @@ def progress_of(standing: Standing, codes: Codes) -> Progress:
 
 _STATES: dict[State, Literal["UNKNOWN", "UNSENT"]] = {State.UNKNOWN: "UNKNOWN", State.UNSENT: "UNSENT"}
 TRN_WIDTH = 18
-"""An FPID begins with the TRN, padded to so much."""
+"""An FPID begins with the TRN, padded to this width."""
 _DECIDERS: dict[str, Decider] = {"receiver": "receiver", "hub": "hub"}
 
 
 def decider(by: str) -> Decider | UnsetType:
-    """Who decided."""
+    """The one that decided, if the record says."""
     return _DECIDERS.get(by, UNSET)
 
 
 def redirection(agent: str, account: str) -> tuple[Agent | UnsetType, Account | UnsetType]:
-    """Where the hub redirected a payment to (DE57, DE58), if it did."""
+    """The agent and account that the hub redirected a payment to (DE57, DE58), if it did."""
     return Agent(agent) if agent else UNSET, Account(account) if account else UNSET
 
 
 def asynchronously(flag: str) -> bool | UnsetType:
-    """DE27, if it is there."""
+    """DE27 as a flag, if it is there."""
     return flag == "1" if flag else UNSET
 
 

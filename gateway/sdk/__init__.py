@@ -36,19 +36,19 @@
                 nursery.start_soon(settle, gateways, prepared, store)
             ...  # pay(gateways, payment, key, store), for each payment (`gateway.processor.messages.Submitted`)
 
-What must be on disk before `submit`: the `Prepared`, whole. It is plain data and says all that may not change: the key,
-the body, and with it the date and the TRN, so that both sites make the same FPID of it at any time. A processor that
-was killed submits again what has no outcome, without `first`. What `prepare` was called for and was not stored was
+Store the whole `Prepared` on disk before `submit`. It is plain data and holds all that may not change: the key, the
+body, and with it the date and the TRN, so that both sites make the same FPID of it at any time. A processor that was
+killed submits every payment without an outcome again, without `first`. A payment that was prepared and not stored was
 never submitted.
 
-An outcome means what it says. `Settled`: final. `Rejected` and `Unsent`: surely nothing left. `Unknown`: it may have
-left, and is to be submitted again under the same key, never under another; the gateway's notice, which tells the
-processor every outcome as well, may come first. `submission` says how that is decided.
+`Settled` is final. `Rejected` and `Unsent`: surely nothing left. `Unknown`: the payment may have left. Submit it again
+under the same key, never under another; the gateway's notice, which tells the processor every outcome as well, may come
+first. `submission` says how that is decided.
 
-    prepared    which payment it is; pure
-    answers     what an attempt met, read out of a response; pure
-    submission  which site next, when to stop, what the result is; pure, and how to put another shell around it
-    readiness   which site to try first; pure
+    prepared    fixes which payment it is; pure
+    answers     reads out of a response what an attempt met; pure
+    submission  chooses the next site, the end and the result; pure, with advice for another shell
+    readiness   says which site to try first; pure
     client      `Gateways`: connections, deadlines, `/ready`, on trio
 '''
 

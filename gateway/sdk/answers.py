@@ -1,8 +1,8 @@
-"""What one attempt met: a response, or none, as the one word that the submission goes by. Pure.
+"""What one attempt met, a response or none, as a single word that the submission goes by. Pure.
 
-An attempt is *answered* when the gateway itself says what it did with it. Only then is it known that nothing was taken,
-and a gateway says so in a problem (RFC 9457) that repeats the status. The same status without one is somebody else's, a
-proxy's on the way: it may have handed the request on before it gave up, so it says nothing.
+An attempt is *answered* when the gateway itself says what it did with it. Only an answer can prove that nothing was
+taken, and a gateway gives it as a problem (RFC 9457) that repeats the status. The same status without a problem comes
+from a proxy on the way: it may have handed the request on before it gave up, so it proves nothing.
 """
 
 from enum import Enum, auto
@@ -31,7 +31,7 @@ class Met(Enum):
     SILENT = auto()
     """Sent, and no response came in time."""
     UNCLEAR = auto()
-    """Sent, and what came says nothing of it: a 504, a proxy's response."""
+    """Sent, and the response proves nothing: a 504, or one of a proxy."""
     ABSENT = auto()
     """To a look: the site does not know it, or not yet."""
     PENDING = auto()
@@ -47,7 +47,7 @@ class Met(Enum):
 
 
 class Word(Struct, frozen=True):
-    """What an attempt met, and what was said."""
+    """What an attempt met, with what the gateway said."""
 
     met: Met
     progress: Progress | None = None
@@ -55,7 +55,7 @@ class Word(Struct, frozen=True):
     problem: Problem | None = None
     """With DECLINED and REJECTED."""
     retry_after_s: float = 0.0
-    """With DECLINED: what the gateway asks for."""
+    """With DECLINED: the pause that the gateway asks for."""
 
 
 STATES = {"PENDING": Met.PENDING, "SETTLED": Met.SETTLED, "UNKNOWN": Met.UNKNOWN, "UNSENT": Met.UNSENT}
@@ -63,8 +63,8 @@ PROBLEMS = {
     **dict.fromkeys((403, 408, 500, 503), Met.DECLINED),
     **dict.fromkeys((400, 405, 409, 413, 415, 417, 422, 431, 505), Met.REJECTED),
 }
-"""What the gateway says with these statuses of a submission, by its document (`gateway.processor.openapi`). 504 is not
-here: it may have been recorded."""
+"""The meaning of these statuses of a submission, by the gateway's document (`gateway.processor.openapi`). 504 is not
+here: the payment may have been recorded."""
 RETRY_AFTER_MAX_S = 60.0
 
 _progress = Reader(Progress)
@@ -92,12 +92,12 @@ def looked(fpid: str, status: int, body: bytes) -> Word:
 
 
 def code_of(decided: Status) -> str:
-    """What was decided, in the scheme's code (DE26)."""
+    """The decision as the scheme's code (DE26)."""
     return decided.StsRsnInf.Rsn.Prtry if decided.StsRsnInf is not UNSET else "0000"
 
 
 def says(decided: Status) -> str:
-    """The same in words, as far as the gateway says them."""
+    """The decision in words, if the gateway gives any."""
     return decided.StsRsnInf.AddtlInf if decided.StsRsnInf is not UNSET else ""
 
 
@@ -111,7 +111,7 @@ def _stands(fpid: str, body: bytes) -> Word:
 
 
 def _decides(decided: Status | UnsetType) -> bool:
-    """Whether status and code say the same. A refusal that names no code must not be read as 0000, which is paid."""
+    """Whether status and code agree. A refusal without a code must not be read as 0000, which means paid."""
     return isinstance(decided, Status) and (decided.TxSts == "RJCT") == (code_of(decided)[:1] != "0")
 
 

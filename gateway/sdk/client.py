@@ -1,7 +1,7 @@
 """The shell on trio: keep-alive connections to the gateways of both sites, and the loop around `submission`.
 
-An attempt has a connection to itself; whoever gives one up drops it, so that nobody gets a response that is not theirs.
-No connection is had in time: surely nothing of the request was sent. From the first byte on it may have been.
+Each attempt has a connection of its own. An attempt that gives up drops its connection, so that no other gets its
+response. Without a connection in time, surely nothing of the request was sent. From the first byte on it may have been.
 """
 
 import random
@@ -27,16 +27,16 @@ from gateway.sdk.readiness import Readiness
 from gateway.sdk.submission import Act, Attempt, Limits, Outcome, Submission
 
 CONNECT_WITHIN_S = 2.0
-"""How long connecting may take, TLS included. A site that takes longer is tried after the other."""
+"""Time for connecting, TLS included. A slower site is tried after the other."""
 IDLE_S = 30.0
-"""A connection that was idle for so long is not used any more: the gateway closes it after 75 s, others sooner."""
+"""A connection idle for longer is not used again: the gateway closes it after 75 s, proxies sooner."""
 AGE_MAX_S = 300.0
-"""A connection that is older is not used any more: a site whose name leads elsewhere now is found."""
+"""An older connection is not used again, so that a site whose name leads elsewhere is found."""
 RESPONSE_BYTES_MAX = 65_536
 READY_EVERY_S = 1.0
 """How often `/ready` is looked at."""
 READY_WITHIN_S = 1.0
-"""A site that says nothing for so long is not ready."""
+"""A site that does not respond within this time is not ready."""
 
 
 class Site(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,9 +47,9 @@ class Site(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """Its `node.submissions`, http(s)://host:port. Nothing in between may answer in its stead."""
     ready_url: str = ""
-    """Its `/ready`, of `node.submissions` or of `node.ops`; empty: what submissions meet has to do."""
+    """Its `/ready`, of `node.submissions` or of `node.ops`; empty: readiness is learnt from submissions alone."""
     tls: config.Tls | None = None
-    """Our certificate and whom we trust, for https."""
+    """For https: our certificate and the authority that we trust."""
 
 
 class Gateways:
@@ -63,7 +63,7 @@ class Gateways:
         network: Network = MACHINE,
         luck: Callable[[], float] = random.random,
     ) -> None:
-        """Of sites that are ready the first is preferred. `network` and `luck` are what a simulation replaces.
+        """The first ready site is preferred. `network` and `luck` are what a simulation replaces.
 
         Raises `ConfigurationError`.
         """
@@ -97,7 +97,7 @@ class Gateways:
                     lane.nursery = None
 
     def ready(self) -> dict[str, bool]:
-        """Which sites would take a payment now, as far as is known."""
+        """Whether each site would take a payment now, as far as is known."""
         now_s = trio.current_time()
         return {name: known.ready(now_s) for name, known in zip(self._names, self._readiness, strict=True)}
 
@@ -151,7 +151,7 @@ class Gateways:
 
 
 class _Call:
-    """Who waits for a response."""
+    """A call that waits for its response."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -175,7 +175,7 @@ class _Lane:
             luck=luck,
         )
         self._idle: list[tuple[Connection, float]] = []
-        """A stack, and since when: what is used least stays at the bottom."""
+        """A stack, with the time of last use: the least used stay at the bottom."""
 
     async def call(self, request: bytes, until_s: float) -> Response | Met:
         """Its response, or UNREACHED, BROKEN or SILENT. Cancelled, its connection is dropped."""
@@ -201,7 +201,7 @@ class _Lane:
         return Met.BROKEN if call.over.is_set() else Met.SILENT
 
     async def _connection(self, until_s: float) -> Connection | None:
-        """One that is idle, or a new one; None: there is none to be had."""
+        """An idle connection, or a new one; None: none could be made."""
         now_s = trio.current_time()
         while self._idle:
             connection, since_s = self._idle.pop()

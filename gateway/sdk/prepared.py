@@ -1,9 +1,9 @@
-"""A payment that is about to be submitted, with all that says which payment it is. Pure.
+"""A payment that is about to be submitted, with everything that identifies it. Pure.
 
-What a payment is to the scheme is its FPID: TRN, payment type, date, currency and sender (docs/protocol.md section 4).
-What it is to a gateway is its key. All of these are fixed here, once, before the first attempt: the TRN is written into
-the body even where a gateway would derive it, and the date is the one that the caller gave. So both sites make the same
-FPID of it whatever their versions, across midnight, and after a restart of whoever submits.
+The scheme identifies a payment by its FPID: TRN, payment type, date, currency and sender (docs/protocol.md section 4).
+A gateway identifies it by its key. All of these are fixed here, once, before the first attempt: the TRN is written into
+the body even where a gateway would derive it, and the date is the caller's. So both sites make the same FPID of it,
+whatever their versions, across midnight, and after a restart of the processor.
 """
 
 import msgspec
@@ -27,10 +27,10 @@ class Prepared(Sensitive, frozen=True, gc=False):
     fpid: str
     """Names the payment for ever: 42 characters, padding included."""
     body: str
-    """What is submitted, JSON. It is a customer's: keep it where payments may be kept."""
+    """The JSON that is submitted. It is customer data: keep it where payments may be kept."""
 
     def __post_init__(self) -> None:
-        """Check that it is what `prepare` made."""
+        """Check that it is as `prepare` made it."""
         if not (0 < len(self.key) <= KEY_MAX and all("!" <= letter <= "~" for letter in self.key)):
             raise ValueError(f"a key has 1 to {KEY_MAX} visible ASCII characters")
         submitted = _read(self.body)
@@ -44,8 +44,8 @@ def prepare(payment: Submitted, key: str) -> Prepared:
     `key` is the caller's own name of the payment and never used for another one. Without a `TxId` the TRN is derived
     from it. `IntrBkSttlmDt` stays as it is, also when days pass.
 
-    Raises `Invalid` (a ValueError; `faults` say which member breaks which rule) for what no gateway would take, and
-    ValueError for a key of no use. Whether the scheme's field table takes every value only a gateway knows: `Rejected`.
+    Raises `Invalid` (a ValueError; `faults` say which member breaks which rule) for a payment that no gateway would
+    take, and ValueError for an unusable key. Only a gateway checks the values against its field table: `Rejected`.
     """
     if not key.isascii():
         raise ValueError(f"a key has 1 to {KEY_MAX} visible ASCII characters")

@@ -1,7 +1,7 @@
-"""Whether a site would take a payment now, as far as anybody knows. Pure: `now` and luck are arguments.
+"""Whether a site would take a payment now, as far as we know. Pure: `now` and luck are arguments.
 
-Two sources: what its `/ready` says, where somebody looks at it, and what submissions meet there. It is a preference and
-nothing more: a site that is not ready is still asked when the other one does not help.
+There are two sources: its `/ready`, where we look at it, and what submissions meet there. Readiness is a preference: a
+site that is not ready is still asked when the other one does not help.
 """
 
 import math
@@ -10,20 +10,20 @@ from gateway.http.breaker import Breaker
 from gateway.sdk.answers import Met
 
 AWAY_PAUSE_S = 0.2
-"""For so long nobody is sent first to a site that was not reached; it doubles, up to:"""
+"""How long a site that was not reached is not tried first; it doubles, up to:"""
 AWAY_PAUSE_MAX_S = 5.0
 DECLINED_PAUSE_S = 1.0
-"""The same for a site that takes nothing now, unless it asks for longer."""
+"""The same for a site that declines, unless it asks for longer."""
 
 AWAY = frozenset({Met.UNREACHED, Met.SILENT, Met.BROKEN, Met.UNCLEAR})
 
 
 class Readiness:
-    """Of one site."""
+    """The readiness of one site."""
 
     def __init__(self) -> None:
         self.said: bool | None = None
-        """By its `/ready`; None: nobody looks."""
+        """As its `/ready` says; None: we do not look."""
         self._away = Breaker(AWAY_PAUSE_S, AWAY_PAUSE_MAX_S)
         self._declined_until_s = -math.inf
 
@@ -32,11 +32,11 @@ class Readiness:
         return self.said is not False and now_s >= self._declined_until_s and self._away.allows(now_s)
 
     def started(self, now_s: float) -> None:
-        """An attempt goes there: while the site is away it is the one that finds out."""
+        """An attempt goes there. While the site is away, it is the probe."""
         self._away.started(now_s)
 
     def met(self, met: Met, retry_after_s: float, started_s: float, now_s: float, luck: float) -> None:
-        """What an attempt met that had begun at `started_s`."""
+        """An attempt that began at `started_s` is over, and met this."""
         if met in AWAY:
             self._away.failed(now_s, started_s, luck)
             return

@@ -1,4 +1,4 @@
-"""The story of one submission: which site next, when, when to stop, and what the result is. No I/O, clock or chance.
+"""One submission: the next site and its time, when to stop, and the result. No I/O, no clock, no chance.
 
 Another shell than `client` (asyncio, threads) goes around it like this, with a clock that never steps:
 
@@ -9,23 +9,23 @@ Another shell than `client` (asyncio, threads) goes around it like this, with a 
         …                                 # sleep until `submission.due_s`
     submission.outcome
 
-`word` is what `answers` reads in the response. Without one it is UNREACHED where no connection was had (only when no
-byte of the request can have left), SILENT when the time was over, BROKEN when the connection was.
+`answers` reads `word` in the response. Without a response it is UNREACHED when there was no connection (only when no
+byte of the request can have left), SILENT when the time was over, BROKEN when the connection broke.
 
-What it goes by:
+The rules:
 
-* Both sites make the same FPID of it, so the hub sees one payment, whichever of them send it. Going to the other site
-  is always safe; calling a payment unsent is what has to be earned. It is unsent when every attempt was answered by a
-  gateway that took nothing, and never once one attempt was not.
-* It stays with a site that has it under way, and asks once more, at once, where a connection broke. Otherwise it goes
-  to each site in turn, the ready ones first, then those that may have it, and pauses after each round.
-* What surely nobody took within `submit_within_s` is unsent. What somebody may have taken goes on being submitted, at
-  either site, until `within_s`: a look that finds nothing does not say that nothing will come, an outcome does.
+* Both sites make the same FPID of the payment, so the hub sees one payment, whichever of them send it. Going to the
+  other site is always safe; calling a payment unsent is not. It is unsent when every attempt was answered by a gateway
+  that took nothing, and never when one attempt was not answered.
+* The submission stays with a site that has it under way, and tries a site once more, at once, after a connection broke.
+  Otherwise it goes to each site in turn, the ready ones first, then those that may have it; it pauses after each round.
+* A payment that surely no site took within `submit_within_s` is unsent. One that a site may have taken goes on being
+  submitted, at either site, until `within_s`: a look that finds nothing does not prove that nothing will come.
 * The first outcome that a site has counts, with one exception. Some refusals of the hub are about the request that it
-  got, not about the payment (`request_codes`). A site knows what it sent itself, and not what the other did: while that
-  one may have sent it, such a refusal is kept and nobody hears it.
-* What one site rejects (409: key or FPID are another payment's) no other site is asked to take. Sites that may have it
-  are looked at.
+  got, not about the payment (`request_codes`). A site knows only the requests that it sent itself. While the other may
+  have sent one, such a refusal is kept, and is no outcome yet.
+* When one site rejects the payment (409: key or FPID are another payment's), no other site is asked to take it. Sites
+  that may have it are looked at.
 """
 
 from collections.abc import Sequence
@@ -42,20 +42,20 @@ from gateway.sdk.answers import Met, Word, code_of, says
 from gateway.sdk.prepared import Prepared
 
 IN_DOUBT = frozenset({Met.BROKEN, Met.SILENT, Met.UNCLEAR, Met.MISTAKEN})
-"""After these a submission may have been taken, now or later, and only an outcome of it says that all is known."""
+"""After these the payment may have been taken, now or later, and only an outcome ends the doubt."""
 PENDING_PAUSE_S = 0.5
-"""A site that has it under way is asked at most so often; it answers `Prefer: wait` with the outcome."""
+"""The least time between attempts at a site that has it under way; it answers `Prefer: wait` with the outcome."""
 ENDS_BEFORE_S = 1.0
-"""A site is asked to wait for so much less than the attempt may take."""
+"""How much less than the attempt may take a site is asked to wait."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """How long and how often. Raises ValueError when the times do not fit into each other."""
 
     submit_within_s: float = 30.0
-    """So long is the payment offered to both sites when surely none has it."""
+    """How long the payment is offered to both sites while surely none has it."""
     within_s: float = 90.0
-    """After so long there is an outcome, if only `Unknown`. At least `call_within_s` above `submit_within_s`."""
+    """By then there is an outcome, if only `Unknown`. At least `call_within_s` above `submit_within_s`."""
     call_within_s: float = 12.0
     """How long one attempt may take. Above the gateway's `submissions.answer_within_s` (10 s), so that a slow site is
     heard out."""
@@ -82,7 +82,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Act(Enum):
-    """What is done at a site."""
+    """The kind of attempt."""
 
     SUBMIT = auto()
     LOOK = auto()
@@ -102,12 +102,12 @@ class Attempt(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a site had to do with it: fit for a log, nothing in it is a customer's."""
+    """One site's part in it. Fit for a log: it holds no customer data."""
 
     site: str
     attempts: int
     last: str
-    """What the last attempt there met: a name of `Met`; empty: there was none."""
+    """The name of the `Met` of the last attempt there; empty: there was none."""
     may_have_it: bool
     """The payment may have been taken there, and may have left."""
 
@@ -116,7 +116,7 @@ class Settled(Sensitive, frozen=True):
     """The payment has its outcome: final."""
 
     site: str
-    """Which site said so."""
+    """The site that said so."""
     progress: Progress
 
     @property
@@ -132,7 +132,7 @@ class Settled(Sensitive, frozen=True):
 
     @property
     def says(self) -> str:
-        """What the code says, in the gateway's words: of a qualified accept, when it is credited. Empty of 0000."""
+        """The code in the gateway's words: for a qualified accept, when it is credited. Empty for 0000."""
         assert isinstance(self.progress.decided, Struct)
         return says(self.progress.decided)
 
@@ -176,7 +176,7 @@ Outcome = Settled | Rejected | Unsent | Unknown
 
 
 class _Site:
-    """What one site has to do with it."""
+    """One site's part in it."""
 
     __slots__ = ("attempts", "code", "doubt", "has_it", "last", "name", "problem", "refused")
 
@@ -189,10 +189,10 @@ class _Site:
         self.has_it = False
         """It said PENDING or UNKNOWN, and nothing else since."""
         self.code = ""
-        """With which the scheme would refuse it now, says the site."""
+        """The code with which the scheme would refuse it now, as the site says."""
         self.problem: Problem | None = None
         self.refused: Progress | None = None
-        """The outcome here: a refusal that says nothing of the other site."""
+        """The outcome here: a refusal that proves nothing about the other site."""
 
     @property
     def may_have_it(self) -> bool:
@@ -218,9 +218,9 @@ class Submission:
         self._asked: set[int] = set()
         """Sites that were asked in this round."""
         self._retry_after_s = inf
-        """The least that any of them wants."""
+        """The shortest pause that any of them asks for."""
         self._rounds = 0
-        """In vain, in a row."""
+        """Rounds in vain, in a row."""
 
     def attempt(self, now_s: float, ready: Sequence[bool]) -> Attempt | None:
         """The next one; None: it is over, see `outcome`. `ready`: which sites would take a payment, as it seems."""
@@ -241,7 +241,7 @@ class Submission:
         return self.outcome is not None or now_s >= self._end_s or attempts >= self._limits.attempts_max
 
     def _acts(self, now_s: float) -> dict[int, Act]:
-        """What may be done where: by the number of the site."""
+        """The attempt that each site may get, by its number."""
         found = ((number, self._act(site, now_s)) for number, site in enumerate(self._sites))
         return {number: act for number, act in found if act is not None}
 
@@ -274,7 +274,7 @@ class Submission:
             self._turn(now_s, luck)
 
     def _turn(self, now_s: float, luck: float) -> None:
-        """To the next site; after the last one a pause."""
+        """Turn to the next site; after the last one, pause."""
         self.due_s = now_s
         if not self._asked.issuperset(self._acts(now_s)):
             return
@@ -286,7 +286,7 @@ class Submission:
         self._asked.clear()
 
     def _learn(self, site: _Site, act: Act, word: Word) -> None:
-        """What a word says about where the payment is, and whether that is an outcome."""
+        """Learn from a word where the payment is, and whether that is an outcome."""
         met = word.met
         site.code = word.problem.code if word.problem is not None and met is Met.DECLINED else ""
         if met in {Met.PENDING, Met.UNKNOWN}:
@@ -316,7 +316,7 @@ class Submission:
             self.outcome = settled
 
     def _certain(self) -> None:
-        """Nobody may have it any more: is that an outcome?"""
+        """See whether there is an outcome, now that no site may have it."""
         for site in self._sites:
             if site.refused is not None:
                 self.outcome = Settled(site.name, site.refused)
@@ -332,7 +332,7 @@ class Submission:
         return any(site.may_have_it for site in self._sites)
 
     def _unsettled(self) -> Unsent | Unknown:
-        """Nothing more is done, and there is no outcome."""
+        """The result when nothing more is done and there is no outcome."""
         sites = self._sites
         seen = tuple(Seen(s.name, s.attempts, s.last.name if s.last else "", s.may_have_it) for s in sites)
         if not self._may_have_left:

@@ -294,7 +294,7 @@ class Store:
 
 async def test_the_example_of_the_package_does_what_it_says(autojump_clock: MockClock) -> None:
     """Each outcome; and a payment of a process that was killed is settled by the next one."""
-    text = (sdk.__doc__ or "").partition("\n\n")[2].partition("What must be on disk")[0]
+    text = (sdk.__doc__ or "").partition("\n\n")[2].partition("Store the whole")[0]
     example: dict[str, Any] = {}
     exec(textwrap.dedent(text), example)  # noqa: S102 - our own docstring
     plays = [accept, lambda one: settle(one, code="1114", by="receiver"), lambda one: refuse(one, "conflict")]
