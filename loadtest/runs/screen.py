@@ -65,12 +65,13 @@ class Row(NamedTuple):
             ("payments out", f"{self.submitted:,}: {self.accepted:,} accepted"),
             ("away", ", ".join(away) or "nobody"),
             ("right now", f"{self.outstanding:,} in the air, {untold} to be told, {self.faults:,} faults"),
-            ("reply time", f"half within {_ms(self.p50_ms)}, 99 of 100 within {_ms(self.p99_ms)}"),
+            ("reply time", self._reply_time()),
         ]
 
-
-def _ms(value: float | None) -> str:
-    return "– ms" if value is None else f"{value:,.1f} ms"
+    def _reply_time(self) -> str:
+        if self.p50_ms is None or self.p99_ms is None:
+            return "no reply just now"
+        return f"half within {self.p50_ms:,.1f} ms, 99 of 100 within {self.p99_ms:,.1f} ms"
 
 
 class Screen(Protocol):

@@ -171,13 +171,14 @@ def told(gateway: Gateway, ports: Ports) -> str:
     door, ops, asked = (
         f"http://127.0.0.1:{port}" for port in (gateway.submit_port, gateway.ops_port, bank.control_port)
     )
+    curl = "curl -s -w '\\n'"  # the prompt comes on a line of its own
     hub = f"http://127.0.0.1:{ports.control}"
     commands = {
         "HUB": f"{here} loadtest hub --keys {keys} {sites} --control {ports.control}",
         "PROCESSOR": f"{here} loadtest processor --port {bank.processor_port} --control-port {bank.control_port}",
         "GATEWAY": f"{here} gateway run --config {pair} --config {node}",
-        "READY": f"curl -s {ops}/ready",
-        "OUT": f"curl -s -H 'Content-Type: application/json' -H 'Idempotency-Key: {KEY}' -H 'Prefer: wait={WAIT_S}' "
+        "READY": f"{curl} {ops}/ready",
+        "OUT": f"{curl} -H 'Content-Type: application/json' -H 'Idempotency-Key: {KEY}' -H 'Prefer: wait={WAIT_S}' "
         f"-d @{payment} {door}/payments",
         "IN": f'curl -s -d \'{{"do":"start","rate":1,"duration":1,"model":"constant"}}\' {hub}',
         "LEDGER": f"curl -s {asked}/ledger",

@@ -90,6 +90,8 @@ def test_a_row_tells_answers_from_stand_in_and_refusals() -> None:
     assert said["payments in"] == "12: 5 answered, 3 by stand-in, 1 refused, 2 reversed"
     assert said["right now"] == "1 in the air, 12 to be told, 0 faults"
     assert said["reply time"] == "half within 2.0 ms, 99 of 100 within 1,503.2 ms"
+    quiet = dict(shown._replace(p50_ms=None, p99_ms=None).lines())
+    assert quiet["reply time"] == "no reply just now"
 
 
 def test_without_a_terminal_there_are_lines_at_events_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
