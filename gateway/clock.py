@@ -1,8 +1,8 @@
-"""Time as an argument: the two readings that one wake-up takes, and the protocol of who takes them.
+"""Time as an argument: the two readings that one wake-up takes, and the type of the clock that takes them.
 
 Deadlines count the time that really passed, also while this machine slept (a laptop's lid, a suspended virtual machine,
-a host that stood still): CLOCK_BOOTTIME counts it, and CLOCK_MONOTONIC, which trio's own clock follows, does not. A hub
-does not sleep with us: a reply that left an hour late by its clock must be an hour late by ours.
+a host that stood still). CLOCK_BOOTTIME counts that time; CLOCK_MONOTONIC, which trio's own clock follows, does not. A
+hub does not sleep with us: a reply that leaves an hour late by its clock must be an hour late by ours.
 """
 
 import time
@@ -31,8 +31,8 @@ ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class ElapsedClock(trio.abc.Clock):
     """The clock that a gateway runs by: `trio.run(…, clock=ElapsedClock())`.
 
-    The kernel's own wait for the next event does not count a sleep. So what falls due during one is done when the loop
-    next turns, which is soon: the daemon looks at itself several times a second.
+    The kernel's wait for the next event does not count a sleep. So a deadline that passes during a sleep is met when
+    the loop next turns, which is soon: the daemon looks at itself several times a second.
     """
 
     def start_clock(self) -> None:

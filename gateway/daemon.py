@@ -271,7 +271,7 @@ class Gateway:
         self._served.set()
 
     async def _beat(self) -> None:
-        """Waits for nothing but its time: only an event loop that is stuck keeps it from that."""
+        """Tell the supervisor that the event loop turns. It waits for nothing else: only a stuck loop can stop it."""
         supervisor = self.outside.supervisor
         while supervisor.alive_every_s < inf:
             supervisor.alive()
@@ -283,7 +283,7 @@ async def run(
 ) -> bool:
     """Run one gateway until it is told to stop. Returns whether all that was in flight was finished.
 
-    `outside`: the world that it lives in; None: this machine. `reread`: reads the configuration again, or raises
+    `outside` is the world that it lives in; None: this machine. `reread` reads the configuration again, or raises
     `ConfigurationError`.
 
     Raises `Refusal` when it cannot start (the journal is in use, a file is missing), `Unavailable` when what it needs

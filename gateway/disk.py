@@ -1,8 +1,8 @@
-"""A disk as this gateway needs it, and the real one. Knows files of one directory and when they are safe; no formats.
+"""A disk as this gateway needs it, and the real one. It knows files and when they are durable, and no formats.
 
 `Directory` is a Protocol so that a fake can lose what was not synced, tear writes, hang and fill up; the fake and the
 real one pass the same tests. Every method blocks: the journal calls them in its own thread, or before payments flow.
-Every method raises `OSError` and leaves it to the caller what that means.
+Every method raises `OSError`; its meaning is for the caller to decide.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from gateway.errors import Refusal
 PIECES_MAX = 1000
 """Buffers in one write; Linux takes 1,024 (IOV_MAX)."""
 SECTOR_BYTES = 512
-"""What a disk writes whole or not at all. Disks with larger sectors keep this promise too."""
+"""The unit that a disk writes whole or not at all. Disks with larger sectors keep this promise, too."""
 
 
 class File(Protocol):
@@ -32,10 +32,12 @@ class File(Protocol):
         """Write the pieces one after another, whole. Durable only after `sync`."""
 
     def sync(self) -> None:
-        """Return when what was written is durable (fdatasync). After a failure nothing is known about what is."""
+        """Return when everything written is durable (fdatasync). After a failure, nothing is known about what is
+        durable.
+        """
 
     def allocate(self, size: int) -> None:
-        """Reserve blocks and set the size. What was never written reads as zeros."""
+        """Reserve blocks and set the size. Bytes that were never written read as zeros."""
 
     def truncate(self) -> None:
         """Make it empty, and give its blocks back."""
@@ -82,7 +84,7 @@ class Disk(Protocol):
 
 
 class Room(NamedTuple):
-    """What is free on a file system, for us."""
+    """The free space of a file system, as far as we may use it."""
 
     bytes: int
     files: float
@@ -96,8 +98,8 @@ def room(at: Path | int) -> Room:
 
 
 def _in(doing: str, error: OSError, at: Path | int) -> OSError:
-    """The same error, that says what was being done to which file: whoever reads it must know where to look. The
-    system has one error for two shortages, of bytes and of inodes: so what is free is said, too.
+    """The same error with words about what was being done to which file, so that its reader knows where to look. The
+    system has one error for two shortages, of bytes and of inodes: so the text says what is free, too.
     """
     number = error.errno or errno.EIO
     said = f"{os.strerror(number)} in {doing}"
@@ -110,7 +112,7 @@ def _in(doing: str, error: OSError, at: Path | int) -> OSError:
 
 
 def _refuse_other(at: Path) -> None:
-    """What is there is no directory."""
+    """Raise when something other than a directory is there."""
     if at.exists():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(at))
 
@@ -223,7 +225,7 @@ class RealDirectory:
             raise _in(f"removing {name}", error, self._at) from error
 
     def sync(self) -> None:
-        """Make creations and removals durable. Whoever has locked it needs no descriptor for that."""
+        """Make creations and removals durable. A locked directory needs no new descriptor for that."""
         fd = self._held.directory if self._held is not None else self._open_directory()
         try:
             os.fsync(fd)
@@ -241,7 +243,7 @@ class RealDirectory:
         return room(self._at).bytes
 
     def lock(self) -> None:
-        """Flock the file `lock`, which holds the pid of whoever has it. The kernel lets go when the process ends."""
+        """Flock the file `lock`, which holds its owner's pid. The kernel lets go when the process ends."""
         key = str(self._at.resolve())
         self._held = self._locks.get(key)
         if self._held is not None:
@@ -302,7 +304,7 @@ class RealDisk:
                 at.mkdir(mode=0o700)
             except OSError as error:
                 raise _in(f"making {at.name}", error, at.parent) from error
-        with contextlib.suppress(PermissionError):  # not ours to read: then neither ours to have made it in
+        with contextlib.suppress(PermissionError):  # not ours to read, so we cannot have made anything in it
             RealDirectory(str(at.parent), self._locks).sync()
 
     def release(self) -> None:

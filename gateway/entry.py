@@ -1,10 +1,11 @@
-"""What a command of ours runs first: from here on Ctrl-C ends it quietly with 130, also while it imports.
+"""The first code of every command. From here on Ctrl-C ends the command quietly with 130, also while it imports.
 
-What comes before is Python's own start, which says by a traceback where it was interrupted: so this imports next to
-nothing, and each entry point calls it before it imports anything else of ours. `console` is what it hands over to.
+Before this, Python itself starts, and an interrupt prints a traceback. So this module imports next to nothing, and each
+entry point calls it before it imports anything else of ours. It hands over to `console`.
 
-Process 1 of a container is sent no signal that it has not asked for: there SIGTERM ends a command as elsewhere, from
-here on (`signals` says what a gateway makes of it). In Python's own start it is lost: `init: true` is for that.
+The kernel sends process 1 of a container no signal that it has not asked for. So SIGTERM is asked for here, and ends a
+command as elsewhere (`signals` says what it does to a gateway). During Python's own start it is lost: `init: true` in a
+container helps.
 """
 
 import os
@@ -12,7 +13,7 @@ import signal
 
 
 def command(module: str) -> int:
-    """Have `main` of a module do what the command line says, and return the exit code."""
+    """Run `main` of a module with the command line, and return the exit code."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as shells have it behind `&`
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if os.getpid() == 1:

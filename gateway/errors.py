@@ -1,11 +1,11 @@
 """Errors, by who is to blame. A message says where (field, position, code), never whose: no content of a payment.
 
-What each leads to is decided by whoever catches it, once:
+The code that catches an error decides, once, what it leads to:
 
 * `HubFault`: the hub sent something that it must be told about; carries the code to answer with.
-* `Refusal`: we will not do what was asked (configuration, a second copy started, a limit).
-* `Unavailable`: something outside is away or too slow: leads to stand-in, to another link, or to a pause.
-* `JournalFault`: the journal cannot say yes or does not add up: the process ends.
+* `Refusal`: we do not do what was asked (a wrong configuration, a second copy, a limit).
+* `Unavailable`: something outside is away or too slow; stand-in, another link or a pause follows.
+* `JournalFault`: the journal cannot store a record, or does not add up; the process ends.
 
 A bug of ours is an `AssertionError` and ends the process too.
 """
@@ -46,4 +46,4 @@ class JournalFault(GatewayError):
 
 
 class JournalFull(JournalFault):
-    """It cannot, for want of room; what it holds is sound, and with room it goes on."""
+    """The journal has no room. Its records are sound, and with room it goes on."""

@@ -1,6 +1,6 @@
-"""How the process ends, for systemd and people: the one place that says what each exit code means.
+"""The exit codes, for systemd and for people. This is the one place that says what each means.
 
-0, 1, 2 and 130 are what shells and Python take them for; the others are those of sysexits.h. For a unit file:
+0, 1, 2 and 130 mean what they mean to shells and Python; the others are those of sysexits.h. For a unit file:
 `RestartPreventExitStatus=2 74 78 130` (starting again cannot help, or it was told to end), and restart after anything
 else.
 """
@@ -12,7 +12,7 @@ from gateway.machine.shortage import is_shortage
 
 
 class ExitCode(IntEnum):
-    """What the process ends with."""
+    """An exit code of the process."""
 
     ENDED = 0
     """Ended as asked: everything in flight was finished and recorded."""
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line makes no sense. Nothing was started."""
     NOT_FOUND = 66
-    """`journal show` looked at every record, and none matches. No gateway ends with it."""
+    """`journal show` looked at every record, and none matches. A gateway never ends with this code."""
     UNAVAILABLE = 69
     """Something that starting needs is away (an address in use, room on the disk), or the process is short of what it
     needs to go on (descriptors, threads, memory). Starting again later may help."""
@@ -34,8 +34,8 @@ class ExitCode(IntEnum):
     CONFIGURATION = 78
     """The configuration holds mistakes, all of them printed; or Python leaves assertions out. Nothing was started."""
     INTERRUPTED = 130
-    """It was told to end, and did before everything in flight was finished: the drain took too long, or a second signal
-    came. Nothing durable is lost. Whoever ended it starts it again."""
+    """It was told to end, and ended before everything in flight was finished: the drain took too long, or a second
+    signal came. Nothing durable is lost. It is not started again by itself: it was ended on purpose."""
 
 
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
@@ -46,7 +46,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (Unavailable, ExitCode.UNAVAILABLE),
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
 )
-"""By error, the first that fits; all others are bugs, but for a shortage."""
+"""By error; the first that fits counts. Any other error is a bug, unless it is a shortage."""
 _WORST_FIRST = (
     ExitCode.BUG,
     ExitCode.JOURNAL,
@@ -58,7 +58,7 @@ _WORST_FIRST = (
 
 
 def exit_code(error: BaseException) -> ExitCode:
-    """Say what the process ends with when this error ended it. Of a group the worst counts, in the order above."""
+    """Return the exit code for the error that ended the process. Of a group, the worst counts, in the order above."""
     if isinstance(error, BaseExceptionGroup):
         found = {exit_code(inner) for inner in error.exceptions}
         return next(code for code in _WORST_FIRST if code in found)

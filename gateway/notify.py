@@ -1,9 +1,9 @@
-"""What whoever supervises this process hears of it, by sd_notify(3): systemd, or anybody who listens as it does.
+"""Tells the supervisor of this process how it is, by sd_notify(3): systemd, or any program that listens as it does.
 
-A datagram of `NAME=value` lines goes to the socket that `NOTIFY_SOCKET` names; where none is named, nobody is told. The
-supervisor holds nobody up: what cannot be sent at once is kept, the last word of each kind, and goes with whatever is
-said next. Whether the gateway is alive is said by its event loop alone, so a loop that is stuck is found out, and a
-disk or a token that hangs, which the gateway sees to itself, is not taken for that.
+A datagram of `NAME=value` lines goes to the socket that `NOTIFY_SOCKET` names; without that, nobody is told. The
+supervisor holds nothing up: a line that cannot be sent at once is kept, the last of each name, and goes with the next
+datagram. The event loop alone says that the gateway is alive. So a loop that is stuck is found out, and a disk or a
+token that hangs, which the gateway deals with itself, is not taken for that.
 """
 
 import os
@@ -17,23 +17,23 @@ from gateway import log
 STATUS_MAX = 300
 """Characters of a status: `systemctl status` shows one line."""
 BEATS = 3
-"""How often we are heard within the time that the supervisor allows: twice would do (sd_watchdog_enabled(3))."""
+"""Signs of life in the time that the supervisor allows. Two would do (sd_watchdog_enabled(3))."""
 EXTEND_S = 120.0
-"""How long a start may take from one word of it to the next. The disk has by then read a hundred thousand records, or
+"""Time that a start may take from one message to the next. In that time a disk has read a hundred thousand records, or
 written and synced a segment, or it hangs."""
 
 _log = log.get("notify")
 
 
 class Supervisor:
-    """Whoever started us and wants to know. `Supervisor()` is nobody."""
+    """The program that supervises us. `Supervisor()` stands for none."""
 
     def __init__(self, send: Callable[[bytes], object] | None = None, watchdog_s: float = 0.0) -> None:
-        """`send` takes a datagram, at once, or raises `OSError`. `watchdog_s`: not heard of for so long, we are taken
+        """`send` takes a datagram, at once, or raises `OSError`. `watchdog_s` is the silence after which we are taken
         for stuck; 0: nobody watches.
         """
         self.alive_every_s = watchdog_s / BEATS if send is not None and watchdog_s > 0 else inf
-        """How often `alive` is to be called."""
+        """Pause between two calls of `alive`."""
         self.close: Callable[[], object] = lambda: None
         """Say no more. The end of the process does it; tests do."""
         self._send = send
@@ -46,7 +46,7 @@ class Supervisor:
         self._say(EXTEND_TIMEOUT_USEC=_microseconds(EXTEND_S), STATUS=what)
 
     def ready(self) -> None:
-        """Everything runs. Whether payments may come is another question: see `status`."""
+        """Everything runs. `status` says whether payments may come."""
         self._say(READY="1")
 
     def status(self, text: str) -> None:
@@ -86,7 +86,7 @@ def _microseconds(seconds: float) -> str:
 
 
 def supervisor_of(environment: MutableMapping[str, str]) -> Supervisor:
-    """Who it is by the environment, out of which it is taken: no child of ours may speak for us."""
+    """The supervisor that the environment names. Its variables are removed: no child of ours may speak for us."""
     address = environment.pop("NOTIFY_SOCKET", "")
     watchdog_us = environment.pop("WATCHDOG_USEC", "")
     whose = environment.pop("WATCHDOG_PID", "")

@@ -1,8 +1,8 @@
-"""What a gateway process takes from the machine that it runs on: disk, sockets, tokens, clocks, chance, signals,
-and the supervisor that is told how it is.
+"""Everything that a gateway process takes from its machine: disk, sockets, tokens, clocks, chance, signals, and the
+supervisor that is told how it is.
 
-All of it comes in through here, so that a simulation can run the very same process in a world of its own. What is not
-here (the log's writer, the metrics' registry) only shows, and decides nothing.
+All of it comes in through here, so that a simulation can run the very same process in a world of its own. The log's
+writer and the metrics' registry are not here: they only show, and decide nothing.
 """
 
 import errno
@@ -32,18 +32,18 @@ from gateway.signer import process
 from gateway.volume.drbd import Drbd, RealDrbd
 
 GC_THRESHOLDS = (50_000, 20, 50)
-"""When the garbage collector looks. What belongs to a payment goes by reference counts alone; a full look at a memory
-of a million payments would hold up every payment in flight for a tenth of a second."""
+"""Thresholds of the garbage collector. A payment's objects are freed by reference counts alone; a full collection
+over a memory of a million payments would hold up every payment in flight for a tenth of a second."""
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the interpreter from the journal's thread once that thread is back from the disk."""
+"""Time that the event loop may keep the interpreter from the journal's thread when that is back from the disk."""
 
 
 class Outside(NamedTuple):
-    """The world around one process. `machine` is the real one."""
+    """The world around one process. `machine` makes the real one."""
 
     disk: Disk
     driver: Callable[[], Driver]
-    """Makes what drives the journal's disk work."""
+    """Makes the driver of the journal's disk work."""
     clock: Clock
     luck: random.Random
     """Jitter, and the id of a new journal: nothing that must be secret."""
@@ -52,22 +52,22 @@ class Outside(NamedTuple):
     network: Network
     """Names, and connections to the processor, the peers and the sibling."""
     listen: Listen
-    """For those who submit, and for the operator."""
+    """For the ports of submissions and of operators."""
     drbd: Drbd
-    """What the volume under the journal is asked by."""
+    """Answers questions about the volume under the journal."""
     signals: Callable[[], AbstractContextManager[AsyncIterator[int]]]
     """Those of `signals.HEARD`."""
     settle: Callable[[], None]
     """Called once, when the journal's past is in memory."""
     supervisor: Supervisor
-    """Hears how it is, and whether it is alive."""
+    """Hears how the process is, and whether it is alive."""
     kept: Kept = Kept()
-    """Descriptors that are kept from some for others."""
+    """Descriptors that are kept back from some parts for others."""
     released_ns: int = 0
-    """When this version was released, by the wall clock: it cannot be earlier now. 0: not known."""
+    """When this version was released: no right wall clock shows an earlier time. 0: not known."""
 
     def modest(self) -> Network:
-        """The network of those who leave to others what they must."""
+        """The network of the parts that must leave descriptors to others."""
         return _modest(self.network, self.kept.questions) if self.kept.questions else self.network
 
 
@@ -106,6 +106,6 @@ def _released_ns() -> int:
 
 
 def _settle() -> None:
-    """What the journal remembers is no garbage: do not look at it again."""
+    """Keep the journal's memory, which is no garbage, out of every later collection."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

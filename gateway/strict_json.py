@@ -1,14 +1,14 @@
 """JSON as this project reads it: into a type, and with every member of an object there once. Pure.
 
-What JSON means when a member comes twice nobody says (RFC 8259, section 4): one reader takes the first, msgspec the
-last, a third neither. So such a text is malformed wherever it comes from, before anything of it counts. This is the one
-place that reads JSON; tests/test_layout.py holds everybody to it. Its errors may quote a value, as msgspec's do: who
-reads what is a customer's says them in words of its own.
+No standard says what JSON means when a member comes twice (RFC 8259, section 4): one reader takes the first, msgspec
+the last, a third neither. So such a text is malformed wherever it comes from, before anything in it counts. This is the
+one place that reads JSON; tests/test_layout.py holds every module to it. Its errors may quote a value, as msgspec's do:
+a module that reads customers' data must use words of its own.
 
-How a repeat is found: msgspec drops it without a word, so what was read, written again, has a colon less than the text.
-(A text has a colon for each member and those inside strings; writing adds none.) A backslash may hide a colon or spell
-a name in two ways; then, and where msgspec cannot read all of it, Python's own reader looks at each object, which takes
-some 20 times as long. The property in tests/test_strict_json.py holds the two against each other.
+How a repeat is found: msgspec drops it silently, so the value, written again, has fewer colons than the text. (A text
+has a colon for each member and those inside strings; writing adds none.) A backslash may hide a colon or spell a name
+in two ways; then, and where msgspec cannot read all of it, Python's own reader looks at each object, which takes some
+20 times as long. The property in tests/test_strict_json.py holds the two against each other.
 """
 
 import json

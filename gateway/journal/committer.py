@@ -1,9 +1,9 @@
-"""What is done to the disk, one thing after another; knows no threads, no trio and no payments.
+"""All writing to the disk, one thing after another. It knows no threads, no trio and no payments.
 
 The disk thread (`thread.DiskThread`) drives it; a simulation drives it from a task. Every method blocks. An `OSError`
 that leaves a method is fatal: nothing is retried after it, for after a failed sync nobody knows what is on the disk.
-What may fail and be tried again is preparing the next segment, which holds no promise yet, when the disk is full or the
-process short of something; and opening a cursor's file. All else that is opened is opened at the start and kept.
+Two things may fail and be tried again: preparing the next segment, which holds no promise yet, when the disk is full or
+the process is short of something; and opening a cursor's file. All other files are opened at the start and kept open.
 """
 
 import errno
@@ -27,7 +27,7 @@ from gateway.journal.segment import SegmentInfo, name_of
 from gateway.machine.shortage import is_shortage
 
 FILL_BYTES = 512 * 1024
-"""Zeros written and synced at once into the next segment: what a commit may have to wait for, about a millisecond."""
+"""Zeros written and synced at once into the next segment. A commit may have to wait for it: about a millisecond."""
 FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ZEROS = bytes(FILL_BYTES)
 

@@ -1,8 +1,8 @@
-"""A follower: a task that reads the journal behind what is durable, and remembers across restarts how far it is.
+"""A follower: a task that reads the durable part of the journal, and remembers over restarts how far it is.
 
-It reads from the disk in large chunks, never from the writer's memory, so that one that is days behind costs no more
-than one that is not. While it has read everything, the writer tells it which kinds each synced batch holds: batches
-without its kinds are passed over unread.
+It reads from the disk in large chunks, never from the writer's memory, so that a follower that is days behind costs no
+more than one that is not. Once it has read everything, the writer tells it the kinds of record in each synced batch,
+and it passes over batches without its kinds unread.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,10 @@ from gateway.payments.steps import Kind
 READ_BYTES = 256 * 1024
 """Read at once: about 700 records, whose parsing keeps the trio thread for about half a millisecond."""
 GATHER_S = 0.005
-"""How long a follower that has read everything lets news gather before it reads: a read costs a trip to a thread, and
-without this there would be one for each sync."""
-
+"""Time that a follower that has read everything lets batches gather before it reads: a read costs a trip to a
+thread, and without this pause there would be one for each sync."""
 AGAIN_S = 0.25
-"""After a shortage of descriptors or threads it is read again so much later: nobody waits for a follower."""
+"""Pause before another read after a shortage of descriptors or threads. Nobody waits for a follower."""
 _log = log.get("journal")
 
 
@@ -81,13 +80,13 @@ class Follower:
         self._delivered = cursor - 1
         self._caught_up = False
         self._short = False
-        """The process is short of what reading takes."""
+        """The process is short of descriptors or threads for reading."""
         self._news = trio.Event()
         self._seek()
 
     @property
     def cursor(self) -> int:
-        """What the cursor may say: everything before is settled, or is of no interest to this follower."""
+        """The position for the cursor: everything before it is settled, or of no interest to this follower."""
         return self.position if self._settled > self._delivered else self._settled
 
     def settle(self, position: int) -> None:

@@ -1,7 +1,7 @@
-"""A journal, read by somebody else than its gateway, which may be writing to it, and deleting from it, meanwhile.
+"""Reads a journal beside its gateway, which may write to it and delete from it meanwhile.
 
-Takes no lock and changes nothing. What a running gateway is just writing may look like anything: damage counts when it
-is there at a second look, too.
+It takes no lock and changes nothing. A batch that is just being written may look like anything: so damage counts only
+when it is still there at a second look.
 """
 
 import sys
@@ -18,7 +18,7 @@ from gateway.machine import console
 
 PROGRESS_EVERY_S = 0.1
 LOOKS_MAX = 5
-"""How often all is read again when a running gateway deletes segments under us."""
+"""Readings of the whole journal at most, when a running gateway deletes segments meanwhile."""
 
 
 def manifest_of(directory: Directory) -> Manifest:
@@ -33,7 +33,7 @@ def manifest_of(directory: Directory) -> Manifest:
 
 
 class Watch:
-    """Is told of each batch."""
+    """Hears of each batch."""
 
     def batch(self, walk: Walk, records: list[Record]) -> None:
         """A batch was read."""
@@ -94,7 +94,7 @@ class Progress(Watch):
 
 
 def progress(directory: Directory) -> Watch:
-    """For a person who waits, and nothing where standard error is no terminal."""
+    """A progress line for a person, or nothing where standard error is no terminal."""
     if not console.rewrites(sys.stderr):
         return Watch()
     return Progress(sum(number_of(name) is not None for name in directory.names()))
@@ -113,7 +113,7 @@ class RecordReader:
         self._file: File | None = None
         self._scan: Scan | None = None
         self.unfinished: Damage | None = None
-        """What the records end at, if that is not the end: a batch that is being written, or torn, or damaged."""
+        """What the records end at, if it is not the end of the journal: a batch being written, torn or damaged."""
 
     def records(self) -> Iterator[Record]:
         """All there are now. Call again for what came since.

@@ -26,7 +26,7 @@ from gateway.errors import JournalFault, Refusal
 
 
 class Shape(Enum):
-    """What bad bytes look like."""
+    """The look of bad bytes."""
 
     LOST = "a sector of it was never written"
     CUT = "its end was never written"
@@ -34,7 +34,7 @@ class Shape(Enum):
 
 
 class DamageVerdict(Enum):
-    """What follows."""
+    """What a start does about damage."""
 
     TORN = "torn"
     """The last batch, never known to be durable. It is cut off and kept beside as evidence."""

@@ -4,9 +4,9 @@ A seal is the HSM's MAC over the chain value of a record: sixteen bytes that sta
 record up to that one, each with its position, those included that are deleted by now. So a MAC that a token makes again
 over the chain value that was computed here, from the records, says that they are what they were when it was made.
 
-What seals do not show: that a journal was cut off behind one of them, and what was written since the last one, or by
-somebody without the HSM before the next. The other server's copy does (`compare`), and a stretch that is longer than a
-gateway leaves unsealed (`node.journal.seal_every_s`, or for as long as no token served) is to be asked about.
+Seals do not show that a journal was cut off behind one of them, nor whether the records since the last seal are
+genuine. The other server's copy does (`compare`). A longer stretch without a seal than a gateway leaves by itself
+(`node.journal.seal_every_s`, or the time in which no token served) is a reason to ask.
 """
 
 from collections import deque
@@ -24,15 +24,15 @@ from gateway.journal.segment import Walk
 from gateway.payments.steps import Kind, Seal, unpack
 
 WINDOW_RECORDS = 1 << 18
-"""For so many records behind it a chain value is still at hand (16 bytes each): longer at full load than a token may
-take to seal. What lies further back is read once more."""
+"""Records whose chain values are held in memory (16 bytes each): more than come at full load while a token makes a
+seal. A seal of an older record takes another reading."""
 MAC_BYTES = 8
-"""Of a seal's MAC. One of another length, or none, must not reach a token, which might take it for one to make."""
+"""Length of a seal's MAC. One of another length, or none, must not reach a token, which might make one instead."""
 NO_SEAL = "it is of kind SEALED, and its body is none of that kind"
 
 
 class SealVerdict(Enum):
-    """What is to be said of a seal."""
+    """The judgement on a seal."""
 
     HOLDS = "holds"
     WRONG = "wrong"
@@ -40,7 +40,7 @@ class SealVerdict(Enum):
 
 
 class Opinion(NamedTuple):
-    """What the tokens say of a seal, and why, unless it holds."""
+    """The tokens' judgement on a seal, with the reason unless it holds."""
 
     verdict: SealVerdict
     why: str = ""
@@ -66,7 +66,7 @@ Ask = Callable[[Sequence[FoundSeal]], list[Opinion]]
 
 
 class SealFault(NamedTuple):
-    """A seal that is not what it should be, and where it is."""
+    """A seal that is wrong, and its position."""
 
     at: int
     what: str

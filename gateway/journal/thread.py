@@ -1,5 +1,5 @@
-"""The disk thread: takes what waits, lets the committer do it, and wakes the trio thread once per batch. A second one
-does what no record waits for: deleting a segment takes longer than a hundred syncs.
+"""The disk thread: takes the waiting jobs, lets the committer do them, and wakes the trio thread once per batch. A
+second thread does the work that no record waits for: deleting a segment takes longer than a hundred syncs.
 
 It spends its time in system calls, without the interpreter's lock. It is a `Driver`: a simulation puts a task in its
 place, which drives the same `Committer` on a mock clock.
@@ -17,9 +17,9 @@ from gateway.journal.committer import Chunk, Committer, Synced
 from gateway.machine.aside import aside, begin_thread
 
 READS_MAX = 8
-"""Followers that read at once: all of them read the same disk, and each waits for its own read alone."""
+"""Followers that read at once at most: they share one disk, and each waits for its own read alone."""
 BATCH_CHUNKS_MAX = PIECES_MAX - 3
-"""Besides its chunks a batch writes a mark, the last chain value and, in a new segment, the header."""
+"""Chunks in a batch at most. It also writes a mark, the last chain value and, in a new segment, the header."""
 
 
 class Done(NamedTuple):
@@ -74,10 +74,12 @@ class Driver(Protocol):
         """Hand over a job. Never blocks; the journal limits what waits."""
 
     def aside(self, job: Aside) -> None:
-        """Hand over what is done beside all jobs, one after the other. An error in it is a failure of the disk."""
+        """Hand over slow work that is done beside all jobs, one after another. An error in it is a failure of the
+        disk.
+        """
 
     def stop(self) -> None:
-        """End after the jobs handed over so far. What waits aside is left."""
+        """End after the jobs handed over so far. Slow work that still waits is not done."""
 
 
 class DiskThread:

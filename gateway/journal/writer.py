@@ -1,8 +1,8 @@
 """The journal as the gateway sees it: append, commit, and a callback when it is durable.
 
 `append` encodes and chains a record at once in the trio thread; `commit` hands all of them to the disk thread, which
-takes whatever waits, writes it once, syncs once and wakes the trio thread once. So a batch is what came in while the
-disk was busy with the one before.
+takes everything that waits, writes it once, syncs once and wakes the trio thread once. So a batch holds the records
+that came in while the disk was busy with the previous batch.
 """
 
 import errno
@@ -30,20 +30,21 @@ from gateway.payments.steps import Kind
 NO_PLACE = frozenset({
     errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
 })  # fmt: skip
-"""Errors of a start that are about the path, and not about the disk."""
+"""Errors of a start that are about the path, not about the disk."""
 HOUSEKEEPING_S = 1.0
-"""How often cursors are saved and a full disk is tried again."""
+"""Pause between two savings of cursors, and between two tries on a full disk."""
 RETENTION_EVERY_S = 60.0
-"""How often segments are looked for that may go."""
+"""Pause between two looks for segments to delete."""
 RETIRED_MAX = 100
-"""Segments that are handed over for deletion at once."""
+"""Segments handed over for deletion at once, at most."""
 GROWTH_MAX = 4
 """What must find room for each byte that waits, so that no more is taken in than can be finished. When a hung disk goes
 on, a payment's RECEIVED (the request) gives way to STOOD_IN (the request and the reply, which is no longer) and, when
 the reply is too late, UNDELIVERED (the request again): three times its bytes. The fourth is for payments whose RECEIVED
 was durable before the disk hung, and for what the HSM is verifying while we say that there is no room."""
-RESERVE_PART = 0.125
-"""Of a segment: kept beside that when there is no next segment, for payments in flight of which nothing waits."""
+PART_KEPT_FREE = 0.125
+"""Share of a segment that is kept free, besides, when there is no next segment: for payments in flight none of whose
+records waits."""
 DAY_NS = 86_400_000_000_000
 
 _log = log.get("journal")
@@ -162,7 +163,7 @@ class Journal:
         committer = self._committer
         if not committer.no_next:
             return True
-        return committer.room_bytes - needed_bytes > RESERVE_PART * self._settings.segment_bytes
+        return committer.room_bytes - needed_bytes > PART_KEPT_FREE * self._settings.segment_bytes
 
     def health(self, now_s: float) -> str:
         """Why no new payments should come, or empty. `now_s` is on trio's clock."""

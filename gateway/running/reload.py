@@ -1,9 +1,9 @@
-"""What SIGHUP does: the configuration's files are read again, and what may change while the process runs changes.
+"""SIGHUP: the configuration's files are read again, and the settings that may change in a running process do.
 
-That is the log's level. TLS files are not named anew but looked at again, also when the configuration has mistakes; as
-whenever a connection is made, and every minute. Everything else was checked as a whole, and much of it is agreed
-with the other site: it waits for a restart, which a drain makes safe, and is named so that nobody takes it for done.
-Files with a mistake change nothing.
+That is the log's level. TLS files are looked at again under the same names, also when the configuration has mistakes,
+as they are whenever a connection is made, and every minute. All other settings were checked as a whole, and many are
+agreed with the other site: a change to them waits for a restart, which a drain makes safe. They are named in the log,
+so that nobody thinks it is done. Files with a mistake change nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,21 +17,21 @@ from gateway.network import papers
 
 LEVEL = "node.log.level"
 NAMED_MAX = 8
-"""Settings that one line names."""
+"""Settings that one log line names at most."""
 
 _log = log.get("reload")
 
 
 class Reload:
-    """Takes what has changed since the start, or since the last time."""
+    """Takes the changes since the start, or since the last time."""
 
     def __init__(self, configuration: config.Configuration, reread: Callable[[], config.Configuration]) -> None:
         self._running = configuration
-        """What this process runs with."""
+        """The configuration that this process runs with."""
         self._reread = reread
 
     def __call__(self) -> None:
-        """Read, take, and say what was taken and what was not."""
+        """Read the files, take what may change, and log what was taken and what was not."""
         papers.look_again()
         try:
             wanted = self._reread()
@@ -39,7 +39,7 @@ class Reload:
             _log.error("configuration not taken: it has mistakes", count=len(error.mistakes), error=error.mistakes[0])
             return
         left = list(_different(self._running, wanted))
-        log.set_level("info")  # what is said of this is heard, whatever is heard before and after
+        log.set_level("info")  # these lines are written, whatever the level before and after
         if LEVEL in left:
             left.remove(LEVEL)
             logging = msgspec.structs.replace(self._running.node.log, level=wanted.node.log.level)

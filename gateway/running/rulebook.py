@@ -1,6 +1,6 @@
-"""What a pair says against the tables that it names: of fields, of action codes, of the meanings of news.
+"""Checks the pair's settings against the tables that they name: of fields, of action codes, of the meanings of news.
 
-A start holds each part against its table as it makes it, and ends at the first that does not fit. This says all of it
+A start checks each part against its table as it makes the part, and ends at the first mistake. This finds all mistakes
 at once, before anything is made.
 """
 

@@ -9,8 +9,8 @@
     SIGABRT                     ends at once, as a kill does: a supervisor's watchdog sends it. No core dump is left
                                 where the limit says so (`LimitCORE=0`): it would hold customers' data
 
-All others do what the system has them do. The workers of the tokens are in sessions of their own, so that no key that
-is pressed at a terminal reaches them.
+All other signals have the system's default effect. The workers of the tokens are in sessions of their own, so that no
+key pressed at a terminal reaches them.
 """
 
 import os
@@ -24,12 +24,12 @@ ENDS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 RELOADS: Final = signal.SIGHUP
 NOTHING: Final = (signal.SIGUSR1, signal.SIGUSR2)
 HEARD: Final = (*ENDS, RELOADS, *NOTHING)
-"""Those that a gateway that runs hears; the first ones of all that do something here."""
+"""The signals that a running gateway hears."""
 
 
 def while_starting(say: Callable[[str], object]) -> None:
-    """Have signals end this process, or do nothing, until it hears them by itself. Also as process 1 of a container,
-    for which the system ignores every signal that nobody has asked for.
+    """Until the gateway hears signals itself, let them end this process or do nothing. That holds also for process 1 of
+    a container, for which the kernel drops every signal that has not been asked for.
 
     `say` gets the signal's name before the end, with SIGTERM as asked (0), else interrupted (130).
     """
