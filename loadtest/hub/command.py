@@ -3,10 +3,10 @@
     .venv/bin/python -m loadtest hub --keys keys.json --rate 100 --duration 30
     .venv/bin/python -m loadtest hub --participants participants.toml
 
-Listens on one port for each participant, payment group and site, says on standard output which (one JSON line), answers
-sign-on and echo, routes what participants submit, to each other or to a bank that it plays itself, and sends payments
-of its own at the times of an open model, until the duration is over and everything has an outcome. Without --rate it
-waits for the control socket to tell it.
+The hub listens on one port for each participant, payment group and site, and prints the ports as one JSON line. It
+answers sign-on and echo, and routes what participants submit to each other, or to a bank that it plays itself. It sends
+payments of its own at the times of an open model, and ends when the duration is over and every payment has its outcome.
+Without --rate it waits for orders on the control socket.
 """
 
 import argparse
@@ -55,7 +55,20 @@ def add_parser(commands: Commands) -> None:
         epilog=f"a file of participants:\n\n{textwrap.indent(participants.EXAMPLE, '  ')}\n{CONTROLS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    world = parser.add_argument_group("where, and how it speaks")
+    _add_world(parser.add_argument_group("where it listens, and what it speaks"))
+    _add_participants(parser.add_argument_group("participants"))
+    _add_behaviour(parser.add_argument_group("behaviour"))
+    add_load_arguments(parser.add_argument_group("the load"))
+    parser.add_argument("--ledger", metavar="FILE", help="write the hub's book there, as NDJSON")
+    parser.add_argument(
+        "--contents", action="store_true", help="the book holds a digest of each payment (45 microseconds each)"
+    )
+    parser.add_argument("--json", action="store_true", help="the statistics at the end as JSON")
+    parser.set_defaults(run=run)
+
+
+def _add_world(world: "argparse._ArgumentGroup") -> None:
+    """Options for its ports and for the bytes on them."""
     world.add_argument(
         "--site", action="append", metavar="NAME[:PORT]",
         help="a site (default: a and b, free ports); the port is that of the first participant's first group",
@@ -68,12 +81,16 @@ def add_parser(commands: Commands) -> None:
     world.add_argument("--header-bytes", type=int, choices=(2, 4), default=4, help="length header (default: 4)")
     world.add_argument("--header-format", choices=("binary", "ascii"), default="binary", help="default: %(default)s")
     world.add_argument("--header-inclusive", action="store_true", help="the length counts the header too")
-    world.add_argument("--field-table", default="", metavar="FILE", help="in place of the gateway's built-in one")
-    world.add_argument("--usm-table", default="", metavar="FILE", help="what values in news mean, likewise")
-    _add_participants(parser.add_argument_group("who takes part"))
-    behaviour = parser.add_argument_group("how it behaves")
+    world.add_argument("--field-table", default="", metavar="FILE", help="replaces the gateway's built-in field table")
+    world.add_argument(
+        "--usm-table", default="", metavar="FILE", help="replaces the gateway's table of what values in news mean"
+    )
+
+
+def _add_behaviour(behaviour: "argparse._ArgumentGroup") -> None:
+    """Options for its patience, repeats and mischief."""
     behaviour.add_argument(
-        "--patience", type=SECONDS, default=10.0, metavar="S", help="waits for a reply (default: 10)"
+        "--patience", type=SECONDS, default=10.0, metavar="S", help="time that a reply may take (default: 10)"
     )
     behaviour.add_argument(
         "--asynchronous", action="store_true", help="repeat what is not answered (9201) rather than reverse it (9420)"
@@ -87,41 +104,46 @@ def add_parser(commands: Commands) -> None:
         type=SECONDS_OR_NONE,
         default=60.0,
         metavar="S",
-        help="a replaced key is accepted for so long (default: 60)",
+        help="time for which a replaced key is still accepted (default: 60)",
     )
     behaviour.add_argument(
-        "--repeats", type=COUNT_OR_NONE, default=20, metavar="N", help="then it gives up (default: 20)"
+        "--repeats",
+        type=COUNT_OR_NONE,
+        default=20,
+        metavar="N",
+        help="repeats of a payment or reversal before it gives up (default: 20)",
     )
-    behaviour.add_argument("--echo-after", type=SECONDS, default=30.0, metavar="S", help="of silence (default: 30)")
+    behaviour.add_argument(
+        "--echo-after",
+        type=SECONDS,
+        default=30.0,
+        metavar="S",
+        help="silence on a connection before an echo (default: 30)",
+    )
     behaviour.add_argument(
         "--mischief", default="", metavar="LIST", help=f"all, or some of {', '.join(mischief.KINDS)}"
     )
-    behaviour.add_argument("--mischief-every", type=SECONDS, default=1.0, metavar="S", help="(default: 1)")
-    add_load_arguments(parser.add_argument_group("the load"))
-    parser.add_argument("--ledger", metavar="FILE", help="the hub's book, NDJSON")
-    parser.add_argument(
-        "--contents", action="store_true", help="the book holds a digest of each payment (45 microseconds each)"
+    behaviour.add_argument(
+        "--mischief-every", type=SECONDS, default=1.0, metavar="S", help="from one to the next (default: 1)"
     )
-    parser.add_argument("--json", action="store_true", help="the statistics at the end as JSON")
-    parser.set_defaults(run=run)
 
 
 def _add_participants(who: "argparse._ArgumentGroup") -> None:
-    """One participant, as it is said here, and one simulated bank; or all of them in a file."""
-    who.add_argument(
-        "--participants", type=Path, metavar="FILE", help="everyone, as shown below; then nothing of this:"
-    )
+    """Options for one participant and one simulated bank, or for a file of all participants."""
+    who.add_argument("--participants", type=Path, metavar="FILE", help="all participants, as shown below; it replaces:")
     who.add_argument("--keys", metavar="FILE", help="the participant's development key file: JSON, label to hex")
-    who.add_argument("--hub-key", default="fps-hub", metavar="LABEL", help="what the hub signs with")
-    who.add_argument("--own-key", default="fps-own", metavar="LABEL", help="what the participant signs with")
-    who.add_argument("--transport-key", default="fps-transport", metavar="LABEL", help="what new keys are wrapped with")
+    who.add_argument("--hub-key", default="fps-hub", metavar="LABEL", help="label of the hub's key")
+    who.add_argument("--own-key", default="fps-own", metavar="LABEL", help="label of the participant's key")
+    who.add_argument(
+        "--transport-key", default="fps-transport", metavar="LABEL", help="label of the key that wraps new keys"
+    )
     who.add_argument(
         "--group", action="append", default=[], metavar="NAME",
         help="sip, sop, fdp, other or usm; each has ports of its own (default: sip)",
     )  # fmt: skip
     who.add_argument("--institution", default=participants.INSTITUTION, metavar="CODE", help="default: %(default)s")
     who.add_argument(
-        "--sort-code", action="append", default=[], metavar="PREFIX", help="of its sort codes (default: 60)"
+        "--sort-code", action="append", default=[], metavar="PREFIX", help="prefix of its sort codes (default: 60)"
     )
     who.add_argument(
         "--bank", default="accept", metavar="RULE",
@@ -131,13 +153,17 @@ def _add_participants(who: "argparse._ArgumentGroup") -> None:
 
 
 def add_load_arguments(load: "argparse._ArgumentGroup") -> None:
-    """What is sent, and when: shared with `run`."""
+    """Options for what is sent, and when. `run` has them, too."""
     load.add_argument("--rate", type=RATE_OR_NONE, metavar="PER_S", help="payments per second")
-    load.add_argument("--duration", type=SECONDS, default=30.0, metavar="S", help="for so long (default: 30)")
+    load.add_argument("--duration", type=SECONDS, default=30.0, metavar="S", help="length of the load (default: 30)")
     load.add_argument("--model", choices=get_args(Model), default="poisson", help="arrivals (default: %(default)s)")
     load.add_argument("--seed", type=SEED, default=1, help="of arrivals and payments (default: 1)")
     load.add_argument(
-        "--run", dest="run_id", default="", metavar="ID", help="keeps TRNs apart (default: from the time)"
+        "--run",
+        dest="run_id",
+        default="",
+        metavar="ID",
+        help="part of each TRN, so that runs do not repeat them (default: random)",
     )
     load.add_argument("--date", default="", metavar="YYYYMMDD", help="date sent (default: today)")
 
@@ -225,7 +251,7 @@ def run(options: argparse.Namespace) -> int:
     except (OSError, ValueError, ConfigurationError) as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2
-    # hundreds of thousands of payments live for seconds and form no cycles: looking for some costs pauses of 100 ms
+    # hundreds of thousands of payments live for seconds and form no cycles: a collector's search costs pauses of 100 ms
     gc.freeze()
     gc.disable()
     code = 2

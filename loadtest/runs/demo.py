@@ -1,16 +1,21 @@
-"""Less than a minute in the life of a bank's gateways: everything goes wrong that may, and the ledger judges.
+"""Less than a minute in the life of a bank's gateways: everything that may go wrong does, and the ledger judges.
 
     .venv/bin/python -m loadtest demo
 
-Starts a mock hub with two sites, a bank's mock processor, two SoftHSM tokens, and a gateway in each of the bank's two
-data centres, all on loopback. The hub sends payments all the while, and the processor submits some. In between the
-processor is taken away (stand-in answers, nobody is rejected) and brought back (it is told everything); the hub changes
-the key that the gateways sign with; the scheme's news say that a bank is suspended, and payments to it are declined
-until it is not; a hub site goes and comes; the worker process of an HSM token is killed; a data centre is killed with
-SIGKILL (the other one carries on) and started again (what was in the air comes back, what had left is repeated). At the
-end everything was told and every payment, in both directions, is accounted for, exactly.
+The demo starts a mock hub with two sites, a bank's mock processor, two SoftHSM tokens, and a gateway in each of the
+bank's two data centres, all on loopback. The hub sends payments throughout, and the processor submits some. Meanwhile:
 
-The stand-in deadline is 1.5 s here, so that stand-in shows soon; a bank would configure some seconds.
+* The processor goes away: stand-in answers, and no payment is refused. It comes back, and is told everything.
+* The hub changes the key that the gateways sign with.
+* The scheme's news suspend a bank: payments to it are declined until the suspension ends.
+* A hub site goes away and comes back.
+* The worker process of an HSM token is killed.
+* The gateway of a data centre is killed with SIGKILL, and the other carries on. It starts again: the hub reverses what
+  was in the air, and the gateway repeats what had left.
+
+In the end the processor has been told everything, and every payment in both directions is accounted for.
+
+The stand-in deadline is 1.5 s here, so that stand-in shows soon. A bank would configure some seconds.
 Exit code 0: the ledger balances and every part ended as it should.
 """
 
@@ -37,15 +42,15 @@ from loadtest.runs.world import SITES, Plan, World, WorldError, backlog, interru
 
 STAND_IN_AFTER_S = 1.5
 TOLD_WITHIN_S = 60.0
-"""How long telling everything may take at the end."""
+"""How long the processor may take at the end to acknowledge everything."""
 LEAVING = 0.5
-"""Payments that leave, for each one that comes."""
+"""Outbound payments for each inbound one."""
 WAIT_S = 5.0
-"""How long the processor asks to wait for an outcome."""
+"""How long each submission may wait for its outcome (`Prefer: wait`)."""
 MARK = ".demo"
-"""Lies in a directory that a demo may clear: all in there was made by an earlier one. The one that runs locks it."""
+"""Marks a directory whose content an earlier demo made, so that the next may clear it. A demo that runs locks it."""
 SECONDS_MIN = 20.0
-"""Less does not leave room for what is to be shown."""
+"""A shorter demo leaves no room for everything that it shows."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -92,7 +97,7 @@ async def _demo(options: argparse.Namespace) -> int:
 
 @contextmanager
 def place(options: argparse.Namespace) -> Iterator[tuple[Path | None, bool]]:
-    """Below which directory the world is made, and whether it stays if that is a temporary one. Raises OSError."""
+    """The directory for the world (None: a temporary one), and whether to keep a temporary one. Raises OSError."""
     if options.last is None or options.dir is not None or options.keep:
         yield options.dir, options.keep
         return
@@ -134,7 +139,7 @@ async def _played(it: World, options: argparse.Namespace, *, stays: bool) -> int
 
 
 def conclusion(hub: dict[str, Any], verdict: Verdict, *, short: bool) -> list[str]:
-    """What became of the payments; all that is known when it is not as it should be."""
+    """What became of the payments; with `short` False, everything that is known."""
     if not short:
         return ["", report.hub(hub), report.verdict(verdict)]
     checked = [invariant.checked for invariant in verdict.invariants if invariant.checked]
@@ -158,7 +163,7 @@ def _word(balances: bool, *, told: bool, exit_code: int) -> str:  # noqa: FBT001
 
 
 def where_next(journal: Path | None) -> str:
-    """What somebody may look at now; `journal` None: it was removed."""
+    """Suggestions for what to look at now. `journal` None: the world was removed."""
     python = shlex.quote(os.path.relpath(sys.executable))
     command = shlex.quote(os.path.relpath(Path(sys.executable).parent / "fps-gateway"))
     steps: list[tuple[str, str]] = []
@@ -218,7 +223,7 @@ class Play:
         await self._it.submit(self._rate * LEAVING, max(self._end_s - trio.current_time(), 0.1), wait_s=WAIT_S)
 
     async def processor_away(self) -> None:
-        """Nobody to ask."""
+        """The processor stops."""
         self._say(
             f"The bank's processor goes away. After {STAND_IN_AFTER_S:g} s without an answer the gateways reply in its "
             "place: stand-in. Nobody is refused."
@@ -226,23 +231,23 @@ class Play:
         await self._it.stop_processor()
 
     async def processor_back(self) -> None:
-        """Somebody to ask and to tell."""
+        """The processor starts again, and goes on to submit."""
         await self._it.start_processor()
         await self._submit()
         self._say("The processor is back. It is told of every payment that was decided without it.")
 
     async def key(self) -> None:
-        """A new key, wrapped, into the tokens."""
+        """The hub changes the signing key."""
         self._say("The hub changes the gateways' signing key. It goes, wrapped, into the HSM tokens; no payment waits.")
         await self._it.hub("key", use="own", everywhere=True)
 
     async def suspended(self) -> None:
-        """News."""
+        """The other bank is suspended."""
         await self._it.hub("usm", everywhere=True, function="972", fields={"67": "01", "100": SIMULATED.institution})
         self._say("News of the scheme: the other bank is suspended. Payments to it are declined here, at once.")
 
     async def available(self) -> None:
-        """Better news."""
+        """The suspension ends."""
         await self._it.hub(
             "usm", everywhere=True, function="972", fields={"67": "00", "68": "01", "100": SIMULATED.institution}
         )
@@ -250,35 +255,35 @@ class Play:
         self._say(f"The other bank is available again. Key changes so far: {checks['changed']}.")
 
     async def site_away(self) -> None:
-        """Half of the connections."""
+        """A hub site closes its connections."""
         await self._it.hub("close", site="a")
         self._say("Hub site a goes away. Site b carries everything.")
 
     async def site_back(self) -> None:
-        """All of them."""
+        """The site takes connections again."""
         await self._it.hub("open", site="a")
         self._say("Hub site a is back. The gateways sign on again by themselves.")
 
     async def worker_away(self) -> None:
-        """One of two tokens."""
+        """The worker of one of two tokens is killed."""
         self._say("kill -9: the worker of an HSM token in A. The other token carries on, and a new worker comes.")
         self._it.kill_token_worker()
 
     async def processor_slow(self) -> None:
-        """So that something is in the air."""
+        """Both banks answer slowly, so that payments are in the air at the kill."""
         await self._it.processor_mode("slow:0.5")
         await self._it.hub("bank", rule="slow=0.5")
         self._say("Both banks now take half a second for each answer, so that payments are in the air when …")
 
     async def kill(self) -> None:
-        """In the middle of it."""
+        """The gateway of data centre A is killed."""
         self._say("… kill -9: the gateway of data centre A. B carries on alone.")
         await self._it.kill_gateway()
         await self._it.processor_mode("fast")
         await self._it.hub("bank", rule="accept")
 
     async def restart(self) -> None:
-        """As systemd would."""
+        """It starts again, as systemd would start it."""
         await self._it.start_gateway()
         self._say(
             "A is up again. It has read its journal and signs with the new key. What was in the air when it was killed "
@@ -303,7 +308,7 @@ SCRIPT: tuple[tuple[float, Callable[[Play], Awaitable[None]]], ...] = (
 
 
 class Dashboard:
-    """Looks at the world once a second and shows what it sees."""
+    """Shows the world once a second."""
 
     def __init__(self, it: World, shown: Screen) -> None:
         self._it = it
@@ -335,7 +340,7 @@ class Dashboard:
 
 
 def row(elapsed_s: float, hub: dict[str, Any], said: Sequence[dict[str, Any]], parts: tuple[Part, ...]) -> Row:
-    """What is shown of one moment. `said`: each gateway's statistics, empty while it is away."""
+    """The figures of one moment. `said`: each gateway's statistics, empty while it is away."""
     codes: dict[str, int] = hub["codes"]
     counts: dict[str, int] = hub["counts"]
     stood_in = sum(number for code, number in codes.items() if code.startswith("008"))

@@ -1,22 +1,19 @@
-"""Endurance: a million payments and more in one go, with faults; nothing may grow but what is remembered of each.
+"""Endurance: a million payments in one run, with faults. Nothing may grow except what is remembered of each payment.
 
     .venv/bin/python -m loadtest endure --payments 1000000
 
 As in `kills`, a bank has a gateway in each of two data centres, and payments go both ways at a steady rate. The gateway
-of the second data centre suffers: it is killed, stopped and drained now and then. That of the first is never restarted
-and is watched: memory, open files, threads; but its signer workers and the processor are killed and stopped, and the
-hub hangs up. Latencies are taken in windows, over both gateways. In the end the ledger judges every payment, and the
-samples are judged: bytes for each payment that it remembers (a line through the samples), files, threads, latencies
-(the first quarter and the last).
+of the second data centre is killed, stopped and drained now and then. The gateway of the first is never restarted, and
+is watched: memory, open files, threads. Its signer workers and the processor are killed and stopped, and the hub hangs
+up. Latencies are measured in windows, over both gateways.
+
+In the end the ledger judges every payment. The samples are judged, too: bytes for each payment that the watched gateway
+remembers (the slope of a line through the samples); files, threads and latencies (the last quarter against the first).
 """
 
 import argparse
 import math
-import shutil
-import sys
-import tempfile
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +28,10 @@ from loadtest.runs.load import Rates
 from loadtest.runs.siege import Siege
 from loadtest.runs.steady import Finding, Limits, Sample, Window
 from loadtest.runs.trouble import schedule
-from loadtest.runs.world import Plan, WorldError, interruptible, said, world
+from loadtest.runs.world import Plan, WorldError, world
 
 WINDOWS = 120
-"""So many windows of latencies, and samples, unless that makes them shorter than:"""
+"""Windows of latencies, and samples, in a run; fewer when a window would be shorter than:"""
 WINDOW_MIN_S = 2.0
 SHOWN = 16
 """Rows of the table."""
@@ -72,17 +69,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Endure and judge."""
-    directory = options.dir or Path(tempfile.mkdtemp(prefix="fps-endure-"))
-    code = 2
-    try:
-        code = trio.run(interruptible, partial(_main, options, directory))
-    except* (WorldError, OSError) as group:
-        print(f"endure: {said(group)}", file=sys.stderr)
-    if code == 0 and not options.keep and options.dir is None:
-        shutil.rmtree(directory, ignore_errors=True)
-    else:
-        print(f"everything is kept in {directory}", flush=True)
-    return code
+    return siege.in_directory("endure", options, _main)
 
 
 async def _main(options: argparse.Namespace, directory: Path) -> int:

@@ -4,20 +4,17 @@
     .venv/bin/python -m loadtest kills --duration 3600 --seed 8 --banks 2 --rate 40 --outbound 40
 
 A bank has a gateway in each of two data centres, each with a journal of its own and links to both hub sites. Payments
-go both ways while, at moments that the seed chooses, a gateway, one of its signer workers or the processor gets
-SIGKILL, SIGSTOP (for up to twice the hub's patience) or SIGTERM, often two at once, and is started again, as systemd
-would; the hub hangs up, too. Then everything must become well: everybody back, every payment at its end, everything
-told. The ledger judges the books; what ends as nobody made it, or outlives its gateway, is a failure, too.
+go both ways. At moments that the seed chooses, a gateway, a signer worker or the processor gets SIGKILL, SIGSTOP (for
+up to twice the hub's patience) or SIGTERM, often two of them at once, and is started again, as systemd would start it.
+The hub hangs up, too. Then the world must recover: every process is back, every payment has its outcome, everything is
+told. The ledger judges the books. A process that ends by itself, or outlives its gateway, is a failure, too.
 
-A seed replays what is done, to whom, when and for how long. It does not replay how the processes interleave: what one
-run of a seed shows the next may not. When something is wrong the directory is kept, and the story of the first broken
-payments is told: all that any book, journal or log says of them, in the order of time.
+A seed replays what is done, to which process, when and for how long. It does not replay how the processes interleave:
+one run of a seed may show what the next does not. When something is wrong, the directory is kept, and the stories of
+the first broken payments are told: what every book, journal and log says of them, in the order of time.
 """
 
 import argparse
-import shutil
-import sys
-import tempfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -31,7 +28,7 @@ from loadtest.runs import siege, story
 from loadtest.runs.load import Rates
 from loadtest.runs.siege import Seen, Siege
 from loadtest.runs.trouble import EVERY_S, schedule
-from loadtest.runs.world import SITES, WorldError, interruptible, said, world
+from loadtest.runs.world import SITES, world
 
 PROGRESS_EVERY_S = 10.0
 
@@ -64,17 +61,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Kill and judge."""
-    directory = options.dir or Path(tempfile.mkdtemp(prefix="fps-kills-"))
-    code = 2
-    try:
-        code = trio.run(interruptible, partial(_main, options, directory))
-    except* (WorldError, OSError) as group:
-        print(f"kills: {said(group)}", file=sys.stderr)
-    if code == 0 and not options.keep and options.dir is None:
-        shutil.rmtree(directory, ignore_errors=True)
-    else:
-        print(f"everything is kept in {directory}", flush=True)
-    return code
+    return siege.in_directory("kills", options, _main)
 
 
 async def _main(options: argparse.Namespace, directory: Path) -> int:

@@ -4,18 +4,18 @@
     .venv/bin/python -m loadtest run --saturate --gateway-cpu 0 --others-cpu 1
     .venv/bin/python -m loadtest run --outbound 1000 --rate 500
 
-With --outbound the mock processor submits payments too, or only: their latency counts from the intended time to the
-moment that the processor hears the outcome, through the gateway, the hub and the bank that the hub plays.
+With --outbound the mock processor submits payments, too; without --rate only these are sent. Their latency counts from
+the intended time until the processor hears the outcome: through the gateway, the hub and the bank that the hub plays.
 
-The hub's latency counts from the intended time of each payment and so holds the generator's own lateness and the way
-through the loopback, both shown: it is an upper bound of what the gateway adds. The gateway's own histogram is shown
-beside it, in its buckets. Processor use is in cores; where "machine" is much more than the parts together, something
-else was running, and only ratios can be trusted.
+The hub's latency counts from the intended time of each payment. It includes the generator's own lateness, which is
+shown, and the loopback: it is an upper bound of what the gateway adds. The gateway's own histogram is shown beside it.
+Processor use is in cores. Where "machine" is much more than the parts together, something else was running, and only
+ratios can be trusted.
 
-With --saturate the rate rises step by step until the gateway no longer keeps up, then the last step is halved twice.
-Keeping up means: everything sent in a step was answered, p99 from the intended time stayed below --p99-limit, and no
-more was left outstanding at its end than that limit explains; and nothing that was submitted was turned away (503).
-With --rate and --outbound both rise together.
+With --saturate the rate rises step by step until the gateway no longer keeps up; then the last step is halved twice.
+A gateway keeps up with a step when every payment is sent, p99 from the intended time stays below --p99-limit, no more
+payments are left at the end than that limit explains, and no submission is turned away (503). With --rate and
+--outbound both rise together.
 """
 
 import argparse
@@ -72,7 +72,14 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--warm-up", type=SECONDS_OR_NONE, default=5.0, metavar="S", help="at the same rate (default: 5)"
     )
-    saturate = parser.add_argument_group("saturation")
+    _add_saturation(parser.add_argument_group("saturation"))
+    _add_world(parser.add_argument_group("the world"))
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.set_defaults(run=run)
+
+
+def _add_saturation(saturate: "argparse._ArgumentGroup") -> None:
+    """Options for how the highest rate is found."""
     saturate.add_argument("--saturate", action="store_true", help="raise the rate until it is no longer kept up")
     saturate.add_argument(
         "--step", type=Number(1, 100, above=True), default=1.25, metavar="X", help="from rate to rate (default: 1.25)"
@@ -81,7 +88,10 @@ def add_parser(commands: Commands) -> None:
     saturate.add_argument(
         "--p99-limit", type=Number(0, 1e6, above=True), default=100.0, metavar="MS", help="(default: 100)"
     )
-    where = parser.add_argument_group("the world")
+
+
+def _add_world(where: "argparse._ArgumentGroup") -> None:
+    """Options for the gateway and what is around it."""
     where.add_argument("--gateway-cpu", type=CORE, metavar="N", help="pin the gateway's process to this core")
     where.add_argument(
         "--workers-cpu", type=CORE, metavar="N", help="and its token workers to this (default: the same)"
@@ -101,8 +111,6 @@ def add_parser(commands: Commands) -> None:
         help="start hub and processor, write gateway.toml (--dir says where), and wait for a gateway of yours to sign "
         "on; its journal is judged when you have ended it",
     )
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,7 +1,13 @@
 """A world under load in which things go wrong, until everything is well again: what `kills` and `endure` share."""
 
+import argparse
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import trio
@@ -12,7 +18,7 @@ from loadtest.runs.banks import Bank
 from loadtest.runs.hands import Hands, KeptProcessor
 from loadtest.runs.load import Rates
 from loadtest.runs.trouble import Trouble, Whom
-from loadtest.runs.world import Plan, World, WorldError
+from loadtest.runs.world import Plan, World, WorldError, interruptible, said
 
 STAND_IN_AFTER_S, PATIENCE_S, ANSWER_WITHIN_S = 1.0, 4.0, 5.0
 """Short, so that what outlasts them fits into a minute or two; a bank would configure more."""
@@ -31,6 +37,26 @@ SETTLED_WITHIN_S = 150.0
 """How soon every payment must have its outcome then: a processor looks again after 45 s."""
 TOLD_WITHIN_S = 90.0
 LOOK_EVERY_S = 0.25
+
+
+def in_directory(
+    name: str, options: argparse.Namespace, main: Callable[[argparse.Namespace, Path], Awaitable[int]]
+) -> int:
+    """Run `main` in the directory that was asked for, or in a temporary one, and return its exit code.
+
+    A temporary directory stays when something was wrong, or with --keep. Exit code 2: it could not be run.
+    """
+    directory = options.dir or Path(tempfile.mkdtemp(prefix=f"fps-{name}-"))
+    code = 2
+    try:
+        code = trio.run(interruptible, partial(main, options, directory))
+    except* (WorldError, OSError) as group:
+        print(f"{name}: {said(group)}", file=sys.stderr)
+    if code == 0 and not options.keep and options.dir is None:
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        print(f"everything is kept in {directory}", flush=True)
+    return code
 
 
 def plan(*, sites: int, banks: int, synchronous: bool = True, **more: Any) -> Plan:

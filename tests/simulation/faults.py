@@ -4,10 +4,8 @@ Each takes its time out of the seed's luck. `weather` starts them at the interva
 is over, what is still wrong is healed.
 """
 
-import errno
-import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,19 +14,15 @@ import trio
 from gateway.errors import GatewayError
 from gateway.signer.breaker import PAUSE_ALONE_MAX_S
 from gateway.signer.tokens import PROBE_EVERY_S
-from gateway.volume.status import Status
-from gateway.volume.watch import EVERY_S, WITHIN_S
 from loadtest.hub import mischief
-from tests.fakes.disk import error
 from tests.fakes.token import FakeToken
-from tests.fakes.volume import well, without
-from tests.simulation.node import Node, hang_s
+from tests.simulation import storage_faults
+from tests.simulation.luck import SITES, Happening, a_node, some_s
+from tests.simulation.node import Node
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-Happening = Callable[["World", random.Random], Awaitable[None]]
-SITES = ("a", "b")
 TOKENS = ("a-1", "a-2", "b-1", "b-2")
 """Two in each data centre; both gateways use all of them."""
 INJECTIONS = ("swallow", "late", "twice", "drop", "lose", "9909", "9909-after", "650", "690")
@@ -41,26 +35,11 @@ SICKNESSES = (("silent", 0.0), ("deaf", 0.0), ("mute", 0.0), ("slow", 3.0), ("sl
 STEPS_S = (0.5, -0.5, 5.0, -5.0, 60.0, -60.0, 3600.0, -3600.0, 86400.0)
 NOTICED_S = 15.0
 """By then both ends know that a connection broke without a word."""
-VOLUME_NOTICED_S = EVERY_S + WITHIN_S + 1.0
-"""By then a gateway knows that its volume is well again, and has signed on."""
-VOLUMES: tuple[tuple[Status | str, bool, str], ...] = (
-    (without("server-2"), False, "volume degraded"),
-    (without("server-3", connection="StandAlone"), False, "volume degraded"),
-    (without("server-2", "server-3"), False, "volume"),
-    (well(quorum=False), False, "volume"),
-    (well(), True, "volume unknown"),
-    ("drbdsetup is not there", False, "volume unknown"),
-)
-"""What DRBD says, whether it hangs, and which trouble that is: `volume` alone excuses a site that takes no payments."""
 FOUND_S = PROBE_EVERY_S + 1.0 + PAUSE_ALONE_MAX_S
 """By then a gateway that lost the last token that serves knows (`config.Token.batch_within_s` is a second), and has
 tried the others again."""
 SWITCHED_BACK_S = 600.0
 """An operator tries for so long."""
-SHORT_FELT_S = 15.0
-"""By then what could not be dialled has been, and a process that could not go on was started again."""
-AFTER_FAILED_SYNC_S = 5.0
-"""By then a process whose sync failed has ended."""
 
 
 async def weather(world: "World") -> None:
@@ -82,14 +61,6 @@ async def _again_and_again(world: "World", fault: Happening, mean_s: float, luck
         await fault(world, luck)
 
 
-def _node(world: "World", luck: random.Random) -> Node:
-    return world.nodes[luck.choice(SITES)]
-
-
-def _some_s(luck: random.Random, mean_s: float) -> float:
-    return luck.expovariate(1 / mean_s)
-
-
 # --- the lines to the hub
 
 
@@ -108,7 +79,7 @@ async def stall(world: "World", luck: random.Random) -> None:
     with world.trouble("link", f"{node}/{site}"):
         route.stall()
         try:
-            await trio.sleep(_some_s(luck, 8.0))
+            await trio.sleep(some_s(luck, 8.0))
         finally:
             route.go_on()
 
@@ -121,7 +92,7 @@ async def lag(world: "World", luck: random.Random) -> None:
     with world.trouble("link", f"{node}/{site}"):
         route.latency_s = (0.0, luck.choice((0.1, 1.0, 4.0)))
         try:
-            await trio.sleep(_some_s(luck, 20.0))
+            await trio.sleep(some_s(luck, 20.0))
         finally:
             route.latency_s = before
 
@@ -149,7 +120,7 @@ async def sick_link(world: "World", luck: random.Random) -> None:
     with world.trouble("link" if how == "silent" else "sick link", f"{node}/{site}"):
         await world.steer({**say, "how": how, "after_s": after_s})
         try:
-            await trio.sleep(_some_s(luck, 40.0))
+            await trio.sleep(some_s(luck, 40.0))
         finally:
             with trio.CancelScope(shield=True):
                 await world.steer({**say, "how": "well"})
@@ -165,137 +136,11 @@ async def hub_site_away(world: "World", luck: random.Random) -> None:
             route.refuse, route.silent = not silent, silent
             route.cut(rst=not silent)
         try:
-            await trio.sleep(_some_s(luck, 30.0))
+            await trio.sleep(some_s(luck, 30.0))
         finally:
             for route in routes:
                 route.refuse = route.silent = False
         await trio.sleep(NOTICED_S if silent else 0.0)
-
-
-# --- the disk
-
-
-async def slow_sync(world: "World", luck: random.Random) -> None:
-    """Syncs take long."""
-    node, limit_s = _node(world, luck), luck.choice((0.05, 0.3, 0.9))
-    with world.trouble("disk", node.name):
-        node.disk.latency_s = lambda: luck.uniform(0, limit_s)
-        try:
-            await trio.sleep(_some_s(luck, 15.0))
-        finally:
-            node.disk.latency_s = _at_once
-
-
-async def hung_sync(world: "World", luck: random.Random) -> None:
-    """A sync hangs, and comes to an end after all."""
-    node, long_s = _node(world, luck), _some_s(luck, 15.0)
-    from_s = trio.current_time()
-    # what hangs already hangs to the end, also when the time for faults is over before
-    world.oracle.trouble("disk", node.name, from_s, from_s + long_s)
-    with world.trouble("disk", node.name):
-        node.disk.latency_s = hang_s(from_s + long_s)
-        try:
-            await trio.sleep(long_s)
-        finally:
-            node.disk.latency_s = _at_once
-
-
-async def failed_sync(world: "World", luck: random.Random) -> None:
-    """A sync, write or read fails: the process must end."""
-    node, what = _node(world, luck), luck.choice(("sync", "sync", "sync", "write", "read"))
-    with world.trouble("disk", node.name):
-        node.disk.faults[what] = error(errno.EIO)
-        life = node.lives
-        try:
-            await trio.sleep(20.0)
-        finally:
-            happened = node.disk.faults.pop(what, None) is None
-        if happened and what == "sync":
-            await trio.sleep(AFTER_FAILED_SYNC_S)
-            if node.lives == life and node.up:
-                world.oracle.lied(node.name, "goes on after a sync that failed")
-
-
-async def full_disk(world: "World", luck: random.Random) -> None:
-    """The file system is full for a while."""
-    node = _node(world, luck)
-    with world.trouble("disk", node.name):
-        before = node.disk.capacity_bytes
-        node.disk.capacity_bytes = node.disk.used_bytes() + luck.choice((0, 1000, 100_000))
-        try:
-            await trio.sleep(_some_s(luck, 30.0))
-        finally:
-            node.disk.capacity_bytes = before
-
-
-async def short(world: "World", luck: random.Random) -> None:
-    """A process has no descriptor left for a while: what is open stays open, nothing can be opened or dialled."""
-    node = _node(world, luck)
-    with world.trouble("short", node.name):
-        node.short, node.disk.files_max = True, node.disk.files_open
-        try:
-            await trio.sleep(_some_s(luck, 15.0))
-        finally:
-            node.short, node.disk.files_max = False, math.inf
-        await trio.sleep(SHORT_FELT_S)
-
-
-async def flipped_bit(world: "World", luck: random.Random) -> None:
-    """A bit of an old segment is another one. Whoever reads it must stop; then it is restored from the other copy."""
-    node = _node(world, luck)
-    directory = node.disk.directories.get("journal")
-    names = [name for name in directory.names() if name.endswith(".segment")] if directory is not None else []
-    used = [name for name in names if directory is not None and any(directory.files[name].durable)]
-    if directory is None or len(used) < 2:
-        return
-    blob = directory.files[luck.choice(used[:-1])]
-    at, bit = luck.randrange(len(blob.durable)), 1 << luck.randrange(8)
-    with world.trouble("disk", node.name):
-        blob.flip(at, bit)
-        node.disk.flipped.append((blob, at, bit))
-        if luck.random() < 0.7:
-            node.kill()
-        await trio.sleep(_some_s(luck, 20.0))
-
-
-def repair(world: "World", node: Node) -> None:
-    """What a person does about a journal that cannot be trusted: restore it, move to another server or try again."""
-    disk, luck = node.disk, node.luck
-    restore(node)
-    if luck.random() < 0.5:
-        world.say(f"{node.name}: moved to another server")
-        node.power_off(keep_nothing=luck.random() < 0.5)
-    else:
-        # started again where it was: what a failed sync left in the page cache counts as clean, and is on no disk
-        world.say(f"{node.name}: started again where it was")
-        disk.forget_dirty()
-
-
-def restore(node: Node) -> None:
-    """The bits that were flipped are as they were."""
-    for blob, at, bit in node.disk.flipped:
-        blob.flip(at, bit)
-    node.disk.flipped.clear()
-
-
-def _at_once() -> float:
-    return 0.0
-
-
-# --- the volume below the disk
-
-
-async def volume(world: "World", luck: random.Random) -> None:
-    """Copies or quorum are lost, or DRBD cannot be asked; only where none is left to lose may payments be kept away."""
-    node = _node(world, luck)
-    says, hangs, what = luck.choice(VOLUMES)
-    with world.trouble(what, node.name):
-        node.drbd.says, node.drbd.hangs = says, hangs
-        try:
-            await trio.sleep(_some_s(luck, 20.0))
-        finally:
-            node.drbd.says, node.drbd.hangs = well(), False
-        await trio.sleep(VOLUME_NOTICED_S)
 
 
 # --- the process
@@ -303,12 +148,12 @@ async def volume(world: "World", luck: random.Random) -> None:
 
 async def kill(world: "World", luck: random.Random) -> None:
     """`kill -9`, between any two steps of anything."""
-    _at_some_step(world, luck, _node(world, luck).kill)
+    _at_some_step(world, luck, a_node(world, luck).kill)
 
 
 async def power(world: "World", luck: random.Random) -> None:
     """A server loses its power, between any two steps of anything."""
-    node, keep_nothing = _node(world, luck), luck.random() < 0.3
+    node, keep_nothing = a_node(world, luck), luck.random() < 0.3
 
     def lose() -> None:
         world.say(f"{node.name}: power lost")
@@ -327,7 +172,7 @@ async def power_in_disk(world: "World", luck: random.Random) -> None:
     """A server loses its power before one of the next things that its disk does: within a write and its sync, or while
     the next process opens the journal.
     """
-    node = _node(world, luck)
+    node = a_node(world, luck)
     node.fuse = luck.randrange(1, luck.choice((8, 30, 200)))
     if luck.random() < 0.4:
         world.say(f"{node.name}: power lost")
@@ -336,7 +181,7 @@ async def power_in_disk(world: "World", luck: random.Random) -> None:
 
 async def drain(world: "World", luck: random.Random) -> None:
     """SIGTERM: a new version is installed."""
-    node = _node(world, luck)
+    node = a_node(world, luck)
     if node.up:
         with world.trouble("drain", node.name):
             node.terminate()
@@ -345,11 +190,11 @@ async def drain(world: "World", luck: random.Random) -> None:
 
 async def at_once(world: "World", luck: random.Random) -> None:
     """SIGTERM, and soon a second one."""
-    node = _node(world, luck)
+    node = a_node(world, luck)
     if node.up:
         with world.trouble("drain", node.name):
             node.terminate()
-            await trio.sleep(_some_s(luck, 0.5))
+            await trio.sleep(some_s(luck, 0.5))
             node.terminate()
             await _over(node)
 
@@ -362,11 +207,11 @@ async def _over(node: Node) -> None:
 
 async def clock(world: "World", luck: random.Random) -> None:
     """A node's wall clock steps."""
-    node, step_s = _node(world, luck), luck.choice(STEPS_S)
+    node, step_s = a_node(world, luck), luck.choice(STEPS_S)
     with world.trouble("clock", node.name):
         node.offset_ns += int(step_s * 1e9)
         try:
-            await trio.sleep(_some_s(luck, 30.0))
+            await trio.sleep(some_s(luck, 30.0))
         finally:
             node.offset_ns = 0
 
@@ -402,7 +247,7 @@ async def most_tokens(world: "World", luck: random.Random) -> None:
 
 async def tokens(world: "World", luck: random.Random) -> None:
     """A node is cut off from all tokens."""
-    node = _node(world, luck)
+    node = a_node(world, luck)
     with world.trouble("tokens", node.name):
         await _spoil([node.tokens[name] for name in TOKENS], luck)
 
@@ -438,7 +283,7 @@ async def _spoil(spoilt: list[FakeToken], luck: random.Random) -> None:
         else:
             one.disappear()
     try:
-        await trio.sleep(_some_s(luck, 15.0))
+        await trio.sleep(some_s(luck, 15.0))
     finally:
         for one in spoilt:
             one.go_on()
@@ -456,7 +301,7 @@ async def processor(world: "World", luck: random.Random) -> None:
     with world.trouble("processor", ""):
         world.processor.set_mode(mode)
         try:
-            await trio.sleep(_some_s(luck, 25.0))
+            await trio.sleep(some_s(luck, 25.0))
         finally:
             world.processor.set_mode("fast")
 
@@ -470,7 +315,7 @@ async def processor_away(world: "World", luck: random.Random) -> None:
             route.refuse, route.silent = not silent, silent
             route.cut(rst=not silent)
         try:
-            await trio.sleep(_some_s(luck, world.settings.away_s))
+            await trio.sleep(some_s(luck, world.settings.away_s))
         finally:
             for route in routes:
                 route.refuse = route.silent = False
@@ -497,7 +342,7 @@ async def bank(world: "World", luck: random.Random) -> None:
     """The other bank answers otherwise."""
     await world.steer({"do": "bank", "rule": luck.choice(RULES)})
     try:
-        await trio.sleep(_some_s(luck, 30.0))
+        await trio.sleep(some_s(luck, 30.0))
     finally:
         with trio.CancelScope(shield=True):
             await world.steer({"do": "bank", "rule": "accept"})
@@ -511,7 +356,7 @@ async def news(world: "World", luck: random.Random) -> None:
     say = {"do": "usm", "function": "972", "everywhere": everywhere}
     await world.steer({**say, "fields": {"67": "01", "100": institution}})
     try:
-        await trio.sleep(_some_s(luck, 20.0))
+        await trio.sleep(some_s(luck, 20.0))
     finally:
         with trio.CancelScope(shield=True):
             await world.steer({**say, "fields": {"67": "00", "68": "01", "100": institution}})
@@ -523,7 +368,7 @@ async def hub_clock(world: "World", luck: random.Random) -> None:
     world.say(f"the hub's clock steps back by {step_s} s")
     world.hub_stepped_s -= step_s
     try:
-        await trio.sleep(_some_s(luck, 60.0))
+        await trio.sleep(some_s(luck, 60.0))
     finally:
         world.hub_stepped_s += step_s
 
@@ -543,7 +388,7 @@ async def key(world: "World", luck: random.Random) -> None:
 
 async def operator(world: "World", luck: random.Random) -> None:
     """A person switches stand-in, or asks for a key."""
-    node = _node(world, luck)
+    node = a_node(world, luck)
     gateway = node.gateway
     if gateway is None:
         return
@@ -555,7 +400,7 @@ async def operator(world: "World", luck: random.Random) -> None:
     with world.trouble("stand-in", node.name):
         await _switch(node, mode)
         try:
-            await trio.sleep(_some_s(luck, 20.0))
+            await trio.sleep(some_s(luck, 20.0))
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SWITCHED_BACK_S):
                 await _switch(node, b"timer")
@@ -590,13 +435,13 @@ FAULTS: dict[str, Happening] = {
     "half-open": half_open,
     "sick-link": sick_link,
     "hub-site-away": hub_site_away,
-    "slow-sync": slow_sync,
-    "hung-sync": hung_sync,
-    "failed-sync": failed_sync,
-    "full-disk": full_disk,
-    "short": short,
-    "flipped-bit": flipped_bit,
-    "volume": volume,
+    "slow-sync": storage_faults.slow_sync,
+    "hung-sync": storage_faults.hung_sync,
+    "failed-sync": storage_faults.failed_sync,
+    "full-disk": storage_faults.full_disk,
+    "short": storage_faults.short,
+    "flipped-bit": storage_faults.flipped_bit,
+    "volume": storage_faults.volume,
     "kill": kill,
     "power": power,
     "power-in-disk": power_in_disk,

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.ledger.oracle import Verdict
 from loadtest.ledger.promises import INVARIANTS, NINE, SIMULATED, WITNESSES
-from tests.simulation import canaries, world
+from tests.simulation import breakages, canaries, world
 from tests.simulation.canaries import CANARIES, Scenario
 
 SEEDS = (1, 2, 3, 4)
@@ -77,7 +77,7 @@ def test_each_of_the_nine_promises_is_judged_by_invariants_and_each_invariant_ju
 
 def test_a_canary_leaves_the_gateway_as_it_was() -> None:
     """What follows in this process is judged without it."""
-    parts = [*vars(canaries).values()]
+    parts = [*vars(canaries).values(), *vars(breakages).values()]
     before = {(part, key): value for part in parts if isinstance(part, type) for key, value in vars(part).items()}
     for name in CANARIES:
         with canaries.canary(name):

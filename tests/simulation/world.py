@@ -32,7 +32,7 @@ from loadtest.processor.submitter import SubmissionOrder
 from loadtest.traffic import iso
 from tests.fakes.disk import FakeDisk
 from tests.fakes.token import TRANSPORT, FakeTokens
-from tests.simulation import faults
+from tests.simulation import faults, storage_faults
 from tests.simulation.network import Network, Route
 from tests.simulation.node import BASE_NS, NODE, Node, Watched
 from tests.simulation.oracle import NEWS_WITHIN_S, Oracle
@@ -217,7 +217,7 @@ class World:
             self.oracle.ended(node.name, code, node.ended[-1][2], node.ended[-1][3])
             self.oracle.overseen(node.name, node.overseer.silent_s, node.overseer.words)
             if code is ExitCode.JOURNAL:
-                faults.repair(self, node)
+                storage_faults.repair(self, node)
             await trio.sleep(self.luck.choice((RESTART_S, RESTART_S, 20.0)))
             self.oracle.trouble("down", node.name, from_s, trio.current_time())
 
@@ -336,7 +336,7 @@ async def _live_through(world: World) -> Outcome:
         if not failure:
             world.hub.scheme.end(trio.current_time())
         for node in world.nodes.values():
-            faults.restore(node)  # a bit that nobody came to read is no gateway's fault
+            storage_faults.restore(node)  # a bit that nobody came to read is no gateway's fault
         simulated_s = trio.current_time()
         nursery.cancel_scope.cancel()
     verdict = world.oracle.finish({name: node.disk for name, node in world.nodes.items()})
