@@ -307,7 +307,7 @@ def believes_9909() -> Patch:
 def settles_again() -> Patch:
     """A second answer is a second outcome."""
 
-    def compare(self: Any, standing: Any, key: str, content: bytes, response: Any, link: Any, _state: Any) -> None:
+    def compare(self: Any, standing: Any, key: str, content: bytes, response: Any, link: Any) -> None:
         body = steps.Settlement(key, content, response.action_code, "", standing.by, response.body, b"")
         self._do.record(Kind.SETTLED, steps.pack(body), standing.fpid, link)
 
