@@ -58,10 +58,11 @@ from gateway.payments.standin import MODES
 from gateway.payments.standin import check as check_rules
 from gateway.payments.steps import Kind
 from gateway.payments.work import MacJob
+from gateway.processor.addressees import the_processor
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.processor.door import Door
-from gateway.processor.forwarder import Forwarder, the_processor
+from gateway.processor.forwarder import Forwarder
 from gateway.running import allowance
 from gateway.running.clocks import ClockWatch
 from gateway.running.health import Health, Promises

@@ -17,8 +17,9 @@ from gateway.clock import Clock, system_clock
 from gateway.http.hosts import Hosts, Keys
 from gateway.http.statuses import Told
 from gateway.network.names import MACHINE, Network
+from gateway.processor.addressees import peer
 from gateway.processor.calls import Calls
-from gateway.processor.forwarder import Forwarder, Journal, peer
+from gateway.processor.forwarder import Forwarder, Journal
 from gateway.processor.notices import Record
 
 PATH = b"/news"

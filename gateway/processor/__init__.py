@@ -10,8 +10,8 @@
 * `asking`: questions about payments, and what is asked again. `questions` holds those that wait, `pool` the connections
   that they go over, `answers` reads what counts for a decision.
 * `calls`: a notice, a look or an inquiry.
-* `notices`: a record of the journal as the notice that tells it; `forwarder`: tells what was done in the processor's
-  absence, in order per payment, until it is acknowledged.
+* `notices`: a record of the journal as the notice that tells it; `addressees`: the receivers of notices; `forwarder`:
+  tells one of them, in order per payment, until it acknowledges; `backlog`: what it had not been told at a restart.
 * `door`: the server where the processor submits payments; `request`: a submission as the 9200 that leaves, or what is
   wrong with it.
 

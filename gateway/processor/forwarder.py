@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -41,13 +41,11 @@ from gateway.clock import Clock, system_clock
 from gateway.errors import Refusal, Unavailable
 from gateway.http.breaker import Breaker
 from gateway.http.statuses import Told
-from gateway.memory.positions import Positions
 from gateway.payments import steps
-from gateway.payments.steps import TOLD_KINDS, Kind
-from gateway.processor.messages import encode
-from gateway.processor.notices import Decoder, Record, notice_id, notice_of
-from gateway.scheme.news import HandedOn
-from gateway.wire.meanings import Meanings
+from gateway.payments.steps import Kind
+from gateway.processor.addressees import Addressee, handed_on
+from gateway.processor.backlog import Backlog
+from gateway.processor.notices import Record, notice_id
 
 WINDOW_MAX = 4096
 """Notices in memory, at most: some megabytes, two seconds' worth at the default pace. Only this many that are neither
@@ -67,53 +65,8 @@ OLD_S = 3600.0
 """A notice not done this long after its record needs people to look."""
 LOOK_EVERY_S = 60.0
 """How often the age of the lowest notice is checked: at most one log line each time, whatever the backlog."""
-PARKED_SHOWN_MAX = 1000
-"""Parked notices that are listed by position: the latest. All are in the journal."""
 
-_DONE = 1 << Kind.TOLD | 1 << Kind.PARKED
 _log = log.get("forwarder")
-
-
-class Addressee(NamedTuple):
-    """The receiver of notices: what it is told of, and in which words."""
-
-    name: str
-    """Of the follower, and in the TOLD and PARKED records: it must never change for a journal."""
-    kinds: frozenset[Kind]
-    write: Callable[[Record], bytes]
-    """The body of the request that tells a record."""
-    telling: metrics.Telling
-    said: tuple[str, str]
-    """The receiver and its notices in words, for `health`: `processor`, `notices`."""
-
-
-def the_processor(node: str, decoder: Decoder, meanings: Meanings | None = None) -> Addressee:
-    """The processor, told of everything that was done in its absence."""
-
-    def write(record: Record) -> bytes:
-        return encode(notice_of(record, node, decoder, meanings))
-
-    return Addressee("processor", TOLD_KINDS, write, metrics.NOTICES, ("processor", "notices"))
-
-
-def peer(node: str, name: str) -> Addressee:
-    """A process of ours, told the scheme's news."""
-
-    def write(record: Record) -> bytes:
-        said = steps.unpack(record.kind, record.body)
-        assert isinstance(said, steps.News)
-        return encode(HandedOn(notice_id(node, record.position), said.message, said.stamp))
-
-    return Addressee(f"peer-{name}", frozenset({Kind.USM}), write, metrics.peer_news(name), (f"peer {name}", "news"))
-
-
-def _handed_on(record: Record) -> bool:
-    """Whether another process told us: then we tell nobody."""
-    if record.kind != Kind.USM:
-        return False
-    said = steps.unpack(record.kind, record.body)
-    assert isinstance(said, steps.News)
-    return bool(said.source)
 
 
 class Follower(Protocol):
@@ -162,51 +115,6 @@ class _Item:
 
     record: Record
     attempts: int = 0
-
-
-class Backlog:
-    """What one addressee had not been told when the journal was opened."""
-
-    def __init__(self, to: str, kinds: frozenset[Kind]) -> None:
-        self._to = to
-        self._bits = sum(1 << kind for kind in kinds)
-        self.untold = Positions()
-        """Notices that were neither acknowledged nor parked."""
-        self.parked = Positions()
-        """Notices that were parked and not acknowledged since."""
-        self._parked_last: deque[int] = deque(maxlen=PARKED_SHOWN_MAX)
-        self.last = 0
-        """The last position seen."""
-
-    def take(self, record: Record) -> None:
-        """Take in one record."""
-        kind = record.kind
-        if self._bits >> kind & 1:  # bits: this runs for every record of weeks
-            if kind != Kind.USM or not _handed_on(record):
-                self.untold.add(record.position)
-        elif _DONE >> kind & 1:
-            done = steps.unpack(kind, record.body)
-            assert isinstance(done, (steps.Told, steps.Parked))
-            if done.to == self._to:
-                self.untold.discard(done.position)
-                if kind == Kind.PARKED:
-                    self.park(done.position)
-                else:
-                    self.unpark(done.position)
-        self.last = record.position
-
-    def park(self, position: int) -> None:
-        """Note that this notice was refused for good."""
-        self.parked.add(position)
-        self._parked_last.append(position)
-
-    def unpark(self, position: int) -> None:
-        """It was acknowledged after all, or its record is not kept any more."""
-        self.parked.discard(position)
-
-    def parked_last(self) -> list[int]:
-        """The latest parked notices, in the order of parking."""
-        return [position for position in self._parked_last if position in self.parked]
 
 
 class Forwarder:
@@ -315,7 +223,7 @@ class Forwarder:
             if position not in self._backlog.untold:
                 return
             self._backlog.untold.discard(position)
-        elif _handed_on(record):
+        elif handed_on(record):
             return
         item = _Item(record)
         self._window[position] = item

@@ -24,9 +24,10 @@ from gateway.machine.arguments import Parser
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.payments.work import Answer, Ask
+from gateway.processor.addressees import the_processor
 from gateway.processor.answers import Answers
 from gateway.processor.client import Client
-from gateway.processor.forwarder import Forwarder, the_processor
+from gateway.processor.forwarder import Forwarder
 from gateway.processor.messages import encode
 from gateway.processor.writing import payment_of
 from gateway.wire.codec import Codec

@@ -40,7 +40,8 @@ from gateway.journal.record import VERSION, Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.payments import steps
 from gateway.payments.steps import Kind
-from gateway.processor.forwarder import Addressee, Backlog, peer, the_processor
+from gateway.processor.addressees import Addressee, peer, the_processor
+from gateway.processor.backlog import Backlog
 from gateway.scheme import ring
 from gateway.scheme.permits import Permits
 from gateway.wire import meanings

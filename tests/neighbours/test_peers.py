@@ -25,7 +25,8 @@ from gateway.ops import server
 from gateway.ops.news import NewsControl
 from gateway.payments import steps
 from gateway.payments.steps import TOLD_KINDS, Kind
-from gateway.processor.forwarder import Addressee, Forwarder, peer, the_processor
+from gateway.processor.addressees import Addressee, peer, the_processor
+from gateway.processor.forwarder import Forwarder
 from gateway.processor.messages import Notice
 from gateway.processor.notices import notice_id
 from gateway.scheme.news import HandedOn, Taken

@@ -18,8 +18,9 @@ from gateway.errors import Refusal, Unavailable
 from gateway.http.statuses import Told
 from gateway.payments import steps
 from gateway.payments.steps import Kind
+from gateway.processor.addressees import the_processor
 from gateway.processor.client import Client
-from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder, the_processor
+from gateway.processor.forwarder import BURST_S, LOOK_EVERY_S, OLD_S, WINDOW_MAX, Forwarder
 from gateway.processor.messages import Notice
 from loadtest.processor.server import MockProcessor
 from tests.conftest import Logged

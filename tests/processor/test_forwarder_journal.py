@@ -15,7 +15,8 @@ from gateway.http.statuses import Told
 from gateway.journal.writer import Journal, open_journal
 from gateway.payments import steps
 from gateway.payments.steps import TOLD_KINDS, Kind
-from gateway.processor.forwarder import Forwarder, the_processor
+from gateway.processor.addressees import the_processor
+from gateway.processor.forwarder import Forwarder
 from gateway.processor.notices import notice_id
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, durable, read
