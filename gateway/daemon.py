@@ -193,7 +193,7 @@ class Gateway:
         """Run until stopped. Returns whether everything in flight was finished."""
         with metrics.shown(
             metrics.StepCounts(self.engine.counts, STEPS),
-            metrics.Parts(self.health.well, tuple(MODES), lambda: self.engine.inbound.stand_in_mode),
+            metrics.Parts(self.health.well, tuple(MODES), lambda: self.engine.inbound.stand_in.mode),
             metrics.SchemeNews(self.engine.news.counts, self.engine.news.held),
             metrics.PairInfo(self.identity.group, self.identity.fingerprint, self.identity.version),
         ):  # fmt: skip

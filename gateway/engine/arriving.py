@@ -14,6 +14,7 @@ from gateway.log.limit import Limit
 from gateway.payments import inbound, steps
 from gateway.payments.inbound import Arrival, Inbound, Note
 from gateway.payments.links import Link
+from gateway.payments.mode import Mode
 from gateway.payments.outcomes import Outcomes
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask
@@ -32,6 +33,7 @@ class Arriving(inbound.Commands):
     ) -> None:  # fmt: skip
         self._places = Limit("node.payments_max", payments_max)
         self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
+        self.mode = Mode(self.story.stand_in, self)
         self.timers: list[tuple[float, str]] = []
         self.replies_owed = 0
         """Replies that have not reached a link."""

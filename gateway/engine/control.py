@@ -11,8 +11,8 @@ from gateway.engine.hearing import Hearing
 from gateway.engine.jobs import Sealing
 from gateway.engine.keying import Keying
 from gateway.payments import steps
-from gateway.payments.inbound import Inbound
 from gateway.payments.links import RECORDER
+from gateway.payments.mode import Mode
 from gateway.payments.steps import Kind
 from gateway.scheme.news import HandedOn, Lift, Taken
 from gateway.scheme.ring import Use
@@ -22,11 +22,11 @@ class Control:
     """Switches stand-in, asks for keys, hands in and lifts news, seals the journal."""
 
     def __init__(
-        self, inbound: Inbound, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock, wake: Callable[[], None],
+        self, mode: Mode, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock, wake: Callable[[], None],
         seal_key: str, seal_within_s: float,
     ) -> None:  # fmt: skip
         """`wake` has the next wake-up come at once."""
-        self._inbound = inbound
+        self._mode = mode
         self._keying = keying
         self._hearing = hearing
         self._batch = batch
@@ -39,7 +39,7 @@ class Control:
         """Switch stand-in; returns when that is durable."""
         now = self._batch.now = self._clock()
         durable = trio.Event()
-        position = self._inbound.set_mode(mode, now)
+        position = self._mode.switch(mode, now)
         self._batch.wait_for_disk(position, lambda _now: durable.set())
         self._wake()
         await durable.wait()

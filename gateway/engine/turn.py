@@ -93,7 +93,7 @@ class Engine(Inbox):
         self._dispatch = Dispatch(self.arriving, self.leaving, self.keying, self.hearing, self.clocks, batch)
         self._intake = Intake(codec, journal, batch, self._dispatch, reply_within_s)
         self.control = Control(
-            self.inbound, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key, reply_within_s
+            self.arriving.mode, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key, reply_within_s
         )
 
     # --- what links want at once
@@ -143,7 +143,7 @@ class Engine(Inbox):
             self._batch.commit_by_s,
             self.keying.due_s,
             self.news.next_timer(),
-            self.inbound.mode_due_s,
+            self.arriving.mode.due_s,
         )
 
     def turn(self, now: Now) -> None:
@@ -224,7 +224,7 @@ class Engine(Inbox):
         self.arriving.take_timers(now)
         self.leaving.take_alarms(now)
         self.keying.take_timer(now)
-        self.inbound.handle_timer(now)
+        self.arriving.mode.handle_timer(now)
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -267,7 +267,7 @@ class Engine(Inbox):
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
         self.keying.begin(now)
         self.news.begin(now)
-        self.inbound.take_up_mode(past.inbound.stand_in_mode, now)
+        self.arriving.mode.take_up(past.inbound.stand_in_mode, now)
         self.inbound.on_restart(past.inbound.unfinished, now)
         self.outbound.on_restart(past.outbound.unfinished, now)
         self._journal.commit()
@@ -292,7 +292,7 @@ class Engine(Inbox):
             "leaving": self.arriving.replies_owed,
             "waiting_for_disk": len(self._batch.pending),
             "remembered": len(self.outcomes),
-            "stand_in": self.inbound.stand_in_statistics(self._clock()),
+            "stand_in": self.inbound.stand_in.statistics(self._clock().wall_ns),
             "keys": self.keying.story.statistics(),
             "news": self.news.statistics(),
             "outbound": self.outbound.statistics(),

@@ -3,9 +3,9 @@
 Start reading with `inbound`, the story of a payment that arrives; `outbound` is that of one that leaves.
 * `law`: the machinery of a law; `inbound_law` and `outbound_law`: state and event → act, for each direction its own;
   `fates`: every fate of a payment, from playbooks that run.
-* `links`: what the stories know of a link; `lasting`: when a record that lasts is written anew.
-* `steps`: what is written of a payment; `work`: what the stories have shells do, and what comes back.
-* Judgement: `verify` (its fields), `dates` (its date), `standin` (whether we may answer for the processor), `ejection`
-  (which link it leaves by).
+* `links`: a link as the stories know it; `lasting`: when a record that lasts is written anew.
+* `steps`: the records of a payment; `work`: the work that stories have shells do, and its results.
+* Judgement: `verify` (its fields), `dates` (its date), `standin` (whether we may answer for the processor; `mode`
+  switches it), `ejection` (which link it leaves by).
 * Memory: `outcomes` of what arrived, `submissions` of what the processor gave us, `departure` of what is on its way.
 """

@@ -26,7 +26,6 @@ from gateway.errors import HubFault
 from gateway.payments import steps
 from gateway.payments.dates import Verdict, Window
 from gateway.payments.inbound_law import RESTS, Act, Event, State, step
-from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.outcomes import NO_CONTENT, Outcome, Outcomes, Unfinished, unseen
 from gateway.payments.standin import StandIn
@@ -172,7 +171,8 @@ class Inbound:
         self._reversed_code = pair.reversed_code
         self._payments_max = payments_max
         self._last_moment_s = pair.deadlines.last_moment_s
-        self._stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
+        self.stand_in = StandIn(pair.stand_in, outcomes.stood_in, may_stand_in)
+        """Which payments we may answer for; `mode` switches it."""
         self._types = codec.table.types
         self._ours = frozenset(code for code, kind in self._types.items() if kind.group == pair.group)
         self._window = Window(pair.dates, codec.table.types, pair.business_days)
@@ -180,7 +180,6 @@ class Inbound:
         self._outcomes = outcomes
         self._codec = codec
         self._do = commands
-        self._lasting = Lasting()
         self.in_flight: dict[str, Arrival] = {}
 
     # --- events
@@ -243,7 +242,7 @@ class Inbound:
     def on_recorded(self, payment: Arrival, now: Now) -> None:
         """Its RECEIVED record is durable: now we may act on it."""
         act = self._step(payment, Event.RECORDED)
-        if act is Act.ASK and self._stand_in.mode == "always" and not self._refusal(payment, now):
+        if act is Act.ASK and self.stand_in.mode == "always" and not self._refusal(payment, now):
             act = self._step(payment, Event.DEADLINE)  # by order, stand-in's time has come at once
         if act is Act.ASK:
             self._ask(payment, now)
@@ -316,51 +315,6 @@ class Inbound:
                 self._do.note(Note.UNDELIVERED, fpid, "restart")
             self._outcomes.put(fpid, outcome, now.wall_ns)
 
-    # --- how stand-in works
-
-    def take_up_mode(self, recorded: steps.StandInMode | None, now: Now) -> None:
-        """At a start: go on as the latest order says, and record it anew."""
-        self._stand_in.take_up(recorded)
-        if self._stand_in.mode != "timer":
-            self._do.note(Note.STAND_IN_MODE, "", self._stand_in.mode)
-        self._record_mode(now)
-
-    def set_mode(self, mode: config.StandInMode, now: Now) -> int:
-        """Switch stand-in from here on; returns the position of the record that makes it last.
-
-        What the processor was asked about already keeps its time; when that is over, the mode of that moment counts.
-        """
-        self._stand_in.mode = mode
-        self._do.note(Note.STAND_IN_MODE, "", mode)
-        return self._record_mode(now)
-
-    @property
-    def mode_due_s(self) -> float:
-        """When to call `handle_timer`, on the monotonic clock."""
-        return self._lasting.due_s
-
-    def handle_timer(self, now: Now) -> None:
-        """Record the mode anew, if that is due."""
-        if self._lasting.is_due(now):
-            self._record_mode(now)
-
-    def _record_mode(self, now: Now) -> int:
-        self._lasting.written(now)
-        return self._do.record(Kind.STAND_IN_MODE, steps.pack(self._stand_in.order()), "", RECORDER)
-
-    @property
-    def stand_in_mode(self) -> str:
-        """The mode that holds."""
-        return self._stand_in.mode
-
-    def stand_in_switched(self) -> str:
-        """What on-call should know of the mode, in words; empty while it is the configured one."""
-        return self._stand_in.switched()
-
-    def stand_in_statistics(self, now: Now) -> dict[str, object]:
-        """The rules, the mode, what was refused and why, and how much of the daily total is used."""
-        return self._stand_in.statistics(now.wall_ns)
-
     def _content_of(self, raw: bytes) -> bytes:
         """The content's digest; zeros when the field table has changed so that the message is none any more."""
         try:
@@ -400,7 +354,7 @@ class Inbound:
 
     def _refusal(self, payment: Arrival, now: Now) -> str:
         assert payment.request is not None
-        return UNUSUAL if payment.unusual_date else self._stand_in.refusal(payment.request, now.wall_ns)
+        return UNUSUAL if payment.unusual_date else self.stand_in.refusal(payment.request, now.wall_ns)
 
     def _judge(self, payment: Arrival, now: Now) -> None:
         """The processor has not answered: see whether stand-in may, and do as the law says."""
@@ -425,7 +379,7 @@ class Inbound:
             return Event.ALLOWED
         if not payment.forbidden:
             payment.forbidden = reason
-            self._stand_in.refused[reason] += 1
+            self.stand_in.refused[reason] += 1
             self._do.note(Note.FORBIDDEN, payment.fpid, reason)
         if not payment.unasked and now.mono_s < payment.first_byte_s + self._last_moment_s:
             return Event.FORBIDDEN
@@ -434,7 +388,7 @@ class Inbound:
                 return Event.SILENCED  # neither refused, which the scheme forbids, nor accepted: the hub repeats it
             self._do.note(Note.MUST_ACCEPT, payment.fpid, reason)
             return Event.ALLOWED
-        return Event.SILENCED if self._stand_in.silent else Event.TURNED_AWAY
+        return Event.SILENCED if self.stand_in.silent else Event.TURNED_AWAY
 
     def _extend(self, payment: Arrival, now: Now) -> None:
         """Wait for the processor until the last moment."""
@@ -472,11 +426,11 @@ class Inbound:
     def _decide_by_stand_in(self, payment: Arrival, now: Now) -> None:
         assert payment.request is not None
         payment.stood_in = True
-        pence = self._stand_in.accept(payment.request, now.wall_ns)
+        pence = self.stand_in.accept(payment.request, now.wall_ns)
         asked = payment.question
         why = asked.why_unasked() if asked is not None and not asked.attempts else ""
-        self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code + (f", not asked: {why}" if why else ""))
-        self._decide(payment, Kind.STOOD_IN, self._stand_in.code, "", pence)
+        self._do.note(Note.STOOD_IN, payment.fpid, self.stand_in.code + (f", not asked: {why}" if why else ""))
+        self._decide(payment, Kind.STOOD_IN, self.stand_in.code, "", pence)
 
     def _decide(self, payment: Arrival, kind: Kind, code: str, field_in_error: str, pence: int = 0) -> None:
         """Give a payment its outcome: the one place. The record goes to the disk and the reply to the HSM together."""

@@ -107,7 +107,7 @@ class Health:
             "tokens": self._signer.trouble(),
             "links": self._links.ready() or "; ".join(filter(None, (self._links.trouble(), self._ejected()))),
             "processor": self._client.health(),
-            "stand_in": self._engine.inbound.stand_in_switched(),
+            "stand_in": self._engine.inbound.stand_in.switched(),
             "peers": self._peers.health(),
             "scheme": self._engine.news.health(),
         }

@@ -372,7 +372,7 @@ def test_a_late_refusal_is_told_also_when_the_payment_was_given_up_and_came_agai
         world.later(0.5)
         world.settle()
     assert "UNANSWERED" in world.journal.kinds()
-    world.engine.inbound.set_mode("timer", world.now)
+    world.engine.arriving.mode.switch("timer", world.now)
     world.frames(payment(mti="9201"))
     world.settle()
     world.later(PAIR.deadlines.stand_in_after_s)
@@ -470,7 +470,7 @@ class Ledger:
             assert engine.outcomes.get(fpid) == outcomes.get(fpid)
         wall_ns = self.world.now.wall_ns
         assert engine.outcomes.stood_in.on(wall_ns) == outcomes.stood_in.on(wall_ns)
-        mode = engine.inbound.stand_in_statistics(self.world.now)["mode"]
+        mode = engine.inbound.stand_in.statistics(self.world.now.wall_ns)["mode"]
         assert mode == (replay.stand_in_mode.mode if replay.stand_in_mode else self.world.pair.stand_in.mode)
 
     def check(self) -> None:
@@ -569,7 +569,7 @@ class Ledger:
         self.switch("never")
 
     def switch(self, mode: config.StandInMode) -> None:
-        self.world.engine.inbound.set_mode(mode, self.world.now)
+        self.world.engine.arriving.mode.switch(mode, self.world.now)
 
     def do_scheme_return(self) -> None:
         """Like a payment, and no refusal of the processor's gets through, and no rule in the end."""

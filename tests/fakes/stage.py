@@ -9,6 +9,7 @@ from gateway.payments import steps
 from gateway.payments.inbound import Arrival, Inbound, Note
 from gateway.payments.inbound_law import State
 from gateway.payments.links import Link
+from gateway.payments.mode import Mode
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask
@@ -85,6 +86,10 @@ class Stage:
             lambda _now: self.in_doubt,
         )  # fmt: skip
         self.link = Wire(1)
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(self.story.stand_in, self)
 
     @property
     def now(self) -> Now:

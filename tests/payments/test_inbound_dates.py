@@ -41,7 +41,7 @@ def test_another_payment_of_another_day_is_asked_about_with_a_mark_and_not_stood
         else:
             assert stage.fires(payment, STAND_IN_S) == ["timer +8"]
             assert stage.fires(payment, LAST_S) == ["record DECLINED", "mac 9210/1909"]
-            assert stage.story.stand_in_statistics(stage.now)["refused"]["date"] == 1  # type: ignore[index]
+            assert stage.story.stand_in.statistics(stage.now.wall_ns)["refused"]["date"] == 1  # type: ignore[index]
         assert Note.UNUSUAL_DATE in stage.notes
 
 

@@ -42,7 +42,7 @@ def begun(stage: Stage, came: PaymentRequest | None = None) -> Arrival:
 
 def refused(stage: Stage) -> dict[str, int]:
     """What stand-in refused, by reason."""
-    counts = stage.story.stand_in_statistics(stage.now)["refused"]
+    counts = stage.story.stand_in.statistics(stage.now.wall_ns)["refused"]
     assert isinstance(counts, dict)
     return {reason: count for reason, count in counts.items() if count}
 
@@ -156,7 +156,7 @@ def test_the_rules_are_asked_again_at_the_last_moment() -> None:
     stage = ruled(mode="never")
     payment = begun(stage)
     stage.fires(payment, STAND_IN_S)
-    stage.story.set_mode("timer", stage.now)
+    stage.mode.switch("timer", stage.now)
     assert stage.heard() == ["record STAND_IN_MODE"]
     assert stage.fires(payment, LAST_S) == ["record STOOD_IN", "mac 9210/0080"]
 
@@ -167,7 +167,7 @@ def test_what_was_asked_with_less_time_gets_more_when_stand_in_is_forbidden_mean
     payment = stage.received()
     assert payment.question is not None
     assert payment.question.deadline_s == payment.first_byte_s + STAND_IN_S
-    stage.story.set_mode("never", stage.now)
+    stage.mode.switch("never", stage.now)
     stage.heard()
     assert stage.fires(payment, STAND_IN_S) == ["timer +8"]
     assert payment.question.deadline_s == payment.first_byte_s + LAST_S
@@ -287,16 +287,18 @@ def test_the_daily_total_is_kept_over_a_restart_and_is_a_days() -> None:
     stage.fires(stage.received(), STAND_IN_S)
     assert stage.fires(begun_any(stage, "TRN2", 1600), LAST_S)[0] == "record DECLINED"
     assert stage.fires(begun_any(stage, "TRN3", 1500), STAND_IN_S)[0] == "record STOOD_IN"
-    assert stage.story.stand_in_statistics(stage.now)["daily_total_percent"] == 100
+    assert stage.story.stand_in.statistics(stage.now.wall_ns)["daily_total_percent"] == 100
     after = restarted(stage)
     after.story = Inbound(stage.pair, 10, after.outcomes, CODEC, after)
-    assert after.story.stand_in_statistics(after.now)["daily_total_percent"] == 100
+    assert after.story.stand_in.statistics(after.now.wall_ns)["daily_total_percent"] == 100
     assert after.fires(begun_any(after, "TRN4", 1), LAST_S)[0] == "record DECLINED"
     after.days = 1
-    assert after.story.stand_in_statistics(after.now)["daily_total_percent"] == 0
+    assert after.story.stand_in.statistics(after.now.wall_ns)["daily_total_percent"] == 0
     assert after.fires(begun_any(after, "TRN5", 2500), STAND_IN_S)[0] == "record STOOD_IN"
     after.days = 0
-    assert after.story.stand_in_statistics(after.now)["daily_total_percent"] == 100, "the clock stepped, and back"
+    assert after.story.stand_in.statistics(after.now.wall_ns)["daily_total_percent"] == 100, (
+        "the clock stepped, and back"
+    )
 
 
 def begun_any(stage: Stage, trn: str, pence: int) -> Arrival:
@@ -310,7 +312,7 @@ def begun_any(stage: Stage, trn: str, pence: int) -> Arrival:
 def test_the_statistics_hold_no_amount() -> None:
     stage = ruled(daily_total_max=777_777, amount_max=555_555, sort_codes=("0500",), payment_types=("10",))
     stage.fires(stage.received(), STAND_IN_S)
-    statistics = stage.story.stand_in_statistics(stage.now)
+    statistics = stage.story.stand_in.statistics(stage.now.wall_ns)
     assert statistics["daily_total_percent"] == 0
     assert not [text for text in ("777777", "555555", "1000", "0500") if text in str(statistics)]
 
@@ -324,10 +326,10 @@ def mode_after(stage: Stage, configured: config.StandInMode) -> object:
     for kind, fpid, body in stage.bodies:
         replay.record(kind, stage.now.wall_ns, fpid, body)
     after = ruled(mode=configured)
-    after.story.take_up_mode(replay.stand_in_mode, after.now)
+    after.mode.take_up(replay.stand_in_mode, after.now)
     assert after.heard() == ["record STAND_IN_MODE"], "written anew at every start"
     stage.bodies += after.bodies
-    return after.story.stand_in_statistics(after.now)["mode"]
+    return after.story.stand_in.statistics(after.now.wall_ns)["mode"]
 
 
 def test_a_journal_without_an_order_leaves_it_to_the_configuration() -> None:
@@ -337,8 +339,8 @@ def test_a_journal_without_an_order_leaves_it_to_the_configuration() -> None:
 def test_the_latest_order_counts() -> None:
     """A switch holds over restarts, until somebody changes the configuration: that is the newer order."""
     stage = ruled(mode="timer")
-    stage.story.take_up_mode(None, stage.now)
-    stage.story.set_mode("never", stage.now)
+    stage.mode.take_up(None, stage.now)
+    stage.mode.switch("never", stage.now)
     assert mode_after(stage, "timer") == "never"
     assert mode_after(stage, "timer") == "never", "the second restart has only what the first one wrote"
     assert mode_after(stage, "always") == "always"
@@ -357,7 +359,7 @@ def test_a_scheme_return_is_accepted_in_the_end_whatever_the_rules_say(otherwise
     assert stage.fires(payment, STAND_IN_S) == ["timer +8"]
     assert stage.fires(payment, LAST_S) == ["record STOOD_IN", "mac 9210/0080"]
     assert Note.MUST_ACCEPT in stage.notes
-    assert stage.story.stand_in_statistics(stage.now)["daily_total_percent"] == 100
+    assert stage.story.stand_in.statistics(stage.now.wall_ns)["daily_total_percent"] == 100
 
 
 # --- the parts alone

@@ -103,7 +103,7 @@ def test_stand_in_says_it_and_the_processor_is_told_what_it_means(codec: Codec) 
     assert json.loads(encode(notice))["decided"] == {
         "TxSts": "ACTC", "StsRsnInf": {"Rsn": {"Prtry": "0086"}, "AddtlInf": WORDS}
     }  # fmt: skip
-    assert world.engine.inbound.stand_in_statistics(world.now)["code"] == "0086"
+    assert world.engine.inbound.stand_in.statistics(world.now.wall_ns)["code"] == "0086"
 
 
 @pytest.mark.parametrize(("code", "settled"), [("0086", True), ("0085", True), ("0084", False)])
