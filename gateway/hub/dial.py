@@ -21,7 +21,7 @@ from gateway.network.turns import Proof
 
 
 class HubConnection(NamedTuple):
-    """A connection, and the address that it leads to: say by `Dialler.heard` what it proves."""
+    """A connection, and the address that it leads to: report by `Dialler.heard` what it proves."""
 
     stream: trio.abc.Stream
     address: str
@@ -34,7 +34,7 @@ Dial = Callable[[config.HubSite, Dialler], Awaitable[HubConnection]]
 `ValueError` or `trio.BrokenResourceError`."""
 
 KEEPALIVE_IDLE_S = 5
-"""Echoes find a dead hub; keepalive finds what lies between (a firewall that forgot us) while echoes are far apart."""
+"""Echoes find a dead hub; keepalive finds a dead path (a firewall that forgot us) while echoes are far apart."""
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 4
 SILENT_S = KEEPALIVE_IDLE_S + 3.0

@@ -7,7 +7,7 @@ from gateway.hub.rules import ECHO, ECHOES, Action, EchoDo, EchoEvent, EchoState
 
 
 class Echoes:
-    """What was heard of the hub, and the echo that is outstanding."""
+    """The last sign of the hub, and the outstanding echo."""
 
     def __init__(self, settings: config.Session, asking: Asking, actions: list[Action]) -> None:
         self._settings = settings

@@ -11,7 +11,7 @@ EMPTY_MAX, EMPTY_WITHIN_S = 100, 10.0
 
 
 class Incoming:
-    """What one link has read."""
+    """The frames and bytes that one link has read."""
 
     def __init__(self, wire: config.Wire, site: str, half_frame_s: float, log: Any) -> None:
         self.frames = self.bytes = 0

@@ -150,7 +150,7 @@ class Link:
     def __repr__(self) -> str:
         return f"<Link {self.id} {self.site}>"
 
-    # --- what the engine does with it
+    # --- for the engine
 
     def send(self, body: bytes, context: Any = None, *, until_s: float = inf) -> bool:
         """Queue a whole message. It leaves at the next `flush`, unless `until_s` has passed when its turn comes.
@@ -188,7 +188,7 @@ class Link:
             self._set_alarm(self._close_s)
             self._wake.set()
 
-    # --- what the pool does with it
+    # --- for the pool
 
     def doubt(self, now: Now) -> None:
         """See `Session.doubt`; so are the next four."""

@@ -1,6 +1,6 @@
 """The bodies that a link has taken to send: queued, being written, or taken by the stream.
 
-Each body has a context, which its sender recognises; None stands for a body that nobody asks about.
+Each body has a context, which its sender recognises; None stands for a body whose fate interests no sender.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gateway.wire.frame import framer_of
 
 
 class Outgoing:
-    """What one link has still to send."""
+    """The bodies that one link has still to send."""
 
     def __init__(self, wire: config.Wire, site: config.HubSite, clock: Clock) -> None:
         self.frames = self.bytes = 0
@@ -22,7 +22,7 @@ class Outgoing:
         self.waiting_bytes = 0
         """Queued or being written."""
         self.queued_s = 0.0
-        """When the first of what is queued was queued."""
+        """When the first body in the queue was queued."""
         self._frame: Callable[[bytes], bytes] = framer_of(wire)
         self._bytes_max = site.write_bytes_max
         self._clock = clock
@@ -88,7 +88,7 @@ class Outgoing:
         return contexts
 
     def give_back(self) -> tuple[list[Any], list[Any]]:
-        """The link has ended: the contexts of what was being written, and of what was queued."""
+        """The link has ended: the contexts of the bodies that were being written, and of those that were queued."""
         writing, queued = self._writing, self._contexts
         self._writing, self._contexts, self._untils, self._queue = [], [], [], []
         self.waiting_bytes = 0
@@ -96,5 +96,5 @@ class Outgoing:
 
 
 def known(contexts: list[Any]) -> list[Any]:
-    """Those that somebody asks about."""
+    """The contexts without None."""
     return [context for context in contexts if context is not None]

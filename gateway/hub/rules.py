@@ -40,7 +40,7 @@ from gateway.wire.message import Message
 
 
 class Direction(Enum):
-    """What a sign-on is for."""
+    """The purpose of a sign-on."""
 
     RECEIVE = "receive"
     SUBMIT = "submit"
@@ -130,7 +130,7 @@ class SignOnState(Enum):
 
 
 class SignOnEvent(Enum):
-    """What can happen to a direction."""
+    """Events of a direction."""
 
     WANT = "want"
     UNWANT = "unwant"
@@ -145,7 +145,7 @@ class SignOnEvent(Enum):
 
 
 class SignOnDo(Enum):
-    """What goes with a change of state."""
+    """Deeds that go with a change of state."""
 
     NOTHING = "nothing"
     SIGN_ON = "sign on"
@@ -223,7 +223,7 @@ class EchoState(Enum):
 
 
 class EchoEvent(Enum):
-    """What can happen to them."""
+    """Events of our echoes."""
 
     SILENCE = "silence"
     FRAME = "frame"
@@ -237,7 +237,7 @@ class EchoEvent(Enum):
 
 
 class EchoDo(Enum):
-    """What goes with it."""
+    """Deeds that go with a change of state."""
 
     NOTHING = "nothing"
     ECHO = "echo"

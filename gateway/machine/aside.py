@@ -1,4 +1,4 @@
-"""Runs blocking calls in a thread. Without a thread to be had they fail like in any other shortage."""
+"""Runs blocking calls in a thread. When no thread can be started they fail, as in any other shortage."""
 
 import threading
 from collections.abc import Callable

@@ -35,7 +35,7 @@ WITHOUT_ASSERTIONS: Final = 78
 """As `exitcodes.CONFIGURATION`: the environment, or the command line of Python, is wrong."""
 INTERRUPTED: Final = 130
 """As `exitcodes.INTERRUPTED`."""
-EXIT_CODES: Final = "130 by Ctrl-C; 141 whoever read the output has gone"
+EXIT_CODES: Final = "130 interrupted by Ctrl-C; 141 the reader of the output has gone"
 """For the help of commands."""
 
 PLAIN: Final = {

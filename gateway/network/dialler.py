@@ -50,7 +50,7 @@ class Dialler:
     # --- dialling
 
     async def connect(self) -> Reached:
-        """Connect. The caller limits the time, and says by `heard` what the connection proved. Raises `OSError`."""
+        """Connect. The caller limits the time, and reports by `heard` what the connection proved. Raises `OSError`."""
         order = await self._order()
         if len(order) == 1:
             return await self._try(order[0])

@@ -238,7 +238,7 @@ def flaws_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Fla
     if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
         flaws.append(Flaw("ca_file", "holds no authority that is valid now"))
     if before is not None and _vouched(before) and not _vouched(of):
-        flaws.append(Flaw("certificate_file", "is signed by nobody in ca_file, as the one before was"))
+        flaws.append(Flaw("certificate_file", "is signed by no authority in ca_file, although the one before was"))
     return flaws
 
 
@@ -280,7 +280,7 @@ def _context(purpose: ssl.Purpose, ca_file: str | None, key: str) -> ssl.SSLCont
 
 def _load(context: ssl.SSLContext, certificate_file: str, key_file: str, key: str) -> None:
     def passphrase() -> str:  # without this OpenSSL asks at the terminal, and the process waits
-        raise ConfigurationError([f"{key}.key_file: needs a passphrase, which nobody is here to enter"])
+        raise ConfigurationError([f"{key}.key_file: needs a passphrase, which cannot be entered here"])
 
     try:
         context.load_cert_chain(certificate_file, key_file or None, passphrase)

@@ -56,7 +56,7 @@ _RANK: Final = {Standing.GOOD: 0, Standing.DOUBTED: 1, Standing.NEW: 2, Standing
 
 
 class Turns:
-    """The addresses of one name, and what each has proved."""
+    """The addresses of one name, and their standings."""
 
     def __init__(self, addresses: Iterable[str] = ()) -> None:
         self._listed = list(addresses)

@@ -12,5 +12,5 @@ Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origi
 `/drain`       `{"wait_s": 5}`: end as by SIGTERM; responds when that is over, or after `wait_s` with the number of
                payments in flight
 `/news`        `{"source": id, "message": base64}`: another process of ours hands on news of the scheme (`news`)
-`/notices/again`  `{"position": 17}`: a parked notice is told once more; responds with what came of it (`notices`)
+`/notices/again`  `{"position": 17}`: a parked notice is told once more; responds with the result (`notices`)
 """

@@ -1,7 +1,7 @@
 """`POST /notices/again`: an operator has a parked notice told once more, now that its receiver has been mended.
 
-One notice for each request, told once under the id that it always had. The receiver's 2xx ends its being parked, and
-nothing else does: nobody here can say in the receiver's name that it knows.
+One notice for each request, told once under its original id. Only the receiver's 2xx ends its being parked: nothing
+here can acknowledge in the receiver's name.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,27 +18,27 @@ TellAgain = Callable[[int], Awaitable[None]]
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which notice."""
+    """The request: which notice, and to which receiver."""
 
     position: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    """Of the record that it tells, as `journal show --parked`, the log and `/statistics` have it."""
+    """The position of the record that it tells, as in `journal show --parked`, the log and `/statistics`."""
     to: Annotated[str, Meta(min_length=1, max_length=80)] = "processor"
-    """Who refused it: `follower` in the log, `to` in the journal. A process of ours is `peer-NAME`."""
+    """The receiver that refused it: `follower` in the log, `to` in the journal. A process of ours is `peer-NAME`."""
 
 
 _read = Reader(Order)
 
 
 class AgainControl:
-    """The control of the ops server."""
+    """The ops server's control for `/notices/again`."""
 
     def __init__(self, tellers: Mapping[str, TellAgain]) -> None:
-        """`tellers`: by the name of who is told."""
+        """`tellers`: by the name of the receiver."""
         self._tellers = tellers
 
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """200: acknowledged. 400: no order. 404: nobody of this name is told anything. 409: it is not parked, was
-        refused again, or must wait for another notice. 503: nobody answered. Cancelled, it is as if nobody had.
+        """200: acknowledged. 400: no order. 404: no receiver of this name. 409: the notice is not parked, was refused
+        again, or must wait for another one. 503: no answer. Cancelled, it is as with no answer.
         """
         try:
             order = _read(body)

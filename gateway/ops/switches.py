@@ -1,4 +1,4 @@
-"""What an operator switches at the ops port: `POST /stand-in` and `POST /keys/request`."""
+"""Controls of the ops port for operators: `POST /stand-in` and `POST /keys/request`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +9,7 @@ from gateway.scheme.ring import Use, wanted_of
 
 
 class StandInControl:
-    """The control of the ops server for `/stand-in`."""
+    """The ops server's control for `/stand-in`."""
 
     def __init__(self, switch: Callable[[StandInMode], Awaitable[None]]) -> None:
         """`switch` returns when the mode is on disk."""
@@ -26,10 +26,10 @@ class StandInControl:
 
 
 class KeyControl:
-    """The control of the ops server for `/keys/request`."""
+    """The ops server's control for `/keys/request`."""
 
     def __init__(self, ask: Callable[[Use], str]) -> None:
-        """`ask` has the hub asked for a new key, and returns why it cannot be, or nothing."""
+        """`ask` asks the hub for a new key, and returns why it cannot, or nothing."""
         self._ask = ask
 
     async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:

@@ -17,6 +17,7 @@ come out over a socket pair. The parts, each importing only those above it:
 * `said`: what a worker writes to standard error. Bounded, and without the PIN.
 * `process`: starts, feeds and ends a worker process, on trio.
 * `member`: a token as the pool sees it. Data.
+* `preference`: the serving tokens, and those that get work.
 * `tokens`: has a worker for each token, watches over it, judges its keys, gives it new ones.
 * `queues`: the jobs that wait for a token.
 * `survey`: looks at every token once, through such workers, and says how a pool would use them.

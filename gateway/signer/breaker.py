@@ -5,7 +5,7 @@ from gateway.backoff import backoff_s, jittered_s
 PAUSE_S = 0.2
 """The first pause; each further failure doubles it, up to:"""
 PAUSE_MAX_S = 30.0
-"""The longest pause: so long at most, a token that works again goes unnoticed."""
+"""The longest pause. A token that works again goes unnoticed for at most this time."""
 PAUSE_ALONE_MAX_S = 1.0
 """The longest pause while no token serves: then there is nothing else to try. There is still a pause, so that a module
 that is gone is not started without end."""

@@ -30,8 +30,8 @@ HALVES_MAX = 64
 LOOK_EVERY_S = 0.02
 """How often a key that is half made is looked at again."""
 LOOK_MAX_S = 0.5
-"""For how long at most, and for no more than a part (`LOOK_PART`) of what the pool allows for its question. Making a
-key takes milliseconds."""
+"""For how long at most, and for no more than a part (`LOOK_PART`) of the time that the pool allows for its question.
+Making a key takes milliseconds."""
 LOOK_PART = 0.25
 
 _Found = TypeVar("_Found")

@@ -56,7 +56,7 @@ def _find(library: Any, label: str) -> Any:
     except pkcs11.PKCS11Error as error:
         raise TokenOutage("failing", f"the library does not list its slots: {slots.named(error)}") from error
     found = [token for token in seen.tokens if token.label == label]
-    # a token that nobody has initialised may have kept a label
+    # a token that is not initialised may have kept a label
     found = [token for token in found if token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED] or found
     if len(found) > 1:
         where = ", ".join(str(token.slot.slot_id) for token in found)

@@ -152,9 +152,9 @@ class Signer:
         """Trouble for on-call, in words; empty when local tokens are used."""
         if not self.serving:
             return "no token serves"
-        if not self._tokens.remote_only:
+        if not self._tokens.preference.remote_only:
             return ""
-        return f"only remote tokens are used: {self._tokens.local_trouble(self._clock().mono_s)}"
+        return f"only remote tokens are used: {self._tokens.preference.local_trouble(self._clock().mono_s)}"
 
     async def wait_changed(self) -> None:
         """Until some token's state changes."""
@@ -191,7 +191,7 @@ class Signer:
 
     def _takers(self, now_s: float) -> list[Member]:
         """The tokens that get waiting jobs: the chosen ones; when all of these are late, the idle ones."""
-        used = self._tokens.choose(now_s)
+        used = self._tokens.preference.choose(now_s)
         return (self._idle(now_s) or used) if all(_is_late(each, now_s) for each in used) else used
 
     def _next_of(self, used: list[Member]) -> Member | None:
@@ -245,7 +245,7 @@ class Signer:
         """See `tokens.Flow`: the results of the batch in turn; failed jobs go back to their queues."""
         number, results = messages.results(body)
         if not member.under_way:
-            raise ValueError("results that nobody asked for")
+            raise ValueError("results without a question")
         if (member.under_way[0].number, len(member.under_way[0].jobs)) != (number, len(results)):
             raise ValueError("results of another batch")
         batch = self.answered(member)
@@ -313,7 +313,7 @@ class Signer:
         tokens, the jobs go to those that get work instead of this one.
         """
         member.under_way[0].late_s = now_s + LATE_S
-        used = self._tokens.choose(now_s)
+        used = self._tokens.preference.choose(now_s)
         quick = any(each.expected_s(now_s) <= choice.ALIKE_S for each in used)
         idle = [] if quick else self._idle(now_s)
         if idle:
@@ -327,7 +327,7 @@ class Signer:
 
     def _idle(self, now_s: float) -> list[Member]:
         """Serving tokens that have no jobs (at most a probe), the quickest first."""
-        idle = [each for each in self._tokens.free if not each.jobs and not _is_late(each, now_s)]
+        idle = [each for each in self._tokens.preference.free if not each.jobs and not _is_late(each, now_s)]
         return sorted(idle, key=lambda each: (each.expected_s(now_s), not each.token.local))
 
     @staticmethod
@@ -410,5 +410,5 @@ class Signer:
 
 
 def _is_late(member: Member, now_s: float) -> bool:
-    """Whether its present batch, or showing its keys, takes so long that it may hang."""
+    """Whether it may hang, because its present batch, or showing its keys, takes too long."""
     return bool(member.under_way) and now_s - member.under_way[0].began_s >= LATE_S

@@ -168,7 +168,7 @@ class _List:
 
 
 def _info_call(table: _Table) -> Any:
-    """C_GetSlotInfo that says of every slot at least that it is there: its token then says what is wrong."""
+    """C_GetSlotInfo that says of every slot at least that it is there: its token then shows the error."""
     real = _InfoCall(table.functions[_GET_SLOT_INFO])
 
     def answer(number: int, info: Any) -> int:

@@ -1,4 +1,4 @@
-"""A session in one token: the keys that the pool told it to have, and what it does with them.
+"""A session in one token: the keys that the pool told it to have, and their MACs.
 
 The parts: `login` opens the session, `mechanisms` makes MACs, `keys` finds the keys, `unwrapping` installs those that
 come in band.
@@ -23,7 +23,7 @@ _BAD_DATA = (pkcs11.DataInvalid, pkcs11.DataLenRange)
 
 
 class OpenToken:
-    """A session in the token and its keys. Raises `TokenOutage` when there is none to be had."""
+    """A session in the token and its keys. Raises `TokenOutage` when they cannot be had."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
@@ -73,7 +73,7 @@ class OpenToken:
         return self._made.get(label, _missing)
 
     def show(self) -> Shown:
-        """What is in the token now."""
+        """The keys that are in the token now."""
         self._keys.allow(self._start.batch_within_s)
         values: dict[str, str] = {}
         failures = dict(self._failures)
@@ -108,7 +108,9 @@ class OpenToken:
         return {label: self._keys.mac_of(label, copy=False, twins=twins)(text).hex() for label, twins in held}
 
     def work(self, body: bytes) -> tuple[bytes, TokenOutage | None]:
-        """Do a batch. Returns its RESULT frame, and why the token cannot go on, if so; what it did not do is FAILED."""
+        """Do a batch. Returns its RESULT frame, and why the token cannot go on, if so; operations left undone are
+        FAILED.
+        """
         number, operations = messages.operations(body)
         macs, results = self._macs, []
         outage = None

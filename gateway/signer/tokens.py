@@ -26,10 +26,11 @@ from gateway.clock import Clock
 from gateway.machine.shortage import is_shortage
 from gateway.payments.work import Install
 from gateway.payments.work import MacJob as Job
-from gateway.signer import choice, messages, process
+from gateway.signer import messages, process
 from gateway.signer.member import Batch, Member
 from gateway.signer.messages import Held, Shown
 from gateway.signer.outage import Outage, TokenState
+from gateway.signer.preference import Preference
 from gateway.signer.wanted import Wanted
 from gateway.strict_json import Reader
 
@@ -43,7 +44,7 @@ MECHANISMS = {"aes-key-wrap": 0x2109, "aes-key-wrap-pad": 0x210A, "des3-ecb": 0x
 """PKCS#11's numbers of `config.Keys.wrapping`."""
 DES3_VECTOR = bytes(8)
 
-NONSENSE = "crashed: the worker says what makes no sense"
+NONSENSE = "crashed: the worker's frames make no sense"
 
 _logger = log.get("signer")
 
@@ -93,12 +94,7 @@ class Tokens:
         luck: Callable[[], float] = random.random,
     ) -> None:
         self.members = [Member(token) for token in settings]
-        self.used: list[Member] = []
-        """Those that get work, as of the last `choose`."""
-        self.remote_only = False
-        """The tokens that got work last are remote."""
-        self.free: list[Member] = []
-        """Those that serve, without those that unwrap a key, which may take long."""
+        self.preference = Preference(self.members, clock)
         self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
         self._mac = mac
         self._keys = keys
@@ -310,7 +306,7 @@ class Tokens:
         told = member.told
         if member.shown.is_set():
             if not member.under_way or member.under_way[0].jobs:
-                raise ValueError("keys shown that nobody asked for")
+                raise ValueError("keys shown without a question")
             told = self._flow.answered(member).told
         labels = shown.values.keys() | shown.failures.keys()
         if any(each.key.label not in labels for each in told):
@@ -388,55 +384,14 @@ class Tokens:
         member.keys_differ.set(state == "different-keys")
         serving = [m for m in self.members if m.state == "serving"]
         metrics.SIGNER_SERVING.set(len(serving))
-        self._list_free()
+        self.preference.renew()
         self._changed.set()
         self._changed = trio.Event()
 
     def _set_learning(self, member: Member, *, learning: bool) -> None:
         if member.learning is not learning:
             member.learning = learning
-            self._list_free()
-
-    # --- the choice
-
-    def _list_free(self) -> None:
-        self.free = [m for m in self.members if m.state == "serving" and not m.learning]
-        self.choose(self._clock().mono_s)
-
-    def choose(self, now_s: float) -> list[Member]:
-        """The tokens that get work now (`choice`), each with or without room for more."""
-        free = self.free
-        chosen = choice.choose([choice.Candidate(m.token.local, m.expected_s(now_s)) for m in free])
-        used = [free[at] for at in chosen]
-        if used != self.used:
-            for member in self.used:
-                member.used = False
-            for member in used:
-                member.used = True
-            self.used = used
-            self._note_side(now_s)
-        return used
-
-    def _note_side(self, now_s: float) -> None:
-        """Log when work goes to remote tokens only, and when no longer; once each. Having none changes nothing."""
-        remote_only = not self.used[0].token.local if self.used else self.remote_only
-        if remote_only is self.remote_only:
-            return
-        self.remote_only = remote_only
-        metrics.SIGNER_REMOTE_ONLY.set(remote_only)
-        if remote_only:
-            _logger.warning("only remote tokens are used", reason=self.local_trouble(now_s), count=len(self.used))
-        else:
-            _logger.info("local tokens are used again", count=len(self.used))
-
-    def local_trouble(self, now_s: float) -> str:
-        """Why no local token is used, in words."""
-        said = []
-        for member in self.members:
-            if member.token.local:
-                what = f"takes {member.expected_s(now_s):.1f} s" if member.state == "serving" else member.state
-                said.append(f"{member.token.name} {'tries a new key' if member.learning else what}")
-        return ", ".join(said) or "none is configured"
+            self.preference.renew()
 
 
 def start_of(

@@ -18,7 +18,7 @@ from gateway.signer.messages import Held, Start
 from gateway.signer.outage import TokenOutage
 
 ZEROS = bytes(16)
-"""What a check value is computed over."""
+"""The text under which a check value is computed."""
 _NEW_KEY = {
     Attribute.TOKEN: False,
     Attribute.PRIVATE: True,

@@ -92,6 +92,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))
-    # the pool is gone: nobody is left to tell
+    # the pool is gone: no report can be sent
     with channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         serve(channel)

@@ -141,6 +141,6 @@ class RealDrbd(Mounts):
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> int:
-    while (code := process.poll()) is None:  # noqa: ASYNC110 - of a process that nobody can be kept by
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - a wait for it could last for ever
         await trio.sleep(LOOK_S)
     return code

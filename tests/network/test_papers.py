@@ -138,13 +138,13 @@ BAD = {
     "ended": (files_of(issue("gateway.example", AUTHORITY, ENDED)), "certificate_file has ended, at "),
     "not begun": (files_of(issue("gateway.example", AUTHORITY, NOT_YET)), "certificate_file begins at "),
     "not its key": ({"certificate": OURS.pem, "key": OTHER.key_pem}, "key_file is not the key of this certificate"),
-    "by another authority": (files_of(issue("gateway.example", OTHER)), "certificate_file is signed by nobody in ca_"),
-    "another authority": ({"ca": OTHER.pem}, "certificate_file is signed by nobody in ca_file"),
+    "by another authority": (files_of(issue("gateway.example", OTHER)), "certificate_file is signed by no authority"),
+    "another authority": ({"ca": OTHER.pem}, "certificate_file is signed by no authority in ca_file"),
     "authority ended": ({"ca": issue("a", None, ENDED, authority=True).pem}, "ca_file holds no authority that is "),
     "half written": ({"certificate": OURS.pem[:200]}, "certificate_file: holds no certificate in PEM, or half of one"),
     "empty": ({"ca": b""}, "ca_file: holds no certificate in PEM"),
     "half a key": ({"key": OURS.key_pem[:100]}, "key_file: holds no private key in PEM, or half of one"),
-    "a key with a passphrase": ({"key": ENCIPHERED}, "key_file: needs a passphrase, which nobody is here to enter"),
+    "a key with a passphrase": ({"key": ENCIPHERED}, "key_file: needs a passphrase, which cannot be entered here"),
     "marked": ({"ca": BOM + OTHER.pem + AUTHORITY.pem}, "ca_file begins with a byte order mark"),
 }  # fmt: skip
 

@@ -152,16 +152,16 @@ async def test_remote_tokens_serve_only_when_no_local_one_does(clock: Any, world
     """A remote token is used when the local ones are gone, and left alone when one is back."""
     world.remote = True
     signer = await world.start()
-    assert [member.token.name for member in signer._tokens.used] == ["fps-1", "fps-2"]
+    assert [member.token.name for member in signer._tokens.preference.used] == ["fps-1", "fps-2"]
     world.take_away("fps-1")
     world.take_away("fps-2")
-    await world.until(lambda: [member.token.name for member in signer._tokens.used] == ["fps-3"])
+    await world.until(lambda: [member.token.name for member in signer._tokens.preference.used] == ["fps-3"])
     jobs = world.jobs(20)
     signer.submit(jobs)
     await world.all_done(jobs)
     assert all(world.right(job) for job in jobs)
     world.bring_back("fps-2")
-    await world.until(lambda: [member.token.name for member in signer._tokens.used] == ["fps-2"])
+    await world.until(lambda: [member.token.name for member in signer._tokens.preference.used] == ["fps-2"])
 
 
 async def test_without_any_token_a_job_is_unavailable_at_its_deadline(clock: Any, world: Any) -> None:
