@@ -1,8 +1,7 @@
-"""The health check of a gateway's container: does its process turn? `alive.py HOST PORT`, exit code 0 when it does.
+"""The health check of a gateway's container: `alive.py HOST PORT` ends with 0 when the gateway's process is alive.
 
-It asks `/live`, not `/ready`: a gateway that waits for its hub, or for a disk, is healthy and must be left alone; that
-payments may not come says `/ready`, which the alerts look at. Standard library only, and little of it: this starts
-every few seconds.
+It asks `/live`, not `/ready`: a gateway that waits for its hub, or for a disk, is healthy and must be left alone. The
+alerts look at `/ready`. Standard library only, and little of it: this starts every few seconds.
 """
 
 import socket
@@ -12,7 +11,7 @@ WITHIN_S = 3.0
 
 
 def main(host: str, port: int) -> int:
-    """Ask it."""
+    """Ask `/live`, and return the exit code."""
     try:
         with socket.create_connection((host, port), WITHIN_S) as connection:
             connection.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

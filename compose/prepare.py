@@ -1,11 +1,11 @@
-"""Make what the containers of a development world are given; run in one of them, as root, by `compose.world`.
+"""Make the files that the containers of a development world mount. `compose.world` runs it in one of them, as root.
 
     python -m compose.prepare DIR
 
 Below DIR: for each data centre `config/` (shared pair files, node files, certificates), `secrets/` (PINs, a TLS key)
 and `journals/`, as compose/dc.yaml mounts them; `world/` for hub and processor. The tokens are made at `HSM`, where
-they are in the gateways, too, since SoftHSM's configuration has its path in it. For development only: everything is
-made here that in production comes from a ceremony (hsm/README.md), a certificate authority, and people.
+they are in the gateways, too, since SoftHSM's configuration has its path in it. For development only: in production
+these files come from a ceremony (hsm/README.md), a certificate authority, and people.
 """
 
 import sys
@@ -39,17 +39,17 @@ KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
 
 
 def hub_port(group: str, data_centre: str, hub_site: str) -> int:
-    """Where the hub takes this gateway at this site of its own."""
+    """The port at which this site of the hub accepts this gateway."""
     return 9500 + 10 * GROUPS.index(group) + 2 * SITES.index(data_centre) + SITES.index(hub_site)
 
 
 def door(group: str, data_centre: str) -> int:
-    """The number by which orders to the processor name this gateway."""
+    """The number of this gateway in orders to the processor."""
     return 2 * GROUPS.index(group) + SITES.index(data_centre) + 1
 
 
 class Authority:
-    """A certificate authority that is forgotten when this process ends."""
+    """A certificate authority that exists only as long as this process."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -97,7 +97,7 @@ class Authority:
 
 
 def main(arguments: list[str]) -> int:
-    """Make all of it, once: a directory that has something in it is refused."""
+    """Make all files. Refuses a directory that is not empty."""
     if len(arguments) != 1:
         print("usage: python -m compose.prepare DIR", file=sys.stderr)
         return 2
@@ -157,7 +157,7 @@ def _secret(path: Path, content: bytes) -> None:
 
 
 def pair_file(group: str) -> str:
-    """What both sites share."""
+    """The settings that both sites share."""
     return f"""# What both sites share: the same file at each (its fingerprint is in /ready).
 [pair]
 group = "{group}"
@@ -165,7 +165,7 @@ group = "{group}"
 
 
 def node_file(group: str, data_centre: str) -> str:
-    """What is this gateway's own."""
+    """The settings of this gateway."""
     hubs = "".join(
         f'[[node.hub]]\nname = "{site}"\nhost = "hub-{site}"\nport = {hub_port(group, data_centre, site)}\n'
         "reconnect_max_s = 2.0\n\n"
@@ -220,7 +220,7 @@ format = "json"
 
 
 def participants_file() -> str:
-    """Who takes part in the mock scheme."""
+    """The participants of the mock scheme."""
     nodes = [(group, data_centre) for group in GROUPS for data_centre in SITES]
     named = "".join(f'{group}-{data_centre} = "{group}"\n' for group, data_centre in nodes)
     ports = "".join(

@@ -3,10 +3,10 @@
     .venv/bin/python -m compose.world run [--rate 20] [--outbound 10] [--seconds 60] [--groups sip,usm] [--stay]
     .venv/bin/python -m compose.world down
 
-`run` builds the images, makes keys, certificates and configurations, brings everything up, has payments go both ways
-for a while, drains the gateways, and ends with the ledger's verdict; then, or after Ctrl-C, everything is taken down.
-With --stay it waits for Ctrl-C after the load. It uses the Docker engine that runs on this machine; where none does,
-and we are root, a private one (tests/machines/engine.py), which ends with it. `down` ends what a killed run has left.
+`run` builds the images, makes keys, certificates and configurations, brings everything up, sends payments both ways
+for a while, drains the gateways, and prints the ledger's verdict. Then, or after Ctrl-C, it takes everything down. With
+--stay it waits for Ctrl-C after the load. It uses the Docker engine that runs on this machine. Where none runs, root
+gets a private one (tests/machines/engine.py), which ends with the world. `down` ends what a killed run has left.
 
 The data centres are the files that production has (compose/dc-a.yaml, compose/dc-b.yaml) with other values.
 """
@@ -38,18 +38,18 @@ from gateway.machine.arguments import RATE_OR_NONE, SECONDS, Parser
 HERE = Path(__file__).parent
 BASE = "localhost/fps-base:1"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "softhsm2", "prometheus")
-"""Of the base that a private engine gets, which has no registry to pull one from."""
+"""Packages in the base image of a private engine, which has no registry to pull one from."""
 IMAGES = {"development": "fps-gateway-development", "world": "fps-world", "prometheus": "fps-prometheus"}
 """Target to image. `development` is the gateway with SoftHSM."""
 MADE = "fps-containers-"
-"""What a world's directory of keys, configurations and journals is called, before the process id of who made it."""
+"""The beginning of the name of a world's directory of keys, configurations and journals; the process id follows."""
 UP_WITHIN_S = 300.0
 SETTLED_WITHIN_S = 90.0
 HUB, PROCESSOR = "fps-world-hub-1", "fps-world-processor-1"
 
 
 class WorldError(Exception):
-    """Something did not come about; says what."""
+    """A step of the world failed. The text says which."""
 
 
 class Docker(Protocol):
@@ -76,7 +76,7 @@ class Running:
 
 
 class World:
-    """The containers, and what one does with them."""
+    """The containers of the world."""
 
     def __init__(self, docker: Docker, directory: Path, groups: tuple[str, ...] = GROUPS) -> None:
         self.docker = docker

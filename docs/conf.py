@@ -20,6 +20,8 @@ myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = f"Faster Payments gateway {version}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
