@@ -32,8 +32,9 @@ Who knows what:
     parts      `processes`: how a part is started, watched and ended; `calls` and `responses`: HTTP by other code
     runs       a `world` of a hub and one bank or two on loopback (`banks`), what one does with it (`demo`,
                `run` with `load`), and the same under `trouble` (`siege`: `kills`, `endure`; `hands` do it, `steady`
-               looks whether anything grows); `story`: what all books say of one payment; `steer`: from a command line;
-               `trying`: a world that is written down for a person to start
+               looks whether anything grows); `screen`: plain `rows`, or a `board` on a terminal; `story`: what all
+               books say of one payment; `steer`: from a command line; `trying`: a world that is written down for a
+               person to start
 
 Who may import whom: a module those in rows above its own, or in its own room, and never in a circle;
 tests/test_layout.py holds every module to it:

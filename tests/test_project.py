@@ -51,6 +51,24 @@ def test_the_licence_is_the_one_that_is_declared() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
+def test_the_mock_world_starts_with_what_a_gateway_has() -> None:
+    """Its image has the gateway's libraries and no others (compose/Dockerfile). Only a demo's picture needs more."""
+    locked = set(re.findall(r"(?m)^([a-z0-9-]+)==", (TOP / "requirements.lock").read_text(encoding="utf-8")))
+    absent = [
+        module
+        for module, owners in packages_distributions().items()
+        if not (TOP / module).is_dir() and not any(owner.lower().replace("_", "-") in locked for owner in owners)
+    ]
+    script = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(sys.argv[1:]))
+        import hsm.__main__, loadtest.__main__
+        loadtest.__main__._commands()
+    """
+    assert "rich" in absent
+    subprocess.run([sys.executable, "-c", script, *absent], cwd=TOP, check=True)
+
+
 def test_what_the_gateway_needs_is_declared_and_nothing_else() -> None:
     """Who installs it gets every library that it imports, and none that it does not."""
     imported = {

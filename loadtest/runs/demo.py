@@ -37,7 +37,8 @@ from gateway.machine.arguments import RATE, SECONDS, Commands, Number
 from loadtest.ledger import report
 from loadtest.ledger.oracle import Verdict
 from loadtest.runs.banks import SIMULATED
-from loadtest.runs.screen import Part, Row, Screen, screen
+from loadtest.runs.rows import Part, Row, Screen
+from loadtest.runs.screen import screen
 from loadtest.runs.world import SITES, Plan, World, WorldError, backlog, interruptible, said, world
 
 STAND_IN_AFTER_S = 1.5

@@ -74,7 +74,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         it.copy(os.environ["SERVER_WHEELS"], f"{WORK}/wheels")
         it.copy(str(UNITS), f"{WORK}/systemd")
         it.run(PAGE.install)
-        # an HSM, and somebody who types its PINs
+        # an HSM, and somebody who types its PINs; what makes the HSM is not in the wheel
+        it.copy(str(UNITS.parents[1] / "hsm"), f"{WORK}/hsm")
         said = it.run(f"/opt/fps-gateway/bin/python -m hsm provision --dir {HSM} --tokens 2 --prefix hsm")
         it.run(f"""
             chown -R fps-gateway: {HSM}

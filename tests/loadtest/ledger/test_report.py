@@ -12,7 +12,9 @@ from rich.live import Live
 from loadtest.ledger import report
 from loadtest.ledger.oracle import HubEvent, Ledger, ProcessorEvent
 from loadtest.runs import demo
-from loadtest.runs.screen import Board, Part, PlainLines, Row, screen
+from loadtest.runs.board import Board
+from loadtest.runs.rows import Part, PlainLines, Row
+from loadtest.runs.screen import screen
 from loadtest.traffic.histogram import Histogram
 
 
