@@ -1,7 +1,7 @@
-"""Limits that are reached without anybody being told: each says so, once for each time that it lasts.
+"""Limits that would be reached in silence: each logs a line, once per episode.
 
-Whoever is turned away hears why; a limit that only makes things wait, or leaves them undone, would be silent. It is an
-episode from the first that meets the limit to the first moment at which nothing is held up by it any more.
+A client that is turned away hears why, but a limit that only makes work wait, or leaves it undone, would be silent. An
+episode lasts from the first time that the limit is met to the first moment at which it holds nothing up any more.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 from gateway import log, metrics
 
 SAY_EVERY_S = 60.0
-"""At most so often each limit is said: one that is reached and left again many times a second is one fact."""
+"""Least time between two lines about one limit: one that is reached and left many times a second is one fact."""
 
 _log = log.get("limit")
 
@@ -18,15 +18,15 @@ class Limit:
     """One of `metrics.LIMITS`."""
 
     def __init__(self, name: str, most: int) -> None:
-        """`name`: its setting, or where it stands in the code."""
+        """`name` is its setting, or its place in the code."""
         self.name = name
         self.most = most
         self.reached = False
-        """Somebody is held up by it."""
+        """It holds something up now."""
         self._said_s = -math.inf
 
     def hit(self, now_s: float, what: str, times: int = 0) -> None:
-        """It holds something up: `what`, in words; `times`: so many were turned away for good."""
+        """It holds something up. `what` says what, in words; `times` is the number turned away for good."""
         metrics.LIMIT_TURNED_AWAY[self.name].inc(times)
         if self.reached:
             return

@@ -1,26 +1,25 @@
-"""Lines that a peer makes us write at its own pace: how many of them are written. Pure.
+"""Decides which of the lines that a peer can cause at its own pace are written. Pure.
 
-A hub that hangs up on every connection, frames that are none, a client that is refused again and again: the first lines
-say all that there is to say. So of lines about the same thing the first few are written, then one after each silence,
-and each silence is twice the one before. The line that is written says how many were held back before it.
+A hub that hangs up on every connection, frames that make no sense, a client that is refused again and again: the first
+lines say all that there is to say. So the first few lines about one thing are written, then one after each silence, and
+each silence is twice the previous one. A line that is written says how many were held back before it.
 """
 
 from collections.abc import Hashable
 from math import inf
 
 FIRST = 5
-"""So many lines about one thing are written as they come."""
+"""Lines about one thing that are written as they come."""
 SILENCE_S = 1.0
-"""The first silence; each further line doubles it, up to:"""
+"""The first silence. Each further line doubles it, up to `SILENCE_MAX_S`."""
 SILENCE_MAX_S = 300.0
-"""The longest: what goes on is said this often."""
+"""The longest silence."""
 OVER_AFTER = 2.0
-"""A thing of which nothing was to be said for so many silences, and `OVER_AFTER_S` at the least, is over: the next line
-is a first one."""
+"""Silences without a line after which a thing is over, and `OVER_AFTER_S` at least: the next line is a first one."""
 OVER_AFTER_S = 60.0
 KEYS_MAX = 1000
-"""Things that are known at once. What else is said in the same words then is one thing: a peer that makes up names
-gains nothing, and hides nothing that is said in other words."""
+"""Things that are known at once, at most. Beyond them, all lines in the same words are about one thing: a peer that
+makes up names gains nothing, and hides no line in other words."""
 
 
 _OTHERS = object()
@@ -46,8 +45,8 @@ class Quiet:
         self._known: dict[tuple[str, Hashable], _About] = {}
 
     def takes(self, event: str, who: Hashable, now_s: float) -> int:
-        """How many lines with these words about these were held back since the last that was written; -1: this one is,
-        too.
+        """Return how many such lines were held back since the last one that was written, or -1 when this one is held
+        back, too.
         """
         about = self._known.get((event, who)) or self._begin(event, who, now_s)
         if now_s - about.last_s > max(OVER_AFTER * about.silence_s, OVER_AFTER_S):

@@ -1,7 +1,7 @@
 """Where a message begins and ends in the stream: a length header, then the body (docs/protocol.md section 1).
 
-Width (2 or 4), binary or decimal digits, and whether the length counts the header itself are configuration. Knows
-nothing of what is in a body; an empty body is a frame too, and for `codec` to refuse.
+Width (2 or 4), binary or decimal digits, and whether the length includes the header are settings. This module does not
+look into a body. An empty body is a frame, too: `codec` refuses it.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Framer:
 
     A header that cannot be right sets `error`, for good. Frames that were complete before it are never lost: the `feed`
     that found it returns them, and every later `feed` raises `error`; when there are none to return, it raises at once.
-    So whoever wants to know without waiting for more bytes looks at `error` after each `feed`.
+    So a caller that wants to know without waiting for more bytes looks at `error` after each `feed`.
     """
 
     def __init__(self, settings: config.Wire) -> None:
@@ -45,7 +45,7 @@ class Framer:
 
     @property
     def unfinished(self) -> bytes:
-        """What came of the frame that is not complete yet, with its header."""
+        """The bytes of the frame that is not complete yet, with its header."""
         return bytes(self._unfinished)
 
     def feed(self, chunk: bytes, now_s: float) -> list[Frame]:

@@ -1,5 +1,5 @@
-"""DE125 of key management (docs/protocol.md section 7), taken apart and put together. Its layout is not public: the
-configuration has it (`pair.keys.layout`). Knows widths and hex digits; what a part means is `keyring`'s business.
+"""DE125 of key management (docs/protocol.md section 7), taken apart and put together. Its layout is not public, so it
+is a setting (`pair.keys.layout`). This module knows widths and hex digits; `keyring` knows what a part means.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The files that hold what a bank may know better: read as TOML, the built-in one or a bank's own."""
+"""Reads a table of facts that a bank may know better: the built-in TOML file, or the bank's own."""
 
 import tomllib
 from importlib import resources

@@ -1,8 +1,8 @@
-"""What a value must be beyond its width and its characters: the rules that a field table names (`value = "date"`).
+"""The rules for values beyond width and characters, which a field table names (`value = "date"`).
 
-Each rule stands here once: what it asks for in words, the test that decides, and a quick expression for the compiled
-plans, which may doubt a value that is right and never trusts one that is wrong. Whoever reads a message, writes one or
-takes a submission asks here. Rules are about values that are there: whether a field must be, its message type says.
+Each rule stands here once: its demand in words, the test that decides, and a quick expression for the compiled plans,
+which may doubt a right value and never trusts a wrong one. All code that reads a message, writes one or takes a
+submission uses these rules. They are about values that are there: the message type says whether a field must be.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 WHITE = " \r\n"
 """The characters that the scheme allows and nobody sees."""
 ANY = "any"
-"""How a table says that a value is bound by nothing but width and characters."""
+"""The word in a table for a value that has no rule but width and characters."""
 
 
 # bounded: the same few days come again and again
@@ -39,12 +39,12 @@ def names_a_field(value: str) -> bool:
 
 
 def is_blank(value: str) -> bool:
-    """Whether nobody sees anything in it."""
+    """Whether it holds nothing visible."""
     return not value.strip(WHITE)
 
 
 class Rule(NamedTuple):
-    """What the values of one field must be."""
+    """A rule for the values of one field."""
 
     written: str | list[str]
     """As the table writes it."""
@@ -55,7 +55,7 @@ class Rule(NamedTuple):
     doubt: str
     """The source of an expression about `{v}`: false when the rule surely holds."""
     names: dict[str, Any]
-    """What the expression knows by name."""
+    """The names that the expression uses."""
 
 
 def rule_of(value: str | list[str], number: int, width: int, *, digits: bool) -> Rule | None:
