@@ -27,7 +27,7 @@ from gateway.payments.inbound import Arrival, Inbound
 from gateway.payments.outbound import Outbound
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
-from gateway.processor import forwarder, notices, request, writing
+from gateway.processor import addressees, forwarder, notices, request, writing
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.processor.forwarder import Forwarder
@@ -430,7 +430,7 @@ def tells_in_any_order() -> Patch:
 def tells_of_another_step() -> Iterator[None]:
     """A notice names the step behind its own."""
     with ExitStack() as stack:
-        for where in (forwarder, notices):
+        for where in (addressees, forwarder, notices):
             stack.enter_context(patch.object(where, "notice_id", lambda node, position: f"{node}/{position + 1}"))
         yield
 
