@@ -24,13 +24,12 @@ import trio
 from gateway.machine.arguments import Parser
 from loadtest.runs.world import Plan, WorldError, world
 from tests.paging import prometheus
-from tests.paging.faults import FAULTS, Fault, begin, disk_for, fires
+from tests.paging.faults import FAULTS, RATE_PER_S, Fault, begin, disk_for, fires
 
 PAGE_WITHIN_S = 45.0
 GIVEN_UP_S = 90.0
 INTERVAL_S = 5.0
 """Prometheus's own: a fault comes anywhere in it."""
-RATE_PER_S = 10.0
 PLAN = Plan(segment_bytes=1 << 20)
 """As production is set, but for segments that fit on a small disk that fails on order."""
 Times = dict[tuple[str, str], list[float]]

@@ -16,6 +16,8 @@ from tests.paging.cut import Cable
 from tests.paging.prometheus import LOOK_S
 from tests.system.worlds import change, until
 
+RATE_PER_S = 10.0
+"""Payments that come meanwhile."""
 Act = Callable[[World], Awaitable[None]]
 Disk = mounts.Faulty | None
 
@@ -47,6 +49,22 @@ async def _close_one(it: World) -> None:
 async def _close_all(it: World) -> None:
     for site in SITES:
         await it.hub("close", site=site)
+
+
+async def _close_on_answers(it: World) -> None:
+    """Payments are with the processor, and their links go before it has answered."""
+    await it.processor_mode("slow:1")
+    await until(lambda: _in_the_air(it))
+    await _close_all(it)
+
+
+async def _in_the_air(it: World) -> bool:
+    return bool((await it.hub("statistics"))["outstanding"] > RATE_PER_S / 2)
+
+
+async def _open_and_answer(it: World) -> None:
+    await it.processor_mode("fast")
+    await _open(it)
 
 
 async def _open(it: World) -> None:
@@ -138,6 +156,7 @@ FAULTS = {
     "all links down": Fault(("BothLinksDown", "GatewayNotReady"), _close_all, _open),
     "one link cut silently": Fault(("LinkDown",), _cut, _join, by_cable=SITES[:1]),
     "all links cut silently": Fault(("BothLinksDown",), _cut, _join, by_cable=SITES),
+    "links gone before replies": Fault(("Undelivered",), _close_on_answers, _open_and_answer),
     "processor away": Fault(("ProcessorAway", "StandIn"), _stop_processor, _start_processor),
     "away, stand-in never": Fault(("ProcessorAway", "RefusedInOurName"), _never, _timer),
     "no token left": Fault(("NoTokenLeft", "GatewayNotReady"), _spoil_tokens, _mend_tokens),
