@@ -118,6 +118,7 @@ class Calls:
                     return waiter.response
                 if waiter.response is None and not (again and waiter.untouched):
                     raise Unavailable(waiter.end)
+        self._doubt(host)
         raise Unavailable(f"no response within {self._settings.tell_within_s:g} s")
 
     # --- connections
@@ -136,6 +137,16 @@ class Calls:
             raise Unavailable("not running")
         self._nursery.start_soon(self._keep, connection)
         return connection
+
+    def _doubt(self, host: Host) -> None:
+        """Nothing came back: close this host's spare connections, which the same cut may have killed without a word.
+
+        Probes go one at a time, and each would find one dead connection only.
+        """
+        doubted = [connection for connection, of in self._spare if of is host]
+        self._spare = [item for item in self._spare if item[1] is not host]
+        for connection in doubted:
+            connection.scope.cancel()
 
     async def _keep(self, connection: Connection) -> None:
         """Live as long as the connection does."""

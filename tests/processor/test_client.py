@@ -975,6 +975,32 @@ async def test_a_notice_that_nobody_takes(script: Script, reason: str, after_s: 
         assert world.processor.open == 0
 
 
+async def test_a_line_that_was_cut_without_a_word_costs_one_notice(autojump_clock: Clock) -> None:
+    """Once nothing came back, no other connection of before the cut is trusted: the next notice gets a new one."""
+    came, all_there = 0, trio.Event()
+
+    async def script(peer: Peer) -> None:
+        nonlocal came
+        number = came = came + 1
+        await peer.request()
+        if number == 3:
+            all_there.set()
+        await all_there.wait()
+        await peer.respond(204, b"")
+        await peer.request()
+        if number <= 3:
+            await trio.sleep_forever()
+        await peer.respond(204, b"")
+
+    async with asking(script) as world:
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(world.client.tell, f"node/{number}", b"{}")
+        assert await world.client.tell("node/4", b"{}") == Told(0, 0.0, "no response within 10 s")
+        assert (await world.client.tell("node/4", b"{}")).acknowledged
+        assert (trio.current_time(), len(world.processor.dials)) == (10, 4)
+
+
 async def test_a_notice_to_nobody(autojump_clock: Clock) -> None:
     """A refused connection, too."""
     async with asking() as world:
