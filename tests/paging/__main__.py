@@ -22,16 +22,15 @@ import pytest
 import trio
 
 from gateway.machine.arguments import Parser
-from loadtest.runs.world import Plan, WorldError, world
+from loadtest.runs.world import WorldError, world
 from tests.paging import prometheus
-from tests.paging.faults import FAULTS, RATE_PER_S, Fault, begin, disk_for, fires
+from tests.paging.faults import FAULTS, FOREVER_S, RATE_PER_S, Fault, begin, disk_for, fires
+from tests.system.worlds import load
 
 PAGE_WITHIN_S = 45.0
 GIVEN_UP_S = 90.0
 INTERVAL_S = 5.0
 """Prometheus's own: a fault comes anywhere in it."""
-PLAN = Plan(segment_bytes=1 << 20)
-"""As production is set, but for segments that fit on a small disk that fails on order."""
 Times = dict[tuple[str, str], list[float]]
 """By fault and alert: seconds, one for each repetition."""
 
@@ -39,9 +38,9 @@ Times = dict[tuple[str, str], list[float]]
 async def measure(name: str, fault: Fault, times: int, directory: Path, found: Times) -> None:
     """Cause one fault so many times. Raises `WorldError`, or pytest's word that this machine has no such disk."""
     with disk_for(fault) as disk:
-        async with trio.open_nursery() as nursery, world(PLAN, directory / "world", keep=False) as it:
+        async with trio.open_nursery() as nursery, world(fault.plan, directory / "world", keep=False) as it:
             await begin(it, fault, disk, nursery)
-            await it.hub("start", rate=RATE_PER_S, duration=100_000, model="poisson", seed=1)
+            await load(it, RATE_PER_S, FOREVER_S)
             for number in range(times):
                 async with prometheus.prometheus(directory / f"prometheus-{number}", it.ops_port) as watching:
                     await watching.until("count_over_time(up[5m]) >= 2")
