@@ -121,7 +121,7 @@ drbd-drill: $(READY) guests ## lose a server, disks and the network under real D
 	@$(BIN)/python -m tests.drill $(ARGS)
 
 .PHONY: pages
-pages: $(READY) filesystems machines ## from a fault to its page, by a real Prometheus: median and worst of five, ten minutes
+pages: $(READY) filesystems machines ## from a fault to its page, by a real Prometheus: median and worst of five, twenty minutes
 	@$(BIN)/python -m tests.paging $(ARGS)
 
 .PHONY: bench

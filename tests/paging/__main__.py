@@ -36,7 +36,9 @@ Times = dict[tuple[str, str], list[float]]
 
 
 async def measure(name: str, fault: Fault, times: int, directory: Path, found: Times) -> None:
-    """Cause one fault so many times. Raises `WorldError`, or pytest's word that this machine has no such disk."""
+    """Cause one fault so many times. Raises `WorldError`, `TooSlowError`, or pytest's word that this machine has no
+    such disk.
+    """
     with disk_for(fault) as disk:
         async with trio.open_nursery() as nursery, world(fault.plan, directory / "world", keep=False) as it:
             await begin(it, fault, disk, nursery)
@@ -67,7 +69,7 @@ async def _measure(names: list[str], times: int, at_once: int) -> int:
             directory.mkdir()
             try:
                 await measure(name, FAULTS[name], times, directory, found)
-            except* (WorldError, pytest.skip.Exception) as group:
+            except* (WorldError, trio.TooSlowError, pytest.skip.Exception) as group:
                 failed.append(name)
                 print(f"{name}: not measured: {group.exceptions}", file=sys.stderr, flush=True)
 
