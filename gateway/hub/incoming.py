@@ -1,24 +1,25 @@
 """The bytes that a link reads, cut into frames. Times the unfinished frame, and leaves out frames without a body."""
 
 from math import inf
-from typing import Any
 
-from gateway import config, metrics
+from gateway import config, log, metrics
 from gateway.wire.frame import Frame, FrameError, Framer
 
 EMPTY_MAX, EMPTY_WITHIN_S = 100, 10.0
 """Frames without a body that may come within this time: ten a second keep any connection alive."""
 
+_log = log.get("hub")
+
 
 class Incoming:
     """The frames and bytes that one link has read."""
 
-    def __init__(self, wire: config.Wire, site: str, half_frame_s: float, log: Any) -> None:
+    def __init__(self, wire: config.Wire, site: str, half_frame_s: float, connection: int) -> None:
         self.frames = self.bytes = 0
         """Read so far."""
         self.flooded = False
         """Too many frames without a body came."""
-        self._log = log
+        self._log = _log.bind(link=site, connection=connection)
         self._framer = Framer(wire)
         self._half_frame_s = half_frame_s
         self._half_frame: float | None = None

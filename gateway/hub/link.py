@@ -138,7 +138,7 @@ class Link:
         # only of directions that we want: an alert would take another one's 0 for trouble
         self._signed_on = {each: metrics.LINK_SIGNED_ON.labels(site.name, each.value) for each in wanted(pair.session)}
         self._reports = {name: metrics.LINK_REPORTS.labels(site.name, name) for name in REPORT_LEVELS}
-        self._incoming = Incoming(pair.wire, site.name, self._half_frame_s, self._log)
+        self._incoming = Incoming(pair.wire, site.name, self._half_frame_s, connection)
         self._outgoing = Outgoing(pair.wire, site, clock)
         self._wake = trio.Event()
         self._scope = trio.CancelScope()

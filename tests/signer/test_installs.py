@@ -353,7 +353,7 @@ async def test_without_a_local_token_that_is_free_remote_ones_make_macs(clock: C
     world.names = ("fps-2", "fps-3")
     world.remote = True
     keys.listen(await world.start())
-    used = world.signer._tokens
+    used = world.signer._tokens.preference
     assert [member.token.name for member in used.used] == ["fps-2"]
     world.tokens["fps-2"].unwrap_s = 1.0
     world.signer.install(keys.make())
