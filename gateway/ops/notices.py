@@ -46,7 +46,7 @@ class AgainControl:
             return 400, {"error": str(error)}
         tell_again = self._tellers.get(order.to)
         if tell_again is None:
-            return 404, {"error": "nobody of this name is told anything", "known": sorted(self._tellers)}
+            return 404, {"error": "no receiver of this name", "known": sorted(self._tellers)}
         try:
             await tell_again(order.position)
         except Refusal as refusal:

@@ -43,7 +43,7 @@ async def test_what_is_not_acknowledged_is_said_why(error: Exception, status: in
 async def test_a_name_that_nobody_has_is_answered_with_those_there_are() -> None:
     """404; a peer is named as the journal and the log name it."""
     control = AgainControl({"processor": nobody, "peer-sip": nobody})
-    said = {"error": "nobody of this name is told anything", "known": ["peer-sip", "processor"]}
+    said = {"error": "no receiver of this name", "known": ["peer-sip", "processor"]}
     assert await control(b'{"position": 1, "to": "sip"}') == (404, said)
 
 
