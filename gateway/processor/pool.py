@@ -214,6 +214,7 @@ class Pool:
                 if connection not in self.late:
                     self.late[connection] = None
                     self.connections[connection].missed(connection)
+                    self._doubt(self.connections[connection], connection.context.asked_s)
                 next_s = min(next_s, limit_s)
             else:
                 next_s = min(next_s, limit_s - late_s)
@@ -222,3 +223,14 @@ class Pool:
         if self._idle:
             next_s = min(next_s, self._idle[0][1] + IDLE_S)
         return next_s
+
+    def _doubt(self, host: Host, asked_s: float) -> None:
+        """Nothing came back since then: close this host's connections that have been idle since before.
+
+        The same cut may have killed them without a word, and each would cost a payment its answer. One that brought a
+        response later has shown that it lives.
+        """
+        doubted = [item for item in self._idle if item[1] <= asked_s and self.connections[item[0]] is host]
+        self._idle = [item for item in self._idle if item not in doubted]
+        for connection, _ in doubted:
+            connection.scope.cancel()

@@ -692,6 +692,57 @@ async def test_late_listeners_make_room(autojump_clock: Clock) -> None:
         assert world.client.statistics()["late_listeners"] >= 2
 
 
+async def test_a_line_that_was_cut_without_a_word_costs_one_answer(autojump_clock: Clock) -> None:
+    """Once a question met silence, no connection that was idle before is asked: the next payment gets a new one."""
+    all_there = trio.Event()
+    came = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal came
+        number = came = came + 1
+        await peer.request()
+        if number == 3:
+            all_there.set()
+        await all_there.wait()
+        await peer.respond()
+        await peer.request()
+        if number <= 3:
+            await trio.sleep_forever()
+        await peer.respond()
+
+    async with asking(script) as world:
+        world.ask(1, 2, 3)
+        await world.answered(3)
+        await trio.sleep(1)
+        world.ask(4)
+        await trio.sleep(6)
+        world.ask(5, 6)
+        assert sorted((await world.answered(5))[3:]) == [(5, "0000"), (6, "0000")]
+        assert len(world.processor.dials) == 5
+
+
+async def test_silence_says_nothing_of_a_connection_that_answered_since(autojump_clock: Clock) -> None:
+    """One payment that the processor thinks about for long costs no handshake to the others."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            question = await peer.request()
+            slow = "TEST00000000000003" in question.headers["idempotency-key"]
+            await trio.sleep(20 if slow else 1)
+            await peer.respond()
+
+    async with asking(script) as world:
+        world.ask(1, 2)
+        await world.answered(2)
+        world.ask(3)
+        world.ask(4)
+        await world.answered(3)
+        await trio.sleep(6)
+        world.ask(5)
+        assert (await world.answered(4))[3:] == [(5, "0000")]
+        assert len(world.processor.dials) == 2
+
+
 async def test_connecting_takes_too_long(autojump_clock: Clock) -> None:
     """A host that does not even refuse is given up after `connect_within_s`."""
     async with asking(connect_within_s=2.0) as world:
