@@ -250,7 +250,7 @@ class Reader:
             except ValueError:
                 yield _fault(member, "holds a character that the scheme does not allow")
                 continue
-            bad = walk.misfit(self._table, field, data, judged=True)
+            bad = walk.misfit(self._table, field, data, ruled=True)
             if bad is not None and not (bad.kind == "rule" and is_blank(value)):
                 yield _fault(member, _said(field)[bad.kind])
             elif field.charset == "digits" and not field.prefix and len(data) != field.width:

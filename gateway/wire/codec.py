@@ -1,12 +1,12 @@
-"""Messages from bytes and bytes from messages, by the field table; and what is computed over a message.
+"""Decodes and encodes messages by the field table, and computes the FPID and the digest of a message.
 
-`Codec` is the door: it keeps the compiled plans and falls back to `walk`. It holds nothing of any message.
+`Codec` is the door: it keeps the compiled plans and falls back to `walk`. It keeps nothing of any message.
 
-What it accepts. A field of the table that is not usual for an MTI is read and its characters are checked like any
-other; it has no attribute and stays in `body` (the archive may want it, and a field more is no reason to refuse a
-payment). A field that is there and empty (length 00, or only spaces) counts as absent: a fault where it is mandatory.
-The requests of payments are held to the rules for values besides (`values`): the same that a submission is held to, by
-`fits`. An absent field and an empty one differ in `content_digest`, which goes by the bytes.
+The codec accepts a field that is in the table but unusual for its MTI: an additional field is no reason to refuse a
+payment. It checks the characters of such a field like any other, gives it no attribute and leaves it in `body`, where
+the archive may want it. A field that is present and empty (length 00, or only spaces) counts as absent. That is a fault
+where the field is mandatory. Payment requests must also keep the rules of `values`; submissions must keep the same
+rules, which `fits` checks. `content_digest` covers the bytes, so an absent field and an empty one differ in it.
 """
 
 import hashlib
@@ -30,44 +30,45 @@ from gateway.wire.walk import HEADER_END, MTI_END, Unparseable
 __all__ = ["Codec", "Part", "Unparseable", "fpid_of", "join_mac", "split_mac"]
 
 PLANS_MAX = 256
-"""Compiled plans kept, some 20 KiB each. Real traffic has a few tens of shapes; the oldest gives way."""
+"""Compiled plans kept at most, some 20 KiB each. Real traffic has a few tens of shapes. The oldest makes room."""
 SIGHTS_MIN = 8
-"""A shape is compiled when it has come so often: compiling costs a millisecond, decoding slowly a tenth of that, so
-that whoever sends a new shape with each message gains nothing by it."""
+"""Messages of one shape after which the shape is compiled. Compiling costs a millisecond, slow decoding a tenth of it:
+a sender gains nothing by a new shape for each message."""
 SIGHTS_MAX = 2048
-"""Shapes that are counted; then counting begins anew."""
+"""Shapes counted at most; beyond, counting starts again."""
 
 IGNORED = (15, 29)
-"""What the hub adds on the way, and may differ between a payment and its repeat (docs/protocol.md section 6)."""
+"""Fields that the hub adds on the way, and that may differ between a payment and its repeat (docs/protocol.md section
+6)."""
 
 
 class Codec:
-    """Decodes and encodes by one field table. Not for several threads at once."""
+    """Decodes and encodes by one field table. One thread at a time may use it."""
 
     def __init__(self, table: FieldTable | None = None, action_codes: Codes | None = None) -> None:
-        """None: the built-in table, of fields or of action codes."""
+        """None stands for the built-in table."""
         self.table = load() if table is None else table
         self.action_codes = codes.built_in() if action_codes is None else action_codes
-        """What DE26 says. Here for whoever has a codec: reading and writing need none of it."""
+        """The meanings of DE26, for the users of the codec. Decoding and encoding do not need them."""
         self._readers: dict[bytes, plan.Reader] = {}
         self._cuts: dict[bytes, _Cut] = {}
         self._sights: dict[bytes, int] = {}
         self._writers: dict[str, plan.Writer] = {}
         self.fits = plan.fitting(self.table, "9200")
-        """Whether a 9200 that was built surely says what it means and breaks no rule; what it doubts may be right."""
+        """True when a 9200 built here certainly encodes without loss and breaks no rule. False is only a doubt."""
         self._respond_payment = plan.responder(self.table, "9210", self._cannot_respond)
         self._respond_reversal = plan.responder(self.table, "9430", self._cannot_respond)
 
     def decode(self, body: bytes) -> Message:
-        """Read one message. Raises `Unparseable`, and nothing else, when its structure cannot be read."""
+        """Decode one message. Raises `Unparseable`, and nothing else, when its structure cannot be read."""
         reader = self._readers.get(body[:HEADER_END])
         return self._unplanned(body) if reader is None else reader(body)
 
     def encode(self, message: Message) -> bytes:
-        """Write everything but DE128, whose bit is set: what the MAC covers. `body`, `fault` and `mac` play no part.
+        """Encode everything that the MAC covers: all but DE128, whose bit is set. Ignores `body`, `fault` and `mac`.
 
-        Digits are padded with zeros, fixed text with spaces. A missing mandatory field is not looked for: a test must
-        be able to make a bad message. Raises `ValueError`, naming the field, when a value does not fit.
+        Digits are padded with zeros, fixed text with spaces. Mandatory fields may be missing: a test must be able to
+        make a bad message. Raises `ValueError`, naming the field, when a value does not fit.
         """
         writer = self._writers.get(message.mti)
         if writer is None:
@@ -78,10 +79,11 @@ class Codec:
         return writer(message)
 
     def respond(self, request: PaymentRequest | ReversalRequest, action_code: str, field_in_error: str = "") -> bytes:
-        """Write the 9210 to a payment or the 9430 to a reversal, without DE128.
+        """Encode the 9210 to a payment or the 9430 to a reversal, without DE128.
 
-        3, 12, 31, 51 and 98 are copied from the request whatever is in them. Raises `Unparseable` when one is missing
-        (the request then gets a 9624/650), and `ValueError` when code or field in error are of the wrong width.
+        Copies 3, 12, 31, 51 and 98 from the request, whatever their content. Raises `Unparseable` when one of them is
+        missing (the request then gets a 9624/650), and `ValueError` when the code or the field in error has the wrong
+        width.
         """
         if request.__class__ is PaymentRequest:
             return self._respond_payment(request, action_code, field_in_error)
@@ -89,10 +91,10 @@ class Codec:
         return self._respond_reversal(request, action_code, field_in_error)
 
     def content_digest(self, message: Message) -> bytes:
-        """Eight bytes over the content: equal for a message and its repeat (docs/protocol.md section 6).
+        """Eight bytes over the content, equal for a message and its repeat (docs/protocol.md section 6).
 
-        That is all but the last digit of the MTI, DE15, DE29 and DE128, whether or not those are present. For a message
-        that was built here it is the digest of what `encode` makes of it.
+        The content is everything but the last digit of the MTI, DE15, DE29 and DE128, whether or not those are present.
+        A message built here has the digest of its encoding.
         """
         body = message.body
         if not body:
@@ -107,11 +109,11 @@ class Codec:
         return hashlib.blake2b(content, digest_size=8, person=b"fps-content").digest()
 
     def explain(self, body: bytes) -> list[Part]:
-        """Everything that can be read, then where it is bad, if it is. Never raises."""
+        """List every field that can be read, then the place where the message is bad, if any. Never raises."""
         return explain(self.table, body)
 
     def _unplanned(self, body: bytes) -> Message:
-        """Decode slowly, and compile the plan when this shape has come often enough."""
+        """Decode slowly, and compile a plan once this shape has come often enough."""
         message = self._read_slowly(body)
         header = body[:HEADER_END]
         sights = self._sights.get(header, 0) + 1
@@ -128,7 +130,7 @@ class Codec:
         numbers = walk.numbers_in(body)
         self._readers[header] = plan.reader(self.table, message.mti, numbers, self._read_slowly, self._fault)
         if all(not self.table.fields[number].prefix for number in numbers if number <= max(IGNORED)):
-            # what is left out lies at the same place in all messages of this shape
+            # the ignored fields have the same place in all messages of this shape
             self._cuts[header] = self._cut(body, whole=False)
         return message
 
@@ -152,7 +154,7 @@ class Codec:
         return walk.written(self.table, message)
 
     def _cannot_respond(self, request: Message, action_code: str, field_in_error: str) -> bytes:
-        """Say why."""
+        """Raise the error that says why."""
         for number in plan.COPIED:
             if not getattr(request, self.table.fields[number].name):
                 raise Unparseable(number, HEADER_END, "is missing, and the reply would copy it")
@@ -163,7 +165,7 @@ class Codec:
         raise ValueError("a field that the reply copies has a width that no decoded request has")
 
     def _cut(self, body: bytes, *, whole: bool = True) -> "_Cut":
-        """What the digest covers of this body, or with `whole` false of every body of this shape."""
+        """The parts of this body that the digest covers; with `whole` false, of every body of this shape."""
         bits = int(body[MTI_END:HEADER_END], 16)
         ranges, start = [], HEADER_END
         for span in walk.spans(self.table, body):
@@ -176,11 +178,11 @@ class Codec:
 
 
 _Cut = tuple[bytes, list[tuple[int, int]]]
-"""The header without what is ignored, and the ranges of the body that are content."""
+"""The header without the ignored fields, and the ranges of the body that are content."""
 
 
 def split_mac(body: bytes) -> tuple[bytes, bytes]:
-    """Split a message into what the MAC covers (MTI to the last byte before DE128) and the eight bytes of the MAC.
+    """Split a message into the part that the MAC covers (all before DE128) and the eight bytes of the MAC.
 
     Raises `Unparseable` when DE128 is not sixteen upper-case hex digits.
     """
@@ -191,7 +193,7 @@ def split_mac(body: bytes) -> tuple[bytes, bytes]:
 
 
 def join_mac(covered: bytes, mac: bytes) -> bytes:
-    """Put DE128 behind what it covers. Raises `ValueError` when the MAC is not eight bytes."""
+    """Append DE128 to the part that it covers. Raises `ValueError` when the MAC is not eight bytes."""
     if len(mac) != MAC_WIDTH // 2:
         raise ValueError(f"a MAC is {MAC_WIDTH // 2} bytes")
     return covered + mac.hex().upper().encode("ascii")
@@ -201,7 +203,7 @@ def fpid_of(message: PaymentRequest | PaymentResponse | ReversalRequest | Revers
     """Return the FPID, 42 characters, which a request, its repeats, its reversal and their responses share.
 
     TRN padded to 18, payment type, DE12, DE51, DE98 padded to 11 (docs/protocol.md section 4, certain). Empty when one
-    of them is missing: then there is no telling which payment it is.
+    of them is missing, because nothing then says which payment it is.
     """
     trn, sender = message.trn, message.sender
     if not (trn and sender):

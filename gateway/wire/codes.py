@@ -1,6 +1,6 @@
-"""The action codes (DE26): `codes.toml`, or a bank's own file, checked and frozen. Who says each, and what it says.
+"""The action codes (DE26), who uses each, and its meaning: `codes.toml`, or a bank's own file, checked and frozen.
 
-Knows what a code means and nothing of what follows from it: that is the stories' law.
+The laws of the stories know what follows from a code.
 """
 
 from collections.abc import Iterator
@@ -17,35 +17,35 @@ from gateway.wire.tables import read
 
 Code = Annotated[str, Meta(pattern=r"^[0-9]{4}\Z")]
 Words = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,'/()-]{0,104}\Z")]
-"""What a code says. 105 characters at most: ISO 20022's AddtlInf."""
+"""The meaning of a code. 105 characters at most: ISO 20022's AddtlInf."""
 
 ACCEPTED = "0000"
 """Accepted, and credited now."""
 DUPLICATE = "1181"
-"""The FPID was used by other content."""
+"""The FPID belongs to a payment with other content."""
 MALFUNCTION = "1909"
 """The receiver can neither answer nor stand in."""
 SYNTAX_ERROR = "1930"
 """A field is missing or bad; DE44 says which."""
 
 SPEAKERS = {"accepted": "0", "qualified": "0", "receiver": "1", "hub": "9", "reversal": "4"}
-"""Each table's first digit."""
+"""The first digit of all codes in each table."""
 NEEDED = {"accepted": (ACCEPTED,), "receiver": (DUPLICATE, MALFUNCTION, SYNTAX_ERROR)}
-"""What the gateway itself says."""
+"""The codes that the gateway itself uses."""
 
 
 class Codes(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole table: what each code says, by who says it."""
+    """The whole table: the meaning of each code, by who uses it."""
 
     accepted: dict[Code, Words]
     qualified: dict[Code, Words]
-    """Accepted, to be credited later: stand-in's."""
+    """Accepted, to be credited later: the codes of stand-in."""
     receiver: dict[Code, Words]
     hub: dict[Code, Words]
     reversal: dict[Code, Words]
 
     def says(self, code: str) -> str:
-        """What this code says, in words; empty when the table does not have it."""
+        """The meaning of this code; empty when the table does not have it."""
         tables = (self.accepted, self.qualified, self.receiver, self.hub, self.reversal)
         return next((table[code] for table in tables if code in table), "")
 
@@ -54,7 +54,7 @@ class Codes(Struct, frozen=True, forbid_unknown_fields=True):
         return code in self.accepted or code in self.qualified
 
     def refuses_alone(self, code: str) -> bool:
-        """Whether a receiver may refuse with this code and nothing beside it: 1930 has to say where."""
+        """Whether a receiver may refuse with this code alone. 1930 may not stand alone: it must name the field."""
         return code in self.receiver and code != SYNTAX_ERROR
 
 

@@ -1,12 +1,13 @@
-"""A message for a person: every field that can be read, then the place where it is bad.
+"""Shows a message to a person: every field that can be read, then the place where the message is bad.
 
-What is sensitive is in here in clear, marked as such: whoever prints it masks it. Knows no terminal.
+Sensitive values are in the result in clear and marked as sensitive: the code that prints them masks them. Knows no
+terminal.
 """
 
 from msgspec import Struct
 
 from gateway.wire import walk
-from gateway.wire.fields import JUDGED, FieldTable
+from gateway.wire.fields import RULED, FieldTable
 from gateway.wire.walk import HEADER_END, MTI_END, Unparseable
 
 
@@ -18,22 +19,22 @@ class Part(Struct, frozen=True):
     name: str
     title: str
     position: int
-    """Byte of the first character, that of the length prefix if there is one."""
+    """The first byte: of the length prefix, if there is one."""
     width: int
-    """Bytes, with the length prefix."""
+    """Bytes, length prefix included."""
     value: str = ""
     sensitive: bool = True
     fault: str = ""
     """What is wrong here; never content."""
     fault_position: int = -1
-    """Byte that is wrong."""
+    """The byte that is wrong."""
     fatal: bool = False
-    """Because of this the message cannot be read, and is answered with a 9624/650."""
+    """The fault makes the message unreadable: the gateway answers with a 9624/650."""
     parts: tuple["Part", ...] = ()
     """The tags of a nested field; `field` is the tag."""
 
     def __repr__(self) -> str:
-        """Say where, and not what: a traceback must not leak a payment."""
+        """Say where and no content: a traceback must not leak a payment."""
         return f"<DE{self.field} at byte {self.position}, {self.width} bytes{', ' if self.fault else ''}{self.fault}>"
 
 
@@ -49,7 +50,7 @@ def explain(table: FieldTable, body: bytes) -> list[Part]:
         parts.append(Part(0, "mti", "message type", 0, len(value), value, True, error.what, error.position, fatal=True))
         if len(body) < MTI_END:
             return parts
-    # fields do not depend on the MTI: they can be read even when it is unknown
+    # the layout of fields does not depend on the MTI: they can be read even when it is unknown
     found: list[walk.Span] = []
     try:
         walk.numbers_in(body)
@@ -57,7 +58,7 @@ def explain(table: FieldTable, body: bytes) -> list[Part]:
         parts.append(Part(1, "bitmaps", "primary and secondary bitmap", MTI_END, 32, bitmaps, sensitive=False))
         for span in walk.spans(table, body):
             found.append(span)
-            parts.append(_explained(table, body, span, judged=layout is not None and layout.mti in JUDGED))
+            parts.append(_explained(table, body, span, ruled=layout is not None and layout.mti in RULED))
     except Unparseable as error:
         number, at = error.field, error.position
         field = table.fields.get(number)
@@ -73,9 +74,9 @@ def explain(table: FieldTable, body: bytes) -> list[Part]:
     return parts
 
 
-def _explained(table: FieldTable, body: bytes, span: walk.Span, *, judged: bool) -> Part:
+def _explained(table: FieldTable, body: bytes, span: walk.Span, *, ruled: bool) -> Part:
     field, position, start, end = span
-    fault = walk.fault_of(table, body, span, judged=judged)
+    fault = walk.fault_of(table, body, span, ruled=ruled)
     value = walk.value_in(body, span)
     inner: tuple[Part, ...] = ()
     if field.number in table.nested:

@@ -1,7 +1,7 @@
-"""The field table: what `fps.toml` (or a bank's own file) says, checked as a whole and frozen.
+"""The field table: the content of `fps.toml` (or of a bank's own file), checked as a whole and frozen.
 
-Knows formats, character classes, who carries what, and what the payment types are. What a value must be besides is
-`values`. Does not know bytes: reading them is `walk` and `plan`.
+Knows formats, character sets, the fields of each message type and the payment types. Rules for values are in `values`.
+Does not know bytes: `walk` and `plan` read them.
 """
 
 import re
@@ -29,16 +29,16 @@ TEXT = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'
 UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
 """Bytes that mean nothing in windows-1252."""
 WIDE = TEXT + bytes(byte for byte in range(0x80, 0x100) if byte not in UNDEFINED)
-"""`TEXT` and everything that windows-1252 adds to ASCII: for names, addresses and references."""
+"""`TEXT` and all that windows-1252 adds to ASCII: for names, addresses and references."""
 CHARSETS: dict[Charset, bytes] = {"digits": DIGITS, "text": TEXT, "wide": WIDE, "hex": HEX}
 
-JUDGED = frozenset({"9200", "9201"})
-"""The messages whose values are held to the rules: the requests of payments, which alone are refused for one (1930 and
-DE44). An answer says what became of a payment whatever else is in it, and a reversal is answered positively."""
+RULED = frozenset({"9200", "9201"})
+"""The messages whose values must keep the rules: payment requests. Only these are refused for a bad value (1930 and
+DE44). A response gives the result of a payment whatever else is in it, and a reversal always gets a yes."""
 
 MAC_FIELD = 128
 MAC_WIDTH = 16
-"""DE128 is a 64-bit MAC as hex (certain): the code relies on it, so no table can say otherwise."""
+"""DE128 is a 64-bit MAC as hex (certain). The code relies on it, so no table can change it."""
 
 _NEEDED = {
     3: "processing_code",
@@ -51,9 +51,9 @@ _NEEDED = {
     98: "sender",
     128: "mac",
 }
-"""What makes the FPID and a reply: a table without these is of no use."""
+"""The fields that make the FPID and a reply: a table must have them."""
 _WIDTHS_KEPT = {3: 6, 12: 8, 26: 4, 51: 3, 98: 11}
-"""Widths that the FPID and the replies are made of (certain)."""
+"""The widths on which the FPID and the replies rely (certain)."""
 _FORMAT = re.compile(r"(n|ans|hex|LLL|LL)([1-9][0-9]{0,2})")
 _PREFIX = {"n": 0, "ans": 0, "hex": 0, "LL": 2, "LLL": 3}
 
@@ -65,17 +65,17 @@ class Field(Struct, frozen=True, gc=False):
     name: str
     """The attribute of the message types that holds it."""
     title: str
-    """What people call it."""
+    """Its name for people."""
     prefix: int
     """Digits of the length prefix; 0: the width is fixed."""
     width: int
-    """Characters when fixed, else at most so many."""
+    """Characters of a fixed field; characters at most of a variable one."""
     charset: Charset
     standing: Standing
     sensitive: bool
-    """Not to be shown unless asked for by name."""
+    """Shown only to somebody who asks for it by name."""
     rule: Rule | None = None
-    """What a value must be besides, in the messages of `JUDGED`."""
+    """The rule that a value must keep in the messages of `RULED`."""
 
     @property
     def format(self) -> str:
@@ -86,7 +86,7 @@ class Field(Struct, frozen=True, gc=False):
 
 
 class Tag(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One tag inside of a nested field."""
+    """One tag in a nested field."""
 
     name: str
     title: str
@@ -94,7 +94,7 @@ class Tag(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class Layout(Struct, frozen=True):
-    """What one message type carries, DE128 aside: field numbers, ascending."""
+    """The fields of one message type, without DE128: numbers, ascending."""
 
     mti: str
     title: str
@@ -104,24 +104,24 @@ class Layout(Struct, frozen=True):
 
 
 class PaymentType(Struct, frozen=True):
-    """What DE3 begins with: what kind of payment it is."""
+    """A kind of payment, which the first two digits of DE3 say."""
 
     code: str
     """Two digits."""
     title: str
     group: PaymentGroup
-    """Which connections it runs over."""
+    """The group of connections that carry it."""
     synchronous: bool
-    """The sender waits for the receiver's own answer; else the hub may repeat the request until it has one."""
+    """The sender waits for the receiver's own answer. Otherwise the hub may repeat the request until it has one."""
     mandatory: tuple[int, ...]
-    """What it carries beyond what every payment does: field numbers, ascending."""
+    """The fields that are mandatory for it but not for every payment: numbers, ascending."""
     must_accept: bool
     """The receiver may not refuse it."""
     standing: Standing
 
 
 class FieldTable(Struct, frozen=True):
-    """The whole table, read only."""
+    """The whole table, read-only."""
 
     fields: MappingProxyType[int, Field]
     layouts: MappingProxyType[str, Layout]
@@ -129,10 +129,10 @@ class FieldTable(Struct, frozen=True):
     types: MappingProxyType[str, PaymentType]
     """By code."""
     together: tuple[tuple[int, ...], ...] = ()
-    """Fields that a message of `JUDGED` has together or not at all."""
+    """Groups of fields: a message of `RULED` has all fields of a group or none."""
 
     def attributes(self, mti: str) -> list[tuple[int, str]]:
-        """Number and attribute name of every field that the type of this MTI has a place for, ascending."""
+        """Number and attribute of every field that has an attribute in the type of this MTI, ascending."""
         places = set(TYPES[mti].__struct_fields__) - {"mti", "body", "fault", "mac"}
         return [(number, field.name) for number, field in sorted(self.fields.items()) if field.name in places]
 
@@ -166,7 +166,7 @@ class _MessageEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: str | Path = "") -> FieldTable:
-    """Read a table; without a path the built-in one. Raises `ConfigurationError` with every mistake in it."""
+    """Read a table; without a path, the built-in one. Raises `ConfigurationError` with every mistake in it."""
     where, _, raw = read(path, "fps.toml")
     mistakes = [f"{key}: is not known here" for key in sorted(set(raw) - _KEYS)]
     if path:
@@ -191,9 +191,9 @@ _KEYS = {"fields", "nested", "messages", "types", "together"}
 
 
 def _take_rules_from(built_in: FieldTable, raw: dict[str, Any]) -> None:
-    """A table of before there were rules has those of the built-in one, where its fields are the same.
+    """Give a table that is older than the rules those of the built-in one, where its fields are the same.
 
-    Otherwise a bank with a table of its own would go on accepting what nobody can book.
+    Without this, a bank with a table of its own would go on accepting payments that nobody can book.
     """
     entries = raw.get("fields")
     if not isinstance(entries, dict):
@@ -256,7 +256,7 @@ def _fields(raw: Any, mistakes: list[str]) -> dict[int, Field]:
 
 
 def _check_fields(fields: dict[int, Field], mistakes: list[str]) -> None:
-    """What no field can know alone."""
+    """Find the mistakes that concern several fields, or the fields on which the code relies."""
     owners: dict[str, int] = {}
     for number, field in fields.items():
         if owners.setdefault(field.name, number) != number:

@@ -1,7 +1,7 @@
-"""Where a message begins and ends in the stream: a length header, then the body (docs/protocol.md section 1).
+"""Finds where a message begins and ends in the stream: a length header, then the body (docs/protocol.md section 1).
 
-Width (2 or 4), binary or decimal digits, and whether the length includes the header are settings. This module does not
-look into a body. An empty body is a frame, too: `codec` refuses it.
+Settings say whether the header has 2 or 4 bytes, is binary or decimal, and counts itself. This module does not look
+into a body. An empty body is a frame, too: `codec` refuses it.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,20 @@ Frame = tuple[float, bytes]
 
 
 class FrameError(HubFault):
-    """The header cannot be right, and where the next message begins is lost: the connection must end."""
+    """The header cannot be right, so nobody knows where the next message begins: the connection must end."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(f"frame header at byte {position} of the connection: {message}")
         self.position = position
-        """Of the header's first byte, counted from the start of the connection."""
+        """The header's first byte, counted from the start of the connection."""
 
 
 class Framer:
     """Cuts one connection's bytes into frames. Holds at most one unfinished frame.
 
-    A header that cannot be right sets `error`, for good. Frames that were complete before it are never lost: the `feed`
-    that found it returns them, and every later `feed` raises `error`; when there are none to return, it raises at once.
-    So a caller that wants to know without waiting for more bytes looks at `error` after each `feed`.
+    A header that cannot be right sets `error`, for good. The frames before it are never lost: the `feed` that finds the
+    error returns them, and every later `feed` raises it. With no frame to return, `feed` raises at once. A caller that
+    wants to know without waiting for more bytes looks at `error` after each `feed`.
     """
 
     def __init__(self, settings: config.Wire) -> None:
@@ -39,17 +39,17 @@ class Framer:
         self._missing_from: int = self._width
         self._consumed = 0
         self.error: FrameError | None = None
-        """Why no more frames can be found."""
+        """The reason why no more frames can be found."""
         self.partial_since: float | None = None
-        """When the first byte of the unfinished frame came; None at a frame boundary."""
+        """The time when the first byte of the unfinished frame came; None at a frame boundary."""
 
     @property
     def unfinished(self) -> bytes:
-        """The bytes of the frame that is not complete yet, with its header."""
+        """The bytes of the incomplete frame, header included."""
         return bytes(self._unfinished)
 
     def feed(self, chunk: bytes, now_s: float) -> list[Frame]:
-        """Take what came at `now_s` and return the frames that it completes. Raises `FrameError` (see the class)."""
+        """Take bytes that came at `now_s` and return the frames that they complete. Raises `FrameError` (see above)."""
         if self.error is not None:
             raise self.error
         since = now_s
@@ -59,7 +59,7 @@ class Framer:
             since = self.partial_since
             self._unfinished += chunk
             if len(self._unfinished) < self._missing_from:
-                # nothing new can be known: a frame that comes byte by byte costs no more than its bytes
+                # still incomplete: a frame that comes byte by byte costs no more than its bytes
                 return []
             data = bytes(self._unfinished)
             self._unfinished.clear()
@@ -115,7 +115,7 @@ def framer_of(settings: config.Wire) -> Callable[[bytes], bytes]:
     """Return the function that puts the header before a body. It raises `ValueError` over the limit."""
     width, bytes_max = settings.header_bytes, settings.frame_bytes_max
     counted = width if settings.header_inclusive else 0
-    # a header cannot say more than its width holds, whatever the limit is
+    # the width of the header limits the length, too
     bytes_max = min(bytes_max, (10**width if settings.header_format == "ascii" else 256**width) - 1 - counted)
 
     def binary(body: bytes) -> bytes:

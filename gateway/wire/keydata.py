@@ -1,11 +1,11 @@
-"""DE125 of key management (docs/protocol.md section 7), taken apart and put together. Its layout is not public, so it
-is a setting (`pair.keys.layout`). This module knows widths and hex digits; `keyring` knows what a part means.
+"""Splits and joins DE125 of key management (docs/protocol.md section 7). Its layout is not public, so it is a setting
+(`pair.keys.layout`). This module knows widths and hex digits; `keyring` knows what a part means.
 """
 
 from typing import NamedTuple
 
 OPEN = 0
-"""The width of the one part that takes what the others leave."""
+"""The width of the one part that takes the rest."""
 
 
 class KeyData(NamedTuple):
@@ -30,7 +30,7 @@ class KeyLayout:
         self.check_digits = dict(self._parts).get("check", OPEN)
 
     def take_apart(self, text: str, carried: tuple[str, ...]) -> KeyData | None:
-        """The parts of a message that carries these, or None when it is not made of them. Hex in either case."""
+        """Split the text of a message that carries these parts; None when it does not fit. Hex in either case."""
         parts = [(name, width) for name, width in self._parts if name in carried]
         rest = len(text) - sum(width for _, width in parts)
         is_open = any(width == OPEN for _, width in parts)
@@ -46,13 +46,13 @@ class KeyLayout:
         return KeyData(found["use"], wrapped, check.hex().upper())
 
     def put_together(self, data: KeyData, carried: tuple[str, ...]) -> str:
-        """The text of a message that carries these parts."""
+        """Join the text of a message that carries these parts."""
         values = {"use": data.use, "wrapped": data.wrapped.hex().upper(), "check": data.check}
         return "".join(values[name] for name, _ in self._parts if name in carried)
 
 
 def _unhex(digits: str) -> bytes | None:
-    """Unlike `bytes.fromhex`, not past spaces."""
+    """Decode hex digits. Unlike `bytes.fromhex`, accept no spaces."""
     if not digits.isalnum():
         return None if digits else b""
     try:

@@ -1,6 +1,6 @@
-"""What the values in unsolicited messages mean: `usm.toml`, or a bank's own file, checked and frozen.
+"""The meanings of the values in unsolicited messages: `usm.toml`, or a bank's own file, checked and frozen.
 
-Knows which words there are for a status, and nothing of what follows from them: that is `permits`.
+Knows the words for each status. `permits` knows what follows from them.
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ Settling = Literal["normal", "delayed", "suspended", "completed"]
 
 
 class LimitMeanings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the two limits are for."""
+    """The payment types that each of the two limits covers, and the unit of the limits."""
 
     sitl: tuple[PaymentType, ...]
     stl: tuple[PaymentType, ...]
@@ -34,7 +34,7 @@ class LimitMeanings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Meanings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole table. An attribute is named as the field of `Usm` whose values it explains."""
+    """The whole table. Each attribute has the name of the field of `Usm` whose values it explains."""
 
     service_status: dict[Two, Standing]
     suspension: dict[Two, Standing]

@@ -1,9 +1,8 @@
 """The messages as frozen values: one type for each kind, an attribute for each field that the kind usually carries.
 
-Every value is text as on the wire, without the padding at the end: amounts are fourteen digits, dates eight. An
-attribute that is `""` means that the field is absent: the scheme knows no field that is there and says nothing. Build
-them by keyword. Which data element an attribute is, and which are mandatory: `fps.toml`. Knows no bytes and checks
-nothing: `codec` does.
+Every value is text as on the wire, without the padding at the end: amounts have fourteen digits, dates eight. `""`
+means that the field is absent: the scheme has no field that is present and empty. Build messages by keyword. `fps.toml`
+says which data element an attribute is, and which are mandatory. This module knows no bytes and checks nothing.
 """
 
 from typing import Any
@@ -12,20 +11,20 @@ from msgspec import Struct
 
 
 class Message(Struct, frozen=True, gc=False):
-    """What every message has."""
+    """The attributes that every message has."""
 
-    # Not `kw_only`: msgspec takes 3 microseconds to place 24 keywords, and 0.5 to place all fields in order, which is
-    # what the compiled plans do. Everybody else writes keywords.
+    # Not `kw_only`: msgspec takes 3 microseconds to place 24 keywords, and 0.5 to place all fields in order, as the
+    # compiled plans do. All other code writes keywords.
     mti: str
     body: bytes = b""
-    """The whole message as it came, with its MAC; empty when it was built here."""
+    """The whole message as it came, with its MAC; empty for a message built here."""
     fault: int = 0
     """The first data element in error, by number: a bad value or a missing mandatory field. 0: none."""
     mac: str = ""
-    """DE128 as it came: sixteen hex digits. Not encoded: the MAC is added by `codec.join_mac`."""
+    """DE128 as it came: sixteen hex digits. `encode` leaves it out; `codec.join_mac` adds the MAC."""
 
     def __repr__(self) -> str:
-        """Say what it is, and nothing of what is in it: a traceback must not leak a payment."""
+        """Name the kind and no content: a traceback must not leak a payment."""
         return f"<{self.__class__.__name__} {self.mti}, {len(self.body)} bytes, fault {self.fault}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
@@ -74,7 +73,7 @@ class PaymentRequest(Message, frozen=True, gc=False):
 
 
 class PaymentResponse(Message, frozen=True, gc=False):
-    """9210: what became of a payment."""
+    """9210: the result of a payment."""
 
     processing_code: str = ""
     date_sent: str = ""
@@ -131,7 +130,7 @@ class ReversalRequest(Message, frozen=True, gc=False):
 
 
 class ReversalResponse(Message, frozen=True, gc=False):
-    """9430: a reversal was taken."""
+    """9430: the response to a reversal, always yes."""
 
     processing_code: str = ""
     date_sent: str = ""
@@ -146,7 +145,7 @@ class ReversalResponse(Message, frozen=True, gc=False):
 
 
 class Advice(Message, frozen=True, gc=False):
-    """9624: something is wrong with a message; never responded to."""
+    """9624: something is wrong with a message. It has no response."""
 
     processing_code: str = ""
     transmission_time: str = ""
@@ -198,7 +197,7 @@ class NetworkResponse(Message, frozen=True, gc=False):
 
 
 class Usm(Message, frozen=True, gc=False):
-    """9824: an unsolicited message, news of the scheme."""
+    """9824: an unsolicited message, which brings news of the scheme."""
 
     transmission_time: str = ""
     message_id: str = ""
@@ -237,7 +236,7 @@ class Usm(Message, frozen=True, gc=False):
 
 
 class UsmAcknowledgement(Message, frozen=True, gc=False):
-    """9834: a 9824 was taken."""
+    """9834: the acknowledgement of a 9824."""
 
     transmission_time: str = ""
     message_id: str = ""

@@ -1,19 +1,19 @@
-"""Straight code for one shape of message, made from the table: the fast way to what `walk` does.
+"""Straight code for one shape of message, made from the table: the fast way to the result of `walk`.
 
-Which fields a message has is all in its first 36 bytes (MTI and bitmaps). So for each such header that comes often, the
-loop over the table is unrolled into the source of one function, and compiled: constants for every fixed offset, one
-look-up for every length, one check over all digits together and one over all characters. This is what makes decoding
-ten times faster than a loop with a decision per field. The source is made of numbers and names that `fields.load` has
-checked (names are identifiers), and never of anything that came over the wire but which bits were set.
+The first 36 bytes of a message (MTI and bitmaps) say which fields it has. For each such header that comes often, this
+module unrolls the loop over the table into the source of one function and compiles it: constants for fixed offsets, one
+look-up for each length, one check over all digits together and one over all characters. Decoding thus becomes ten times
+faster than a loop that decides about each field. The source consists of numbers and names that `fields.load` has
+checked (names are identifiers). Nothing from the wire gets into it but which bits were set.
 
-A plan is an optimist: when anything at all is unusual it calls back into the slow way, which finds the words.
+A plan is an optimist: when anything is unusual, it calls the slow way, which finds the words.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from gateway.wire.fields import HEX, JUDGED, MAC_FIELD, MAC_WIDTH, TEXT, WIDE, Field, FieldTable
+from gateway.wire.fields import HEX, MAC_FIELD, MAC_WIDTH, RULED, TEXT, WIDE, Field, FieldTable
 from gateway.wire.message import TYPES, Message
 from gateway.wire.walk import HEADER_END, PROCESSING_CODE, SECONDARY, bytes_of, nests, text_of
 
@@ -24,22 +24,22 @@ Responder = Callable[[Any, str, str], bytes]
 
 @cache
 def lengths(prefix: int, width: int) -> dict[str, int]:
-    """Every length prefix that a field may have, to its number: not digits and too long are both a miss.
+    """Every length prefix that a field may have, with its number. Bad prefixes are not in it.
 
-    As many of these are kept as there are formats in field tables: a dozen.
+    The cache holds one for each format of the field tables: a dozen.
     """
     return {f"{length:0{prefix}}": length for length in range(width + 1)}
 
 
 @cache
 def prefixes(prefix: int, width: int) -> tuple[str, ...]:
-    """The length prefix for each length. None for an empty value: an absent field has no prefix either."""
+    """The length prefix for each length. An empty value has none: an absent field has no prefix either."""
     return ("", *(f"{length:0{prefix}}" for length in range(1, width + 1)))
 
 
 def bits_of(numbers: Iterable[int]) -> int:
-    """The bitmaps as a number, with the secondary one and DE128."""
-    return SECONDARY | sum(1 << (128 - number) for number in {*numbers, MAC_FIELD})
+    """Both bitmaps as a number, with the bit of the secondary one and that of DE128 set."""
+    return SECONDARY | sum(_bit(number) for number in {*numbers, MAC_FIELD})
 
 
 def _compile(source: str, name: str, namespace: dict[str, Any]) -> Any:
@@ -47,12 +47,12 @@ def _compile(source: str, name: str, namespace: dict[str, Any]) -> Any:
     return namespace[name]
 
 
-class _Reading:
-    """The source of one reader, field by field."""
+class _ReaderSource:
+    """The source of one reader, built field by field."""
 
-    def __init__(self, table: FieldTable, kind: type[Message], *, judged: bool) -> None:
+    def __init__(self, table: FieldTable, kind: type[Message], *, ruled: bool) -> None:
         self._table = table
-        self._judged = judged
+        self._ruled = ruled
         self._places = set(kind.__struct_fields__)
         self.namespace: dict[str, Any] = {}
         self.steps: list[str] = []
@@ -63,11 +63,11 @@ class _Reading:
         self.ascii_only: list[str] = []
         """Values that hold nothing but ASCII, other than `digits`."""
         self._runs: list[tuple[str, int, int]] = []
-        # where we are: behind the variable field that ends at `base` (none yet: ""), so many bytes on
+        # the position reached: `offset` bytes behind the variable field that ends at `base` ("": there is none yet)
         self._base, self._offset = "", HEADER_END
 
     def at(self, more: int = 0) -> str:
-        """Where we are, and so many bytes on."""
+        """Expression of the position reached, or of one `more` bytes on."""
         return _at(self._base, self._offset + more)
 
     def add(self, field: Field) -> None:
@@ -94,12 +94,12 @@ class _Reading:
             self.checks.append(f"({value} and not NESTS({value}))")
         elif field.charset == "hex" or (field.prefix and field.charset == "digits"):
             self.checks.append(f"({value} and FAULT(body))")  # the built-in table has none of these
-        if self._judged and field.rule is not None:
+        if self._ruled and field.rule is not None:
             self.namespace |= field.rule.names
             self.checks.append(field.rule.doubt.format(v=value if value.isidentifier() else f"({value})"))
 
     def _add_digits(self, width: int) -> None:
-        """Fixed digits that touch are one run: one slice for all."""
+        """Adjacent fixed digits form one run, and one slice covers them all."""
         start = self._offset
         if self._runs and self._runs[-1][0] == self._base and self._runs[-1][2] == start:
             start = self._runs.pop()[1]
@@ -119,7 +119,7 @@ def reader(
     `slowly` decodes, or raises for, a body that the plan cannot follow; `fault` finds the first field in error.
     """
     kind = TYPES[mti]
-    reading = _Reading(table, kind, judged=mti in JUDGED)
+    reading = _ReaderSource(table, kind, ruled=mti in RULED)
     for number in numbers:
         if number != MAC_FIELD:
             reading.add(table.fields[number])
@@ -138,11 +138,11 @@ def reader(
             "except KeyError:",
             "    return SLOWLY(body)",
             f"mac = text[{reading.at()}:{reading.at(MAC_WIDTH)}]",
-            # slices never fail: whatever was cut short shows here
+            # slices never fail: a message that was cut short shows here
             f"if {reading.at(MAC_WIDTH)} != len(body) or body[-{MAC_WIDTH}:].translate(None, HEX):",
             "    return SLOWLY(body)",
             "odd = body.translate(None, TEXT)",
-            # an accent is odd, and right where it belongs
+            # an accent is odd, but right in a wide field
             f"if odd and not body.translate(None, WIDE) and ({ascii_only}).isascii():",
             '    odd = b""',
             f"fault = FAULT(body) if {doubt} else 0",
@@ -155,9 +155,9 @@ def reader(
 
 
 def _missing(table: FieldTable, mti: str, numbers: list[int], namespace: dict[str, Any]) -> Iterator[str]:
-    """Expressions that are true when a field may be missing that must be there."""
+    """Expressions that are true when a mandatory field may be missing."""
     needed, present = set(table.layouts[mti].mandatory), set(numbers)
-    if mti in JUDGED:
+    if mti in RULED:
         for group in table.together:
             needed |= set(group) if present & set(group) else set()
         needy = {kind.code for kind in table.types.values() if not set(kind.mandatory) <= present}
@@ -168,12 +168,15 @@ def _missing(table: FieldTable, mti: str, numbers: list[int], namespace: dict[st
     if not needed <= present:
         yield "True"
     if texts := [number for number in sorted(needed & present) if not _is_digits(table.fields[number])]:
-        there = [_says_something(f"v{number}") if mti in JUDGED else f"v{number}" for number in texts]
+        there = [_says_something(f"v{number}") if mti in RULED else f"v{number}" for number in texts]
         yield f"not ({' and '.join(there)})"
 
 
 def _says_something(value: str) -> str:
-    """No character that is allowed comes before "!" but a space and line breaks; "!" alone is doubted, and no more."""
+    """Expression that is false for a blank value. Of the allowed characters, only blanks sort before "!".
+
+    A value of "!" alone is doubted too, which does no harm.
+    """
     return f'{value} > "!"'
 
 
@@ -190,49 +193,71 @@ def _at(base: str, offset: int) -> str:
     return f"{base} + {offset}" if offset else base
 
 
-def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writer:
-    """Compile the encoding of messages of this MTI, without DE128, whatever is in them.
+class _WriterSource:
+    """The source of one writer, built field by field."""
 
-    `bad` is called when something does not fit: it names the field.
-    """
-    kind, attributes, mandatory = TYPES[mti], table.attributes(mti), table.layouts[mti].mandatory
-    namespace: dict[str, Any] = {"KIND": kind, "BAD": bad, "NESTS": nests, "TEXT": TEXT, "WIDE": WIDE}
-    namespace["BYTES_OF"] = bytes_of
-    steps = [f"v{number} = m.{name}" for number, name in attributes]
-    # mostly everything that is mandatory is there: one test instead of one for each
-    steps += [f"if {' and '.join(f'v{number}' for number in mandatory) or 'True'}:", f"    bits = {bits_of(mandatory)}"]
-    steps += ["else:", f"    bits = {bits_of([])}"]
-    steps += [f"    if v{number}: bits |= {1 << (128 - number)}" for number in mandatory]
-    parts, digits, doubts = list[str](), list[str](), list[str]()
-    narrow = [f"{{v{number}}}" for number, _ in attributes if table.fields[number].charset != "wide"]
-    for number, _ in attributes:
-        field, value = table.fields[number], f"v{number}"
-        if number not in mandatory:
-            steps.append(f"if {value}: bits |= {1 << (128 - number)}")
+    def __init__(self, table: FieldTable, mti: str) -> None:
+        self._table = table
+        attributes, mandatory = table.attributes(mti), table.layouts[mti].mandatory
+        self.namespace: dict[str, Any] = {}
+        self.steps = [f"v{number} = m.{name}" for number, name in attributes]
+        # usually all mandatory fields are present: one test instead of one for each
+        present = [f"v{number}" for number in mandatory]
+        self.steps += [f"if {' and '.join(present) or 'True'}:", f"    bits = {bits_of(mandatory)}"]
+        self.steps += ["else:", f"    bits = {bits_of([])}"]
+        self.steps += [f"    if v{number}: bits |= {_bit(number)}" for number in mandatory]
+        self.parts: list[str] = []
+        """The fields of the text, as replacement fields of an f-string."""
+        self.doubts: list[str] = []
+        """Expressions that are true when a value may be bad."""
+        self.digits: list[str] = []
+        self.narrow: list[str] = []
+        """Values that must hold nothing but ASCII."""
+        for number, _ in attributes:
+            if number not in mandatory:
+                self.steps.append(f"if v{number}: bits |= {_bit(number)}")
+            self._add(table.fields[number])
+
+    def _add(self, field: Field) -> None:
+        value = f"v{field.number}"
         if field.prefix:
-            namespace[f"P{field.prefix}_{field.width}"] = prefixes(field.prefix, field.width)
-            parts.append(f"{{P{field.prefix}_{field.width}[len({value})]}}")
+            self.namespace[f"P{field.prefix}_{field.width}"] = prefixes(field.prefix, field.width)
+            self.parts.append(f"{{P{field.prefix}_{field.width}[len({value})]}}")
         else:
             pad = f"{value}.zfill({field.width})" if field.charset == "digits" else f"{value}.ljust({field.width})"
-            steps.append(f"if {value} and len({value}) != {field.width}:")
-            steps.append(f"    {value} = {pad}")
-            steps.append(f"    if len({value}) != {field.width}: return BAD(m)")
-        parts.append(f"{{{value}}}")
+            self.steps.append(f"if {value} and len({value}) != {field.width}:")
+            self.steps.append(f"    {value} = {pad}")
+            self.steps.append(f"    if len({value}) != {field.width}: return BAD(m)")
+        self.parts.append(f"{{{value}}}")
+        if field.charset != "wide":
+            self.narrow.append(f"{{{value}}}")
         if field.charset == "digits":
-            digits.append(f"{{{value}}}")
+            self.digits.append(f"{{{value}}}")
         elif field.charset == "hex":
-            doubts.append(value)
-        if number in table.nested:
-            doubts.append(f"({value} and not NESTS({value}))")
-    steps += [f'digits = f"{"".join(digits)}"']
-    doubts.append("(digits and not digits.isdigit())")
+            self.doubts.append(value)
+        if field.number in self._table.nested:
+            self.doubts.append(f"({value} and not NESTS({value}))")
+
+
+def _bit(number: int) -> int:
+    return 1 << (128 - number)
+
+
+def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writer:
+    """Compile the encoding of messages of this MTI, without DE128, whatever their content.
+
+    When a value does not fit, the code calls `bad`, which names the field.
+    """
+    writing = _WriterSource(table, mti)
+    doubts = ["odd", *writing.doubts, "(digits and not digits.isdigit())"]
     source = "\n    ".join(
         [
             "def write(m):",
             "if m.__class__ is not KIND: return BAD(m)",
-            *steps,
+            *writing.steps,
+            f'digits = f"{"".join(writing.digits)}"',
             "try:",
-            f'    text = f"{mti}{{bits:032X}}{"".join(parts)}"',
+            f'    text = f"{mti}{{bits:032X}}{"".join(writing.parts)}"',
             "except IndexError:",
             "    return BAD(m)",
             "if text.isascii():",
@@ -243,19 +268,22 @@ def writer(table: FieldTable, mti: str, bad: Callable[[Message], bytes]) -> Writ
             "        body = BYTES_OF(text)",
             "    except ValueError:",
             "        return BAD(m)",
-            # one character is one byte, so lengths are right; which fields may hold such a one is seen here
-            f'    odd = body.translate(None, WIDE) or not f"{"".join(narrow)}".isascii()',
-            f"if {' or '.join(['odd', *doubts])}: return BAD(m)",
+            # one character is one byte, so the lengths are right; only wide fields may hold others than ASCII
+            f'    odd = body.translate(None, WIDE) or not f"{"".join(writing.narrow)}".isascii()',
+            f"if {' or '.join(doubts)}: return BAD(m)",
             "return body",
         ]
     )
-    compiled: Writer = _compile(source, "write", namespace)
+    namespace = {"KIND": TYPES[mti], "BAD": bad, "NESTS": nests, "TEXT": TEXT, "WIDE": WIDE, "BYTES_OF": bytes_of}
+    compiled: Writer = _compile(source, "write", namespace | writing.namespace)
     return compiled
 
 
 def fitting(table: FieldTable, mti: str) -> Callable[[Message], bool]:
-    """Compile the question whether a message that was built, of this MTI, surely breaks no rule, lacks no mandatory
-    field, and loses nothing by being padded (what leaves must be what was submitted).
+    """Compile a check of messages of this MTI built here. False is only a doubt.
+
+    True: the message certainly breaks no rule, lacks no mandatory field and loses nothing by padding (the hub must get
+    what was submitted).
     """
     mandatory, doubts, namespace = table.layouts[mti].mandatory, list[str](), dict[str, Any]()
     for number, name in table.attributes(mti):
@@ -277,13 +305,13 @@ def fitting(table: FieldTable, mti: str) -> Callable[[Message], bool]:
 
 
 COPIED = (3, 12, 31, 51, 98)
-"""What a 9210 and a 9430 copy from the request (docs/protocol.md section 3, certain)."""
+"""The fields that a 9210 and a 9430 copy from the request (docs/protocol.md section 3, certain)."""
 
 
 def responder(table: FieldTable, mti: str, bad: Callable[[Any, str, str], bytes]) -> Responder:
-    """Compile the making of a 9210 or 9430, without DE128, from a request, DE26 and DE44 (may be empty).
+    """Compile the encoding of a 9210 or 9430, without DE128, from a request, DE26 and DE44 (which may be empty).
 
-    `bad` is called when that is not possible, to say why.
+    When that is not possible, the code calls `bad`, which says why.
     """
     fields = table.fields
     namespace: dict[str, Any] = {"BAD": bad, "BYTES_OF": bytes_of}

@@ -1,4 +1,4 @@
-"""Reads a table of facts that a bank may know better: the built-in TOML file, or the bank's own."""
+"""Reads a table of facts from the built-in TOML file, or from a bank's own: a bank may know better."""
 
 import tomllib
 from importlib import resources
@@ -10,10 +10,10 @@ from gateway.errors import ConfigurationError
 
 
 class Table(NamedTuple):
-    """A file, read and not looked at yet."""
+    """A file that was read but not checked yet."""
 
     where: str
-    """Its name, for mistakes."""
+    """Its name, for error messages."""
     text: str
     raw: dict[str, Any]
 
@@ -29,5 +29,5 @@ def read(path: str | Path, built_in: str) -> Table:
         return Table(where, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{where}: not TOML: {error}"]) from error
-    except (ValueError, RecursionError) as error:  # Python's own, which name no place
+    except (ValueError, RecursionError) as error:  # limits of Python, which name no place
         raise ConfigurationError([f"{where}: not TOML: {BEYOND_PYTHON}"]) from error

@@ -1,6 +1,6 @@
-"""A 9824, read: one type for each function code, with the words of the table of meanings in place of the digits.
+"""Reads a 9824 into an event: one type for each function code, with the words of the table of meanings for the digits.
 
-Knows which field says what in which function, and when the news was sent. Does not know what follows: `permits` does.
+Knows which field means what in which function, and when the news was sent. `permits` knows what follows from it.
 """
 
 import hashlib
@@ -16,39 +16,39 @@ from gateway.wire.meanings import Meanings
 from gateway.wire.message import NetworkRequest, Usm
 
 MOMENT, NUMBERED = 14, 20
-"""Digits of a stamp's moment; with DE11. A digest (16 hex digits) follows."""
+"""Digits of a stamp's moment, and of moment and DE11 together. A digest (16 hex digits) follows."""
 STAMP = re.compile(r"[0-9]{20}[0-9a-f]{16}")
 AHEAD_MAX_NS = 86_400 * 10**9
-"""A message that says it was sent so much later than it came has a wrong clock behind it."""
+"""The sending time may be later than the time of arrival by this at most. Beyond it, the sender's clock is wrong."""
 
 
 class NewsEvent(Struct, frozen=True, kw_only=True):
-    """News, read. What the message does not say, or says in an unknown value, is empty or None."""
+    """One piece of news. An attribute is empty or None when the message lacks it or gives an unknown value."""
 
     what: ClassVar[str] = "news of an unknown function"
-    """In words fit for a log."""
+    """The kind of news, in words for a log."""
 
     function: str
     """DE24."""
     stamp: str
-    """Orders it among all others: moment of sending (14 digits), DE11 (6), digest (16 hex digits)."""
+    """Orders the news: moment of sending (14 digits), DE11 (6), digest (16 hex digits)."""
     content: bytes
-    """Digest of all that is said but DE11 and DE128: equal for the same news over another link. Eight bytes."""
+    """Digest of the message without DE11 and DE128: equal for the same news over another link. Eight bytes."""
     institution: str = ""
-    """DE100: whom it is about; empty: us, or everyone."""
+    """DE100: the institution that the news is about; empty: us, or everyone."""
     name: str = ""
     """DE104."""
     state: str = ""
     """The status, in the words of the table of meanings."""
     before: str = ""
-    """The status before, where it is said."""
+    """The previous status, where the message has it."""
     information: str = ""
     """DE124."""
     unknown: tuple[str, ...] = ()
     """Fields whose value is not in the table: `DE40`."""
 
     def __repr__(self) -> str:
-        """Amounts and texts are nobody's business."""
+        """Name the kind and no content: amounts and texts are nobody's business."""
         return f"<{self.__class__.__name__} {self.function}>"
 
 
@@ -59,11 +59,11 @@ class ServiceStatus(NewsEvent, frozen=True, kw_only=True):
 
 
 class InstitutionStatus(NewsEvent, frozen=True, kw_only=True):
-    """972: an institution is `available` or `suspended`, and which payment priority groups it takes."""
+    """972: an institution is `available` or `suspended`, and takes these payment priority groups."""
 
     what: ClassVar[str] = "institution status"
     groups: tuple[str, ...] | None = None
-    """None: not said."""
+    """None: the message does not say."""
 
 
 class Amounts(NewsEvent, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class CapChange(Amounts, frozen=True, kw_only=True):
 
 
 class SettlementStatus(NewsEvent, frozen=True, kw_only=True):
-    """979: how settlement stands."""
+    """979: the state of settlement."""
 
     what: ClassVar[str] = "settlement status"
     settlement_date: str = ""
@@ -130,7 +130,7 @@ class SchemeReturnFailure(NewsEvent, frozen=True, kw_only=True):
 
 
 class PerformanceAlert(NewsEvent, frozen=True, kw_only=True):
-    """981: we answer too slowly, as the hub sees it."""
+    """981: we answer too slowly, in the hub's view."""
 
     what: ClassVar[str] = "performance alert"
     response_time: str = ""
@@ -142,8 +142,8 @@ class PerformanceAlert(NewsEvent, frozen=True, kw_only=True):
 # --- reading
 
 
-class _Reading:
-    """One message being read."""
+class _UsmReader:
+    """Translates the fields of one message, and notes the unknown values."""
 
     def __init__(self, usm: Usm, meanings: Meanings) -> None:
         self.usm = usm
@@ -151,24 +151,24 @@ class _Reading:
         self.unknown: list[str] = []
 
     def word(self, value: str, table: Mapping[str, str], number: int) -> str:
-        """What a status means; empty when it is absent, or unknown, which is noted."""
+        """The meaning of a status; empty when it is absent or unknown. An unknown one is noted."""
         if value and value not in table:
             self.unknown.append(f"DE{number}")
         return table.get(value, "")
 
     def pence(self, amount: str, number: int) -> int | None:
-        """An amount; None when it is absent or no number."""
+        """An amount; None when it is absent or not a number."""
         if amount and not (amount.isascii() and amount.isdigit()):
             self.unknown.append(f"DE{number}")
             return None
         return int(amount) * self.meanings.limits.unit_pence if amount else None
 
 
-def _service(r: _Reading) -> dict[str, Any]:
+def _service(r: _UsmReader) -> dict[str, Any]:
     return {"state": r.word(r.usm.service_status, r.meanings.service_status, 40)}
 
 
-def _institution(r: _Reading) -> dict[str, Any]:
+def _institution(r: _UsmReader) -> dict[str, Any]:
     groups = r.meanings.priority_groups.get(r.usm.priority_groups)
     if r.usm.priority_groups and groups is None:
         r.unknown.append("DE69")
@@ -179,7 +179,7 @@ def _institution(r: _Reading) -> dict[str, Any]:
     }
 
 
-def _reach(r: _Reading) -> dict[str, Any]:
+def _reach(r: _UsmReader) -> dict[str, Any]:
     return {
         "state": r.word(r.usm.cap_status, r.meanings.cap_status, 107),
         "amount": r.pence(r.usm.cap, 105),
@@ -187,7 +187,7 @@ def _reach(r: _Reading) -> dict[str, Any]:
     }
 
 
-def _sitl(r: _Reading) -> dict[str, Any]:
+def _sitl(r: _UsmReader) -> dict[str, Any]:
     return {
         "state": r.word(r.usm.sitl_status, r.meanings.sitl_status, 85) if r.usm.sitl_status else "in-force",
         "amount": r.pence(r.usm.sitl_new, 86),
@@ -195,11 +195,11 @@ def _sitl(r: _Reading) -> dict[str, Any]:
     }
 
 
-def _stl(r: _Reading) -> dict[str, Any]:
+def _stl(r: _UsmReader) -> dict[str, Any]:
     return {"amount": r.pence(r.usm.stl_new, 88), "amount_before": r.pence(r.usm.stl_previous, 89)}
 
 
-def _settlement(r: _Reading) -> dict[str, Any]:
+def _settlement(r: _UsmReader) -> dict[str, Any]:
     return {
         "state": r.word(r.usm.settlement_process, r.meanings.settlement_process, 91),
         "settlement_date": r.usm.settlement_date,
@@ -209,15 +209,15 @@ def _settlement(r: _Reading) -> dict[str, Any]:
     }
 
 
-def _return_failure(r: _Reading) -> dict[str, Any]:
+def _return_failure(r: _UsmReader) -> dict[str, Any]:
     return {"return_code": r.usm.return_code, "returned_fpid": r.usm.returned_fpid}
 
 
-def _performance(r: _Reading) -> dict[str, Any]:
+def _performance(r: _UsmReader) -> dict[str, Any]:
     return {"response_time": r.usm.response_time, "items": r.usm.credit_items}
 
 
-FUNCTIONS: dict[str, tuple[type[NewsEvent], Callable[[_Reading], dict[str, Any]]]] = {
+FUNCTIONS: dict[str, tuple[type[NewsEvent], Callable[[_UsmReader], dict[str, Any]]]] = {
     "971": (ServiceStatus, _service),
     "972": (InstitutionStatus, _institution),
     "973": (ThresholdStatus, _reach),
@@ -230,15 +230,15 @@ FUNCTIONS: dict[str, tuple[type[NewsEvent], Callable[[_Reading], dict[str, Any]]
     "980": (SchemeReturnFailure, _return_failure),
     "981": (PerformanceAlert, _performance),
 }
-"""What each function code is news of (docs/protocol.md section 2, certain), and which of its fields say it (likely)."""
+"""The kind of news of each function code (docs/protocol.md section 2, certain), and the fields that say it (likely)."""
 
 
-_UNLISTED: tuple[type[NewsEvent], Callable[[_Reading], dict[str, Any]]] = (NewsEvent, lambda _: {})
+_UNLISTED: tuple[type[NewsEvent], Callable[[_UsmReader], dict[str, Any]]] = (NewsEvent, lambda _: {})
 
 
 def event_of(usm: Usm, meanings: Meanings, received_ns: int) -> NewsEvent:
     """Read a 9824 that came at this time (nanoseconds since the epoch). Never raises."""
-    reading = _Reading(usm, meanings)
+    reading = _UsmReader(usm, meanings)
     kind, read = FUNCTIONS.get(usm.function_code, _UNLISTED)
     said = read(reading)
     event: NewsEvent = kind(
@@ -255,7 +255,7 @@ def event_of(usm: Usm, meanings: Meanings, received_ns: int) -> NewsEvent:
 
 
 def _digest(usm: Usm, **without: str) -> bytes:
-    """Over what a message says, whatever its bytes and MAC."""
+    """Digest of the fields of a message, whatever its bytes and MAC."""
     bare = msgspec.structs.replace(usm, body=b"", mac="", **without)
     return hashlib.blake2b(msgspec.msgpack.encode(bare), digest_size=8, person=b"fps-news").digest()
 
@@ -284,13 +284,13 @@ def moment_s(stamp: str) -> int:
 
 
 def shown_s(request: NetworkRequest, received_ns: int) -> int:
-    """The moment that a 9804 of the hub says it was sent (as `moment_s`); 0 when it says none."""
+    """The sending time that a 9804 of the hub gives (as `moment_s`); 0 when it gives none."""
     time = request.transmission_time
     return moment_s(_year_of(time, request.date_sent or moment_of(received_ns)) + time)
 
 
 def _year_of(time: str, day: str) -> str:
-    """The year that brings MMDD… nearest to a day YYYYMMDD: around New Year it is not the day's own."""
+    """The year that brings MMDD… nearest to a day YYYYMMDD. Around New Year it may differ from the day's own."""
     try:
         year, of_day, of_time = int(day[:4]), int(day[4:6]) * 31 + int(day[6:8]), int(time[:2]) * 31 + int(time[2:4])
     except ValueError:
@@ -300,14 +300,14 @@ def _year_of(time: str, day: str) -> str:
 
 
 def moment_of(time_ns: int) -> str:
-    """The moment of a stamp, at a time in UTC."""
+    """A time in UTC, as the moment of a stamp."""
     return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y%m%d%H%M%S}"
 
 
 def sent_at(event: NewsEvent) -> str:
-    """When it was sent, `2025-11-22T20:55:01`, by the hub's clock, whose time zone nobody has told us.
+    """The time of sending, `2025-11-22T20:55:01`, by the hub's clock, whose time zone is unknown.
 
-    When it came, where it says a moment that cannot be.
+    For a message with an impossible time of sending: the time when it came.
     """
     m = event.stamp
     return f"{m[:4]}-{m[4:6]}-{m[6:8]}T{m[8:10]}:{m[10:12]}:{m[12:14]}"

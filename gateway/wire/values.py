@@ -1,8 +1,8 @@
 """The rules for values beyond width and characters, which a field table names (`value = "date"`).
 
 Each rule stands here once: its demand in words, the test that decides, and a quick expression for the compiled plans,
-which may doubt a right value and never trusts a wrong one. All code that reads a message, writes one or takes a
-submission uses these rules. They are about values that are there: the message type says whether a field must be.
+which may doubt a right value but never trusts a wrong one. All code that reads a message, writes one or takes a
+submission uses these rules. They apply to fields that are present: the message type says which fields are mandatory.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 WHITE = " \r\n"
-"""The characters that the scheme allows and nobody sees."""
+"""The invisible characters that the scheme allows."""
 ANY = "any"
-"""The word in a table for a value that has no rule but width and characters."""
+"""The word in a table for a field without a rule."""
 
 
 # bounded: the same few days come again and again
@@ -30,7 +30,7 @@ def is_day(value: str) -> bool:
 
 
 FIELD_MAX = 128
-"""The last data element. There is no element 0: in DE44, 000 would be a value of no meaning."""
+"""The last data element. There is no element 0: 000 in DE44 would mean nothing."""
 
 
 def names_a_field(value: str) -> bool:
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     words: str
     """Ends a sentence about a field: `must be a day of the calendar`."""
     holds: Callable[[str], bool]
-    """Of a value that is not empty, without the padding of a fixed field."""
+    """The test of a value that is not empty, without the padding of a fixed field."""
     doubt: str
     """The source of an expression about `{v}`: false when the rule surely holds."""
     names: dict[str, Any]

@@ -1,8 +1,8 @@
-"""One field after the other, from the table: what the structure of a message is, where it is bad, and which value is.
+"""Walks through a message field by field, by the table: finds its structure, and each place that is bad.
 
 This is the law and the words: slow (some tens of microseconds) and exact. `plan` is the fast way to the same result.
-Positions count bytes from the first byte of the MTI. Nothing said here holds content, not even a length that was read:
-when a message is out of step, what is read as a length may be part of an account number.
+Positions count bytes from the first byte of the MTI. No error here shows content, not even a length that was read: in a
+message that is out of step, the digits read as a length may be part of an account number.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from gateway.errors import HubFault
-from gateway.wire.fields import CHARSETS, DIGITS, HEX, JUDGED, MAC_FIELD, UNDEFINED, Field, FieldTable, Layout
+from gateway.wire.fields import CHARSETS, DIGITS, HEX, MAC_FIELD, RULED, UNDEFINED, Field, FieldTable, Layout
 from gateway.wire.message import TYPES, Message
 from gateway.wire.values import is_blank
 
@@ -22,20 +22,20 @@ PROCESSING_CODE = 3
 SECONDARY = 1 << 127
 """Bit 1 of the bitmap: the secondary bitmap is there (always)."""
 
-# What windows-1252 leaves undefined stands for itself, so that every byte is one character and back; no charset has it.
+# A byte that windows-1252 leaves undefined stands for itself, so that each byte is one character. No charset allows it.
 _CHARACTERS = "".join(chr(byte) if byte in UNDEFINED else bytes([byte]).decode("windows-1252") for byte in range(256))
 _ENCODING = codecs.charmap_build(_CHARACTERS)
 
 
 class Unparseable(HubFault):
-    """The structure cannot be read (or a reply cannot be made): 9624/650."""
+    """The structure cannot be read, or a reply cannot be made: the gateway answers with a 9624/650."""
 
     def __init__(self, field: int, position: int, what: str) -> None:
         super().__init__(f"{_name_of(field, position)} at byte {position}: {what}")
         self.field = field
         """Number of the data element; 0 in the MTI, 1 in the bitmaps."""
         self.position = position
-        """Byte at which it is bad, from the first byte of the MTI."""
+        """The byte that is bad, counted from the first byte of the MTI."""
         self.what = what
 
 
@@ -46,14 +46,14 @@ def _name_of(field: int, position: int) -> str:
 
 
 def text_of(data: bytes) -> str:
-    """Windows-1252, one character for each byte whatever it is."""
+    """Decode windows-1252: one character for each byte, whatever the byte."""
     if data.isascii():
         return data.decode("ascii")
     return codecs.charmap_decode(data, "strict", _CHARACTERS)[0]
 
 
 def bytes_of(text: str) -> bytes:
-    """Undo `text_of`. Raises `ValueError`, which does not show the text."""
+    """Encode what `text_of` decodes. Raises `ValueError`, which does not show the text."""
     if text.isascii():
         return text.encode("ascii")
     try:
@@ -67,14 +67,14 @@ class Span(NamedTuple):
 
     field: Field
     position: int
-    """Its first byte, that of the length prefix if it has one."""
+    """The first byte of the field: of its length prefix, if it has one."""
     start: int
     """The first byte of the value."""
     end: int
 
 
 def numbers_in(body: bytes) -> list[int]:
-    """Fields that the bitmaps announce, ascending, without 1. Raises `Unparseable` when the bitmaps cannot be read."""
+    """The fields that the bitmaps announce, ascending, without 1. Raises `Unparseable` when they cannot be read."""
     if len(body) < HEADER_END:
         raise Unparseable(1, len(body), "the message ends within the bitmaps")
     _check_hex(body, 1, MTI_END, HEADER_END)
@@ -95,13 +95,13 @@ def layout_of(table: FieldTable, body: bytes) -> Layout:
 
 
 def spans(table: FieldTable, body: bytes) -> Iterator[Span]:
-    """Yield each field, in order, as far as the structure can be read; then raise `Unparseable` if it cannot."""
+    """Yield each field in order, as far as the structure can be read. Raises `Unparseable` where it cannot."""
     numbers = numbers_in(body)
     at, end = HEADER_END, len(body)
     for number in numbers:
         field = table.fields.get(number)
         if field is None:
-            # its length is unknown, and with it where everything after it lies
+            # its length is unknown, and so are the places of all fields behind it
             raise Unparseable(number, MTI_END + (number - 1) // 4, "is in the bitmap and not in the field table")
         start = at + field.prefix
         stop = start + (_length(field, body, at) if field.prefix else field.width)
@@ -142,11 +142,11 @@ class Misfit(NamedTuple):
 
     kind: Literal["width", "characters", "nested", "rule"]
     at: int
-    """Of the first bad byte, from the start of the value."""
+    """The first bad byte, counted from the start of the value."""
 
 
-def misfit(table: FieldTable, field: Field, value: bytes, *, judged: bool) -> Misfit | None:
-    """The law of one value, in either direction; `judged`: of a message of `JUDGED`, and so held to its rule."""
+def misfit(table: FieldTable, field: Field, value: bytes, *, ruled: bool) -> Misfit | None:
+    """The law of one value, in either direction. `ruled`: the message is one of `RULED`: the rule counts."""
     if len(value) > field.width:
         return Misfit("width", field.width)
     allowed = CHARSETS[field.charset]
@@ -154,10 +154,10 @@ def misfit(table: FieldTable, field: Field, value: bytes, *, judged: bool) -> Mi
         return Misfit("characters", next(at for at, byte in enumerate(value) if byte not in allowed))
     text = unpadded(field, text_of(value))
     if not text:
-        return None  # which is a fault only where the field must be there
+        return None  # an empty value is a fault only where the field is mandatory
     if field.number in table.nested and (bad := _first_misnested(text)) is not None:
         return Misfit("nested", bad)
-    if judged and field.rule is not None and not field.rule.holds(text):
+    if ruled and field.rule is not None and not field.rule.holds(text):
         return Misfit("rule", 0)
     return None
 
@@ -167,29 +167,29 @@ class FieldFault(NamedTuple):
 
     field: int
     position: int
-    """Of the first bad byte; of the end of the header when the field is missing."""
+    """The first bad byte; the end of the header when the field is missing."""
     what: str
     missing: bool = False
 
 
 def faults_of(table: FieldTable, layout: Layout, body: bytes, found: list[Span]) -> Iterator[FieldFault]:
-    """Every fault, by field number: the first is the one that DE44 names."""
+    """Every fault, by field number. DE44 names the first."""
     spans_by_number = {span.field.number: span for span in found}
     values = {number: value_in(body, span) for number, span in spans_by_number.items()}
     lacking = dict(missing(table, layout, values))
     for number in sorted({*spans_by_number, *lacking}):
         span = spans_by_number.get(number)
-        fault = fault_of(table, body, span, judged=layout.mti in JUDGED) if span is not None else None
+        fault = fault_of(table, body, span, ruled=layout.mti in RULED) if span is not None else None
         if fault is not None:
             yield fault
         elif number in lacking:
             yield FieldFault(number, HEADER_END if span is None else span.position, lacking[number], missing=True)
 
 
-def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> FieldFault | None:
-    """What is wrong with the value of one field."""
+def fault_of(table: FieldTable, body: bytes, span: Span, *, ruled: bool) -> FieldFault | None:
+    """The fault of one field's value, or None."""
     field, start = span.field, span.start
-    bad = misfit(table, field, body[start : span.end], judged=judged)
+    bad = misfit(table, field, body[start : span.end], ruled=ruled)
     if bad is None:
         return None
     if bad.kind == "rule":
@@ -197,7 +197,7 @@ def fault_of(table: FieldTable, body: bytes, span: Span, *, judged: bool) -> Fie
         what = field.rule.words
     elif bad.kind == "nested":
         what = "the nested fields do not add up"
-    else:  # the width of what was read is never too great
+    else:  # a value that was read is never too wide
         what = f"is not allowed in a field of {_WORDS[field.charset]}"
     return FieldFault(field.number, start + bad.at, what)
 
@@ -206,12 +206,12 @@ _WORDS = {"digits": "digits", "text": "text", "wide": "text", "hex": "upper-case
 
 
 def missing(table: FieldTable, layout: Layout, values: Mapping[int, str]) -> Iterator[tuple[int, str]]:
-    """Which fields are not there and must be, and why.
+    """The mandatory fields that are missing, each with the reason why it is mandatory.
 
-    In the request of a payment, one that holds nothing but spaces is not there: nobody can pay to a blank account.
+    In a payment request a field of nothing but spaces is missing, too: nobody can pay to a blank account.
     """
     there = {number for number, value in values.items() if value}
-    if layout.mti in JUDGED:
+    if layout.mti in RULED:
         there = {number for number in there if not is_blank(values[number])}
         for group in table.together:
             if not there.isdisjoint(group):
@@ -227,17 +227,17 @@ def _others(number: int, group: tuple[int, ...]) -> str:
 
 
 def value_in(body: bytes, span: Span) -> str:
-    """Read the value of a field, without the padding of a fixed one."""
+    """The value of a field, without the padding of fixed text."""
     return unpadded(span.field, text_of(body[span.start : span.end]))
 
 
 def unpadded(field: Field, value: str) -> str:
-    """Without the padding that a fixed text has."""
+    """Remove the padding of fixed text."""
     return value if field.prefix or field.charset == "digits" else value.rstrip(" ")
 
 
 def written(table: FieldTable, message: Message) -> bytes:
-    """Encode field by field, without DE128. Raises `ValueError`, which names what does not fit and shows nothing."""
+    """Encode field by field, without DE128. Raises `ValueError`, which names the bad field, no content."""
     mti = message.mti
     if mti not in table.layouts or message.__class__ is not TYPES[mti]:
         raise ValueError(f"{message.__class__.__name__} is not the type of messages with this MTI")
@@ -256,8 +256,8 @@ def _written_field(table: FieldTable, mti: str, field: Field, value: str) -> byt
         data = bytes_of(value)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    # a rule may be broken: a test must be able to make a bad message
-    bad = misfit(table, field, data, judged=False)
+    # the value may break a rule: a test must be able to make a bad message
+    bad = misfit(table, field, data, ruled=False)
     if bad is not None:
         raise ValueError(f"{where}: {_unfit(field, data)[bad.kind]}")
     if field.prefix:
@@ -275,7 +275,7 @@ def _unfit(field: Field, data: bytes) -> dict[str, str]:
 
 
 class Piece(NamedTuple):
-    """One tag of a nested field: tag, where its value starts in the field's value, and the value."""
+    """One tag of a nested field, with its value and the place in the field where the value starts."""
 
     tag: str
     start: int
@@ -283,7 +283,7 @@ class Piece(NamedTuple):
 
 
 def pieces(value: str) -> list[Piece]:
-    """Take a nested value apart, as far as it can be read."""
+    """Split a nested value into its tags, as far as it can be read."""
     found: list[Piece] = []
     at = 0
     while at < len(value):
@@ -299,14 +299,14 @@ def pieces(value: str) -> list[Piece]:
 
 
 def _first_misnested(value: str) -> int | None:
-    """Offset of the first tag that does not add up; None when all do."""
+    """Offset of the first tag whose length is wrong; None when all are right."""
     found = pieces(value)
     end = found[-1].start + len(found[-1].value) if found else 0
     return None if end == len(value) else end
 
 
-# bounded: what comes often ("001003SHA") is looked at once, whatever else comes
+# bounded: a frequent value ("001003SHA") is checked once
 @lru_cache(maxsize=256)
 def nests(value: str) -> bool:
-    """Whether a nested value adds up."""
+    """Whether the lengths in a nested value add up."""
     return _first_misnested(value) is None

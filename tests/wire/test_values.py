@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.wire.codec import SIGHTS_MIN, Codec, Unparseable
-from gateway.wire.fields import JUDGED, load
+from gateway.wire.fields import RULED, load
 from gateway.wire.message import TYPES
 from tests.wire.test_fields import written
 from tests.wire.value_table import BASE, CODEC, FILE, boundaries, lines, message
@@ -56,7 +56,7 @@ def test_the_compiled_plan_and_the_walk_judge_alike() -> None:
                 assert CODEC.decode(body) == walked, (number, name)
 
 
-@pytest.mark.parametrize("mti", sorted(set(TYPES) - JUDGED))
+@pytest.mark.parametrize("mti", sorted(set(TYPES) - RULED))
 def test_what_answers_reverses_or_manages_is_heard_whatever_day_it_names(mti: str) -> None:
     """A hub that fills DE15 with zeros, where it says that it refuses, has said it all the same."""
     table = CODEC.table
