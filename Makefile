@@ -29,9 +29,9 @@ COMPILE := pip-compile --quiet --no-config --generate-hashes --allow-unsafe --st
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
 	echo
-	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, documents, fuzz, kills, endure, drbd-drill, pages and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
+	echo "ARGS='…' is passed on to demo, world, test, unit, system, simulate, documents, fuzz, kills, endure, drbd-drill, newer-python, pages and bench; PYTHON=… chooses the interpreter (3.11 or newer)."
 
 .PHONY: setup
 setup: $(READY) ## make .venv with everything at its locked version, and SoftHSM where it is missing
@@ -111,6 +111,10 @@ endure: $(READY) ## a million payments in one go, with faults, half an hour and 
 .PHONY: bare
 bare: $(READY) machines ## the README's two commands on a Debian where nothing is installed, as five kinds of people, 15 minutes
 	@$(BIN)/python -m tests.bare $(ARGS)
+
+.PHONY: newer-python
+newer-python: $(READY) machines ## the tests on a Debian 13 with its Python 3.13, those with containers excepted, half an hour
+	@$(BIN)/python -m tests.bare whole --debian trixie --pytest="$(ARGS)"
 
 .PHONY: demos
 demos: $(READY) ## fifty demos whose parts start, end and reply late, each by a time that is drawn

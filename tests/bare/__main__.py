@@ -1,16 +1,18 @@
 """`make bare`: the README's two commands as a newcomer has them, on a Debian with nothing but what every Debian has.
 
-Each person finds a fresh clone in a copy of a bare Debian root, where neither make, Python nor SoftHSM is, and copies
-the commands. Shown is what they print. What is fetched is Debian's packages, by the root's own apt from the mirror that
-this machine's has, and the locked Python packages, which this machine's pip has downloaded.
+Each person finds a fresh clone in a copy of a bare Debian root, without make, Python and SoftHSM, and copies the
+commands. What these print is shown. Two things are fetched: Debian's packages, by the root's own apt from the mirror of
+this machine's apt, and the locked Python packages, by this machine's pip.
 
     root            `./run demo`, and again: then nothing is installed any more
     interrupted     the same, after set-ups that were killed and interrupted, each at another moment
     sudo            the same as a user who may become root
     nobody          a user who may not: told what is missing, and that nothing else can be done
     tests           `./run test` with one file of tests: the set-up of all of them
+    whole           only when named: every test that needs no container engine and no virtual machine
 
-The exit code is 0 when each went so.
+`--debian trixie` takes the next Debian, with its Python 3.13; `make newer-python` is `whole` on it. `--pytest=ARGS`
+chooses what `whole` runs. The exit code is 0 when each went so.
 """
 
 import sys
@@ -20,6 +22,7 @@ from gateway import entry
 if __name__ == "__main__":  # before the rest is imported
     sys.exit(entry.command("tests.bare.__main__"))
 
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +37,18 @@ from tests.machines import roots
 TOP = Path(__file__).parents[2]
 LOCK = TOP / "requirements-dev.lock"
 WITHIN_S = 1800.0
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+"""Debian's suites, and the Python that each has."""
+USED_BY_TESTS = (
+    "ca-certificates", "curl", "e2fsprogs", "fish", "gcc", "git", "iproute2", "libc6-dev", "make", "mount", "openssl",
+    "procps", "prometheus", "python3", "python3-venv", "shellcheck", "softhsm2", "systemd", "util-linux", "xfsprogs",
+    "zsh",
+)  # fmt: skip
+"""Debian's packages without which tests of `whole` would be skipped."""
+PYTEST = (
+    ".venv/bin/python -m pytest -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder"
+    " -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true"
+)
 USER = "newcomer"
 DEMO = "./run demo --seconds 20"
 MOMENTS = (("KILL", 3), ("INT", 12), ("KILL", 20), ("INT", 26), ("KILL", 32))
@@ -52,11 +67,13 @@ exec "$@"
 class Bare:
     """A copy of a bare root, with a clone of this project in it."""
 
-    def __init__(self, place: Path, wheels: Path) -> None:
+    def __init__(self, place: Path, suite: str, *packages: str) -> None:
         self.place = place
-        self._wheels = wheels
-        subprocess.run(["cp", "--archive", str(roots.root()), str(place)], check=True)  # devices, owners and all
-        (place / "etc/apt/sources.list").write_text(f"deb {roots.mirror()} {roots.SUITE} main\n")
+        self.suite = suite
+        self._wheels = wheels(suite)
+        root = roots.root(*packages, suite=suite)
+        subprocess.run(["cp", "--archive", str(root), str(place)], check=True)  # devices, owners and all
+        (place / "etc/apt/sources.list").write_text(f"deb {roots.mirror(suite)} {suite} main\n")
         shutil.copy("/etc/resolv.conf", place / "etc/resolv.conf")
         (place / "wheels").mkdir()
         self.said = ""
@@ -137,35 +154,55 @@ def tests(bare: Bare) -> None:
     must(bare.run("./run test tests/test_readme.py tests/loadtest/runs/test_world.py") == 0, "the tests pass")
 
 
+def whole(arguments: str) -> Callable[[Bare], None]:
+    """Every test, or what these arguments of pytest's choose."""
+
+    def person(bare: Bare) -> None:
+        must(bare.run("./run setup") == 0, "it is set up")
+        must(bare.run(".venv/bin/python -V") == 0, "there is a Python")
+        must(f"Python {PYTHONS[bare.suite]}." in bare.said, "it is this Debian's")
+        must(bare.run(f"{PYTEST} {arguments}") == 0, "the tests pass")
+
+    return person
+
+
 PEOPLE: dict[str, Callable[[Bare], None]] = {
     "root": as_root, "interrupted": interrupted, "sudo": with_sudo, "nobody": without_sudo, "tests": tests,
 }  # fmt: skip
+WHOLE = "whole"
 
 
-def wheels() -> Path:
-    """The locked packages, downloaded once."""
-    place = roots.cache("wheels") / blake2b(LOCK.read_bytes(), digest_size=8).hexdigest()
+def wheels(suite: str) -> Path:
+    """The locked packages for the suite's Python, downloaded once."""
+    python = PYTHONS[suite]
+    place = roots.cache("wheels") / blake2b(LOCK.read_bytes() + python.encode(), digest_size=8).hexdigest()
     with roots.made_once(place) as making:
         if making is not None:
             command = [sys.executable, "-m", "pip", "download", "-qq", "--require-hashes", "--only-binary", ":all:"]
-            subprocess.run([*command, "--dest", str(making), "-r", str(LOCK)], check=True)
+            subprocess.run([*command, *_of(python), "--dest", str(making), "-r", str(LOCK)], check=True)
             making.chmod(0o755)
     return place
 
 
-def run_people(people: list[str]) -> int:
+def _of(python: str) -> list[str]:
+    """The options by which pip downloads for another Python of this machine's kind."""
+    tag = f"cp{python.replace('.', '')}"
+    names = [f"manylinux_2_{minor}" for minor in range(5, 37)] + ["manylinux2014", "manylinux1", "linux"]
+    platforms = [f"--platform={name}_{platform.machine()}" for name in names]
+    return [f"--python-version={python}", "--implementation=cp", f"--abi={tag}", "--abi=abi3", "--abi=none", *platforms]
+
+
+def run_people(people: dict[str, Callable[[Bare], None]], suite: str) -> int:
     """Each of them in a root of their own."""
     failed = []
     try:
-        packages = wheels()
-        for name in people:
-            print(f"\n== {name}", flush=True)
+        for name, person in people.items():
+            print(f"\n== {name}, on {suite} with Python {PYTHONS[suite]}", flush=True)
             with tempfile.TemporaryDirectory(prefix="fps-bare-") as directory:
-                place = Path(directory, "root")
-                bare = Bare(place, packages)
+                bare = Bare(Path(directory, "root"), suite, *(USED_BY_TESTS if name == WHOLE else ()))
                 bare.clone("root")
                 try:
-                    PEOPLE[name](bare)
+                    person(bare)
                 except AssertionError as error:
                     failed.append(name)
                     print(f"FAILED: not so: {error}", flush=True)
@@ -179,8 +216,13 @@ def run_people(people: list[str]) -> int:
 def main(arguments: list[str]) -> int:
     """Read the command line."""
     parser = Parser(prog=".venv/bin/python -m tests.bare", description=__doc__)
-    parser.add_argument("people", nargs="*", metavar="PERSON", help=f"of {', '.join(PEOPLE)} (default: all)")
-    given = parser.parse_args(arguments).people
-    if unknown := set(given) - set(PEOPLE):
+    names = [*PEOPLE, WHOLE]
+    every = ", ".join(names)
+    parser.add_argument("people", nargs="*", metavar="PERSON", help=f"of {every} (default: all but {WHOLE})")
+    parser.add_argument("--debian", choices=PYTHONS, default=roots.SUITE, help="which suite (default: %(default)s)")
+    parser.add_argument("--pytest", metavar="ARGS", default="", help=f"pytest's arguments in {WHOLE} (default: none)")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.people) - set(names):
         parser.error(f"nobody is called {', '.join(sorted(unknown))}")
-    return run_people(given or list(PEOPLE))
+    everybody = {**PEOPLE, WHOLE: whole(given.pytest)}
+    return run_people({name: everybody[name] for name in given.people or PEOPLE}, given.debian)

@@ -32,18 +32,18 @@ class Missing(Exception):
     """The machine cannot do this, and why: tests skip with it."""
 
 
-def root(*packages: str) -> Path:
+def root(*packages: str, suite: str = SUITE) -> Path:
     """A minimal Debian with these packages, which is not to be written into. Takes a minute when it is the first one.
 
     Raises `Missing` where the machine cannot make one.
     """
     need_root("making a Debian root")
     wanted = sorted(set(packages))
-    made_of = "\n".join((RECIPE, SUITE, _architecture(), *wanted))
+    made_of = "\n".join((RECIPE, suite, _architecture(), *wanted))
     place = cache("roots") / hashlib.blake2b(made_of.encode(), digest_size=8).hexdigest()
     with made_once(place) as making:
         if making is not None:
-            _debootstrap(making, wanted)
+            _debootstrap(making, wanted, suite)
     return place
 
 
@@ -113,9 +113,9 @@ def bound(arguments: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _debootstrap(into: Path, packages: list[str]) -> None:
+def _debootstrap(into: Path, packages: list[str], suite: str) -> None:
     include = [f"--include={','.join(packages)}"] if packages else []
-    maker = [command("debootstrap", "debootstrap"), "--variant=minbase", *include, SUITE, str(into), mirror()]
+    maker = [command("debootstrap", "debootstrap"), "--variant=minbase", *include, suite, str(into), mirror(suite)]
     # a root that is cut short is thrown away: its files need not be synced one by one
     (into / _HASTE).parent.mkdir(parents=True)
     (into / _HASTE).write_text("force-unsafe-io\n")
