@@ -42,7 +42,7 @@ demo: $(READY) ## less than a minute of payments through two data centres on thi
 	@exec $(BIN)/python -m loadtest demo --last var/demo $(ARGS)
 
 .PHONY: test
-test: $(READY) filesystems machines ## lint, types and every test; goes on to the end and fails when any of them did
+test: $(READY) filesystems shells machines ## lint, types and every test; goes on to the end and fails when any of them did
 	@failed=()
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
@@ -80,7 +80,7 @@ unit: $(READY) filesystems machines ## the tests that need no other process
 	@$(TESTS) -m "not system" $(ARGS)
 
 .PHONY: system
-system: $(READY) filesystems machines ## the tests with real processes, sockets and SoftHSM
+system: $(READY) filesystems shells machines ## the tests with real processes, sockets and SoftHSM
 	@$(TESTS) -m system $(ARGS)
 
 .PHONY: frozen
@@ -228,6 +228,11 @@ endef
 .PHONY: filesystems
 filesystems: machine
 	$(call get-for-tests,mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mount:mount drbdadm:drbd-utils)
+
+# They have the real shells complete a command line.
+.PHONY: shells
+shells: machine
+	$(call get-for-tests,zsh:zsh fish:fish)
 
 # They run a Docker engine of their own, too (tests/machines), have systemd and Prometheus judge what is theirs, and build a
 # PKCS#11 library that fails on order.

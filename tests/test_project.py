@@ -19,6 +19,7 @@ import pytest
 import gateway
 from gateway.commands import completion
 from gateway.journal.record import VERSION
+from tests.bare.__main__ import PYTHONS
 
 TOP = Path(__file__).parents[1]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
@@ -152,6 +153,17 @@ def test_a_wheel_says_what_it_is(metadata: Message) -> None:
     assert len(needed) == len(PROJECT["project"]["dependencies"])
 
 
+def test_the_pythons_that_are_named_are_those_that_tests_run_on() -> None:
+    """Debian 12's Python, the oldest that pip takes, and that of `make newer-python`."""
+    classifiers = PROJECT["project"]["classifiers"]
+    named = {each.rpartition(" ")[2] for each in classifiers if re.search(r":: Python :: 3\.\d+$", each)}
+    assert named == set(PYTHONS.values())
+    assert PROJECT["project"]["requires-python"] == f">={min(named)}"
+    assert PROJECT["tool"]["mypy"]["python_version"] == min(named)
+    contributing = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(python in contributing for python in named)
+
+
 @system
 def test_an_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
     """In an environment of its own, away from the checkout: the command is there, its tables too, and no mock world."""
@@ -191,13 +203,43 @@ def test_an_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
 
 # --- completion
 
-CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"]}
-COMPLETING = """
+BASH = """
 source "$1"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _shtab_fps_gateway
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+FISH = """
+source $argv[1]
+complete --do-complete "$argv[2..]" | string replace --regex '\\t.*' ''; or true
+"""
+ZSH = r"""
+# Completion needs an interactive zsh on a terminal. What that would offer is printed, and not inserted.
+mkdir functions && cp "$1" functions/_fps-gateway; shift
+zmodload zsh/zpty
+zpty shell zsh -f -i
+say() { zpty -w shell "$1" }
+say 'fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -D -u; bindkey "^I" complete-word; LISTMAX=0'
+say 'compadd() {
+  if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)\ * ]]; then builtin compadd "$@"; return; fi
+  typeset -a offered
+  builtin compadd -A offered "$@"
+  for each in $offered; do print -r -- "<offer>$each</offer>"; done
+}'
+say 'finish() { print "<over>" }; zle -N finish; bindkey "^X" finish; print "<rea""dy>"'
+zpty -r shell printed '*<ready>*'
+zpty -w -n shell "$*"$'\t\x18'
+zpty -r shell printed '*<over>*'
+print -rl -- ${(M)${(f)printed}:#*</offer>*} | sed 's/.*<offer>//; s/<\/offer>.*//'
+zpty -d shell
+"""
+COMPLETING = {
+    "bash": ["bash", "--norc", "-c", BASH, "bash"],
+    "fish": ["fish", "--no-config", "-c", FISH],
+    "zsh": ["zsh", "-f", "-c", ZSH, "zsh"],
+}
+"""For each shell a program that prints what it would complete. Arguments: the script, and the typed words."""
+CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"]}
 
 
 def script(shell: str) -> str:
@@ -214,12 +256,13 @@ def test_a_script_for_each_shell_is_one(shell: str, tmp_path: Path) -> None:
     for command in ("run", "drain", "journal", "fpid-hash", "compare"):
         assert command in text
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here: its script is not parsed")
+        pytest.skip(f"no {shell} here: package {shell}")
     (tmp_path / "script").write_text(text, encoding="utf-8")
     subprocess.run([*CHECKS[shell], tmp_path / "script"], check=True, timeout=60)
 
 
 @system
+@pytest.mark.parametrize("shell", completion.SHELLS)
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
@@ -232,12 +275,14 @@ def test_a_script_for_each_shell_is_one(shell: str, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bash_completes_what_is_typed(typed: list[str], completed: set[str], tmp_path: Path) -> None:
-    """Commands, options, choices, and files where a file is meant."""
-    (tmp_path / "script").write_text(script("bash"), encoding="utf-8")
+def test_a_shell_completes_what_is_typed(shell: str, typed: list[str], completed: set[str], tmp_path: Path) -> None:
+    """Commands, options, choices, and files where a file is meant; in each shell that is here."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here: package {shell}")
+    (tmp_path / "script").write_text(script(shell), encoding="utf-8")
     (tmp_path / "pair.toml").touch()
     done = subprocess.run(
-        ["bash", "--norc", "-c", COMPLETING, "bash", "./script", "fps-gateway", *typed],
+        [*COMPLETING[shell], "./script", "fps-gateway", *typed],
         cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert set(done.stdout.split()) == completed
