@@ -10,12 +10,12 @@ import contextlib
 import select
 import socket
 import ssl
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import trio
 
 from gateway.log import blame, describe
-from gateway.network.dialler import Dialler
+from gateway.network.dialler import Dialler, Reached
 from gateway.network.turns import Proof
 
 CHUNK_BYTES = 65536
@@ -364,23 +364,16 @@ class StreamPipe:
         await trio.aclose_forcefully(self._stream)
 
 
-class Dialled(NamedTuple):
-    """A connection and the address that it leads to. Report by `Dialler.heard` what it proves."""
-
-    pipe: Pipe
-    address: str
-
-
-async def dial(dialler: Dialler, context: ssl.SSLContext | None, server_name: str) -> Dialled:
+async def dial(dialler: Dialler, context: ssl.SSLContext | None, server_name: str) -> Reached[Pipe]:
     """Connect, shake hands where there is TLS, hand back a pipe. Raises OSError. Cancelled, it leaves nothing open."""
     stream, address = await dialler.connect()
     if not isinstance(stream, trio.SocketStream):
         if context is not None:
             stream = trio.SSLStream(stream, context, server_hostname=server_name)
-        return Dialled(StreamPipe(stream), address)
+        return Reached(StreamPipe(stream), address)
     raw = socket_pipe(stream)
     if context is None:
-        return Dialled(raw, address)
+        return Reached(raw, address)
     pipe = TlsPipe(raw, context, server_name)
     try:
         await pipe.handshake()
@@ -388,7 +381,7 @@ async def dial(dialler: Dialler, context: ssl.SSLContext | None, server_name: st
         dialler.heard(address, Proof.NOTHING)
         await raw.aclose()
         raise
-    return Dialled(pipe, address)
+    return Reached(pipe, address)
 
 
 def socket_pipe(stream: trio.SocketStream) -> SocketPipe:

@@ -97,7 +97,6 @@ class Journal:
         self._started = False
         self._closing = False
         self._over = trio.Event()
-        self._synced_all = trio.Event()
 
     @property
     def position(self) -> int:

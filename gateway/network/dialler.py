@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import trio
 
@@ -15,14 +15,15 @@ from gateway.network.turns import PATIENCE_S, Lookups, Proof, Turns
 STAGGER_S = 0.25
 """An address that has not connected within this time gets the next one beside it (RFC 8305)."""
 
+C = TypeVar("C")
 T = TypeVar("T")
 _log = log.get("addresses")
 
 
-class Reached(NamedTuple):
-    """A connection, and its address."""
+class Reached(NamedTuple, Generic[C]):
+    """A connection, and the address that it leads to. Report by `Dialler.heard` what it proves."""
 
-    stream: trio.abc.Stream
+    connection: C
     address: str
 
 
@@ -49,12 +50,12 @@ class Dialler:
 
     # --- dialling
 
-    async def connect(self) -> Reached:
+    async def connect(self) -> Reached[trio.abc.Stream]:
         """Connect. The caller limits the time, and reports by `heard` what the connection proved. Raises `OSError`."""
         order = await self._order()
         if len(order) == 1:
             return await self._try(order[0])
-        won: list[Reached] = []
+        won: list[Reached[trio.abc.Stream]] = []
         errors: list[OSError] = []
 
         async def attempt(address: str, over: trio.Event) -> None:
@@ -65,7 +66,7 @@ class Dialler:
                 over.set()
                 return
             if won:
-                await trio.aclose_forcefully(reached.stream)
+                await trio.aclose_forcefully(reached.connection)
                 return
             won.append(reached)
             nursery.cancel_scope.cancel()
@@ -79,7 +80,7 @@ class Dialler:
                         await over.wait()
         except BaseException:  # given up at the moment when one was reached
             for reached in won:
-                await trio.aclose_forcefully(reached.stream)
+                await trio.aclose_forcefully(reached.connection)
             raise
         if not won:
             raise OSError(None, f"none of {len(order)} addresses connects: {log.describe(errors[0])}") from errors[0]
@@ -91,7 +92,7 @@ class Dialler:
         """
         return await aside(call, self._aside)
 
-    async def _try(self, address: str) -> Reached:
+    async def _try(self, address: str) -> Reached[trio.abc.Stream]:
         try:
             return Reached(await self._network.connect(address, self._port), address)
         except OSError as error:

@@ -58,8 +58,3 @@ def resolved(name: str) -> Answer:
 
 MACHINE = Network(lookup_aside, trio.open_tcp_stream)
 """This machine. Connecting to an address needs no lookup."""
-
-
-def nameless(connect: Connect) -> Network:
-    """A network in which a name is its only address."""
-    return Network(lambda name, answered: answered((name,)), connect)

@@ -281,7 +281,5 @@ RESTS: dict[Kind, State] = {
 payment is remembered by its outcome alone. What was REVERSED stays so, whatever record follows."""
 DECIDES = (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
 """Kinds of record that hold the decision. A record of `RESTS` follows, or the process ended in between."""
-AFTER_RESTART = {False: Kind.ORPHANED, True: Kind.UNDELIVERED}
-"""What a restart records of a payment that was received and is not at rest; by whether it was decided."""
 FINAL = frozenset(RESTS.values())
 """The states in which a payment rests."""

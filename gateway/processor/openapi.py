@@ -447,6 +447,7 @@ def _processors_paths() -> dict[str, Any]:
                 "operationId": "inquire",
                 "tags": [PROCESSOR],
                 "summary": "What was decided on a payment",
+                "description": "This version of the gateway does not call it; a later one may.",
                 "parameters": [fpid],
                 "responses": {
                     "200": {

@@ -93,11 +93,6 @@ class Signer:
 
     # --- keys
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The labels of the keys that every token must have."""
-        return tuple(self._tokens.wanted.needed)
-
     def hold(self, keys: Iterable[Install]) -> None:
         """From now on every token must have these keys and the extra ones to serve; a job names one of them.
 

@@ -298,11 +298,6 @@ class Deliveries:
         for payment in reversing:
             self._reverse(payment, now_s)
 
-    @property
-    def next_s(self) -> float:
-        """When the first patience ends; infinite when nothing waits."""
-        return self._deadlines[0][0] if self._deadlines else math.inf
-
     # --- the book
 
     def _sent(self, mti: str, payment: Delivery, now_s: float, link: Link) -> None:

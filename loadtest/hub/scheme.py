@@ -251,11 +251,6 @@ class Scheme:
             link.echo_id = self.manage(link, "9804", "831")
             link.echo_until_s = now_s + self.settings.patience_s
 
-    @property
-    def next_s(self) -> float:
-        """When the next thing with a time of its own is due; infinite when nothing is."""
-        return min(self.deliveries.next_s, self.submissions.next_s)
-
     def reset(self) -> None:
         """Let the latencies start anew: what came before was a warm-up."""
         self.deliveries.latency.reset()

@@ -40,29 +40,25 @@ def say(what: str, value: str) -> None:
 
 
 class Waiters:
-    """So many payments at once, each with one record on its way to the disk at any time."""
+    """Payments that wait at once, each with one record on its way to the disk at any time."""
 
-    def __init__(self, journal: Journal, count: int) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.count = count
         self.seen = journal.durable
         self.batches = 0
-        self.syncs_s: list[float] = []
-        self._stamp_s = 0.0
         self._wake = trio.Event()
-        journal.on_durable = self.durable
 
     def durable(self, _: int) -> None:
-        """As the engine does: note it and wake up."""
+        """As the engine does: note it and wake up. The journal is run with this."""
         self.batches += 1
         self._wake.set()
 
-    async def run(self, records: int) -> float:
-        """Records per second."""
+    async def run(self, records: int, count: int) -> float:
+        """Records per second with `count` waiting."""
         journal, wall_ns = self.journal, time.time_ns()
         start_s = time.perf_counter()
         first = self.seen
-        free = self.count
+        free = count
         while self.seen - first < records:
             if free:
                 for _ in range(free):
@@ -78,13 +74,13 @@ class Waiters:
 async def throughput(settings: JournalSettings, disk: RealDisk) -> None:
     """1."""
     journal = open_journal(settings, disk)
+    waiters = Waiters(journal)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run, lambda _: None)
+        await nursery.start(journal.run, waiters.durable)
         for count in (1, 64, 256, 1024):
-            waiters = Waiters(journal, count)
-            await waiters.run(10 * count)
+            await waiters.run(10 * count, count)
             waiters.batches, before = 0, waiters.seen
-            rate = await waiters.run(max(5000, 400 * count))
+            rate = await waiters.run(max(5000, 400 * count), count)
             say(
                 f"records/s with {count} waiting; records in a batch",
                 f"{rate:,.0f}; {(waiters.seen - before) / waiters.batches:.0f}",
@@ -95,13 +91,13 @@ async def throughput(settings: JournalSettings, disk: RealDisk) -> None:
 async def latency(settings: JournalSettings, disk: RealDisk) -> None:
     """2."""
     journal = open_journal(settings, disk)
+    waiters = Waiters(journal)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run, lambda _: None)
-        waiters = Waiters(journal, 1)
+        await nursery.start(journal.run, waiters.durable)
         took = []
         for _ in range(3000):
             start_s = time.perf_counter()
-            await waiters.run(1)
+            await waiters.run(1, 1)
             took.append(1000 * (time.perf_counter() - start_s))
         say("a lone record until durable, ms: p50 / p99 / p99.9", quantiles(took))
         await journal.aclose()
@@ -185,9 +181,10 @@ async def catch_up(journal: Journal, count: int) -> None:
 async def million(settings: JournalSettings, disk: RealDisk, records: int) -> None:
     """5."""
     journal = open_journal(settings, disk)
+    waiters = Waiters(journal)
     async with trio.open_nursery() as nursery:
-        await nursery.start(journal.run, lambda _: None)
-        await Waiters(journal, 4096).run(records)
+        await nursery.start(journal.run, waiters.durable)
+        await waiters.run(records, 4096)
         await journal.aclose()
     count = 0
 

@@ -18,11 +18,11 @@ from gateway import config
 from gateway.__main__ import main
 from gateway.commands import drain as drain_command
 from gateway.commands.drain import Code, calls_of, drain
-from gateway.network.names import nameless
 from gateway.ops import server
 from gateway.ops.drain import DrainControl, Progress
 from tests.conftest import Logged
 from tests.fakes.example import example
+from tests.fakes.network import nameless
 from tests.fakes.processor import Peer, Processor, Request
 
 URL = "http://127.0.0.1:9200"

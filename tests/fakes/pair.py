@@ -9,10 +9,10 @@ from typing import Any
 import trio
 import trio.testing
 
-from gateway.network.names import nameless
 from gateway.payments.work import Submission
 from gateway.sdk import Gateways, Limits, Site
 from tests.fakes.door import World, door, durable
+from tests.fakes.network import nameless
 from tests.fakes.processor import Processor, Script
 
 Play = Callable[[Submission], None]

@@ -10,7 +10,6 @@ import trio.testing
 
 from gateway import config
 from gateway.http.directory import Directory
-from gateway.network.names import nameless
 from gateway.payments import steps
 from gateway.payments.steps import TOLD_KINDS, Kind
 from gateway.payments.work import Answer, Ask
@@ -18,6 +17,7 @@ from gateway.processor.answers import Answers
 from gateway.processor.client import Client
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
+from tests.fakes.network import nameless
 
 ACCEPTED = b'{"TxSts":"ACSP"}'
 REFUSED = b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1114"}}}'

@@ -121,7 +121,7 @@ async def test_a_dial_that_is_short_of_descriptors_blames_no_address() -> None:
             await dialler.connect()
         assert is_shortage(caught.value)
         assert dialler._turns.standing("127.0.0.1") is Standing.NEW
-        await (await dialler.connect()).stream.aclose()
+        await (await dialler.connect()).connection.aclose()
 
 
 async def test_a_listener_waits_for_a_descriptor(logged: Any, autojump_clock: trio.abc.Clock) -> None:

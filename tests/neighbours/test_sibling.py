@@ -16,10 +16,11 @@ from gateway import config, metrics
 from gateway.errors import ConfigurationError
 from gateway.http.hosts import Hosts, Keys
 from gateway.neighbours.sibling import Identity, Sibling
-from gateway.network.names import MACHINE, nameless
+from gateway.network.names import MACHINE
 from gateway.ops import server
 from tests.conftest import Logged
 from tests.fakes import door as doors
+from tests.fakes.network import nameless
 from tests.fakes.processor import Peer, Processor, settings, until
 
 OWN = Identity("sip-a", "sip", "0123456789abcdef", "0.1.0")

@@ -11,9 +11,10 @@ import trio.testing
 
 from gateway import metrics
 from gateway.network.dialler import STAGGER_S, Dialler
-from gateway.network.names import MACHINE, Answer, Network, lookup_aside, nameless, resolved
+from gateway.network.names import MACHINE, Answer, Network, lookup_aside, resolved
 from gateway.network.turns import AGAIN_S, OLD_S, PATIENCE_S, Proof
 from tests.conftest import Logged
+from tests.fakes.network import nameless
 
 Clock = trio.testing.MockClock
 
@@ -242,7 +243,7 @@ async def test_of_two_that_connect_at_the_same_moment_one_is_kept_at_most(
     kept: list[trio.abc.Stream] = []
 
     async def dial() -> None:
-        kept.append((await world.dialler.connect()).stream)
+        kept.append((await world.dialler.connect()).connection)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dial)

@@ -13,7 +13,6 @@ from gateway import metrics
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.http.directory import Endpoint
 from gateway.http.statuses import Told
-from gateway.network.names import nameless
 from gateway.payments.work import Ask
 from gateway.processor.answers import NO_REASON, Answers
 from gateway.processor.asking import AWAY_AFTER
@@ -22,6 +21,7 @@ from gateway.processor.messages import encode
 from gateway.processor.pool import AWAY_PAUSE_MAX_S, CONNECTING_MAX, IDLE_S
 from gateway.processor.writing import payment_of
 from tests.conftest import Logged
+from tests.fakes.network import nameless
 from tests.fakes.processor import ACCEPTED, REFUSED, Peer, Script, asking, payment, settings
 
 Clock = trio.testing.MockClock

@@ -4,9 +4,9 @@ import trio
 import trio.testing
 
 from gateway.http.statuses import Told
-from gateway.network.names import nameless
 from gateway.processor.client import Client
 from tests.conftest import Logged
+from tests.fakes.network import nameless
 from tests.fakes.processor import Peer, Processor, answering, asking, settings
 
 TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -19,12 +19,12 @@ from gateway.errors import ConfigurationError
 from gateway.http.connection import Connection, End, Response
 from gateway.http.pipe import SocketPipe, TlsPipe, dial
 from gateway.network.dialler import Dialler
-from gateway.network.names import nameless
 from gateway.network.papers import client_context
 from gateway.payments.work import Answer
 from gateway.processor.client import Client
 from loadtest.processor.server import MockProcessor
 from tests.conftest import Logged
+from tests.fakes.network import nameless
 from tests.fakes.processor import Asking, Peer, Processor, payment, settings, until
 
 

@@ -11,13 +11,13 @@ from trio.testing import MockClock
 
 from gateway import sdk
 from gateway.errors import ConfigurationError, Unavailable
-from gateway.network.names import nameless
 from gateway.payments.outbound_law import State
 from gateway.payments.work import Submission
 from gateway.processor.messages import Account
 from gateway.sdk import Gateways, Limits, Prepared, Rejected, Settled, Site, Submitted, Unknown, Unsent, prepare
 from gateway.sdk import client as shell
 from tests.fakes.door import FPID, durable, ignore, refuse, settle, standing
+from tests.fakes.network import nameless
 from tests.fakes.pair import pair
 from tests.fakes.processor import Peer
 from tests.sdk.test_prepared import PAYMENT

@@ -25,10 +25,10 @@ from gateway.hub.dial import HubConnection
 from gateway.journal.thread import Driver
 from gateway.log import describe
 from gateway.network.dialler import Dialler
-from gateway.network.names import nameless
 from gateway.notify import Supervisor
 from gateway.outside import Outside
 from tests.fakes.disk import FakeDisk, SimulatedThread, error
+from tests.fakes.network import nameless
 from tests.fakes.token import FakeTokens
 from tests.fakes.volume import FakeDrbd
 from tests.simulation.network import Network

@@ -12,13 +12,13 @@ from gateway.clock import system_clock
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Link
 from gateway.hub.session import Session
-from gateway.network.names import nameless
 from gateway.payments.work import Answer, Ask
 from gateway.processor.client import Client
 from gateway.processor.door import Door
 from gateway.wire.frame import frame
 from tests.fakes import door as doors
 from tests.fakes import processor as processors
+from tests.fakes.network import nameless
 from tests.hub.conftest import Engine, Hub, site
 from tests.simulation.lines import HOUR_S, PORT, Clock, Heard, Lines, error_of, hears_nothing, never
 from tests.simulation.network import UNACKNOWLEDGED_S, WINDOW_BYTES
