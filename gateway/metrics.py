@@ -309,6 +309,22 @@ SUBMISSION_DURABLE_S = Histogram(
 )
 SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of those who submit.", registry=REGISTRY)
 
+# --- clients that have shown no certificate
+
+STRANGERS_AT = ("submissions", "ops")
+"""Our ports, by the table of the configuration."""
+STRANGER_OUTCOMES = ("refused", "late", "crowded")
+_strangers = Counter(
+    "fps_strangers_total",
+    "Clients at a TLS port of ours that were not let in: what they showed was refused; they showed nothing in time "
+    "(late); their place was needed for a newer client (crowded).",
+    ["port", "outcome"],
+    registry=REGISTRY,
+)
+STRANGERS = {
+    port: {outcome: _strangers.labels(port, outcome) for outcome in STRANGER_OUTCOMES} for port in STRANGERS_AT
+}
+
 # --- payments
 
 READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)

@@ -4,7 +4,7 @@
 * We ask: `directory` names the hosts, `hosts` makes connections to them and notes what these prove of addresses,
   `connection` sends one request at a time, `exchange` reads its response, `statuses` says what a response's status
   means, and `breaker` when to leave a host alone.
-* We are asked: `visitor` is one connection of a client.
+* We are asked: `entrance` lets clients in over TLS, and `visitor` is one connection of a client.
 
 The meaning of a body is the sender's and the receiver's. The ops port is hypercorn's (`ops.server`).
 """

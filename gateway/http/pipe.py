@@ -200,8 +200,12 @@ class TlsPipe:
         certificate: dict[str, Any] = self._tls.getpeercert() or {}
         return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
 
-    async def handshake(self) -> None:
-        """Raises OSError (`ssl.SSLError` is one) when the other end is not the one expected, or refuses us."""
+    async def handshake(self, came: bytes = b"") -> None:
+        """`came`: what was read of it already.
+
+        Raises OSError (`ssl.SSLError` is one) when the other end is not the one expected, or refuses us.
+        """
+        self._in.write(came)
         while True:
             try:
                 self._tls.do_handshake()

@@ -59,7 +59,9 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 """Every field that a line may carry, with its type. `error` and `reason` come from `describe` or are our own words."""
 
-PEERS = frozenset({"hub", "engine", "processor", "door", "ops", "sibling", "addresses", "listening", "python"})
+PEERS = frozenset({
+    "hub", "engine", "processor", "door", "entrance", "ops", "sibling", "addresses", "listening", "python",
+})  # fmt: skip
 """Parts that speak with somebody who may be broken or hostile, or for code that is not ours."""
 WHO = (
     "link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution",

@@ -2,7 +2,8 @@
 
 * `names`: how names become addresses and addresses become connections; `turns`: which address has its turn; `dialler`:
   dials one party at it.
-* `listening`: the port that others dial; `papers`: TLS, from files that are renewed while we run.
+* `listening`: the port that others dial; `strangers`: places there for those who have proved nothing yet; `papers`:
+  TLS, from files that are renewed while we run.
 
 Each party that this process dials (a hub site, the processor, the sibling, each peer, a node to drain) has a `Dialler`
 of its own, which looks its name up. Nothing here is shared: a name that hangs delays only its own party.

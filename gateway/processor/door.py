@@ -29,12 +29,14 @@ from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
-from gateway.http.pipe import Pipe, SocketPipe, StreamPipe, TlsPipe, socket_pipe
+from gateway.http.entrance import Entrance
+from gateway.http.pipe import Pipe, StreamPipe, TlsPipe, socket_pipe
 from gateway.http.visitor import REASONS, Over, Request, Turn, Unreadable, Visitor
 from gateway.log.limit import Limit
 from gateway.machine.descriptors import is_kept
 from gateway.network.listening import Listen, listen_tcp
 from gateway.network.papers import Papers
+from gateway.network.strangers import WITHIN_S
 from gateway.payments.outbound_law import RESTING
 from gateway.payments.work import Standing, Submission
 from gateway.processor.messages import Fault, Problem, Readiness, encode
@@ -48,8 +50,6 @@ RETRY_AFTER_S = 1
 """Retry-After of a 503: by then the other site may have been tried, or a link be back."""
 SAY_EVERY_S = 1.0
 """The least time between log lines about clients that were not let in; all are counted."""
-HANDSHAKES_MAX = 64
-"""TLS handshakes at once, at most: shared by all clients that have not shown a certificate yet."""
 ONLOOKERS_MAX = 8
 """Connections of clients that may only look, at most: the other site's gateway, a load balancer or two."""
 BACKLOG = 128
@@ -129,15 +129,16 @@ class Door:
         self._engine = engine
         self._reader = Reader(codec, group)
         self._codes = codec.action_codes
-        self._papers = Papers(settings.tls, "node.submissions.tls") if settings.tls is not None else None
+        self._entrance = None
+        if settings.tls is not None:
+            papers = Papers(settings.tls, "node.submissions.tls")
+            self._entrance = Entrance(papers, "submissions", min(settings.request_within_s, WITHIN_S))
         self._visitors: dict[Visitor, None] = {}
-        self._arriving = 0
-        """Connections in their TLS handshake."""
         self._somebody = trio.Event()
         self._said_s: dict[str, float] = {}
         self._counts = dict.fromkeys(REASONS, 0)
         self._places = Limit("node.submissions.connections_max", settings.connections_max)
-        self._turned_away = {"crowded": 0, "tls": 0, "short": 0}
+        self._turned_away = {"crowded": 0, "short": 0}
 
     # --- connections
 
@@ -161,7 +162,7 @@ class Door:
         short = isinstance(stream, trio.SocketStream) and is_kept(stream.socket.fileno(), self._kept)
         if short:
             self._is_short()
-        if short and self._papers is not None:
+        if short and self._entrance is not None:
             return  # a handshake would keep it
         pipe = await self._let_in(stream)
         if pipe is None:
@@ -183,46 +184,14 @@ class Door:
     async def _let_in(self, stream: trio.abc.Stream) -> Pipe | None:
         """A pipe to the client; None: it is gone already, or must not come in."""
         if not isinstance(stream, trio.SocketStream):
-            assert self._papers is None, "TLS is spoken over sockets only"
+            assert self._entrance is None, "TLS is spoken over sockets only"
             return StreamPipe(stream)
+        if self._entrance is not None:
+            return await self._entrance.let_in(stream)
         try:
-            raw = socket_pipe(stream)
+            return socket_pipe(stream)
         except OSError:
             return None
-        return raw if self._papers is None else await self._shake_hands(raw, self._papers)
-
-    async def _shake_hands(self, raw: SocketPipe, papers: Papers) -> TlsPipe | None:
-        """TLS with a client whose certificate our authority has signed; None: it has none, and is gone."""
-        if self._arriving >= HANDSHAKES_MAX:
-            self._turned_away["crowded"] += 1
-            await raw.aclose()
-            return None
-        reason, ours, let_in = "it took too long", False, False
-        pipe = TlsPipe(raw, papers.context(), None)
-        self._arriving += 1
-        try:
-            with trio.move_on_after(self._settings.request_within_s):
-                try:
-                    await pipe.handshake()
-                except OSError as error:
-                    reason, ours = log.describe(error), bool(log.blame(error))
-                else:
-                    let_in = True
-                    return pipe
-        finally:
-            self._arriving -= 1
-            if not let_in:
-                await raw.aclose()
-        self._turned_away["tls"] += 1
-        trouble = papers.trouble()
-        if not self._may_say("not let in"):
-            return None
-        if ours or trouble:
-            reason = f"{trouble}; {reason}" if trouble else reason
-            _log.error("a client does not take our certificate", reason=reason, count=self._turned_away["tls"])
-        else:
-            _log.warning("a client was not let in", reason=reason, count=self._turned_away["tls"])
-        return None
 
     def _may_say(self, what: str) -> bool:
         now_s = trio.current_time()
@@ -475,7 +444,11 @@ class Door:
             "connections": len(self._visitors),
             "owed": sum(len(visitor.turns) for visitor in self._visitors),
             "responses": {str(status): count for status, count in self._counts.items() if count},
-            "turned_away": dict(self._turned_away),
+            "turned_away": {
+                "crowded": self._turned_away["crowded"] + (self._entrance.turned_away if self._entrance else 0),
+                "tls": self._entrance.refused if self._entrance else 0,
+                "short": self._turned_away["short"],
+            },
         }
 
 

@@ -18,8 +18,9 @@ from gateway.errors import Unavailable
 from gateway.journal.thread import READS_MAX
 from gateway.machine import descriptors
 from gateway.machine.descriptors import Kept
+from gateway.network import strangers
 from gateway.ops import server
-from gateway.processor import calls, door
+from gateway.processor import calls
 
 OTHERS_MIN = 8
 """Descriptors for a question or two, a notice and some clients: with none left for them it would do nothing."""
@@ -43,7 +44,7 @@ def needs(node: config.Node) -> list[Need]:
     peers, sibling, volume = len(node.peers), node.sibling is not None, node.volume is not None
     processor, followers = node.processor, 1 + len(node.peers)
     asking = processor.connections_max + processor.tell_connections + calls.INQUIRIES_MAX
-    clients = node.submissions.connections_max + door.HANDSHAKES_MAX if node.submissions is not None else 0
+    clients = node.submissions.connections_max + strangers.CONNECTIONS_MAX if node.submissions is not None else 0
     return [
         # standard streams, the event loop's five, the supervisor, what is read now and then: metrics, TLS files
         Need("the process", 16, 3),

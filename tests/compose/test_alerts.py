@@ -138,6 +138,12 @@ CASES = {
     "JournalFollowerBehind": gauge(
         "fps_journal_follower_lag_records", "100001", "5000", 305, 295, 'follower="processor"'
     ),
+    "StrangersAtTheDoor": Case(
+        {_series("fps_strangers_total", "sip", 'port="submissions",outcome="crowded"'): "0+8x100",
+         _series("fps_strangers_total", "sip", 'port="submissions",outcome="refused"'): "0+8x100"},
+        {_series("fps_strangers_total", "sop", 'port="submissions",outcome="refused"'): "0+4x100"},
+        120, 90,
+    ),
     "VolumeDegraded": gauge("fps_volume_state", "1", "0", 65, 55, 'state="degraded"'),
     "VolumeUnready": gauge("fps_volume_state", "1", "0", 20, 10, 'state="unready"'),
     "VolumeStandsAlone": gauge("fps_volume_standalone", "1", "0", 65, 55, 'peer="server2"'),
