@@ -46,6 +46,7 @@ test: $(READY) filesystems shells machines ## lint, types and every test; goes o
 	@failed=()
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
+	$(MAKE) --no-print-directory audit || failed+=(audit)
 	echo "== tests"
 	$(TESTS) $(ARGS) || failed+=(tests)
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
@@ -60,6 +61,7 @@ check: $(READY) ## before each commit, in less than a minute: lint, format, type
 	@failed=()
 	$(MAKE) --no-print-directory lint || failed+=(lint)
 	$(MAKE) --no-print-directory types || failed+=(types)
+	$(MAKE) --no-print-directory audit || failed+=(audit)
 	echo "== quick tests"
 	$(TESTS) -m "not system" $(QUICK) $(ARGS) || failed+=(tests)
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
@@ -74,6 +76,16 @@ lint: $(READY) ## ruff: rules and format
 types: $(READY) ## mypy, strict
 	@echo "== types"
 	$(BIN)/mypy
+
+.PHONY: audit
+audit: $(READY) ## the locks: published vulnerabilities by supply/advisories.json, and licences; without a network
+	@echo "== audit"
+	$(BIN)/python -m supply audit
+
+.PHONY: advisories
+advisories: $(READY) ## ask OSV what is published by now about each locked package, and write supply/advisories.json
+	@$(BIN)/python -m supply renew
+	git diff --stat -- supply/advisories.json || true
 
 .PHONY: unit
 unit: $(READY) filesystems machines ## the tests that need no other process
@@ -161,7 +173,7 @@ man: $(READY) ## make the manual pages, dist/man/fps-gateway.1 and fps-gateway.t
 	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b man -d dist/man.doctrees docs dist/man
 	echo "dist/man/fps-gateway.1, dist/man/fps-gateway.toml.5"
 
-# The gateway's own wheel, the same bytes wherever and whenever it is made: of files alone (what lies about from an earlier build
+# The gateway's own wheel with its bill of materials, the same bytes wherever and whenever they are made: of files alone (what lies about from an earlier build
 # is not in it), with the modes of everybody and the time of the release.
 define build-wheel
 work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT
@@ -171,15 +183,16 @@ chmod -R u=rwX,go=rX "$$work"
 export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(date -u -d "$$($(BIN)/python -c 'import gateway; print(gateway.__released__)')" +%s)}"
 umask 022
 $(BIN)/python -m pip wheel -qq --no-index --no-deps --no-build-isolation --wheel-dir "$(1)" "$$work"
+$(BIN)/python -m supply sbom "$(1)"/fps_gateway-*.whl
 endef
 
 DIST ?= dist
 .PHONY: dist
-dist: $(READY) ## build the gateway's wheel into dist, the same bytes each time
+dist: $(READY) ## build the gateway's wheel into dist, and its bill of materials (CycloneDX), the same bytes each time
 	@mkdir -p "$(DIST)"
-	rm -f "$(DIST)"/fps_gateway-*.whl
+	rm -f "$(DIST)"/fps_gateway-*
 	$(call build-wheel,$(DIST))
-	cd "$(DIST)" && sha256sum fps_gateway-*.whl
+	cd "$(DIST)" && sha256sum fps_gateway-*
 
 WHEELS ?= dist/wheels
 .PHONY: wheels
@@ -190,7 +203,7 @@ wheels: $(READY) ## what a server without a network installs: every locked packa
 		$(BIN)/python -m pip download -qq --require-hashes --only-binary :all: --dest "$(WHEELS)" -r requirements.lock
 		cp requirements.lock "$(WHEELS)/"
 	}
-	rm -f "$(WHEELS)"/fps_gateway-*.whl
+	rm -f "$(WHEELS)"/fps_gateway-*
 	$(call build-wheel,$(WHEELS))
 
 .PHONY: clean

@@ -25,6 +25,8 @@ import yaml
 import gateway
 from docs import references_http
 from docs.markdown import table
+from supply import licences as supply_licences
+from supply import locks
 
 TOP = Path(gateway.__file__).parent.parent
 ALERTS = TOP / "compose" / "prometheus" / "alerts.yaml"
@@ -388,6 +390,19 @@ def changelog() -> Iterator[str]:
     return _of_root("CHANGELOG.md")
 
 
+def licences() -> Iterator[str]:
+    """The packages of the locks, each with its licence: what is shipped, and what only builds and tests."""
+    shipped = {package.name for package in locks.read(locks.SHIPPED)}
+    rows, _ = supply_licences.all_of(locks.read(locks.TOOLS), supply_licences.rules())
+    for title, inside in (("Installed with the gateway", True), ("To build and test", False)):
+        yield from (f"## {title}", "")
+        named = [row for row in rows if (row.package.name in shipped) is inside]
+        yield from table(
+            ["package", "version", "licence"], [[row.package.name, row.package.version, row.licence] for row in named]
+        )
+        yield ""
+
+
 def _of_root(name: str) -> Iterator[str]:
     """A file of the project's root, without its title; its links lead out of these pages and become plain text."""
     path = TOP / name
@@ -413,6 +428,7 @@ REFERENCES: dict[str, Made] = {
     "map": the_map,
     "contributing": contributing,
     "changelog": changelog,
+    "licences": licences,
 }
 
 

@@ -114,8 +114,8 @@ def is_in(name: str, place: str) -> bool:
 
 ROOT = {
     ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
-    "compose", "docs", "gateway", "hsm", "loadtest", "pyproject.toml", "requirements-dev.lock", "requirements.lock",
-    "run", "tests",
+    "SECURITY.md", "compose", "docs", "gateway", "hsm", "loadtest", "pyproject.toml", "requirements-dev.lock",
+    "requirements.lock", "run", "supply", "tests",
 }  # fmt: skip
 """What may lie at the top: whoever comes new reads these names first."""
 
@@ -340,7 +340,7 @@ def words_of(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-@pytest.mark.parametrize("folder", ["gateway", "loadtest", "hsm"])
+@pytest.mark.parametrize("folder", ["gateway", "loadtest", "hsm", "supply"])
 def test_names_say_what_a_thing_is(folder: str) -> None:
     """No file and no class is named for being useful."""
     classes = [
@@ -469,7 +469,7 @@ def doings_of(tree: ast.Module) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("folder", ["gateway", "loadtest", "hsm", "compose"])
+@pytest.mark.parametrize("folder", ["gateway", "loadtest", "hsm", "compose", "supply"])
 def test_nothing_is_done_by_an_assertion(folder: str) -> None:
     """A Python without assertions is refused; all the same none does anything, and what it calls only looks."""
     assert {module: found for module, tree in trees(folder).items() if (found := doings_of(tree))} == {}
@@ -496,7 +496,7 @@ def test_what_an_assertion_does_is_found(assertion: str, does: list[str]) -> Non
 def test_no_python_that_we_start_takes_modules_from_the_working_directory() -> None:
     """Whoever can write there could put a module of their own in the place of ours: each is started with -P or -I."""
     unsafe = []
-    for folder in ("gateway", "hsm", "compose", "loadtest"):
+    for folder in ("gateway", "hsm", "compose", "loadtest", "supply"):
         for path in sorted((TOP / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.List | ast.Tuple) and node.elts and _is_python(node.elts[0]):
@@ -539,7 +539,7 @@ def test_every_command_begins_alike() -> None:
     """So that Ctrl-C, closed streams and narrow encodings are met in one place."""
     commands = {
         str(path.relative_to(TOP)): begins_by_entry(path)
-        for folder in ("gateway", "hsm", "compose", "loadtest", "tests")
+        for folder in ("gateway", "hsm", "compose", "loadtest", "supply", "tests")
         for path in sorted((TOP / folder).rglob("*.py"))
         if path.parent.name != "benchmarks"
         and any(
@@ -557,7 +557,7 @@ def test_command_lines_are_taken_in_one_place() -> None:
     """Every parser is a `gateway.machine.arguments.Parser`, which takes no option by its beginning."""
     made = [
         f"{module}:{call.lineno}"
-        for folder in ("gateway", "hsm", "compose", "loadtest", "tests")
+        for folder in ("gateway", "hsm", "compose", "loadtest", "supply", "tests")
         for module, tree in trees(folder).items()
         for name in ("argparse.ArgumentParser", "ArgumentParser")
         for call in calls_of(tree, name)

@@ -2,6 +2,8 @@
 
 import ast
 import email
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,12 +15,16 @@ import zipfile
 from email.message import Message
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 import gateway
 from gateway.commands import completion
 from gateway.journal.record import VERSION
+from supply import locks, sbom
 from tests.bare.__main__ import PYTHONS
 
 TOP = Path(__file__).parents[1]
@@ -120,11 +126,18 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_bytes(packed.read(name))
 
 
+@pytest.fixture(scope="module")
+def materials(wheel: Path) -> Any:
+    """The bill of materials that is made with the wheel."""
+    return json.loads(wheel.with_suffix(sbom.SUFFIX).read_text(encoding="utf-8"))
+
+
 @system
 def test_a_wheel_is_the_same_bytes_each_time(wheel: Path, tmp_path: Path) -> None:
     """However strict the umask is, and whatever time it is."""
     again = made(tmp_path / "again", umask=0o077)
     assert (again.name, again.read_bytes()) == (wheel.name, wheel.read_bytes())
+    assert again.with_suffix(sbom.SUFFIX).read_bytes() == wheel.with_suffix(sbom.SUFFIX).read_bytes()
     with zipfile.ZipFile(wheel) as packed:
         released = tuple(map(int, gateway.__released__.split("-")))
         assert {each.date_time for each in packed.infolist()} == {(*released, 0, 0, 0)}
@@ -162,6 +175,47 @@ def test_the_pythons_that_are_named_are_those_that_tests_run_on() -> None:
     assert PROJECT["tool"]["mypy"]["python_version"] == min(named)
     contributing = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert all(python in contributing for python in named)
+
+
+@system
+def test_a_wheels_bill_of_materials_is_valid(wheel: Path) -> None:
+    """By the schema of CycloneDX itself, in which an unknown member is an error."""
+    text = wheel.with_suffix(sbom.SUFFIX).read_text(encoding="utf-8")
+    judge = JsonStrictValidator(SchemaVersion.V1_6)
+    assert judge.validate_str(text) is None
+    assert judge.validate_str(text.replace('"bom-ref"', '"bomref"', 1)) is not None, "a judge that takes all"
+
+
+@system
+def test_a_wheels_bill_of_materials_is_the_lock(wheel: Path, materials: Any) -> None:
+    """Each package with version, licence and the hashes of its files; and the wheel that it is about, by its hash."""
+    of = materials["metadata"]["component"]
+    assert of["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(wheel.read_bytes()).hexdigest()}]
+    found = {
+        locks.Locked(
+            each["name"],
+            each["version"],
+            tuple(sorted(digest["content"] for digest in each["externalReferences"][0]["hashes"])),
+        )
+        for each in materials["components"]
+    }
+    assert found == set(locks.read(locks.SHIPPED))
+    assert all(each["licenses"][0]["expression"] for each in materials["components"])
+
+
+@system
+def test_a_wheels_bill_of_materials_says_who_needs_whom(materials: Any) -> None:
+    """All that is listed is needed, but for what builds; and what is compiled into a package is listed below it."""
+    needs = {each["ref"]: set(each.get("dependsOn", ())) for each in materials["dependencies"]}
+    seen, left = set[str](), {materials["metadata"]["component"]["bom-ref"]}
+    while left:
+        seen |= left
+        left = {other for each in left for other in needs[each]} - seen
+    assert {each["bom-ref"].split("@")[0] for each in materials["components"] if each["bom-ref"] not in seen} == {
+        "setuptools"
+    }
+    inside = {part["name"] for each in materials["components"] for part in each.get("components", ())}
+    assert "openssl" in inside
 
 
 @system

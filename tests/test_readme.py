@@ -23,7 +23,7 @@ def test_every_test_that_is_named_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:gateway|hsm|loadtest|tests|compose|docs)/[\w/.]*)`", TEXT)))
+    "path", sorted(set(re.findall(r"`((?:gateway|hsm|loadtest|tests|compose|docs|supply)/[\w/.]*)`", TEXT)))
 )
 def test_every_path_that_is_named_exists(path: str) -> None:
     assert (TOP / path).exists()

@@ -104,7 +104,9 @@ def test_no_program_tells_people_to_run_python() -> None:
     """In a docstring, a help text or a hint. What runs in an image has that image's own."""
     bare = re.compile(r"(?<![\w/.])python3? -m [a-z]")
     sources = [
-        path for room in ("gateway", "hsm", "loadtest", "compose", "tests") for path in (TOP / room).rglob("*.py")
+        path
+        for room in ("gateway", "hsm", "loadtest", "compose", "supply", "tests")
+        for path in (TOP / room).rglob("*.py")
     ]
     told = {str(path.relative_to(TOP)) for path in sources if bare.search(path.read_text(encoding="utf-8"))}
     assert len(sources) > 500
