@@ -1,8 +1,8 @@
-"""A disk as this gateway needs it, and the real one. It knows files and when they are durable, and no formats.
+"""The disk as this gateway needs it: protocols, and the real implementation. Knows files and durability, no formats.
 
-`Directory` is a Protocol so that a fake can lose what was not synced, tear writes, hang and fill up; the fake and the
-real one pass the same tests. Every method blocks: the journal calls them in its own thread, or before payments flow.
-Every method raises `OSError`; its meaning is for the caller to decide.
+`Directory` is a Protocol so that a fake can lose unsynced data, tear writes, hang and fill up. The fake and the real
+one pass the same tests. Every method blocks: the journal calls them in its own thread, or before payments flow. Every
+method raises `OSError`, and the caller decides what it means.
 """
 
 import contextlib
@@ -17,36 +17,34 @@ from typing import NamedTuple, Protocol
 from gateway.errors import Refusal
 
 PIECES_MAX = 1000
-"""Buffers in one write; Linux takes 1,024 (IOV_MAX)."""
+"""Buffers in one write at most; Linux allows 1,024 (IOV_MAX)."""
 SECTOR_BYTES = 512
-"""The unit that a disk writes whole or not at all. Disks with larger sectors keep this promise, too."""
+"""The unit that a disk writes whole or not at all. A disk with larger sectors keeps this promise, too."""
 
 
 class File(Protocol):
     """One open file."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end of the file."""
+        """Read `size` bytes; fewer only at the end of the file."""
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """Write the pieces one after another, whole. Durable only after `sync`."""
+        """Write all pieces, one after another. They are durable only after `sync`."""
 
     def sync(self) -> None:
-        """Return when everything written is durable (fdatasync). After a failure, nothing is known about what is
-        durable.
-        """
+        """Return when all written data is durable (fdatasync). After a failure, it may be durable or not."""
 
     def allocate(self, size: int) -> None:
         """Reserve blocks and set the size. Bytes that were never written read as zeros."""
 
     def truncate(self) -> None:
-        """Make it empty, and give its blocks back."""
+        """Empty the file and free its blocks."""
 
     def size(self) -> int:
         """Bytes in the file."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
 
 
 class Directory(Protocol):
@@ -58,48 +56,49 @@ class Directory(Protocol):
         """Names of all files, sorted."""
 
     def open(self, name: str, *, create: bool = False, write: bool = False) -> File:
-        """Open a file; with `create` it must not exist yet and can be read by its owner only."""
+        """Open a file. With `create`, it must not exist yet, and only its owner can read it."""
 
     def replace(self, name: str, content: bytes) -> None:
-        """Give a file this content, all of it or none, durably."""
+        """Give a file this content, all or none of it, durably."""
 
     def remove(self, name: str) -> None:
-        """Remove a file. Durable after `sync`."""
+        """Remove a file. The removal is durable after `sync`."""
 
     def sync(self) -> None:
         """Make creations and removals durable."""
 
     def free_bytes(self) -> int:
-        """Free on the file system, for us."""
+        """Bytes on the file system that we may use."""
 
     def lock(self) -> None:
-        """Take the directory for this process, until it ends. Raises `Refusal` with the holder's pid."""
+        """Lock the directory for this process, until it ends. Raises `Refusal` with the holder's pid."""
 
 
 class Disk(Protocol):
-    """Where directories are."""
+    """Gives access to directories."""
 
     def directory(self, path: str, *, create: bool = False) -> Directory:
-        """A directory; with `create` it is made when missing, for its owner only."""
+        """Open a directory. With `create`, make a missing one, for its owner only."""
 
 
 class Room(NamedTuple):
-    """The free space of a file system, as far as we may use it."""
+    """The free space of a file system that we may use."""
 
     bytes: int
     files: float
-    """Inodes; inf where they are made as it goes."""
+    """Inodes; inf where the file system makes them on demand."""
 
 
 def room(at: Path | int) -> Room:
-    """Of the file system of a path, or of an open file."""
+    """The room on the file system of a path, or of an open file."""
     status = os.statvfs(at)
     return Room(status.f_bavail * status.f_frsize, status.f_favail if status.f_files else inf)
 
 
 def _in(doing: str, error: OSError, at: Path | int) -> OSError:
-    """The same error with words about what was being done to which file, so that its reader knows where to look. The
-    system has one error for two shortages, of bytes and of inodes: so the text says what is free, too.
+    """The same error, with the action and the file in its text, so that the reader knows where to look.
+
+    The system has one error for two shortages, of bytes and of inodes, so the text also says how much is free.
     """
     number = error.errno or errno.EIO
     said = f"{os.strerror(number)} in {doing}"
@@ -112,7 +111,7 @@ def _in(doing: str, error: OSError, at: Path | int) -> OSError:
 
 
 def _refuse_other(at: Path) -> None:
-    """Raise when something other than a directory is there."""
+    """Raise if something other than a directory has this path."""
     if at.exists():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(at))
 
@@ -145,7 +144,7 @@ class RealFile:
             total = sum(map(len, pieces))
             if written == total:
                 return
-            # rare: a signal, or a disk that is just filling up, which the next call then says
+            # rare: a signal, or a disk that is just full, which the next call reports
             rest = memoryview(b"".join(pieces))
             while written < total:
                 written += os.pwrite(self._fd, rest[written:], offset + written)
@@ -153,7 +152,7 @@ class RealFile:
             raise _in(f"a write to {self._name}", error, self._fd) from error
 
     def sync(self) -> None:
-        """Fdatasync: the data, and what is needed to read it."""
+        """Fdatasync: sync the data and the metadata needed to read it."""
         try:
             os.fdatasync(self._fd)
         except OSError as error:
@@ -201,7 +200,7 @@ class RealDirectory:
             raise _in(f"{'creating' if create else 'opening'} {name}", error, self._at) from error
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write beside, sync, rename over, sync the directory."""
+        """Write a file beside it, sync it, rename it over the old one, sync the directory."""
         beside = name + ".new"
         with contextlib.suppress(FileNotFoundError):
             self.remove(beside)
@@ -225,7 +224,7 @@ class RealDirectory:
             raise _in(f"removing {name}", error, self._at) from error
 
     def sync(self) -> None:
-        """Make creations and removals durable. A locked directory needs no new descriptor for that."""
+        """Make creations and removals durable. A locked directory needs no new descriptor for it."""
         fd = self._held.directory if self._held is not None else self._open_directory()
         try:
             os.fsync(fd)
@@ -243,7 +242,7 @@ class RealDirectory:
         return room(self._at).bytes
 
     def lock(self) -> None:
-        """Flock the file `lock`, which holds its owner's pid. The kernel lets go when the process ends."""
+        """Flock the file `lock`, which holds its owner's pid. The kernel unlocks it when the process ends."""
         key = str(self._at.resolve())
         self._held = self._locks.get(key)
         if self._held is not None:
@@ -275,13 +274,13 @@ class _Held(NamedTuple):
 
 
 class RealDisk:
-    """The disk of this machine. It keeps the locks it took until the process ends (tests: `release`)."""
+    """The disk of this machine. Its locks last until the process ends (in tests: until `release`)."""
 
     def __init__(self) -> None:
         self._locks: dict[str, _Held] = {}
 
     def directory(self, path: str, *, create: bool = False) -> RealDirectory:
-        """A directory; with `create` it is made when missing, for its owner only, and durably, with all above it."""
+        """Open a directory. With `create`, make a missing one and its parents, for their owner only and durably."""
         at = Path(path)
         if create:
             self._make(at)
@@ -291,10 +290,10 @@ class RealDisk:
         return RealDirectory(path, self._locks)
 
     def _make(self, at: Path) -> None:
-        """Make it, and what is missing above it, each synced into what it lies in.
+        """Make it and its missing parents, and sync each one's entry in the directory above.
 
-        One that is there is synced, too: a process that was killed may just have made it, and a power cut would take
-        it with all that is below.
+        The entry of an existing directory is synced, too: a process that was killed may just have made it, and a power
+        cut would remove it with its content.
         """
         if not at.is_dir():
             _refuse_other(at)
@@ -304,11 +303,11 @@ class RealDisk:
                 at.mkdir(mode=0o700)
             except OSError as error:
                 raise _in(f"making {at.name}", error, at.parent) from error
-        with contextlib.suppress(PermissionError):  # not ours to read, so we cannot have made anything in it
+        with contextlib.suppress(PermissionError):  # we may not read it, so we cannot have made anything in it
             RealDirectory(str(at.parent), self._locks).sync()
 
     def release(self) -> None:
-        """Let go of every lock, as the end of the process does."""
+        """Release every lock, as the end of the process does."""
         for held in self._locks.values():
             for fd in held:
                 os.close(fd)

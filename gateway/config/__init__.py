@@ -1,14 +1,15 @@
-"""The configuration: one frozen value. `config.file` reads it from TOML, `config.rules` checks it as a whole.
+"""The configuration: one frozen value. `config.file` reads it from TOML, `config.checking` checks it as a whole.
 
     kinds      the kinds of value, with their limits
-    pair       what both sites must share
-    node       what belongs to one process
+    pair       the settings that both sites must share
+    node       the settings of one process
     written    where in the file a setting stands
-    rules      what is wrong with it, and what settings demand of each other
-    file       the files, read and checked as one
+    rules      settings that do not fit each other, or that may be a mistake
+    checking   every mistake, field by field and between fields
+    file       reads the files and checks them as one
 
-Each setting says its unit and its meaning where it is declared; `fps-gateway config example` and the reference in
-docs/ are made of that. What the notes on the protocol call likely or unknown is a setting or stands in the field
+Each setting has its unit and meaning beside its declaration; `fps-gateway config example` and the reference in docs/
+are made from these. A fact that the notes on the protocol call likely or unknown is a setting or stands in the field
 table, never in code.
 """
 

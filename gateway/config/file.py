@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway import config
-from gateway.config.rules import Mistake, mistakes_in
+from gateway.config.checking import mistakes_in
+from gateway.config.rules import Mistake
 from gateway.config.written import BEYOND_PYTHON, first_line_of, is_of, line_of, lines_of
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode

@@ -1,176 +1,30 @@
-"""What is wrong with a configuration that was read: field by field, and where fields contradict each other."""
+"""The rules between settings: contradictions, which no setting can know alone, and remarks on what may be a mistake.
 
-import difflib
+Each contradiction names both settings. Hosts and URLs are checked here, too: the same rules find a placeholder from the
+example, or an address in the wrong form, wherever it stands.
+"""
+
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from gateway import config
-from gateway.config.written import is_of
 
-StructT = TypeVar("StructT", bound=Struct)
 Mistake = tuple[str, str]
 """A dotted key, and what is wrong there."""
-MISSING = "is missing"
-PAIR_MISSING = f"{MISSING}: what both sites share lies in a file of its own, mostly; was it given, too?"
-"""Defaults would serve: with another group's rules, perhaps, and a stand-in that the other site does not have."""
-_PLACEHOLDER = re.compile(r"(.*\.)?example(\.(com|net|org))?\.?", re.IGNORECASE)
-"""Names that are kept for examples (RFC 2606): no host ever has one."""
 PAYMENT_WAITING_BYTES = 2048
-"""What a payment in flight may still have to write: a stand-in with request and reply, and an undelivered reply."""
+"""The bytes that a payment in flight may still have to write: a stand-in with request and reply, and an undelivered
+reply."""
+_PLACEHOLDER = re.compile(r"(.*\.)?example(\.(com|net|org))?\.?", re.IGNORECASE)
+"""Names reserved for examples (RFC 2606): no host ever has one."""
 
 
-def mistakes_in(raw: dict[str, Any]) -> Iterator[Mistake]:
-    """Say every mistake in what TOML made of all files; where there is none, it is a `config.Configuration`."""
-    mistakes = [
-        (key, PAIR_MISSING if (key, what) == ("pair", MISSING) else what)
-        for key, what in _check_struct(config.Configuration, raw, "")
-    ]
-    yield from mistakes
-    wrong = {key for key, _ in mistakes}
-    for key, what in _against_each_other(raw):
-        if not _depends(key, what, wrong):
-            yield key, what
-
-
-def _against_each_other(raw: dict[str, Any]) -> Iterator[Mistake]:
-    """What no setting can know alone, also where others are wrong: one mistake does not hide the next."""
-    pair, node = _mended(config.Pair, raw.get("pair")), _mended(config.Node, raw.get("node"))
-    if pair is not None:
-        yield from _check_pair(pair)
-    if node is not None:
-        yield from _check_node(node)
-    if pair is not None and node is not None:
-        yield from _check_both(config.Configuration(node, pair))
-
-
-def _depends(key: str, what: str, wrong: set[str]) -> bool:
-    """Whether a mistake may come of another one: it is in the same setting, or in one that it is held against, which
-    each of these mistakes names, whole or as its neighbour in the table.
-    """
-    table = key.rpartition(".")[0]
-    named = [word.rstrip(".") for word in re.findall(r"[a-z_0-9.\[\]]+", what)]
-    about = {key, *(word if "." in word else _join(table, word) for word in named)}
-    return any(is_of(each, name) or is_of(name, each) for each in wrong for name in about)
-
-
-_STAND_INS = ("x", 1, "http://x", "/x", *config.choices_in(config.Group))
-"""For a setting that must be there and is missing or wrong. What comes of one is a mistake in that setting, and left
-out."""
-
-
-def _mended(kind: type[StructT], raw: Any) -> StructT | None:
-    """The table, with what is wrong in it at its default, or at anything that fits; None when that is not enough."""
-    try:
-        return msgspec.convert(_mended_table(kind, raw), kind)
-    except (msgspec.ValidationError, TypeError):
-        return None
-
-
-def _mended_table(kind: type[Struct], raw: Any) -> dict[str, Any]:
-    """Raises `TypeError` when it is no table."""
-    if not isinstance(raw, dict):
-        raise TypeError
-    mended: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
-        inner = config.struct_in(field.type)
-        if field.name in raw and inner is not None:
-            value = raw[field.name]
-            if config.is_many(field.type):
-                mended[field.name] = [_mended_table(inner, item) for item in value]
-            elif field.required or isinstance(value, dict):
-                mended[field.name] = _mended_table(inner, value)
-        elif inner is None:
-            given = (raw[field.name],) if field.name in raw else ()
-            instead = _STAND_INS if field.required else ()
-            fitting = [value for value in (*given, *instead) if _fits(value, field.type)]
-            if fitting:
-                mended[field.name] = fitting[0]
-    return mended
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _check_struct(kind: type[Struct], raw: Any, place: str) -> Iterator[Mistake]:
-    """Check each field on its own, so that one mistake does not hide the next."""
-    if not isinstance(raw, dict):
-        yield place, "must be a table"
-        return
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            yield _join(place, key), "is not known here" + _meant(key, fields)
-    for name, field in fields.items():
-        if name in raw:
-            yield from _check_value(field.type, raw[name], _join(place, name))
-        elif field.required:
-            yield _join(place, name), MISSING
-
-
-def _check_value(kind: Any, value: Any, here: str) -> Iterator[Mistake]:
-    inner = config.struct_in(kind)
-    if inner is None:
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            yield here, _in_words(str(error), kind, value)
-    elif config.is_many(kind):
-        if not isinstance(value, list) or not value:
-            yield here, f"must be one or more [[{here}]] tables"
-            return
-        for index, item in enumerate(value):
-            yield from _check_struct(inner, item, f"{here}[{index}]")
-    else:
-        yield from _check_struct(inner, value, here)
-
-
-def _meant(key: str, fields: Iterable[str]) -> str:
-    """What a name that is not known may have been meant as: a neighbour here, or the same name elsewhere."""
-    if near := difflib.get_close_matches(key, list(fields), n=1):
-        return f"; {near[0]}?"
-    elsewhere = _places_of(key, config.Configuration, "")
-    return f"; {', '.join(elsewhere)}?" if elsewhere else ""
-
-
-def _places_of(key: str, kind: type[Struct], place: str) -> list[str]:
-    """Where settings of this name stand."""
-    found = []
-    for field in msgspec.structs.fields(kind):
-        here, inner = _join(place, field.name), config.struct_in(field.type)
-        if field.name == key:
-            found.append(here)
-        if inner is not None:
-            found += _places_of(key, inner, here)
-    return found
-
-
-def _in_words(said: str, kind: Any, value: Any) -> str:
-    """What msgspec says of a value, for a person: a choice is listed, a pattern described; the value is not quoted."""
-    said, at, path = said.partition(" - at ")
-    if said.startswith("Invalid enum value"):
-        choices = list(map(str, config.choices_in(kind)))
-        near = difflib.get_close_matches(value.lower(), choices, n=1) if isinstance(value, str) else []
-        said = f"must be one of {', '.join(choices)}" + (f"; {near[0]}?" if near else "")
-    for pattern, words in config.described(kind).items():
-        if said == f"Expected `str` matching regex {pattern!r}":
-            said = f"must be {words}"
-    return f"{said}{at}{path}"
-
-
-def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
-    """What no field of the pair can know alone."""
+def check_pair(pair: config.Pair) -> Iterator[Mistake]:
+    """The contradictions in the settings that both sites share."""
     times = pair.deadlines
     yield from _ordered("pair.deadlines", times, "stand_in_after_s", "reply_within_s", strictly=True)
     if times.decline_after_s:
@@ -188,7 +42,7 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
     yield from _check_keys(pair.keys)
     if pair.keys.overlap_s < times.reply_within_s:
         least = f"pair.deadlines.reply_within_s, which is {times.reply_within_s:g} s"
-        what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a reply that waits would lose its key"
+        what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a waiting reply would lose its key"
         yield "pair.keys.overlap_s", what
     wire = pair.wire
     longest = wire.frame_bytes_max + (wire.header_bytes if wire.header_inclusive else 0)
@@ -204,24 +58,24 @@ def _check_pair(pair: config.Pair) -> Iterator[Mistake]:
 
 
 def _check_dates(pair: config.Pair) -> Iterator[Mistake]:
-    """What is called ordinary must be remembered: else a frame that was captured is a new payment one day."""
+    """A date may be ordinary only while FPIDs are remembered: later, a captured frame would be a new payment."""
     days = config.days_spanned(pair.business_days) - 1
     for code, back in pair.dates.back_days.items():
         if back > days:
-            what = f"{back} must not exceed {days}: FPIDs are not surely remembered for longer"
+            what = f"{back} must not exceed {days}: no FPID is certain to be remembered for longer"
             yield f"pair.dates.back_days.{code}", f"{what} with pair.business_days = {pair.business_days}"
 
 
 def is_file(path: str) -> bool:
-    """Whether there is one that we can see."""
+    """Whether this is a file that we can see."""
     try:
         return Path(path).is_file()
-    except OSError:  # a name that is too long, a directory that we may not look into
+    except OSError:  # the name is too long, or we may not look into the directory
         return False
 
 
 def _check_stand_in(rules: config.StandIn) -> Iterator[Mistake]:
-    """Rules that contradict each other, or that say the same twice, were meant otherwise."""
+    """Rules that contradict or repeat each other: the author meant something else."""
     if 0 < rules.daily_total_max < rules.amount_max:
         what = f"{rules.amount_max} must not exceed daily_total_max, which is {rules.daily_total_max}"
         yield "pair.stand_in.amount_max", f"{what}: such an amount is never accepted"
@@ -236,19 +90,19 @@ def _check_stand_in(rules: config.StandIn) -> Iterator[Mistake]:
 
 
 def _check_keys(keys: config.Keys) -> Iterator[Mistake]:
-    """Whether DE125 can be taken apart again."""
+    """Whether the parts of DE125 can be told apart."""
     widths = dict(part.split(":") for part in keys.layout)
     if len(widths) < len(keys.layout):
         yield "pair.keys.layout", "names a part twice"
     if list(widths.values()).count("*") > 1:
-        yield "pair.keys.layout", "at most one part can be what the others leave"
+        yield "pair.keys.layout", "at most one part can take the rest"
     if widths.get("check", "6") not in {"4", "6", "8", "10", "12", "14", "16"}:
-        yield "pair.keys.layout", "check must be 4 to 16 digits, an even number of them"
+        yield "pair.keys.layout", "check must have an even number of digits, from 4 to 16"
     for name in ("hub_use", "own_use"):
         if widths.get("use", "*") not in {"*", str(len(getattr(keys, name)))}:
             yield f"pair.keys.{name}", f"must have {widths['use']} characters, as pair.keys.layout says"
     if keys.hub_use == keys.own_use:
-        yield "pair.keys.own_use", "must be another one than hub_use"
+        yield "pair.keys.own_use", "must differ from hub_use"
     yield from _check_carried(keys, set(widths))
 
 
@@ -263,12 +117,12 @@ def _check_carried(keys: config.Keys, placed: set[str]) -> Iterator[Mistake]:
             yield f"pair.keys.{name}", what
 
 
-def _check_node(node: config.Node) -> Iterator[Mistake]:
-    """What no field of the node can know alone."""
+def check_node(node: config.Node) -> Iterator[Mistake]:
+    """The contradictions in the settings of one node."""
     for key, names in (("hub", [site.name for site in node.hub]), ("token", [token.name for token in node.token])):
         for index, name in enumerate(names):
             if name in names[:index]:
-                yield f"node.{key}[{index}].name", "names another one already"
+                yield f"node.{key}[{index}].name", "is the name of another one already"
     for index, site in enumerate(node.hub):
         yield from _ordered(f"node.hub[{index}]", site, "reconnect_s", "reconnect_max_s")
         yield from _check_host(f"node.hub[{index}].host", site.host)
@@ -284,14 +138,15 @@ def _check_node(node: config.Node) -> Iterator[Mistake]:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
         yield "node.volume.copies_min", f"{what}: it would never be ready"
     if node.volume is not None and node.volume.device and node.volume.report:
-        yield "node.volume.device", "is what the report says: give one of them"
+        yield "node.volume.device", "and report exclude each other: the report already names the device"
     door = node.submissions
-    if door is not None and door.tls is None and not _LOOPBACK.fullmatch(door.host):
-        yield "node.submissions.tls", f"is missing, and {door.host} is no loopback: whoever reaches it could submit"
+    if door is not None and door.tls is None and not is_loopback(door.host):
+        what = f"is missing, and {door.host} is not a loopback address"
+        yield "node.submissions.tls", f"{what}: anybody who reaches it could submit"
 
 
 def _check_twice(node: config.Node) -> Iterator[Mistake]:
-    """What is there twice serves once: the second one is a mistake that shows when the first is lost."""
+    """Things given twice serve once: the mistake would show only when the first is lost."""
     hubs = [(_bare(site.host), site.port) for site in node.hub]
     peers = list(node.peers.items())
     tokens = [(token.module, token.label, sorted(token.environment.items())) for token in node.token]
@@ -300,7 +155,7 @@ def _check_twice(node: config.Node) -> Iterator[Mistake]:
             yield f"node.hub[{index}].port", f"is that of node.hub[{first}], on the same host: a site dialled twice"
     for index, token in enumerate(tokens):
         if (first := tokens.index(token)) < index:
-            what = f"is that of node.token[{first}], in the same module: one token is no two"
+            what = f"is that of node.token[{first}], in the same module: one token does not count twice"
             yield f"node.token[{index}].label", what
     for name, url in peers:
         first_name = next(other for other, other_url in peers if other_url.rstrip("/") == url.rstrip("/"))
@@ -312,13 +167,20 @@ def _check_twice(node: config.Node) -> Iterator[Mistake]:
 
 
 _LOOPBACK = re.compile(r"localhost|::1|127(\.[0-9]+){3}")
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what is looked for
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def _meet(one: str, other: str) -> bool:
     """Whether a port at either address is the same port."""
     one, other = _bare(one), _bare(other)
-    both_here = _LOOPBACK.fullmatch(one) is not None and _LOOPBACK.fullmatch(other) is not None
+    both_here = is_loopback(one) and is_loopback(other)
     return one == other or one in _EVERYWHERE or other in _EVERYWHERE or both_here
 
 
@@ -327,7 +189,7 @@ def _bare(host: str) -> str:
 
 
 def _check_host(place: str, host: str) -> Iterator[Mistake]:
-    """What can be neither name nor address would be dialled for ever."""
+    """A host that is neither a name nor an address would be dialled for ever."""
     if host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1]):
         yield place, "is an IPv6 address in brackets: give it without them"
     elif re.search(r"[\s/@\[\]\x00]", host) or (":" in host and not _is_ipv6(host)):
@@ -337,9 +199,9 @@ def _check_host(place: str, host: str) -> Iterator[Mistake]:
 
 
 def _check_placeholder(place: str, host: str) -> Iterator[Mistake]:
-    """What nobody has edited must not start: the example would dial for ever."""
+    """The unedited example must not start: it would dial for ever."""
     if _PLACEHOLDER.fullmatch(host):
-        yield place, "is a placeholder, as the example has it: give the real one"
+        yield place, "is a placeholder from the example: give the real name"
 
 
 def _is_ipv6(text: str) -> bool:
@@ -351,15 +213,15 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _host_in(url: str) -> str:
-    """Empty where there is none to be seen."""
+    """The host; empty where none can be recognised."""
     try:
         return urlsplit(url).hostname or ""
-    except ValueError:  # a bracket too many
+    except ValueError:  # unbalanced brackets
         return ""
 
 
 def _check_urls(node: config.Node) -> Iterator[Mistake]:
-    """Whom we reach by a URL, and whether there is to be TLS."""
+    """The URLs that we dial, and whether their schemes match the TLS settings."""
     urls = {"node.processor.url": node.processor.url}
     urls |= {f"node.peers.{name}": url for name, url in node.peers.items()}
     if node.sibling is not None:
@@ -379,34 +241,34 @@ def _check_urls(node: config.Node) -> Iterator[Mistake]:
 
 
 def remarks_on(configuration: config.Configuration) -> Iterator[Mistake]:
-    """What is allowed, and was perhaps not meant: of no use as it is, or of more than somebody thought of."""
+    """Settings that are allowed and perhaps not meant: they have no effect, or a wider one than it seems."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
-    if not _LOOPBACK.fullmatch(node.ops.host):
-        what = "is no loopback: whoever reaches it can read everything, drain this gateway and switch stand-in"
-        yield "node.ops.host", what
+    if not is_loopback(node.ops.host):
+        what = "is not a loopback address: anybody who reaches it can read everything"
+        yield "node.ops.host", f"{what}, drain this gateway and switch stand-in"
     rules = pair.stand_in
     if rules.mode != "never" and not (rules.amount_max or rules.daily_total_max):
         yield "pair.stand_in.amount_max", "is 0, as daily_total_max is: stand-in accepts without a limit"
     if node.processor.connect_within_s >= times.stand_in_after_s:
-        what = f"{node.processor.connect_within_s:g} s is no less than pair.deadlines.stand_in_after_s"
+        what = f"{node.processor.connect_within_s:g} s is not less than pair.deadlines.stand_in_after_s"
         yield "node.processor.connect_within_s", f"{what}: a connection that takes so long helps no payment"
     for index, token in enumerate(node.token):
         if token.batch_within_s >= (left_s := times.reply_within_s - times.stand_in_after_s):
-            what = f"{token.batch_within_s:g} s is no less than the {left_s:g} s from stand-in to the last reply"
-            yield f"node.token[{index}].batch_within_s", f"{what}: a token that hangs makes replies too late"
+            what = f"{token.batch_within_s:g} s is not less than the {left_s:g} s from stand-in to the last reply"
+            yield f"node.token[{index}].batch_within_s", f"{what}: a hanging token makes replies late"
     session = pair.session
     echoes_s = session.echo_after_s + session.echo_misses_max * session.respond_within_s
     for index, site in enumerate(node.hub):
         if site.unconfirmed_s >= echoes_s:
-            what = f"{site.unconfirmed_s:g} s is no less than the {echoes_s:g} s that echoes take"
-            yield f"node.hub[{index}].unconfirmed_s", f"{what}: it never gives a connection up"
+            what = f"{site.unconfirmed_s:g} s is not less than the {echoes_s:g} s that echoes take"
+            yield f"node.hub[{index}].unconfirmed_s", f"{what}: it never closes a connection"
     if pair.submit.answer_within_s < times.sender_answer_s:
         what = f"{pair.submit.answer_within_s:g} s is less than pair.deadlines.sender_answer_s"
-        yield "pair.submit.answer_within_s", f"{what}: payments are repeated that are answered in time"
+        yield "pair.submit.answer_within_s", f"{what}: payments are repeated although their answers are in time"
 
 
 def short_of(configuration: config.Configuration, per_s: float) -> Iterator[Mistake]:
-    """Limits that cannot carry so many payments a second while the processor is away: that is when they count."""
+    """The limits that cannot carry this rate of payments while the processor is away, which is when they count."""
     node, times = configuration.node, configuration.pair.deadlines
     rules = configuration.pair.stand_in
     limited = rules.mode == "never" or rules.amount_max or rules.daily_total_max or rules.payment_types
@@ -432,8 +294,8 @@ def short_of(configuration: config.Configuration, per_s: float) -> Iterator[Mist
             yield key, f"{per_s:g} payments a second need {needs:.0f} {what}; there are {has:g}"
 
 
-def _check_both(configuration: config.Configuration) -> Iterator[Mistake]:
-    """Where a node's own must fit what the pair shares."""
+def check_both(configuration: config.Configuration) -> Iterator[Mistake]:
+    """The settings of the node that do not fit those of the pair."""
     drain_s, stand_in_after_s = configuration.node.drain_s, configuration.pair.deadlines.stand_in_after_s
     if drain_s < stand_in_after_s:
         large = f"pair.deadlines.stand_in_after_s, which is {stand_in_after_s:g} s"
@@ -447,8 +309,8 @@ def _check_both(configuration: config.Configuration) -> Iterator[Mistake]:
         yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
     waiting_bytes_max, payments_max = configuration.node.journal.waiting_bytes_max, configuration.node.payments_max
     if waiting_bytes_max < payments_max * PAYMENT_WAITING_BYTES:
-        what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max"
-        yield "node.journal.waiting_bytes_max", f"{what}, which is {payments_max}: a disk that hangs must not end us"
+        what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max, which is"
+        yield "node.journal.waiting_bytes_max", f"{what} {payments_max}: a hanging disk must not end the gateway"
     retention_days, business_days = configuration.node.journal.retention_days, configuration.pair.business_days
     if retention_days < (least := config.days_spanned(business_days)):
         what = f"{retention_days:g} must be at least {least} for pair.business_days, which is {business_days}"
@@ -465,7 +327,3 @@ def _ordered(place: str, of: Struct, small: str, large: str, *, strictly: bool =
     if a > b or (strictly and a == b):
         rule = "must be less than" if strictly else "must not exceed"
         yield f"{place}.{small}", f"{a:g} s {rule} {large}, which is {b:g} s"
-
-
-def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name

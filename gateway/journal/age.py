@@ -1,8 +1,8 @@
-"""How old a segment is, and which clock is believed about that. Knows no disk, and reads no clock itself.
+"""Tells how old a segment is, and which clock to believe. Knows no disk, and reads no clock itself.
 
-Deleting is for ever, and a wall clock may be wrong for a while. So age is told by the monotonic clock, which was set by
-the wall clock when the gateway started; and when the wall clock moves away from it, nothing is deleted until both agree
-again or the gateway is started again. What cannot be seen from here is a clock that is wrong at the start and stays so.
+A deletion is for ever, and a wall clock may be wrong for a while. So age goes by the monotonic clock, which is set by
+the wall clock when the gateway starts. When the two move apart, nothing is deleted until they agree again or the
+gateway is restarted. A clock that is wrong at the start and stays wrong cannot be detected here.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from typing import NamedTuple
 from gateway.journal.segment import SegmentInfo
 
 DISAGREE_MAX_S = 3600.0
-"""How far the wall clock may move away from the monotonic one. They drift apart by seconds a year; more is a step."""
+"""The wall clock may move away from the monotonic one by this at most. They drift by seconds a year; more is a step."""
 BELIEVED_AFTER_S = 600.0
-"""Nothing is deleted for so long after a start: a clock that a machine booted with is set right by then."""
+"""Time after a start in which nothing is deleted. By its end, a clock that was wrong at boot has been set right."""
 SECOND_NS = 1_000_000_000
 
 
@@ -23,19 +23,19 @@ class Anchor(NamedTuple):
     mono_s: float
 
     def now_ns(self, mono_s: float) -> int:
-        """What the wall clock would say if it had never stepped since."""
+        """The time that the wall clock would show if it had not stepped since the start."""
         return self.wall_ns + int((mono_s - self.mono_s) * SECOND_NS)
 
     def step_s(self, wall_ns: int, mono_s: float) -> float:
-        """How far the wall clock has moved ahead of the monotonic one since; negative when it has moved back."""
+        """Seconds that the wall clock has gained on the monotonic one since the start; negative when it moved back."""
         return (wall_ns - self.now_ns(mono_s)) / SECOND_NS
 
 
 def settle_ages(segments: list[SegmentInfo], now_ns: int) -> None:
-    """Make `newest_ns`, read as the newest time in each segment alone, tell when the segment was written at the latest.
+    """Turn `newest_ns` from the newest time in each segment into the latest time at which the segment can be written.
 
-    A clock that stepped back ages nothing: no segment is older than the ones before. A time that is still to come says
-    nothing: a segment with one is as old as the next one without, by which it had been written; without such, as now.
+    A clock that stepped back ages nothing: no segment is older than the ones before. A time in the future says nothing:
+    such a segment is as old as the next one without, by whose time it had been written; if there is none, it is new.
     """
     newest_ns = 0
     for info in segments:

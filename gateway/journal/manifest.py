@@ -1,8 +1,8 @@
 """Two small files beside the segments: the manifest (what must be there) and the cursors (how far each follower is).
 
-Both are text for people, with a checksum behind. Both are written in place (a full disk must not keep retention from
-making room), in two slots, so that one of them is always whole. The manifest is written to both: damage to one of them
-later loses nothing. A cursor is written to each in turn: what an older one costs is only reading again.
+Both are text for people, followed by a checksum. Both are written in place, because a full disk must not keep retention
+from making room, and in two slots, so that one of them is always whole. The manifest is written to both slots: later
+damage to one loses nothing. A cursor is written to each slot in turn: an older cursor only costs reading again.
 """
 
 import re
@@ -20,26 +20,27 @@ from gateway.strict_json import Reader
 
 MANIFEST = "manifest"
 SLOT_BYTES = 4096
-"""Of the manifest, each of two."""
+"""Bytes of each of the manifest's two slots."""
 _CURSOR = re.compile(r"([A-Za-z0-9_.-]{1,40})\.cursor")
 _CURSOR_TEXT = re.compile(rb"cursor ([0-9]{1,19}) ([0-9]{1,19})")
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """What a journal says about itself."""
+    """The facts about a journal as a whole."""
 
     format: int = VERSION
-    """The newest format that anything in the directory may be of. Raised before the first byte of a newer one."""
+    """The newest format that anything in the directory may have. Raised before the first byte of a newer one."""
     writer: str = ""
     """The version of the gateway that opened it last."""
     journal: bytes
     """Sixteen random bytes; the chain value before position 1."""
     oldest: int = 1
-    """Number of the oldest segment; retention deleted those before, and says so here first."""
+    """Number of the oldest segment. Retention writes it before it deletes those before."""
     followers: tuple[str, ...] = ()
-    """Every follower that ever was. Nothing is deleted that one of them has not settled, its cursor file or not."""
+    """Every follower ever known. A segment that one of them has not settled is kept, also when its cursor is
+    missing."""
     turn: int = 1
-    """Counts the writings."""
+    """Counts how often the manifest was written."""
 
 
 _Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{0,40}\Z")]
@@ -55,7 +56,7 @@ class _Written(Struct):
 
 
 class _Newer(Struct):
-    """What a newer format surely has, too. `writer` is of use when it still is what it is here."""
+    """The members that every newer format has, too. `writer` is used if it still is a text."""
 
     format: int
     writer: Any = ""
@@ -89,7 +90,7 @@ def create_manifest(directory: Directory, manifest: Manifest) -> None:
 
 
 def write_manifest(directory: Directory, manifest: Manifest) -> None:
-    """Open it, and see `write_over`."""
+    """Open the file and write the manifest over it (`write_over`)."""
     file = directory.open(MANIFEST, write=True)
     try:
         write_over(file, manifest)
@@ -98,9 +99,9 @@ def write_manifest(directory: Directory, manifest: Manifest) -> None:
 
 
 def write_over(file: File, manifest: Manifest) -> None:
-    """Write it over both slots of the one before, each synced; one that is damaged first: the other is all there is.
+    """Write the manifest over both slots and sync each. A damaged slot comes first: only the other one holds the data.
 
-    Needs no room on the disk.
+    This needs no room on the disk.
     """
     content = file.read(0, 2 * SLOT_BYTES)
     for offset in sorted((0, SLOT_BYTES), key=lambda at: _read_slot(content[at : at + SLOT_BYTES]) is not None):
@@ -109,7 +110,7 @@ def write_over(file: File, manifest: Manifest) -> None:
 
 
 def forget_follower(directory: Directory, manifest: Manifest, follower: str) -> None:
-    """Write a manifest that no longer waits for a follower that is gone. For a command that holds the lock."""
+    """Write a manifest without a follower that is gone. For a command that holds the lock."""
     kept = tuple(name for name in manifest.followers if name != follower)
     write_manifest(directory, replace(manifest, followers=kept, turn=manifest.turn + 1))
 
@@ -151,7 +152,7 @@ def _read_slot(slot: bytes) -> _Written | _Newer | None:
         newer = _newer(text)
         return newer if newer.format > VERSION_MAX else _written(text)
     except msgspec.DecodeError:
-        return None  # whole, and no manifest all the same
+        return None  # the checksum is right, but this is no manifest
 
 
 def cursor_name(follower: str) -> str:
@@ -162,13 +163,13 @@ def cursor_name(follower: str) -> str:
 
 
 def cursor_slot(position: int, turn: int) -> tuple[int, bytes]:
-    """Where in the file, and what, to write for the `turn`th saving of a cursor."""
+    """The offset and the bytes of the `turn`th saving of a cursor."""
     text = b"cursor %d %d" % (position, turn)
     return turn % 2 * SECTOR_BYTES, (text + b" " + _sum(text) + b"\n").ljust(SECTOR_BYTES, b" ")
 
 
 def read_cursor(directory: Directory, follower: str) -> tuple[int, int]:
-    """(position, turn) of a follower: (0, 0) when there is no file, or none of its slots reads."""
+    """(position, turn) of a follower; (0, 0) when there is no file, or neither slot can be read."""
     try:
         file = directory.open(cursor_name(follower))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Opening a journal: make it when there is none, verify it, cut a torn tail, and hand every record over once."""
+"""Opens a journal: makes it where there is none, verifies it, cuts a torn tail, and hands every record over once."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ from gateway.journal.recovery import Corrupt
 from gateway.journal.segment import SegmentInfo, Torn, Walk, any_from, name_of, number_of
 
 TORN_FILES_MAX = 16
-"""Pieces of evidence kept; older ones are removed, lest a process that is started again and again fill the disk."""
+"""Torn tails kept at most. Older ones are removed, so that repeated starts do not fill the disk."""
 ZEROS_BYTES = 1 << 20
 AGAIN_BYTES = 1 << 20
-"""How much of a segment is read and written at once."""
+"""Bytes of a segment that are read and written at once."""
 
 OnRecord = Callable[[Record], object]
 
@@ -30,25 +30,25 @@ _log = log.get("journal")
 
 
 class Opened(Struct):
-    """What a start found."""
+    """The journal as a start found it."""
 
     manifest: Manifest
     segments: list[SegmentInfo]
     unused: list[int]
     position: int
-    """Of the next record."""
+    """The position of the next record."""
     chain: bytes
     cursors: dict[str, int]
-    """Of every known follower; 0 when its file is missing or does not read."""
+    """The cursor of every known follower; 0 when its file is missing or unreadable."""
 
     @property
     def current(self) -> SegmentInfo | None:
-        """The segment that is written to next."""
+        """The segment to which the next batch goes."""
         return self.segments[-1] if self.segments else None
 
 
 def existing(disk: Disk, path: str) -> Directory:
-    """The directory of a journal that must be there: nothing is made, not even a lock. Raises `Refusal`."""
+    """The directory of a journal that must exist. Makes nothing, not even a lock. Raises `Refusal`."""
     try:
         directory = disk.directory(path)
         if any(name == MANIFEST or number_of(name) is not None for name in directory.names()):
@@ -63,9 +63,9 @@ def existing(disk: Disk, path: str) -> Directory:
 
 
 def begin_empty(disk: Disk, path: str) -> Directory:
-    """Make an empty journal, durably, where there is nothing.
+    """Make an empty journal, durably.
 
-    Raises `Refusal` when there is one, or other things; `Corrupt`, `OSError`.
+    Raises `Refusal` when the directory holds a journal or other files; `Corrupt`, `OSError`.
     """
     directory = disk.directory(path, create=True)
     refuse_strangers(directory)
@@ -77,7 +77,7 @@ def begin_empty(disk: Disk, path: str) -> Directory:
 
 
 def open_directory(directory: Directory, on_record: OnRecord | None, journal_id: bytes) -> Opened:
-    """Do what the module says. The caller holds the lock. Raises `Corrupt`, `Refusal`, `OSError`."""
+    """Open a journal, as the module says. The caller holds the lock. Raises `Corrupt`, `Refusal`, `OSError`."""
     started = time.monotonic()
     manifest = read_manifest(directory) or _create(directory, journal_id or os.urandom(16))
     walk = Walk(directory, manifest)
@@ -91,7 +91,7 @@ def open_directory(directory: Directory, on_record: OnRecord | None, journal_id:
             what = f"follower {name} has settled up to {cursor}, the journal ends before {walk.position}"
             raise JournalFault(f"journal {directory.path} is not whole: {what}")
     manifest = _of_ours(manifest)
-    # only now is anything changed: a start that refuses leaves what it found
+    # changes begin only here: a start that refuses changes nothing
     if walk.torn is not None:
         cut(directory, walk.torn)
         if not walk.torn.offset:
@@ -109,9 +109,9 @@ def open_directory(directory: Directory, on_record: OnRecord | None, journal_id:
 
 
 def refuse_strangers(directory: Directory) -> None:
-    """Make no journal among other things: a mistake in a path must not mix one with them. Raises `Refusal`.
+    """Refuse a directory with foreign files, where a mistake in a path would mix a journal with them. Raises `Refusal`.
 
-    What a start that was ended half way leaves behind is ours; hidden files and lost+found are the file system's.
+    The files of an interrupted start are ours; hidden files and lost+found belong to the file system.
     """
     names = directory.names()
     others = [name for name in names if not _OURS.fullmatch(name)]
@@ -132,7 +132,7 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
     for number in numbers:
         file = directory.open(name_of(number))
         try:
-            # the second one is made when the first holds something
+            # the second segment is made when the first holds something
             if number > 1 or any_from(file, 0):
                 what = f"the manifest is missing, yet {name_of(number)} was made; restore it from the other copy"
                 raise Corrupt(directory.path, MANIFEST, 0, 0, what)
@@ -147,16 +147,17 @@ def _create(directory: Directory, journal_id: bytes) -> Manifest:
 
 
 def _of_ours(manifest: Manifest) -> Manifest:
-    """What the manifest says once we write: from then on a gateway that does not read our format leaves it alone."""
+    """The manifest as we write it: from then on, a gateway that cannot read our format leaves the journal alone."""
     ours = replace(manifest, format=max(manifest.format, VERSION), writer=gateway.__version__)
     return ours if ours == manifest else replace(ours, turn=manifest.turn + 1)
 
 
 def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
-    """What we read may be in the page cache only, left by a killed process: sync before anything acts on it.
+    """Sync the journal before anything acts on it: what we read may be in the page cache only, left by a killed
+    process.
 
-    The manifest comes first, written anew (`_write_again` says why): what it says is deleted must stay so when the
-    deletion does.
+    The manifest comes first and is written again (`_write_again` says why): a deletion must not become durable before
+    the manifest that announces it.
     """
     write_manifest(directory, manifest)
     for number in map(number_of, directory.names()):
@@ -174,15 +175,17 @@ def _make_durable(directory: Directory, walk: Walk, manifest: Manifest) -> None:
 
 
 def _write_again(file: File, end: int) -> None:
-    """The same bytes once more, so that a sync writes them: after one that failed, Linux counts what is in the page
-    cache as clean, and the disk may never have had it. Segments before the last were synced before it was begun.
+    """Write the same bytes again, so that a sync writes them.
+
+    After a failed sync, Linux treats the pages in its cache as clean, though the disk may never have had them. The
+    segments before the last were synced before it was begun.
     """
     for offset in range(0, end, AGAIN_BYTES):
         file.write(offset, (file.read(offset, min(AGAIN_BYTES, end - offset)),))
 
 
 def cut(directory: Directory, torn: Torn) -> None:
-    """Keep a torn batch beside as evidence, then write zeros over it, so that the next batch again lies on zeros."""
+    """Keep a torn batch in a file as evidence, then write zeros over it: the next batch must be written onto zeros."""
     file = directory.open(name_of(torn.number), write=True)
     try:
         _keep_evidence(directory, torn, file)
@@ -202,9 +205,9 @@ def cut(directory: Directory, torn: Torn) -> None:
 
 
 def _keep_evidence(directory: Directory, torn: Torn, file: File) -> None:
-    """Copy a torn batch into a file of its own, durably; the oldest such files go.
+    """Copy a torn batch into a file of its own, durably, and remove the oldest such files.
 
-    On a full disk nothing stays of the copy: starts that fail again and again must not push out what others kept.
+    On a full disk the copy is removed: repeated failed starts must not push out older evidence.
     """
     kept = [name for name in directory.names() if name.endswith(".torn")]
     stem = f"{torn.number:010d}-{torn.offset:012d}"

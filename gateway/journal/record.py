@@ -1,6 +1,6 @@
-"""How records, marks and headers lie in bytes: made, and read back with their checksums. Pure; knows no files.
+"""The layout of records, marks and headers in bytes: encodes them, and reads them back by their checksums. Pure.
 
-The layout in prose is in the docstring of `gateway.journal`. All integers are little-endian.
+The docstring of `gateway.journal` has the layout in prose. All integers are little-endian.
 """
 
 import struct
@@ -12,9 +12,9 @@ from gateway.disk import SECTOR_BYTES
 from gateway.payments.steps import Kind
 
 VERSION = 2
-"""Of the format that is written. What raises it, and when, is in the docstring of `gateway.journal`."""
+"""The format that is written. The docstring of `gateway.journal` says when it is raised."""
 VERSION_MAX = 2
-"""The newest format that is read; older ones are, newer ones are refused."""
+"""The newest format that is read. Newer ones are refused."""
 assert VERSION <= VERSION_MAX
 CHAIN_BYTES = 16
 HEADER_BYTES = 4096
@@ -23,12 +23,12 @@ MARK_BYTES = 48
 RECORD_BYTES_MIN = 44
 """A record without FPID and body."""
 BATCH_BYTES_MAX = 1 << 20
-"""Records in one batch, bytes. Recovery relies on it: what lies further on was not written by the same batch."""
+"""Bytes of the records in one batch. Recovery relies on it: bytes further on were not written by the same batch."""
 FPID_BYTES_MAX = 255
 
 MAGIC = b"FPSJRNL\n"
 MARK = 0xFF4B524D
-"""`MRK` and 255: where a record would have its length, and larger than any length."""
+"""`MRK` and 255. It stands where a record has its length, and is larger than any length."""
 MARK_TEXT = MARK.to_bytes(4, "little")
 
 HEAD = struct.Struct("<IQqIBBH")
@@ -53,20 +53,20 @@ class Record(Struct, frozen=True, gc=False):
     position: int
     """1, 2, 3 … without gaps, for the life of the journal."""
     time_ns: int
-    """When, by the wall clock (ns since the epoch, UTC). May step back between records; nothing is ordered by it."""
+    """Time by the wall clock (ns since the epoch, UTC). It may step back between records, so it orders nothing."""
     kind: Kind
     link: int
-    """Number of the link within the process run, 0 for none."""
+    """Number of the link within the process run; 0 for none."""
     fpid: str
-    """Which payment, empty for none."""
+    """The payment; empty for none."""
     body: bytes
-    """As `steps.BODIES` says for its kind."""
+    """In the form that `steps.BODIES` gives for its kind."""
     chain: bytes
-    """Sixteen bytes of BLAKE2b over the chain value before and this record."""
+    """Sixteen bytes of BLAKE2b over the previous chain value and this record."""
 
 
 class Damage(Exception):
-    """These bytes are not what was written. `offset` is in the file."""
+    """These bytes are not the bytes that were written. `offset` is in the file."""
 
     def __init__(self, offset: int, position: int, what: str, end: int = 0) -> None:
         super().__init__(what)
@@ -74,15 +74,15 @@ class Damage(Exception):
         self.position = position
         self.what = what
         self.end = end
-        """Where the bad record says that it ends, as far as that can be believed."""
+        """The end that the bad record gives, as far as that can be believed."""
 
 
 class Unknown(Exception):
-    """Whole and right, but from a gateway newer than this one."""
+    """Whole and correct, but from a newer gateway."""
 
 
 class Mark(Struct, frozen=True, gc=False):
-    """What stands before each batch."""
+    """The mark before each batch."""
 
     size: int
     """Bytes of the records that follow."""
@@ -90,11 +90,11 @@ class Mark(Struct, frozen=True, gc=False):
     """Position of the first of them."""
     count: int
     chain: bytes
-    """Chain value before it."""
+    """Chain value before that record."""
 
 
 class Header(Struct, frozen=True, gc=False):
-    """What stands at the start of a segment."""
+    """The first page of a segment."""
 
     number: int
     size: int
@@ -115,13 +115,13 @@ def chained(chain: bytes, record: bytes) -> bytes:
 
 
 def mark_bytes(journal: bytes, size: int, first: int, count: int, chain: bytes) -> bytes:
-    """A mark without its last sixteen bytes, which are `chain`: the data of a batch begin with them anyway."""
+    """A mark without its last sixteen bytes, which are `chain`: the data of a batch begins with them anyway."""
     head = _MARK_HEAD.pack(MARK, size, first, count)
     return head + blake2b(journal + head + chain, digest_size=12).digest()
 
 
 def mark_at(data: bytes, at: int, journal: bytes) -> Mark | None:
-    """The mark at `at`, or None when none of this journal is there."""
+    """The mark of this journal at `at`, or None."""
     if len(data) - at < MARK_BYTES or not data.startswith(MARK_TEXT, at):
         return None
     head, chain = data[at : at + _MARK_HEAD.size], data[at + 32 : at + 48]
@@ -132,7 +132,7 @@ def mark_at(data: bytes, at: int, journal: bytes) -> Mark | None:
 
 
 def find_mark(data: bytes, start: int, journal: bytes) -> int:
-    """Where the next mark of this journal is at or after `start`, -1 for nowhere."""
+    """The place of the next mark of this journal, at or after `start`; -1 when there is none."""
     at = data.find(MARK_TEXT, start)
     while at >= 0 and mark_at(data, at, journal) is None:
         at = data.find(MARK_TEXT, at + 1)
@@ -171,10 +171,10 @@ def read_header(page: bytes) -> Header:
 
 
 def read_records(data: bytes, start: int, stop: int, base: int, position: int) -> list[Record]:
-    """All records in `data[start:stop]`, verified; the chain value before them stands right before `start`.
+    """All records in `data[start:stop]`, verified. The chain value before them stands right before `start`.
 
-    `base` is where `data` begins in its file, `position` that of the first record. Raises `Damage` at the first record
-    that does not add up, `Unknown` for a kind from the future. This is the loop that a start spends its time in.
+    `base` is the offset of `data` in its file, `position` that of the first record. Raises `Damage` at the first bad
+    record, `Unknown` for a kind from the future. A start spends most of its time in this loop.
     """
     view = memoryview(data)
     unpack_from, hashed, kinds = HEAD.unpack_from, blake2b, KINDS

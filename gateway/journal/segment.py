@@ -1,6 +1,6 @@
-"""Segments on disk, read: which there are, batch by batch through all of them, and what is found where they stop.
+"""Reads segments from disk: finds them, reads all of them batch by batch, and says what lies where they stop.
 
-Reads only; works beside a running gateway, too. `recovery` says what damage means, `committer` writes.
+Only reads, so it works beside a running gateway, too. `recovery` says what damage means, `committer` writes.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from gateway.journal.record import (
 from gateway.journal.recovery import TABLE, Corrupt, DamageVerdict, Newer, shape_of
 
 WINDOW_BYTES = 4 << 20
-"""Read at once; at least one batch fits."""
+"""Bytes read at once; at least one batch fits."""
 assert WINDOW_BYTES >= BATCH_BYTES_MAX + MARK_BYTES
 
 
@@ -38,7 +38,7 @@ def name_of(number: int) -> str:
 
 
 def number_of(name: str) -> int | None:
-    """The segment that a file is, or None."""
+    """The number of the segment in this file; None for another file."""
     stem, dot, ending = name.partition(".")
     return int(stem) if dot and ending == "segment" and len(stem) == 10 and stem.isdecimal() else None
 
@@ -54,34 +54,37 @@ class SegmentInfo(Struct, gc=False):
     end: int
     """Offset behind its last batch."""
     newest_ns: int
-    """When its newest record was written, at the latest (`age`). While it is being read: the newest time in it."""
+    """The latest time at which its newest record can have been written (`age`). During reading: the newest time in
+    it."""
     size: int = 0
     """Bytes of the file, as allocated."""
 
 
 class Torn(Struct, frozen=True):
-    """A batch at the very end that is not whole."""
+    """An incomplete batch at the very end."""
 
     number: int
     offset: int
     """Where the batch begins; 0 when the segment's header is torn too."""
     end: int
-    """Behind the last byte that is not zero."""
+    """The offset behind the last byte that is not zero."""
     position: int
     what: str
 
 
 class Scan:
-    """Reads the batches of one segment from `offset` on. Iterate; then see where it stopped, and at what `damage`."""
+    """Reads the batches of one segment from `offset` on. After the iteration, `offset` and `damage` say where it
+    stopped and why.
+    """
 
     def __init__(self, file: File, journal: bytes, offset: int, position: int, chain: bytes | None) -> None:
         self.offset = offset
         self.position = position
         self.chain = chain
-        """Before the next record; None: believe the first mark."""
+        """The chain value before the next record; None: believe the first mark."""
         self.damage: Damage | None = None
         self.batch_end = 0
-        """Where the damaged batch ends; 0 when its mark cannot be read."""
+        """The end of the damaged batch; 0 when its mark cannot be read."""
         self._file = file
         self._journal = journal
 
@@ -134,21 +137,21 @@ class Scan:
 
 
 class Walk:
-    """Every record of a journal, verified, oldest first. Iterate over its batches; then see where it ends.
+    """Reads and verifies every record of a journal, oldest first, batch by batch. Then its attributes describe the end.
 
-    Raises `Corrupt` where the journal does not add up, `Newer`, `OSError`.
+    Raises `Corrupt` where the journal contradicts itself, `Newer`, `OSError`.
     """
 
     def __init__(self, directory: Directory, manifest: Manifest) -> None:
         self.segments: list[SegmentInfo] = []
-        """In use, oldest first."""
+        """The segments in use, oldest first."""
         self.unused: list[int] = []
-        """Prepared, and nothing written to them yet."""
+        """The segments that were prepared but hold nothing yet."""
         self.torn: Torn | None = None
         self.position = 1 if manifest.oldest == 1 else 0
-        """Of the next record, segment by segment: while one is read, that of its first. 0 while it is not known."""
+        """Position of the next record. Moves on after each segment, not during one. 0 while it is unknown."""
         self.chain = manifest.journal
-        """The chain value before that."""
+        """The chain value before that position."""
         self._directory = directory
         self._manifest = manifest
 
@@ -174,7 +177,7 @@ class Walk:
         self._check_unused(last)
 
     def _check_unused(self, last: int) -> None:
-        """A segment's file is made when the first batch of the one before is durable: only one can be unused."""
+        """Check that at most one segment is unused: each is made when the first batch of its predecessor is durable."""
         lost = last if self.torn is not None and not self.torn.offset else last + 1
         if self.unused and self.unused[-1] > lost:
             what = f"it holds nothing, yet {name_of(self.unused[-1])} was made, so something in it was durable"
@@ -230,7 +233,7 @@ class Walk:
         try:
             header = read_header(page)
         except Unknown as unknown:
-            # a gateway that writes a newer format says so in the manifest before it does
+            # a gateway writes the number of a newer format into the manifest first
             what = f"the header says {unknown}, and the manifest {self._manifest.format}"
             raise self._corrupt(number, 0, self.position, what) from unknown
         except Damage as damage:
@@ -243,7 +246,7 @@ class Walk:
         if header.number != number:
             raise self._corrupt(number, 0, self.position, f"the header says that it is segment {header.number}")
         if size < header.size:
-            # no lost write shortens a file, and how much of what was durable is gone with its end nobody knows
+            # a lost write does not shorten a file, and nobody knows how many durable records are gone with its end
             what = f"the file ends there, and its header says that it has {header.size} bytes"
             raise self._corrupt(number, size, self.position, what)
         if header.journal != self._manifest.journal:
@@ -253,7 +256,7 @@ class Walk:
         return header
 
     def _discontinuity(self, header: Header) -> str:
-        """Why this segment does not continue the one before, or empty."""
+        """The reason why this segment does not continue the one before; empty if it does."""
         if not self.segments:
             wrong = header.number == 1 and (header.first != 1 or header.chain != self._manifest.journal)
             return "the first segment does not begin at position 1" if wrong else ""
@@ -264,7 +267,7 @@ class Walk:
         return "" if header.chain == self.chain else "it does not continue the chain of the segment before"
 
     def _judge(self, file: File, number: int, batch: int, batch_end: int, damage: Damage, *, last: bool) -> None:
-        """Decide by the table: sets `torn`, or raises `Corrupt`."""
+        """Decide by the table: set `torn`, or raise `Corrupt`."""
         journal = self._manifest.journal
         body = batch or HEADER_BYTES
         begins = b"" if batch_end else MARK_TEXT if batch else MAGIC
@@ -308,7 +311,7 @@ def any_from(file: File, offset: int) -> bool:
 
 
 def last_from(file: File, offset: int) -> int:
-    """Where the last byte that is not zero is; `offset - 1` when all are."""
+    """The offset of the last byte that is not zero; `offset - 1` when all are zero."""
     found = offset - 1
     for base, window in _windows(file, offset):
         if kept := len(window.rstrip(b"\0")):
@@ -317,7 +320,7 @@ def last_from(file: File, offset: int) -> int:
 
 
 def mark_from(file: File, offset: int, journal: bytes) -> int:
-    """Where the next mark of this journal is, -1 for nowhere."""
+    """The offset of the next mark of this journal; -1 when there is none."""
     for base, window in _windows(file, offset, MARK_BYTES - 1):
         if (at := find_mark(window, 0, journal)) >= 0:
             return base + at

@@ -1,4 +1,4 @@
-"""Records for a person: which ones, and how they look. Nothing of a customer's is shown unless asked for."""
+"""Selects records and prints them for a person. Customers' data is shown only on request."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,26 +23,26 @@ RAW_KINDS = frozenset(
 MESSAGES = frozenset({"message", "request", "reply", "covered", "response"})
 """Fields of a body that hold a message."""
 WITHOUT_MAC = frozenset({"reply", "covered"})
-"""Of these, those that are recorded up to and without DE128: it is made while the record is on its way to the disk."""
+"""Messages recorded without DE128: the MAC is made while the record is on its way to the disk."""
 SIZE_ALONE = frozenset({"covered", "response"})
-"""Of these, those whose size stands under their own name, as it always did; that of others is NAME_bytes."""
+"""Messages whose size has their own name, as always; the size of others is NAME_bytes."""
 HEX = frozenset({"chain", "mac", "content"})
 """Fields of a body that hold a checksum."""
 HIDDEN = frozenset({"pence"})
-"""Fields of a body that are a customer's: not shown."""
+"""Fields of a body with customers' data: not shown."""
 CLAIMS = frozenset({Kind.REJECTED, Kind.UNPLACED, Kind.REFUSED})
-"""Kinds that may hold a message about a payment and are recorded for none."""
+"""Kinds that may hold a message about a payment, but belong to no payment."""
 NAMES_PAYMENT = (PaymentRequest, PaymentResponse, ReversalRequest, ReversalResponse, Advice)
-"""Messages that have what an FPID is made of."""
+"""Messages with the fields that make an FPID."""
 MASK_MAX = 32
 FPID_CHARS, TRN_CHARS = 42, 18
 FPID_LEAST_CHARS = TRN_CHARS + 2 + 8 + 3 + 1
-"""Of an FPID without the blanks after a sender of one character."""
+"""Characters of the shortest FPID without its trailing blanks: the sender has one character."""
 _NS = 1_000_000_000
 
 
 class Filter(Struct, frozen=True, kw_only=True):
-    """Which records are shown."""
+    """Selects the records that are shown."""
 
     kinds: frozenset[Kind] = frozenset()
     """Empty: all."""
@@ -71,7 +71,7 @@ class Filter(Struct, frozen=True, kw_only=True):
         )
 
     def _names(self, record: Record) -> bool:
-        """Whether it is about a payment that is wanted."""
+        """Whether it concerns a selected payment."""
         fpid = record.fpid or _claimed(record)
         return (
             fpid != ""
@@ -83,7 +83,7 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 def _claimed(record: Record) -> str:
-    """The FPID in what came and was not believed (a wrong MAC): it is recorded for no payment, and it did come."""
+    """The FPID in a message that was not believed (a wrong MAC): it belongs to no payment, but it did come."""
     if record.kind not in CLAIMS:
         return ""
     try:
@@ -99,9 +99,10 @@ def _codec() -> Codec:
 
 
 def whole_fpid(text: str) -> str:
-    """An FPID as it is recorded, from what somebody typed or copied, whose blanks may have gone.
+    """An FPID as it is recorded, from text that somebody typed or copied, which may lack its blanks.
 
-    Raises `ValueError`, which does not show it, for what can be none: it would match nothing, and say "never received".
+    Raises `ValueError`, which does not show it, for text that cannot be an FPID: a search for that would find nothing,
+    and seem to say "never received".
     """
     if len(text) == FPID_CHARS:
         return text
@@ -178,7 +179,7 @@ class RecordPrinter:
         self._write(msgspec.json.encode(shown).decode() + "\n")
 
     def _explain(self, record: Record, name: str, message: bytes) -> list[Part]:
-        """Take a message apart. What is recorded without its MAC is whole: DE128 stands for itself, and is left out."""
+        """Take a message apart. One recorded without its MAC is whole all the same, and DE128 is left out."""
         if name not in WITHOUT_MAC and record.kind is not Kind.MANAGEMENT_OUT:
             return self._codec.explain(message)
         return [part for part in self._codec.explain(join_mac(message, bytes(8))) if part.field != MAC_FIELD]
@@ -191,13 +192,13 @@ class RecordPrinter:
             yield f"{part.field:>3} {part.name:28} {value}{fault}".rstrip()
 
     def _shown(self, part: Part, parts: list[Part]) -> bool:
-        """In a message that cannot be read a value may stand in another's place: then only MTI and bitmaps are safe."""
+        """In an unreadable message a value may stand in the place of another: then only MTI and bitmaps are safe."""
         readable = not any(other.fatal for other in parts)
         return self._reveal or (not part.sensitive and not part.fault and (readable or part.field <= 1))
 
 
 def split_body(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What can be shown of a body (codes, reasons, positions, sizes), and the messages in it, which may not."""
+    """Split a body into what may be shown (codes, reasons, positions, sizes) and its messages, which may not."""
     if record.kind in RAW_KINDS:
         return {}, {"message": record.body}
     if record.kind not in steps.BODIES:
@@ -222,7 +223,7 @@ def split_body(record: Record) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def counted(count: int, what: str) -> str:
-    """So many of something, in words."""
+    """A number of things in words: `1 record`, `2 records`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

@@ -1,15 +1,15 @@
-"""The log: JSON lines for machines, colours for a terminal, and nothing in it that is a customer's.
+"""The log: JSON lines for machines, colours for a terminal, and no customer's data.
 
-Redaction is by construction: a line is an event in our own words, a constant in the source, and fields out of `FIELDS`.
-A field that is not in the table, or of another type, raises in tests and is replaced by its name in `dropped` in
-production. A payment is named by `fpid_hash`, never by its FPID. Lines leave through a thread with a bounded queue, so
-that a slow pipe costs lines (counted, and said), not payments.
+Redaction is by construction. A line consists of an event, which is a constant in the source, and of fields out of
+`FIELDS`. A field that is not in the table, or has another type, raises in tests; in production it is removed and its
+name stands in `dropped`. A line names a payment by `fpid_hash`, never by its FPID. Lines leave through a thread with a
+bounded queue, so that a slow pipe costs lines (counted, and reported), not payments.
 
-What a peer can make us say at its own pace (the lines of `PEERS` that are about no payment) is said a few times and
-then less and less often (`gateway/log/quiet.py`): the line that is written says in `held_back` how many were not.
+A peer could cause some lines at its own pace: those of `PEERS` that are about no payment. The first few are written,
+then fewer and fewer (`gateway/log/quiet.py`). A line that is written says in `held_back` how many were not.
 
-Where the journal of systemd reads our output, each line begins with its level as sd-daemon(3) has it, `<4>{"…}`. The
-journal takes that off and goes by it (`journalctl -p warning`); what `journalctl -o cat` prints are the JSON lines.
+Where the journal of systemd reads our output, each line begins with its level in the form of sd-daemon(3), `<4>{"…}`.
+The journal removes it and filters by it (`journalctl -p warning`); `journalctl -o cat` prints the JSON lines.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ from gateway.machine.shortage import NO_THREAD_WORDS, is_no_thread
 WAITING_LINES_MAX = 20_000
 """Lines that may wait for a slow reader of our output: a few seconds' worth at full load."""
 BATCH_LINES_MAX = 1000
-"""Lines that one write may carry."""
+"""Lines in one write at most."""
 GATHER_S = 0.01
-"""How long lines may gather before they are written, after the first."""
+"""Time for which lines gather after the first, before they are written."""
 TEXT_MAX = 300
 """Characters of a text field; the longest of our own texts is under 200."""
 
@@ -57,20 +57,20 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     # why
     "reason": str, "error": str, "where": str, "detail": str,
 }  # fmt: skip
-"""Every field that a line may carry, with its type. `error` and `reason` come from `describe` or are our own words."""
+"""Every field that a line may have, with its type. `error` and `reason` come from `describe` or are our own words."""
 
 PEERS = frozenset({
     "hub", "engine", "processor", "door", "entrance", "ops", "sibling", "addresses", "listening", "python",
 })  # fmt: skip
-"""Parts that speak with somebody who may be broken or hostile, or for code that is not ours."""
-WHO = (
+"""Components that talk with a peer, which may be broken or hostile, or that speak for foreign code."""
+SUBJECTS = (
     "link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution",
     "source",
 )  # fmt: skip
-"""What lines with the same text may be about."""
+"""The fields that tell lines with the same text apart: what the line is about."""
 
 strict = False
-"""Set in tests: a field that is not in the table raises."""
+"""True in tests: a field that is not in the table raises."""
 
 
 def fpid_hash(fpid: str) -> str:
@@ -83,16 +83,16 @@ _NOT_TAKEN = frozenset({
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "TLSV1_ALERT_UNKNOWN_CA",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_ACCESS_DENIED", "TLSV1_BAD_CERTIFICATE_STATUS_RESPONSE",
 })  # fmt: skip
-"""What the other end of a TLS connection says when it does not take our certificate."""
+"""The TLS alerts by which a peer rejects our certificate."""
 
 
 def blame(error: BaseException) -> str:
-    """Words for an error of TLS that is about our own certificate; empty for others."""
+    """Words for a TLS error that concerns our own certificate; empty for others."""
     return ": our certificate is not taken" if getattr(error, "reason", "") in _NOT_TAKEN else ""
 
 
 def describe(error: BaseException) -> str:
-    """An error in words that are safe: ours in full, the system's by its name, a library's by its class."""
+    """An error in safe words: our own in full, one of the system by its name, one of a library by its class."""
     if isinstance(error, GatewayError | AssertionError):
         return str(error) or error.__class__.__name__
     if is_no_thread(error):
@@ -100,7 +100,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.__class__.__name__}: {error.strerror}{blame(error)}"
     if isinstance(error, BaseExceptionGroup):
-        # each once: a disk that fails ends several parts
+        # each text once: a disk that fails ends several parts
         return "; ".join(dict.fromkeys(describe(inner) for inner in error.exceptions))
     cause = f" ({describe(error.__cause__)})" if error.__cause__ is not None else ""
     return error.__class__.__name__ + cause
@@ -128,13 +128,13 @@ def _only_known(_logger: object, _method: str, event: MutableMapping[str, Any]) 
 
 
 def _seldom(seconds: Callable[[], float]) -> Any:
-    """Hold back what is said too often."""
+    """Hold back lines that come too often."""
     quiet = Quiet()
 
     def seldom(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if event.get("fpid") or event.get("component") not in PEERS:
             return event
-        held = quiet.takes(event["event"], tuple([event.get(name) for name in WHO]), seconds())
+        held = quiet.takes(event["event"], tuple([event.get(name) for name in SUBJECTS]), seconds())
         if held < 0:
             raise structlog.DropEvent
         if held:
@@ -145,24 +145,24 @@ def _seldom(seconds: Callable[[], float]) -> Any:
 
 
 class Writer:
-    """Writes lines from a thread of its own. `write` never waits; what does not fit is counted and said later.
+    """Writes lines from a thread of its own. `write` never waits; lines that do not fit are counted, and reported.
 
-    Waking a thread costs as much as all else about a line. So it is woken by the first line only, and then looks by
-    itself every `GATHER_S` for as long as lines come.
+    Waking a thread costs as much as all other work for a line. So only the first line wakes it; then it looks for lines
+    every `GATHER_S` for as long as they come.
 
     It writes to the file descriptor, past Python's buffer: a thread that holds that buffer's lock while a pipe is full
     would make the interpreter abort at its end.
     """
 
     journald = False
-    """Whether what is written to is the journal of systemd: then each line needs its level before it."""
+    """True when the journal of systemd reads the output: then each line begins with its level."""
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._put = partial(_write_all, sys.stdout.fileno()) if stream is None else stream.write
         self.journald = stream is None and _is_journald(sys.stdout.fileno())
         self._lines: deque[bytes] = deque()
         self._awake = False
-        """The thread will look at the lines by itself. Set before they are looked at for the last time."""
+        """The thread will look for lines without being woken. Cleared before it looks for the last time."""
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._unwritten = 0
@@ -176,7 +176,7 @@ class Writer:
 
     @property
     def dropped_lines(self) -> int:
-        """Lines that nobody will read: too many waited, or writing failed."""
+        """Lines that were lost: too many waited, or writing failed."""
         return self._refused + self._unwritten
 
     def write(self, line: bytes) -> None:
@@ -200,7 +200,7 @@ class Writer:
                 return
             self._ended.wait(GATHER_S)
             self._awake = False
-            if self._lines or self._ended.is_set():  # they came before `_awake` said so
+            if self._lines or self._ended.is_set():  # they came before `_awake` was cleared
                 self._awake = True
                 self._wake.set()
 
@@ -212,18 +212,18 @@ class Writer:
         try:
             self._put(b"\n".join(batch) + b"\n")
         except (OSError, ValueError):
-            # nobody reads us any more: payments go on, the lines are counted
+            # the reader is gone: payments go on, and the lost lines are counted
             self._unwritten += len(batch)
 
     def close(self, within_s: float = 2.0) -> None:
-        """Write what waits, for at most so long."""
+        """Write the waiting lines, for `within_s` at most."""
         self._ended.set()
         self._wake.set()
         self._thread.join(within_s)
 
 
 def _is_journald(descriptor: int) -> bool:
-    """Whether it is the stream that systemd connected to its journal, and not what somebody has put in its place."""
+    """Whether this is the stream that systemd connected to its journal, not a redirection."""
     status = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
@@ -234,7 +234,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            # someone who shares our output made it non-blocking: this thread may wait
+            # another process that shares our output made it non-blocking: this thread may wait
             select.select([], [descriptor], [])
 
 
@@ -245,7 +245,7 @@ def _dropped_line(count: int) -> bytes:
 
 
 class _Lines:
-    """What structlog calls with a finished line."""
+    """Takes finished lines from structlog."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -260,7 +260,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
-    """Encode a line. What JSON cannot hold (a path that is no UTF-8, say) costs its fields, never the process."""
+    """Encode a line. A value that JSON cannot hold (a path that is not UTF-8, say) costs fields, never the process."""
     try:
         return _encoder.encode(event)
     except (TypeError, ValueError, OverflowError):
@@ -270,11 +270,11 @@ def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 _PREFIXES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
-"""A level as syslog counts it. `critical` is the last line of a process that could not go on."""
+"""The levels as syslog numbers them. `critical` is the last line of a process that cannot go on."""
 
 
 def _prefixed(render: Any) -> Any:
-    """Put the level before what was rendered."""
+    """Put the level before the rendered line."""
 
     def prefixed(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
         line = render(logger, method, event)
@@ -284,7 +284,7 @@ def _prefixed(render: Any) -> Any:
 
 
 def _as_text(out: TextIO) -> Any:
-    """Lines for a person at a terminal, in what it can show."""
+    """Lines for a person at a terminal, in characters that it can show."""
     render = structlog.dev.ConsoleRenderer(colors=console.has_colours(out), timestamp_key="time")
     return lambda *line: console.plain(render(*line), out.encoding)
 
@@ -294,11 +294,11 @@ _LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40
 
 
 class _Leveled(structlog.BoundLoggerBase):
-    """Every logger of this process, whenever it was made: `set_level` gives it its methods."""
+    """The class of every logger of this process. `set_level` gives it its methods, also to loggers that exist."""
 
 
 def set_level(level: Level) -> None:
-    """The least that is logged from now on, by all loggers. What is below costs next to nothing."""
+    """Set the lowest level that all loggers write from now on. A line below it costs next to nothing."""
     for name, method in vars(structlog.make_filtering_bound_logger(_LEVELS[level])).items():
         if not name.startswith("__"):
             setattr(_Leveled, name, method)
@@ -312,11 +312,10 @@ def configure(
     seconds: Callable[[], float] | None = None,
     out: TextIO | None = None,
 ) -> Writer:
-    """Set up the log for this process and return its writer, to be closed last. `seconds`: the clock by which lines are
-    held back that a peer makes us write again and again; without it none is. `out`: what the writer
-    writes to, where that is not standard output.
+    """Set up the log for this process and return its writer, which must be closed last.
 
-    Loggers that were used before keep what they were set up with, except in tests (`strict`).
+    `seconds` is the clock by which repeated lines are held back; without it none is. `out` is the output of the writer,
+    where that is not standard output. Loggers that were used before keep their setup, except in tests (`strict`).
     """
     writer = writer or Writer()
     out = out or sys.stdout
@@ -339,8 +338,8 @@ def configure(
 
 
 def get(component: str) -> Any:
-    """Return the logger of a part, asked for once at the top of its file.
+    """Return the logger of a component. Call it once, at the top of a file.
 
-    `log = get("journal")`, and where something happens: `log.info("segment created", segment=…)`.
+    `_log = get("journal")`, and where something happens: `_log.info("segment created", segment=…)`.
     """
     return structlog.get_logger(component=component)

@@ -1,7 +1,7 @@
-"""Limits that would be reached in silence: each logs a line, once per episode.
+"""Logs a line, once per episode, when a limit is reached that would otherwise hold work up in silence.
 
-A client that is turned away hears why, but a limit that only makes work wait, or leaves it undone, would be silent. An
-episode lasts from the first time that the limit is met to the first moment at which it holds nothing up any more.
+A client that is turned away hears why. A limit that makes work wait, or leaves it undone, would be silent. An episode
+lasts from the first time that the limit holds something up to the first moment when it holds nothing up.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 from gateway import log, metrics
 
 SAY_EVERY_S = 60.0
-"""Least time between two lines about one limit: one that is reached and left many times a second is one fact."""
+"""Least time between two lines about one limit. A limit may be reached and left many times a second."""
 
 _log = log.get("limit")
 
@@ -18,15 +18,15 @@ class Limit:
     """One of `metrics.LIMITS`."""
 
     def __init__(self, name: str, most: int) -> None:
-        """`name` is its setting, or its place in the code."""
+        """`name` is the setting of the limit, or its place in the code."""
         self.name = name
         self.most = most
         self.reached = False
-        """It holds something up now."""
+        """True while it holds something up."""
         self._said_s = -math.inf
 
     def hit(self, now_s: float, what: str, times: int = 0) -> None:
-        """It holds something up. `what` says what, in words; `times` is the number turned away for good."""
+        """Note that it holds something up: `what`, in words. `times` is the number turned away for good."""
         metrics.LIMIT_TURNED_AWAY[self.name].inc(times)
         if self.reached:
             return
@@ -37,5 +37,5 @@ class Limit:
             _log.warning("limit reached", where=self.name, limit=self.most, reason=what)
 
     def eased(self) -> None:
-        """Nothing is held up by it."""
+        """Note that it holds nothing up any more."""
         self.reached = False

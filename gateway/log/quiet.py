@@ -1,32 +1,32 @@
-"""Decides which of the lines that a peer can cause at its own pace are written. Pure.
+"""Decides which lines are written, of those that a peer can cause at its own pace. Pure.
 
-A hub that hangs up on every connection, frames that make no sense, a client that is refused again and again: the first
-lines say all that there is to say. So the first few lines about one thing are written, then one after each silence, and
-each silence is twice the previous one. A line that is written says how many were held back before it.
+A hub may hang up on every connection, a peer may send bad frames, a client may be refused again and again: the first
+lines say everything. So the first few lines about one subject are written, then one after each silence, and each
+silence is twice as long as the previous one. A line that is written says how many were held back before it.
 """
 
 from collections.abc import Hashable
 from math import inf
 
 FIRST = 5
-"""Lines about one thing that are written as they come."""
+"""Lines about one subject that are written at once."""
 SILENCE_S = 1.0
 """The first silence. Each further line doubles it, up to `SILENCE_MAX_S`."""
 SILENCE_MAX_S = 300.0
 """The longest silence."""
 OVER_AFTER = 2.0
-"""Silences without a line after which a thing is over, and `OVER_AFTER_S` at least: the next line is a first one."""
+"""Silences without a line after which the next line counts as a first one, but never before `OVER_AFTER_S`."""
 OVER_AFTER_S = 60.0
 KEYS_MAX = 1000
-"""Things that are known at once, at most. Beyond them, all lines in the same words are about one thing: a peer that
-makes up names gains nothing, and hides no line in other words."""
+"""Subjects known at once at most. Beyond, all lines in the same words have one subject: a peer that makes up names
+gains nothing, and hides no line in other words."""
 
 
 _OTHERS = object()
 
 
-class _About:
-    """One thing that lines are about."""
+class _Subject:
+    """What the lines are about, and what was written about it."""
 
     __slots__ = ("held", "last_s", "lines", "silence_s", "until_s")
 
@@ -39,15 +39,13 @@ class _About:
 
 
 class Quiet:
-    """Says of each line whether it is written."""
+    """Decides about each line."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Hashable], _About] = {}
+        self._known: dict[tuple[str, Hashable], _Subject] = {}
 
     def takes(self, event: str, who: Hashable, now_s: float) -> int:
-        """Return how many such lines were held back since the last one that was written, or -1 when this one is held
-        back, too.
-        """
+        """Return how many such lines were held back since the last that was written; -1: hold this one back, too."""
         about = self._known.get((event, who)) or self._begin(event, who, now_s)
         if now_s - about.last_s > max(OVER_AFTER * about.silence_s, OVER_AFTER_S):
             about.lines, about.silence_s, about.until_s = 0, 0.0, -inf
@@ -62,11 +60,11 @@ class Quiet:
         held, about.held = about.held, 0
         return held
 
-    def _begin(self, event: str, who: Hashable, now_s: float) -> _About:
+    def _begin(self, event: str, who: Hashable, now_s: float) -> _Subject:
         if len(self._known) >= KEYS_MAX:
             self._known = {
                 key: about for key, about in self._known.items() if now_s - about.last_s <= 2 * SILENCE_MAX_S
             }
-        # our own words are few
+        # events are our own words, so they are few
         what = (event, who) if len(self._known) < KEYS_MAX else (event, _OTHERS)
-        return self._known.setdefault(what, _About())
+        return self._known.setdefault(what, _Subject())

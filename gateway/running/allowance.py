@@ -1,9 +1,9 @@
-"""What a configuration can need of this process, part by part, against what the system lets it have.
+"""Compares what a configuration can need of this process, part by part, with what the system allows.
 
-Two things have a limit: open files (descriptors; RLIMIT_NOFILE) and tasks (threads and processes; `pids.max` of the
-cgroup, which systemd sets by TasksMax and Compose by `pids`, and RLIMIT_NPROC). What is `vital` is counted at its most,
-and kept back from whoever else could take it (`descriptors`): then a crowd at the door costs neither a link nor the
-journal. What all clients together can take may be more than there is: they are turned away, and that is said.
+Two resources are limited: open files (descriptors; RLIMIT_NOFILE) and tasks (threads and processes; `pids.max` of the
+cgroup, which systemd sets by TasksMax and Compose by `pids`, and RLIMIT_NPROC). The largest need of each `vital` part
+is reserved for it (`descriptors`), so that a crowd at the door costs neither a link nor the journal. All clients
+together may need more than there is: then some are turned away, and the log says so.
 """
 
 import os
@@ -23,15 +23,15 @@ from gateway.ops import server
 from gateway.processor import calls
 
 OTHERS_MIN = 8
-"""Descriptors for a question or two, a notice and some clients: with none left for them it would do nothing."""
+"""Descriptors for a question or two, a notice and some clients: without these the gateway would do nothing."""
 TASKS_MIN = 7
-"""The main thread, the log's, the journal's two, one to read and one to start a worker in, and a worker."""
+"""The main thread, one of the log, two of the journal, one to read, one to start a worker, and a worker."""
 
 _log = log.get("allowance")
 
 
 class Need(NamedTuple):
-    """What one part can take at once."""
+    """The most that one part can need at once."""
 
     who: str
     descriptors: int
@@ -40,17 +40,17 @@ class Need(NamedTuple):
 
 
 def needs(node: config.Node) -> list[Need]:
-    """Every part's."""
+    """The need of every part."""
     peers, sibling, volume = len(node.peers), node.sibling is not None, node.volume is not None
     processor, followers = node.processor, 1 + len(node.peers)
     asking = processor.connections_max + processor.tell_connections + calls.INQUIRIES_MAX
     clients = node.submissions.connections_max + strangers.CONNECTIONS_MAX if node.submissions is not None else 0
     return [
-        # standard streams, the event loop's five, the supervisor, what is read now and then: metrics, TLS files
+        # standard streams, five of the event loop, the supervisor, files read now and then: metrics, TLS files
         Need("the process", 16, 3),
         # lock, directory, manifest, three segments; for each follower a cursor, and a read
         Need("the journal", 6 + 2 * followers, 2 + min(READS_MAX, followers)),
-        # for each site its link, a few addresses that are tried, and a lookup, which takes three
+        # for each site its link, a few addresses being tried, and a lookup, which takes three
         Need("links to the hub", 8 * len(node.hub), 2 * len(node.hub)),
         # a socket, its standard error and a handle; to start one takes six more. Libraries have threads of their own
         Need("tokens", 9 * len(node.token), 5 * len(node.token)),
@@ -63,13 +63,13 @@ def needs(node: config.Node) -> list[Need]:
 
 
 def vital(node: config.Node) -> int:
-    """Descriptors without which it would do nothing in the end."""
+    """Descriptors that the vital parts can need together."""
     return sum(need.descriptors for need in needs(node) if need.vital)
 
 
 def kept_of(node: config.Node, limit: float) -> Kept:
-    """What is kept from whom, where `limit` descriptors are to be had. What is not vital is shared: of what is left
-    connections to the processor get what they can need, at most half.
+    """The descriptors reserved, of `limit`. The vital parts come first. Of the rest, connections to the processor get
+    as many as they can need, half at most; clients get what remains.
     """
     kept = vital(node)
     questions = next(need.descriptors for need in needs(node) if not need.vital)
@@ -78,16 +78,16 @@ def kept_of(node: config.Node, limit: float) -> Kept:
 
 
 class Allowed(NamedTuple):
-    """What the system lets this process have."""
+    """The limits that the system sets for this process."""
 
     descriptors: float
     tasks: float
     tasks_by: str
-    """Which limit it is."""
+    """The name of the limit of tasks."""
 
 
 def allowed() -> Allowed:
-    """Now."""
+    """The limits that are in force now."""
     tasks, by = inf, ""
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft != resource.RLIM_INFINITY and os.geteuid():
@@ -99,7 +99,7 @@ def allowed() -> Allowed:
 
 
 def pids_max(groups: Path, mount: Path) -> float:
-    """The least `pids.max` of the cgroup that this process is in and of those above it; inf: none can be read."""
+    """The least `pids.max` of this process's cgroup and of those above it; inf when none can be read."""
     found = inf
     for line in _text(groups).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -121,16 +121,16 @@ def _text(path: Path) -> str:
 
 
 def faults(node: config.Node, has: Allowed) -> Iterator[str]:
-    """Why it cannot work with so little, in words with both numbers."""
+    """Say which limit is too low for this configuration to work at all, with both numbers."""
     least = vital(node) + OTHERS_MIN
     if has.descriptors < least:
-        yield f"{has.descriptors:g} open files are allowed (RLIMIT_NOFILE), and it needs {least} at the least"
+        yield f"{has.descriptors:g} open files are allowed (RLIMIT_NOFILE), and it needs {least} at least"
     if has.tasks < TASKS_MIN:
-        yield f"{has.tasks:g} threads and processes are allowed ({has.tasks_by}), and it needs {TASKS_MIN} at the least"
+        yield f"{has.tasks:g} threads and processes are allowed ({has.tasks_by}), and it needs {TASKS_MIN} at least"
 
 
 def remarks(node: config.Node, has: Allowed) -> Iterator[str]:
-    """What will be short when everything comes together. What `faults` says is not said again."""
+    """Say which limit may be reached under full load. Limits that `faults` names are left out."""
     most = sum(need.descriptors for need in needs(node))
     if vital(node) + OTHERS_MIN <= has.descriptors < most:
         what = f"{has.descriptors:g} open files are allowed (RLIMIT_NOFILE), and this configuration can need {most}"
@@ -150,8 +150,9 @@ def notes(node: config.Node) -> Iterator[str]:
 
 
 def fit(node: config.Node) -> None:
-    """Take as many open files as this configuration can need, if that is allowed; say what is short. Raises
-    `Unavailable` when it cannot work with what there is.
+    """Raise the limit of open files to what this configuration can need, as far as allowed; log what may be short.
+
+    Raises `Unavailable` when the gateway cannot work within the limits.
     """
     most = sum(need.descriptors for need in needs(node))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -159,9 +160,9 @@ def fit(node: config.Node) -> None:
         more = most if hard == resource.RLIM_INFINITY else min(most, hard)
         if more > soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
-            _log.info("more open files are taken than were given, as is allowed", limit=more)
+            _log.info("open file limit raised", limit=more)
     has = allowed()
     if short := "; ".join(faults(node, has)):
         raise Unavailable(short)
     for remark in remarks(node, has):
-        _log.warning("this process may run short", reason=remark)
+        _log.warning("limits of this process may be reached", reason=remark)

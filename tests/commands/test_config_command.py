@@ -126,7 +126,7 @@ def test_a_forgotten_pair_file_is_a_mistake(
     node.write_text(edited("node"), encoding="utf-8")
     arguments = ["run", "--config", str(node)] if command == "run" else ["config", "check", str(node)]
     assert main(arguments) == ExitCode.CONFIGURATION
-    what = "pair: is missing: what both sites share lies in a file of its own, mostly; was it given, too?\n"
+    what = "pair: is missing: the part that both sites share is usually a file of its own; was it given, too?\n"
     assert capsys.readouterr().err.startswith(f"{node}:1: {what}")
 
 

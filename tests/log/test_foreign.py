@@ -18,15 +18,15 @@ from tests.conftest import Logged
 HERE = Path(__file__).parents[2]
 SECRET = "GB33BUKB20201555555555"  # noqa: S105 - a customer's, so to say
 CASES = {
-    "an error that nobody took": "raise ValueError(SECRET)",
-    "a thread ended by an error": (
+    "unhandled exception": "raise ValueError(SECRET)",
+    "exception ended a thread": (
         "def fail(): raise ValueError(SECRET)\nthread = threading.Thread(target=fail)\nthread.start(); thread.join()"
     ),
-    "an error that could not be raised": (
+    "exception could not be raised": (
         "class Fails:\n    def __del__(self): raise ValueError(SECRET)\nFails(); gc.collect()"
     ),
-    "Python warns": "warnings.warn(SECRET, UserWarning)",
-    "a library logs": (
+    "Python warning": "warnings.warn(SECRET, UserWarning)",
+    "library log line": (
         "try: raise ValueError(SECRET)\n"
         "except ValueError: logging.getLogger('trio.serve_listeners').error('%s', SECRET, exc_info=True)"
     ),

@@ -50,8 +50,8 @@ def test_too_little_is_a_fault_and_little_is_a_remark(node: config.Node) -> None
     most = sum(need.descriptors for need in allowance.needs(node))
     tasks = sum(need.tasks for need in allowance.needs(node))
     assert list(allowance.faults(node, Allowed(least - 1, 6, "pids.max"))) == [
-        f"{least - 1} open files are allowed (RLIMIT_NOFILE), and it needs {least} at the least",
-        "6 threads and processes are allowed (pids.max), and it needs 7 at the least",
+        f"{least - 1} open files are allowed (RLIMIT_NOFILE), and it needs {least} at least",
+        "6 threads and processes are allowed (pids.max), and it needs 7 at least",
     ]
     assert list(allowance.remarks(node, Allowed(least - 1, 6, "pids.max"))) == []
     assert list(allowance.faults(node, Allowed(least, 7, "pids.max"))) == []
@@ -122,11 +122,11 @@ def test_with_too_little_nothing_starts(tmp_path: Path) -> None:
 def test_what_is_allowed_is_taken(tmp_path: Path) -> None:
     """The hard limit is no more than needed; the line says how much. Little is a warning."""
     ran = started(tmp_path, 100, 5000, "run", "--config")
-    assert re.search(r'"event":"more open files are taken than were given, as is allowed"', ran.stdout)
-    assert "this process may run short" not in ran.stdout
+    assert re.search(r'"event":"open file limit raised"', ran.stdout)
+    assert "limits of this process may be reached" not in ran.stdout
     ran = started(tmp_path, 100, 150, "run", "--config")
     assert '"limit":150' in ran.stdout
-    assert "this process may run short" in ran.stdout
+    assert "limits of this process may be reached" in ran.stdout
     checked = started(tmp_path, 100, 150, "config", "check")
     short = "here 150 open files are allowed (RLIMIT_NOFILE), and this configuration can need"
     assert f"note: {short}" in checked.stdout
@@ -141,5 +141,5 @@ def test_what_is_short_is_said_or_refused(node: config.Node, monkeypatch: pytest
         allowance.fit(node)
     monkeypatch.setattr(allowance, "allowed", lambda: Allowed(inf, 10, "pids.max"))
     allowance.fit(node)
-    (line,) = logged("this process may run short")
+    (line,) = logged("limits of this process may be reached")
     assert line["reason"].startswith("10 threads and processes are allowed (pids.max)")

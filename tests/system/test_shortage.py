@@ -64,7 +64,7 @@ async def test_a_crowd_of_clients_costs_no_payment_and_no_journal(worlds: Worlds
             assert await it.told_everything(60.0)
         await load(it, 50, 1)
         await end(it)
-        assert "this process may run short" in {line["event"] for line in log_of(it)}
+        assert "limits of this process may be reached" in {line["event"] for line in log_of(it)}
         only_lines(it)
 
 
