@@ -33,7 +33,7 @@ from gateway import __main__ as command_line
 from gateway import log
 from gateway.errors import GatewayError
 from gateway.exitcodes import ExitCode
-from gateway.payments import inbound, outbound
+from gateway.payments import arrival, outbound
 from gateway.payments.law import Row
 from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
@@ -151,8 +151,8 @@ def _law(reached: Reached, patch: pytest.MonkeyPatch) -> None:
 
         return step
 
-    for story in (inbound, outbound):
-        patch.setattr(story, "step", noting(story.__dict__["step"]))
+    for memory in (arrival, outbound):
+        patch.setattr(memory, "step", noting(memory.__dict__["step"]))
 
 
 def _errors(reached: Reached, patch: pytest.MonkeyPatch) -> None:

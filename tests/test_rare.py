@@ -13,7 +13,7 @@ from gateway import config, log
 from gateway.errors import Refusal
 from gateway.exitcodes import ExitCode
 from gateway.http.directory import endpoint
-from gateway.payments import inbound, inbound_law, outbound, outbound_law
+from gateway.payments import arrival, inbound_law, outbound, outbound_law
 from gateway.payments.inbound_law import Event, State
 from gateway.sdk.client import Gateways
 from tests import rare
@@ -145,7 +145,7 @@ def test_who_came_first_stays_and_each_watcher_notes_for_itself() -> None:
 def test_a_row_counts_when_a_story_takes_it_and_not_when_somebody_reads_the_law() -> None:
     with rare.watch() as reached:
         inbound_law.step(State.NEW, Event.REVERSAL)
-        step = inbound.__dict__["step"]
+        step = arrival.__dict__["step"]
         step(State.NEW, Event.REQUEST)
         with pytest.raises(AssertionError, match="cannot be"):
             step(State.NEW, Event.REPLY_SENT)

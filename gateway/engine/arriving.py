@@ -11,8 +11,9 @@ from gateway.engine.jobs import Outgoing
 from gateway.engine.shells import hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
-from gateway.payments import inbound, steps
-from gateway.payments.inbound import Arrival, Inbound, Note
+from gateway.payments import arrival, steps
+from gateway.payments.arrival import Arrival, Note
+from gateway.payments.inbound import Inbound
 from gateway.payments.links import Link
 from gateway.payments.mode import Mode
 from gateway.payments.outcomes import Outcomes
@@ -24,7 +25,7 @@ from gateway.wire.message import Advice, PaymentRequest
 _log = log.get("engine")
 
 
-class Arriving(inbound.Commands):
+class Arriving(arrival.Commands):
     """Carries payments that arrive through the shells."""
 
     def __init__(
@@ -50,7 +51,7 @@ class Arriving(inbound.Commands):
         while timers and timers[0][0] <= now.mono_s:
             payment = in_flight.get(heapq.heappop(timers)[1])
             if payment is not None:
-                self.story.on_deadline(payment, now)
+                self.story.deciding.on_deadline(payment, now)
 
     def start(self, outgoing: Outgoing) -> None:
         """Have the MAC of a message made."""
@@ -64,11 +65,11 @@ class Arriving(inbound.Commands):
         payment = outgoing.payment
         if outgoing.decides:
             assert payment is not None
-            self.story.on_ready(payment, body, now)
+            self.story.replying.on_ready(payment, body, now)
             return
         assert outgoing.link is not None
         reason = ""
-        if payment is not None and not self.story.on_repeat_ready(payment):
+        if payment is not None and not self.story.replying.on_repeat_ready(payment):
             reason = "reversed"
         elif now.mono_s > outgoing.deadline_s:
             reason = "too-late"
@@ -87,14 +88,14 @@ class Arriving(inbound.Commands):
     def _lost(self, outgoing: Outgoing, reason: str, now: Now) -> None:
         self._batch.count("unsent")
         if outgoing.payment is not None:
-            self.story.on_unsent(outgoing.payment, reason, now)
+            self.story.replying.on_unsent(outgoing.payment, reason, now)
         else:
             _log.warning("message not sent", reason=reason, mti=outgoing.data[:4].decode("ascii"))
 
     # --- Commands
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
-        """See `inbound.Commands`; so are all that follow."""
+        """See `arrival.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
     def when_recorded(self, position: int, payment: Arrival) -> None:

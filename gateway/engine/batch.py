@@ -7,8 +7,8 @@ from math import inf
 from gateway.clock import Now
 from gateway.engine.jobs import Departing, Outgoing
 from gateway.engine.shells import HubLink, Journal, Processor, Signer
+from gateway.payments.arrival import Arrival
 from gateway.payments.departure import Departure
-from gateway.payments.inbound import Arrival
 from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, MacJob

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import trio
 
 from gateway.engine.shells import HubLink
+from gateway.payments.arrival import Arrival
 from gateway.payments.departure import Departure
-from gateway.payments.inbound import Arrival
 from gateway.payments.work import MacJob
 from gateway.wire.message import Message
 

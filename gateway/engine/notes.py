@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from gateway import log
-from gateway.payments import inbound, outbound
+from gateway.payments import arrival, outbound
 
 _log = log.get("engine")
 
-_IN = inbound.Note
+_IN = arrival.Note
 _OUT = outbound.Note
 
-NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
+NOTES: dict[arrival.Note | outbound.Note, tuple[str | None, str]] = {
     _IN.RECEIVED: (None, ""),
     _IN.ANSWERED: (None, ""),
     _IN.JOINED: ("info", "repeat waits for the decision"),
@@ -59,7 +59,7 @@ NOTES: dict[inbound.Note | outbound.Note, tuple[str | None, str]] = {
 (tests/compose/test_alerts.py)."""
 
 
-def say(note: inbound.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:
+def say(note: arrival.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:
     """Log a note."""
     level, text = NOTES[note]
     if level is None:

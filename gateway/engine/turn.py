@@ -28,11 +28,11 @@ from gateway.engine.past import Past
 from gateway.engine.shells import HubLink, Journal, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.exchanges import MessageIds
-from gateway.payments import inbound, outbound, steps
+from gateway.payments import arrival, outbound, steps
+from gateway.payments.arrival import Arrival
 from gateway.payments.dates import Clocks
 from gateway.payments.departure import Departure
 from gateway.payments.ejection import Ejection
-from gateway.payments.inbound import Arrival
 from gateway.payments.links import RECORDER
 from gateway.payments.steps import Kind
 from gateway.payments.work import MacJob, Standing
@@ -45,7 +45,7 @@ from gateway.wire.message import (
 _log = log.get("engine")
 
 STEPS = (
-    *(note.name.lower() for note in inbound.Note),
+    *(note.name.lower() for note in arrival.Note),
     *(f"outbound_{note.name.lower()}" for note in outbound.Note),
     NEWS_LIFTED,
     *(f"key_{note.name.lower()}" for note in keyring.Note),
@@ -157,7 +157,7 @@ class Engine(Inbox):
         answers, self._answers = self._answers, []
         for batch in answers:
             for answer in batch:
-                self.inbound.on_answer(answer.context, answer.code, answer.field)
+                self.inbound.deciding.on_answer(answer.context, answer.code, answer.field)
         sent, self._sent = self._sent, []
         for link, contexts, reason in sent:
             self._take_sent(link, contexts, reason, now)
@@ -179,7 +179,7 @@ class Engine(Inbox):
         while pending and pending[0][0] <= durable:
             position, waiting = pending.popleft()
             if isinstance(waiting, Arrival):
-                self.inbound.on_recorded(waiting, now)
+                self.inbound.deciding.on_recorded(waiting, now)
             elif isinstance(waiting, Outgoing):
                 waiting.durable = True
                 if waiting.authentic:
@@ -230,9 +230,9 @@ class Engine(Inbox):
         for context in contexts:
             if isinstance(context, Arrival):
                 if reason:
-                    self.inbound.on_unsent(context, reason, now)
+                    self.inbound.replying.on_unsent(context, reason, now)
                 else:
-                    self.inbound.on_sent(context, link, now)
+                    self.inbound.replying.on_sent(context, link, now)
             elif isinstance(context, Carried) and reason:
                 surely = reason != "link-lost-writing"
                 why = "too-old" if reason == "too-late" else "link-lost"

@@ -7,5 +7,6 @@ Start reading with `inbound`, the story of a payment that arrives; `outbound` is
 * `steps`: the records of a payment; `work`: the work that stories have shells do, and its results.
 * Judgement: `verify` (its fields), `dates` (its date), `standin` (whether we may answer for the processor; `mode`
   switches it), `ejection` (which link it leaves by).
+* `arrival`: a payment in flight, of which there is one object; `deciding`, `replying`: two chapters of `inbound`.
 * Memory: `outcomes` of what arrived, `submissions` of what the processor gave us, `departure` of what is on its way.
 """

@@ -6,7 +6,7 @@
 from gateway import config
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.inbound import Commands, Note
+from gateway.payments.arrival import Commands, Note
 from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER
 from gateway.payments.standin import StandIn

@@ -16,7 +16,7 @@ from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
 from gateway.hub.dial import SILENT_S
 from gateway.neighbours import sibling
-from gateway.payments import inbound, outbound
+from gateway.payments import arrival, outbound
 from gateway.running.holding import WATCH_EVERY_S
 from gateway.scheme import keyring
 from gateway.scheme.news import COUNTED, OUTCOMES
@@ -28,7 +28,7 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 OTHERS = {"up", "process_start_time_seconds"}
 """What a rule may name besides metrics of ours: Prometheus makes the one, its client the other."""
 STEP_S = 5
-_IN, _OUT = inbound.Note, outbound.Note
+_IN, _OUT = arrival.Note, outbound.Note
 
 
 class Case(NamedTuple):

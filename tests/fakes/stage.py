@@ -6,7 +6,8 @@ from typing import Any
 from gateway import config
 from gateway.clock import Now
 from gateway.payments import steps
-from gateway.payments.inbound import Arrival, Inbound, Note
+from gateway.payments.arrival import Arrival, Note
+from gateway.payments.inbound import Inbound
 from gateway.payments.inbound_law import State
 from gateway.payments.links import Link
 from gateway.payments.mode import Mode
@@ -156,21 +157,21 @@ class Stage:
         return self.story.in_flight.get(fpid_of(message))
 
     def recorded(self) -> None:
-        self.story.on_recorded(self.waiting.pop(0), self.now)
+        self.story.deciding.on_recorded(self.waiting.pop(0), self.now)
 
     def answers(self, payment: Arrival, code: str, field_in_error: str = "") -> None:
-        self.story.on_answer(payment, code, field_in_error)
+        self.story.deciding.on_answer(payment, code, field_in_error)
 
     def fires(self, payment: Arrival, after_s: float) -> list[str]:
         """The payment's timer fires so long after its first byte; what is said then."""
         self.now_s = payment.first_byte_s + after_s
         if payment.fpid in self.story.in_flight:
-            self.story.on_deadline(payment, self.now)
+            self.story.deciding.on_deadline(payment, self.now)
         return self.heard()
 
     def ready(self) -> None:
         payment, covered = self.decided.pop(0)
-        self.story.on_ready(payment, join_mac(covered, MAC), self.now)
+        self.story.replying.on_ready(payment, join_mac(covered, MAC), self.now)
 
     def heard(self) -> list[str]:
         said, self.said = self.said, []

@@ -8,7 +8,7 @@ import pytest
 from gateway import config
 from gateway.config import Group
 from gateway.payments import steps
-from gateway.payments.inbound import Note
+from gateway.payments.arrival import Note
 from gateway.payments.inbound_law import State
 from gateway.payments.steps import Kind
 from gateway.processor.answers import Answers
@@ -32,7 +32,7 @@ def test_a_payment_is_received_asked_answered_and_replied_to(stage: Stage) -> No
     assert stage.heard() == ["record ANSWERED", "mac 9210/0000"]
     stage.ready()
     assert stage.heard() == ["send 9210/0000 on 1"]
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     assert stage.heard() == ["record REPLIED"]
     assert stage.state() is State.REPLIED
     assert not stage.story.in_flight
@@ -54,13 +54,13 @@ def test_a_stand_in_says_why_nobody_was_asked(stage: Stage, attempts: int, why: 
     payment = stage.received()
     assert payment.question is not None
     payment.question.attempts, payment.question.why_unasked = attempts, lambda: why
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     assert (stage.notes[-1], stage.details[-1]) == (Note.STOOD_IN, detail)
 
 
 def test_when_the_timer_fires_stand_in_answers(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     assert stage.heard() == ["record STOOD_IN", "mac 9210/0080"]
     kind, _, body = stage.bodies[-1]
     decision = steps.unpack(kind, body)
@@ -72,7 +72,7 @@ def test_when_the_disk_is_slower_than_the_timer_stand_in_answers_as_soon_as_it_m
     payment = stage.came(request())
     assert payment is not None
     stage.heard()
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     assert stage.heard() == [], "nothing is decided before RECEIVED is durable"
     stage.recorded()
     assert stage.heard() == ["record STOOD_IN", "mac 9210/0080"]
@@ -82,11 +82,11 @@ def test_when_the_disk_is_slower_than_the_timer_stand_in_answers_as_soon_as_it_m
 @pytest.mark.parametrize("when", ["deciding", "replying", "replied"])
 def test_a_late_answer_changes_nothing_and_is_recorded(stage: Stage, code: str, kind: Kind, when: str) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     if when != "deciding":
         stage.ready()
     if when == "replied":
-        stage.story.on_sent(payment, stage.link, stage.now)
+        stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.heard()
     stage.answers(payment, code)
     assert stage.heard() == [f"record {kind.name}"]
@@ -108,7 +108,7 @@ def test_a_repeat_gets_the_stored_answer_on_its_own_link(stage: Stage, again: st
     payment = stage.received()
     stage.answers(payment, "1114")
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.heard()
     stage.came(request(again, settlement_date="20261123", settlement_cycle="002"), Wire(7))
     assert stage.heard() == ["record REPEATED", "leave 9210/1114 on 7 after REPEATED"]
@@ -122,8 +122,8 @@ def test_a_repeat_during_the_decision_waits_for_it(stage: Stage) -> None:
     stage.heard()
     stage.ready()
     assert stage.heard() == ["send 9210/0000 on 1", "send 9210/0000 on 2"]
-    stage.story.on_sent(payment, stage.link, stage.now)
-    stage.story.on_unsent(payment, "link-lost", stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_unsent(payment, "link-lost", stage.now)
     assert stage.heard() == ["record REPLIED"]
     assert stage.state() is State.REPLIED
 
@@ -136,7 +136,7 @@ def test_a_repeat_saves_a_payment_whose_first_link_is_gone(stage: Stage) -> None
     stage.answers(payment, "0000")
     stage.ready()
     stage.heard()
-    stage.story.on_sent(payment, Wire(2), stage.now)
+    stage.story.replying.on_sent(payment, Wire(2), stage.now)
     assert stage.heard() == ["record REPLIED"]
     assert not stage.told()
 
@@ -158,7 +158,7 @@ def test_when_the_link_breaks_before_the_reply_is_written_it_is_undelivered(stag
     stage.answers(payment, "0000")
     stage.ready()
     stage.heard()
-    stage.story.on_unsent(payment, "link-lost", stage.now)
+    stage.story.replying.on_unsent(payment, "link-lost", stage.now)
     assert stage.heard() == ["record UNDELIVERED"]
 
 
@@ -166,13 +166,13 @@ def test_when_no_hsm_makes_the_mac_the_reply_is_undelivered(stage: Stage) -> Non
     payment = stage.received()
     stage.answers(payment, "0000")
     stage.heard()
-    stage.story.on_unsent(payment, "no-mac", stage.now)
+    stage.story.replying.on_unsent(payment, "no-mac", stage.now)
     assert stage.heard() == ["record UNDELIVERED"]
 
 
 def test_a_reply_that_would_be_too_late_is_not_sent(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     stage.heard()
     stage.now_s += REPLY_S + 0.001
     stage.ready()
@@ -196,7 +196,7 @@ def test_the_same_fpid_with_other_content_is_refused_and_the_payment_goes_on(sta
     stage.answers(payment, "0000")
     assert stage.heard() == ["record ANSWERED", "mac 9210/0000"]
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.heard()
     stage.came(request(amount="00000000009999"))
     assert stage.heard() == ["record REFUSED", "leave 9210/1181 on 1 after REFUSED"]
@@ -272,8 +272,8 @@ def test_a_reversal_is_not_forgotten_for_a_repeat_that_was_being_replied_to(stag
     repeated = stage.left[-1]
     assert repeated is not None
     stage.came(reversal(), Wire(2))
-    assert not stage.story.on_repeat_ready(repeated), "and what is not written yet is withheld"
-    stage.story.on_sent(repeated, Wire(2), stage.now)
+    assert not stage.story.replying.on_repeat_ready(repeated), "and what is not written yet is withheld"
+    stage.story.replying.on_sent(repeated, Wire(2), stage.now)
     assert stage.state() is State.REVERSED
     stage.heard()
     stage.came(request("9201"), Wire(2))
@@ -282,9 +282,9 @@ def test_a_reversal_is_not_forgotten_for_a_repeat_that_was_being_replied_to(stag
 
 def test_a_late_refusal_of_a_settled_and_then_reversed_payment_is_still_told(stage: Stage) -> None:
     payment = stage.received()
-    stage.story.on_deadline(payment, stage.now)
+    stage.story.deciding.on_deadline(payment, stage.now)
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.came(reversal())
     stage.answers(payment, "1114")
     assert stage.told() == [Kind.STOOD_IN, Kind.REVERSED, Kind.LATE_REFUSAL]
@@ -334,7 +334,7 @@ def test_a_restart_remembers_what_was_replied(stage: Stage) -> None:
     payment = stage.received()
     stage.answers(payment, "0000")
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     after = restarted(stage)
     assert after.heard() == []
     after.came(request("9201"))
@@ -359,7 +359,7 @@ def test_a_refusal_of_a_scheme_return_is_overruled() -> None:
     assert isinstance(late, steps.Late)
     assert (late.code, late.stood_in, late.request) == ("1114", "0000", scheme_return().body)
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     assert stage.told() == [Kind.OVERRULED]
     stage.heard()
     stage.came(scheme_return("9201"))
@@ -379,7 +379,7 @@ def test_a_refusal_that_is_not_as_agreed_is_a_refusal_to_every_law(shape: Shape)
     in_time.answers(payment, decided.code, decided.field)
     assert in_time.heard() == ["record ANSWERED", f"mac 9210/{decided.code}"]
     payment = late.received()
-    late.story.on_deadline(payment, late.now)
+    late.story.deciding.on_deadline(payment, late.now)
     late.heard()
     late.answers(payment, decided.code, decided.field)
     assert late.heard() == ["record LATE_REFUSAL"]
@@ -478,7 +478,7 @@ def test_repeats_of_every_type_are_answered_from_the_stored_outcome(kind: str, c
     stage.heard()
     stage.ready()
     assert stage.heard() == [f"send 9210/{code} on 1", f"send 9210/{code} on 2"]
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.heard()
     for link in (3, 4):
         stage.came(scheme_return("9201", kind, settlement_cycle=f"{link:03}"), Wire(link))

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway import config
-from gateway.payments.inbound import Note
+from gateway.payments.arrival import Note
 from gateway.payments.inbound_law import State
 from gateway.wire.codec import fpid_of
 from tests.fakes.stage import STAND_IN_S, Stage, request, restarted, reversal, scheme_return
@@ -85,7 +85,7 @@ def test_a_known_fpid_gets_its_outcome_whatever_the_day() -> None:
     payment = stage.received()
     stage.answers(payment, "1114")
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     stage.heard()
     stage.days = 6
     stage.came(request("9201"))

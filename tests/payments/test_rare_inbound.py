@@ -22,7 +22,7 @@ def _receiving(stage: Stage) -> Stage:
 
 def _overdue(stage: Stage) -> Stage:
     stage.came(request())
-    stage.story.on_deadline(stage.waiting[0], stage.now)
+    stage.story.deciding.on_deadline(stage.waiting[0], stage.now)
     return stage
 
 
@@ -32,7 +32,7 @@ def _asked(stage: Stage) -> Stage:
 
 
 def _deciding(stage: Stage) -> Stage:
-    stage.story.on_deadline(stage.received(), stage.now)
+    stage.story.deciding.on_deadline(stage.received(), stage.now)
     return stage
 
 
@@ -43,13 +43,13 @@ def _replying(stage: Stage) -> Stage:
 
 def _replied(stage: Stage) -> Stage:
     (found,) = _replying(stage).story.in_flight.values()
-    stage.story.on_sent(found, stage.link, stage.now)
+    stage.story.replying.on_sent(found, stage.link, stage.now)
     return stage
 
 
 def _undelivered(stage: Stage) -> Stage:
     (found,) = _deciding(stage).story.in_flight.values()
-    stage.story.on_unsent(found, "no-mac", stage.now)
+    stage.story.replying.on_unsent(found, "no-mac", stage.now)
     stage.decided.clear()
     return stage
 
@@ -124,7 +124,7 @@ def test_the_reply_to_a_repeat_leaves_unless_a_reversal_came_meanwhile(when: str
     assert repeated is not None
     if reversed_:
         stage.came(reversal(), Wire(7))
-    assert stage.story.on_repeat_ready(repeated) is not reversed_
+    assert stage.story.replying.on_repeat_ready(repeated) is not reversed_
 
 
 @pytest.mark.parametrize("overdue", [False, True])
@@ -138,7 +138,7 @@ def test_an_answer_to_a_payment_that_was_given_up_and_comes_again_is_recorded(*,
     again = stage.came(request("9201"), Wire(7))
     assert again is not None
     if overdue:
-        stage.story.on_deadline(again, stage.now)
+        stage.story.deciding.on_deadline(again, stage.now)
     stage.heard()
     stage.answers(before, "0000")
     assert stage.heard() == ["record LATE_ANSWER"]
@@ -160,7 +160,7 @@ def test_a_reversal_ends_a_payment_at_any_time(when: str) -> None:
         stage.ready()
     assert stage.heard() == [], "nobody is asked, nothing is decided, no reply leaves"
     if when == "replying":  # it was in the link's buffer already
-        stage.story.on_sent(under_way[0], stage.link, stage.now)
+        stage.story.replying.on_sent(under_way[0], stage.link, stage.now)
         assert stage.heard() == ["record REPLIED"]
     assert stage.state() is State.REVERSED
     assert not stage.story.in_flight
@@ -183,7 +183,7 @@ def test_a_repeat_that_cannot_be_replied_to_either_leaves_it_undelivered_and_say
     repeated = stage.left[-1]
     assert repeated is not None
     stage.heard()
-    stage.story.on_unsent(repeated, "link-lost", stage.now)
+    stage.story.replying.on_unsent(repeated, "link-lost", stage.now)
     assert stage.heard() == []
     assert stage.state() is State.UNDELIVERED
     assert stage.told().count(Kind.UNDELIVERED) == 1
@@ -195,7 +195,7 @@ def test_a_repeat_that_is_replied_to_ends_an_undelivered_payment_well() -> None:
     repeated = stage.left[-1]
     assert repeated is not None
     stage.heard()
-    stage.story.on_sent(repeated, Wire(7), stage.now)
+    stage.story.replying.on_sent(repeated, Wire(7), stage.now)
     assert stage.heard() == ["record REPLIED"]
     assert stage.state() is State.REPLIED
 
@@ -207,7 +207,7 @@ def test_a_reply_that_leaves_on_two_links_is_recorded_once() -> None:
     stage.ready()
     stage.heard()
     for link in (stage.link, Wire(7)):
-        stage.story.on_sent(found, link, stage.now)
+        stage.story.replying.on_sent(found, link, stage.now)
     assert stage.heard() == ["record REPLIED"]
 
 

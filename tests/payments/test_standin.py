@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gateway import config
 from gateway.errors import ConfigurationError
 from gateway.payments import standin, steps
-from gateway.payments.inbound import RESERVE_FACTOR, Arrival, Inbound, Note
+from gateway.payments.arrival import Arrival, Note
+from gateway.payments.inbound import RESERVE_FACTOR, Inbound
 from gateway.payments.inbound_law import State
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.standin import DAYS_MAX, DailyTotal, StandIn
@@ -64,7 +65,7 @@ def test_what_stand_in_may_not_accept_waits_for_the_processor_and_is_refused_in_
     assert isinstance(decision, steps.Decision)
     assert (decision.request, decision.pence) == (request().body, 0)
     stage.ready()
-    stage.story.on_sent(payment, stage.link, stage.now)
+    stage.story.replying.on_sent(payment, stage.link, stage.now)
     assert stage.heard() == ["send 9210/1909 on 1", "record REPLIED"]
     assert stage.told() == [Kind.DECLINED]
     stage.came(request("9201"))

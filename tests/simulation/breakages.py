@@ -23,7 +23,9 @@ from gateway.journal.committer import Committer
 from gateway.journal.manifest import read_manifest
 from gateway.journal.segment import Walk, name_of
 from gateway.payments import outbound, steps
-from gateway.payments.inbound import Arrival, Inbound
+from gateway.payments.arrival import Arrival, Arrivals
+from gateway.payments.deciding import Deciding
+from gateway.payments.inbound import Inbound
 from gateway.payments.outbound import Outbound
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
@@ -104,7 +106,7 @@ def decides_twice() -> Patch:
         body = steps.pack(steps.Decision(code, "", payment.content, covered))
         self._do.record(Kind.ANSWERED, body, payment.fpid, payment.legs[0].link)
 
-    return patch.object(Inbound, "_late", late)
+    return patch.object(Deciding, "_late", late)
 
 
 def refuses_reversals() -> Patch:
@@ -134,7 +136,7 @@ def stands_in_with_1909() -> Patch:
 
 def knows_no_repeats() -> Patch:
     """A repeat is taken for a new payment."""
-    return patch.object(Inbound, "_find", lambda _, fpid: Arrival(fpid))
+    return patch.object(Arrivals, "find", lambda _, fpid: Arrival(fpid))
 
 
 def reverses_unrecorded() -> Patch:
@@ -157,14 +159,16 @@ def misremembers_answers() -> Patch:
     def make(on_answer: Any) -> Any:
         return lambda self, payment, _code, field: on_answer(self, payment, "0081", field)
 
-    return wrap(Inbound, "on_answer", make)
+    return wrap(Deciding, "on_answer", make)
 
 
 def asks_before_the_disk() -> Patch:
     """The processor is asked while the record is on its way."""
-    return patch.object(
-        Arriving, "when_recorded", lambda self, _position, payment: self.story.on_recorded(payment, self._batch.now)
-    )
+
+    def at_once(self: Any, _position: int, payment: Any) -> None:
+        self.story.deciding.on_recorded(payment, self._batch.now)
+
+    return patch.object(Arriving, "when_recorded", at_once)
 
 
 def rounds_amounts() -> Patch:
