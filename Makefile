@@ -168,6 +168,10 @@ docs: $(READY) ## build the documents into dist/docs, without a network; a warni
 	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b html docs dist/docs
 	echo "dist/docs/index.html"
 
+.PHONY: picture
+picture: $(READY) ## run the demo and draw what it prints, for README and tutorial (docs/_static/demo.svg)
+	@$(BIN)/python -m docs.picture $(ARGS)
+
 .PHONY: man
 man: $(READY) ## make the manual pages, dist/man/fps-gateway.1 and fps-gateway.toml.5
 	@$(BIN)/python -m sphinx -q -W --keep-going --fresh-env -b man -d dist/man.doctrees docs dist/man

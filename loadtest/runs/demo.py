@@ -177,7 +177,7 @@ def where_next(journal: Path | None) -> str:
     else:
         steps.append(("the same, and keep its journals and logs", f"{python} -m loadtest demo --last var/demo"))
     steps += [
-        ("a gateway of your own, a payment in and one out", f"{python} -m loadtest try my-gateway"),
+        ("a gateway of your own, a payment in and one out", f"mkdir -p var && {python} -m loadtest try var/my-gateway"),
         ("every setting, with its meaning and unit", f"{command} config example pair"),
         ("how it is run for real", "docs/operating.md"),
     ]

@@ -156,6 +156,9 @@ def test_what_is_said_to_look_at_next_is_there() -> None:
     assert "fps-gateway journal show var/demo/world-x/journal" in kept
     assert "--last" in demo.where_next(None)
     assert max(map(len, kept.splitlines())) <= 80
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    own = next(line.split("loadtest ")[1] for line in kept.splitlines() if "loadtest try" in line)
+    assert own in readme
 
 
 def options(**given: Any) -> argparse.Namespace:
