@@ -49,7 +49,7 @@ from gateway.ops import server
 from gateway.ops.drain import DrainControl
 from gateway.ops.news import LiftControl, NewsControl
 from gateway.ops.notices import AgainControl
-from gateway.ops.switches import KeyControl, StandInControl
+from gateway.ops.switches import AllowControl, KeyControl, StandInControl
 from gateway.outside import Outside, machine
 from gateway.payments import steps
 from gateway.payments.dates import check as check_dates
@@ -117,7 +117,7 @@ class Gateway:
             open_worker=outside.open_worker, luck=outside.luck.random,
         )  # fmt: skip
         promises = Promises(journal, self.signer, volume, self.stop)
-        message_ids = MessageIds()
+        message_ids = MessageIds(past.message_ids)
         ejection = Ejection(node.ejection, pair.submit.answer_within_s, outside.luck.random)
         self.engine = Engine(
             pair, node.payments_max, codec, past, journal, self.signer, self.client, outside.clock, message_ids,
@@ -183,6 +183,7 @@ class Gateway:
         return {
             "/stand-in": StandInControl(self.engine.control.set_stand_in_mode),
             "/keys/request": KeyControl(self.engine.control.ask_for_key),
+            "/keys/allow": AllowControl(self.engine.control.on_allow),
             "/news": NewsControl(self.engine.control.on_handed_on),
             "/news/lift": LiftControl(self.engine.control.on_lift),
             "/notices/again": AgainControl({each.name: each.tell_again for each in tellers}),
@@ -228,11 +229,16 @@ class Gateway:
         tree.start_soon(self._beat)
         if any(papers.uses_of(self.configuration.node)):
             tree.start_soon(papers.look_after)
-        tree.start_soon(self.links.run)
+        tree.start_soon(self._link)
         if self.door is not None:
             await tree.start(self.door.serve)
         _log.info("started", node=self.configuration.node.name, group=self.configuration.pair.group)
         self.outside.supervisor.ready()
+
+    async def _link(self) -> None:
+        """Run the links once the ids of what they send are spoken for on disk."""
+        await self.engine.reserving.begun.wait()
+        await self.links.run()
 
     async def _until_stopped(self) -> bool:
         """Wait for the order to stop, and drain. Returns whether everything in flight was finished."""

@@ -8,6 +8,7 @@ from gateway.clock import Now
 from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import Outgoing
+from gateway.engine.reserving import Reserving
 from gateway.engine.shells import hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
@@ -30,7 +31,7 @@ class Arriving(arrival.Commands):
 
     def __init__(
         self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds,
-        may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
+        reserving: Reserving, may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
     ) -> None:  # fmt: skip
         self._places = Limit("node.payments_max", payments_max)
         self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
@@ -39,6 +40,7 @@ class Arriving(arrival.Commands):
         self.replies_owed = 0
         """Replies that have not reached a link."""
         self.message_ids = ids
+        self._reserving = reserving
         self._deadlines = pair.deadlines
         self._codec = codec
         self._batch = batch
@@ -139,8 +141,10 @@ class Arriving(arrival.Commands):
         self.start(outgoing)
 
     def advise(self, link: Link, body: bytes, function_code: str, where: str) -> None:
-        """Send a 9624. An advice is never answered with an advice."""
-        if body[:4] == b"9624":
+        """Send a 9624, unless this is one: an advice is never answered with an advice. Nor is one sent when ids run
+        short because the disk hangs: it would not leave in time.
+        """
+        if body[:4] == b"9624" or not self._reserving.has_room_for_advice:
             self.record(Kind.REJECTED, steps.pack(steps.Rejected(function_code, where, body, b"")), "", link)
             return
         now = self._batch.now

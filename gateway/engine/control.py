@@ -14,8 +14,9 @@ from gateway.payments import steps
 from gateway.payments.links import RECORDER
 from gateway.payments.mode import Mode
 from gateway.payments.steps import Kind
+from gateway.scheme.keyring import Done
 from gateway.scheme.news import HandedOn, Lift, Taken
-from gateway.scheme.ring import Use
+from gateway.scheme.ring import Allow, Use
 
 
 class Control:
@@ -50,6 +51,12 @@ class Control:
         why = self._keying.ask(use, now)
         self._wake()
         return why
+
+    def on_allow(self, order: Allow, done: Done) -> None:
+        """An operator lets a superseded key come back, once. Ends in one call of `done`."""
+        now = self._batch.now = self._clock()
+        self._keying.allow(order, done, now)
+        self._wake()
 
     def on_handed_on(self, handed_on: HandedOn, taken: Taken) -> None:
         """Another process of ours hands on news of the scheme. Ends in one call of `taken`."""

@@ -13,8 +13,8 @@ from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
 from gateway.scheme import keyring
-from gateway.scheme.keyring import SAID, Keyring, Note, Sent
-from gateway.scheme.ring import Ring, Use
+from gateway.scheme.keyring import SAID, Done, Keyring, Note, Sent
+from gateway.scheme.ring import Allow, Ring, Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
 
 _log = log.get("keys")
@@ -70,6 +70,11 @@ class Keying(keyring.Commands):
         self._show()
         return why
 
+    def allow(self, order: Allow, done: Done, now: Now) -> None:
+        """An operator lets a superseded key come back, once."""
+        self.story.on_allow(order, done, now)
+        self._show()
+
     def _show(self) -> None:
         self._batch.own_key = self.story.own
         self._batch.verifiers = self.story.verifiers()
@@ -89,6 +94,10 @@ class Keying(keyring.Commands):
             self._show()
 
         self._batch.wait_for_disk(position, durable)
+
+    def when_allowed(self, position: int, done: Done) -> None:
+        """Tell the operator when it is durable."""
+        self._batch.wait_for_disk(position, lambda _now: done(""))
 
     def transmit(self, link: Link, message: Message) -> None:
         """Send a response."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.engine.reserving import spoken_for
 from gateway.payments.dates import BEHIND_NS_MAX
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.steps import Kind
@@ -26,6 +27,8 @@ class Past:
         """When the last record was written, by the wall clock; 0: never. Records of a clock far behind do not count."""
         self.ring: Ring | None = None
         """The latest ring of keys; None: the keys of the configuration."""
+        self.message_ids = 0
+        """Ids of our own management messages that earlier processes have spoken for."""
         self.news = news.Replay(meanings, codec)
         self.meanings = meanings
 
@@ -39,6 +42,8 @@ class Past:
                 self.outbound.record(kind, time_ns, fpid, body)
                 if kind == Kind.KEYS:
                     self.ring = ring.unpack(body)
+                elif kind == Kind.MESSAGE_IDS:
+                    self.message_ids = max(self.message_ids, spoken_for(body))
                 else:
                     self.news.record(kind, time_ns, body)
         except (ValueError, RecursionError):

@@ -25,6 +25,7 @@ from gateway.engine.jobs import Carried, Departing, Incoming, Outgoing, Sealing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
 from gateway.engine.past import Past
+from gateway.engine.reserving import Reserving
 from gateway.engine.shells import HubLink, Journal, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.exchanges import MessageIds
@@ -70,11 +71,12 @@ class Engine(Inbox):
         outcomes, submissions = past.inbound.outcomes, past.outbound.submissions
         self.hearing = Hearing(pair.news, past.meanings, codec, past.news, batch)
         self.news = self.hearing.story
+        self.reserving = Reserving(message_ids, batch)
         self.keying = Keying(pair, past.ring, batch, signer, message_ids, self._transmit)
         self.clocks = Clocks(pair.dates.hub_clock_differs_s, past.recorded_ns, released_ns)
         """Whether our clock can be right, and what the hub's clocks say."""
         self.arriving = Arriving(
-            pair, payments_max, codec, outcomes, batch, message_ids, self.news.may_stand_in,
+            pair, payments_max, codec, outcomes, batch, message_ids, self.reserving, self.news.may_stand_in,
             self.clocks.in_doubt,
         )  # fmt: skip
         self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal, ejection)
@@ -142,6 +144,7 @@ class Engine(Inbox):
             self.outbound.ejection.due_s,
             self._batch.commit_by_s,
             self.keying.due_s,
+            self.reserving.due_s,
             self.news.next_timer(),
             self.arriving.mode.due_s,
         )
@@ -225,6 +228,7 @@ class Engine(Inbox):
         self.leaving.take_alarms(now)
         self.keying.take_timer(now)
         self.arriving.mode.handle_timer(now)
+        self.reserving.look(now)
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -259,12 +263,13 @@ class Engine(Inbox):
         """Before anything else: take up what the last process left unfinished.
 
         What came and was not replied to is orphaned or undelivered, and told; what left is repeated. What lasts (keys,
-        permits, stand-in's mode) is recorded anew.
+        permits, stand-in's mode, the ids spoken for) is recorded anew.
         """
         past, self._past = self._past, None
         assert past is not None, "an engine begins once"
         now = self._batch.now = self._clock()
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
+        self.reserving.begin(now)
         self.keying.begin(now)
         self.news.begin(now)
         self.arriving.mode.take_up(past.inbound.stand_in_mode, now)

@@ -12,15 +12,20 @@ from gateway.wire.message import NetworkRequest, NetworkResponse, Usm, UsmAcknow
 class MessageIds:
     """DE11 of our management messages: 000001 to 999999 and round again. One for all links, and for the engine's
     9624.
+
+    They do not begin anew with a process: `engine.reserving` writes ahead how many are spoken for, and the next process
+    begins behind that. So a response to a process before this one answers nothing that this one asks, whatever a clock
+    says. Ids that are spoken for and not used are skipped.
     """
 
-    def __init__(self, last: int = 0) -> None:
-        self._last = last
+    def __init__(self, taken: int = 0) -> None:
+        """`taken`: how many are spoken for by the processes before this one, all rounds counted."""
+        self.taken = taken
 
     def take(self) -> str:
         """The next one."""
-        self._last = self._last % 999_999 + 1
-        return f"{self._last:06d}"
+        self.taken += 1
+        return f"{(self.taken - 1) % 999_999 + 1:06d}"
 
 
 def transmission_time(now: Now) -> str:
@@ -38,9 +43,7 @@ class Exchange(NamedTuple):
     due_s: float
 
     def is_answered_by(self, message: NetworkResponse) -> bool:
-        """By DE7, DE11 and DE24: our ids begin anew with each process, so a response with our id alone may be meant for
-        a process before this one.
-        """
+        """By DE7, DE11 and DE24: ids come round again."""
         return (
             self.message_id == message.message_id
             and self.function_code == message.function_code

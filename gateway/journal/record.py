@@ -11,9 +11,9 @@ from msgspec import Struct
 from gateway.disk import SECTOR_BYTES
 from gateway.payments.steps import Kind
 
-VERSION = 2
+VERSION = 3
 """The format that is written. The docstring of `gateway.journal` says when it is raised."""
-VERSION_MAX = 2
+VERSION_MAX = 3
 """The newest format that is read. Newer ones are refused."""
 assert VERSION <= VERSION_MAX
 CHAIN_BYTES = 16

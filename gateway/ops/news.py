@@ -39,7 +39,7 @@ class NewsControl:
             handed_on = _read(body)
         except msgspec.DecodeError:
             return 400, {"error": "the body must be JSON: a source, and a message in base64"}
-        refused = await _done(lambda taken: self._hand_in(handed_on, taken))
+        refused = await done(lambda taken: self._hand_in(handed_on, taken))
         return (422, {"error": refused}) if refused else (200, {"taken": handed_on.source})
 
 
@@ -55,12 +55,12 @@ class LiftControl:
             lift = _read_lift(body)
         except msgspec.DecodeError as error:  # a validation error is one, too
             return 400, {"error": str(error)}
-        refused = await _done(lambda done: self._order(lift, done))
+        refused = await done(lambda done: self._order(lift, done))
         return (409, {"error": refused}) if refused else (200, {"lifted": lift.what, "institution": lift.institution})
 
 
-async def _done(begin: Callable[[Taken], None]) -> str:
-    """Begin, and wait for the end; returns why it was refused, or nothing."""
+async def done(begin: Callable[[Taken], None]) -> str:
+    """Begin what ends in one call of a callback, and wait for that; returns why it was refused, or nothing."""
     over = trio.Event()
     refused = [""]
 

@@ -1,11 +1,18 @@
-"""Controls of the ops port for operators: `POST /stand-in` and `POST /keys/request`."""
+"""Controls of the ops port for operators: `POST /stand-in`, `POST /keys/request` and `POST /keys/allow`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from gateway.config import StandInMode
+from gateway.ops.news import done
 from gateway.payments.standin import order_of
-from gateway.scheme.ring import Use, wanted_of
+from gateway.scheme.keyring import Done
+from gateway.scheme.ring import Allow, Use, wanted_of
+from gateway.strict_json import Reader
+
+_read_allow = Reader(Allow)
 
 
 class StandInControl:
@@ -40,3 +47,22 @@ class KeyControl:
             return 400, {"error": str(error)}
         why = self._ask(use)
         return (409, {"error": why}) if why else (202, {"use": use.value})
+
+
+class AllowControl:
+    """The ops server's control for `/keys/allow`."""
+
+    def __init__(self, order: Callable[[Allow, Done], None]) -> None:
+        """`order` has a superseded key come back, once, and calls back when that is durable or refused."""
+        self._order = order
+
+    async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """200: it is on disk and counts. 400: it is no order. 409: no such key was superseded. Cancelled, it may
+        count.
+        """
+        try:
+            allow = _read_allow(body)
+        except msgspec.DecodeError as error:  # a validation error is one, too
+            return 400, {"error": str(error)}
+        refused = await done(lambda over: self._order(allow, over))
+        return (409, {"error": refused}) if refused else (200, {"allowed": allow.check.upper(), "use": allow.use})

@@ -85,6 +85,10 @@ class Kind(IntEnum):
     """Somebody set stand-in's mode. Body: `StandInMode`. The latest counts."""
     LIFTED = 35
     """An operator lifted what the scheme's news had set. Body: `Lifted`."""
+    MESSAGE_IDS = 36
+    """How many ids of our own management messages (DE11) are spoken for. Body: `MessageIds`. The highest counts."""
+    KEY_ALLOWED = 37
+    """An operator allowed a superseded key to come back. Body: `KeyAllowed`."""
 
 
 TOLD_KINDS = frozenset(
@@ -95,7 +99,7 @@ TOLD_KINDS = frozenset(
     }
 )  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
-LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE})
+LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS})
 """States of which the latest record counts, however old. `lasting` says when each is written anew."""
 
 
@@ -232,6 +236,24 @@ class Lifted(Struct, frozen=True, array_like=True, gc=False):
     """In the operator's words."""
 
 
+class MessageIds(Struct, frozen=True, array_like=True, gc=False):
+    """A mark ahead of the ids in use: a process that reads it begins behind it."""
+
+    spoken_for: int
+    """Ids since the journal began, all rounds of 999,999 counted."""
+
+
+class KeyAllowed(Struct, frozen=True, array_like=True, gc=False):
+    """Which superseded key may come back, once."""
+
+    use: str
+    """`hub` or `own`: who signs with it."""
+    check: str
+    """Its check value, upper-case hex."""
+    reason: str
+    """In the operator's words."""
+
+
 class StandInMode(Struct, frozen=True, array_like=True, gc=False):
     """How stand-in works from here on."""
 
@@ -318,6 +340,8 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.USM: News,
     Kind.STAND_IN_MODE: StandInMode,
     Kind.LIFTED: Lifted,
+    Kind.MESSAGE_IDS: MessageIds,
+    Kind.KEY_ALLOWED: KeyAllowed,
 }
 """The body of each kind; those not here hold a raw message or nothing."""
 

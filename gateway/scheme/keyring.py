@@ -25,9 +25,10 @@ a label that its check value is part of, so the same key gets the same label in 
 * The 811 of the key in use again, while another one is on trial, is most likely a late repeat. It is answered, and
   changes nothing: an 886 about it could be taken for a wrong one about the key on trial. A hub that wants the key in
   use back hears so when it refuses the other one: once that is given up, the key in use is verified again, too.
-* A key that was superseded, in use or on trial, comes back only when an operator names it in the configuration, never
-  by a message alone: an 811 has no date, so that one that was captured long ago is as authentic as on its day. It gets
-  1909. A hub that wants such a key again makes a new one.
+* A key that was superseded, in use or on trial, comes back only by an operator's act, never by a message alone: an 811
+  has no date, so that one that was captured long ago is as authentic as on its day. It gets 1909. A hub that wants
+  such a key again makes a new one. Where it cannot (it was restored from a backup), an operator allows that key, by
+  its check value and for once (`on_allow`), or names it in the configuration.
 * The same key under a new transport key (same label, other wrapped bytes) is proved by the tokens like any other, and
   the newer wrapping is what is remembered: a token that is made anew can unwrap no other.
 
@@ -36,6 +37,7 @@ happened comes in through the `on_` methods, and `now` is an argument.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
@@ -45,11 +47,25 @@ import msgspec
 
 from gateway import config
 from gateway.clock import Now
+from gateway.payments import steps
 from gateway.payments.lasting import Lasting
 from gateway.payments.links import RECORDER, Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
-from gateway.scheme.ring import Ring, Slot, Superseded, Use, retired, slot_of
+from gateway.scheme.ring import (
+    ALLOWED_MAX,
+    Allow,
+    Ring,
+    Slot,
+    Superseded,
+    Use,
+    is_allowed,
+    retire,
+    same_check,
+    slot_of,
+    used_up,
+    was_superseded,
+)
 from gateway.wire.codes import ACCEPTED, MALFUNCTION
 from gateway.wire.keydata import KeyData, KeyLayout
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
@@ -88,6 +104,7 @@ class Note(Enum):
     HUB_DISAGREES = auto()
     HUB_ASKED = auto()
     SUPERSEDED_AGAIN = auto()
+    ALLOWED = auto()
     ASKED = auto()
     ASKING_REFUSED = auto()
     ASKING_UNANSWERED = auto()
@@ -109,6 +126,7 @@ SAID: Final[dict[Note, tuple[str, str]]] = {
     Note.HUB_DISAGREES: ("error", "the hub verifies a key that we do not have"),
     Note.HUB_ASKED: ("warning", "the hub asks us for a key, which is its own to give"),
     Note.SUPERSEDED_AGAIN: ("error", "key refused: it was superseded, and comes back only by an operator's act"),
+    Note.ALLOWED: ("warning", "an operator allows a superseded key to come back"),
     Note.ASKED: ("info", "new key asked for"),
     Note.ASKING_REFUSED: ("error", "the hub gives no new key"),
     Note.ASKING_UNANSWERED: ("error", "the request for a new key is unanswered"),
@@ -116,6 +134,10 @@ SAID: Final[dict[Note, tuple[str, str]]] = {
     Note.UNPLACED: ("warning", "response about keys belongs to nothing we asked"),
 }
 """How loud each note is, and how it is said."""
+
+
+Done = Callable[[str], None]
+"""Hears why an operator's order was refused, or nothing once it is durable."""
 
 
 class Sent(NamedTuple):
@@ -135,6 +157,9 @@ class Commands(Protocol):
 
     def when_keys_recorded(self, position: int) -> None:
         """Bring `on_recorded` when everything up to `position` is durable."""
+
+    def when_allowed(self, position: int, done: Done) -> None:
+        """Call `done("")` when everything up to `position` is durable."""
 
     def transmit(self, link: Link, message: Message) -> None:
         """Send a response by this link, with a MAC by the key that is `own` now; lost when the link is gone."""
@@ -208,6 +233,8 @@ class Keyring:
         """Our 885, and when it is unanswered."""
         self._ends_s: dict[tuple[Use, str], float] = {}
         """When a superseded key is accepted no longer: on the clock that nobody sets, unlike `Superseded.until_ns`."""
+        self._refused: deque[tuple[Use, str]] = deque(maxlen=ALLOWED_MAX)
+        """Check values of superseded keys that came again: some are known by their wrapped values only."""
         self._lasting = Lasting()
         self._refresh()
 
@@ -285,7 +312,8 @@ class Keyring:
     def _change(self, use: Use, key: Install, link: Link, message: NetworkRequest, now: Now) -> None:
         """An 811: a new key, or one that we have."""
         slot, installing = self._slots[use], self._installing.get(use)
-        if key.check in slot.retired and key not in {slot.on_trial, slot.in_use}:
+        if self._may_not_come_back(slot, key):
+            self._refused.append((use, key.check))
             self._do.note_key(Note.SUPERSEDED_AGAIN, key.label, use.value)
             self._respond(link, message, MALFUNCTION)
             return
@@ -304,6 +332,13 @@ class Keyring:
         else:
             self._installing[use] = _Installing(key, [(link, message)])
             self._do.install(key)
+
+    def _may_not_come_back(self, slot: Slot, key: Install) -> bool:
+        """Of either use: a key that the hub once signed with is none for us, and the other way round."""
+        have = {each.label for each in (slot.in_use, slot.on_trial) if each is not None}
+        if key.label in have or is_allowed(slot, key):
+            return False
+        return any(was_superseded(each, key) for each in self._slots.values())
 
     def _wait(self, installing: _Installing, link: Link, message: NetworkRequest) -> None:
         if len(installing.waiting) < WAITING_MAX:
@@ -327,6 +362,9 @@ class Keyring:
     def _check(self, key: Install) -> str:
         width = self._layout.check_digits
         return key.check or self._do.check_of(key.label)[:width]
+
+    def _with_check(self, key: Install) -> Install:
+        return msgspec.structs.replace(key, check=self._check(key))
 
     def _respond(self, link: Link, message: NetworkRequest, code: str) -> None:
         self._do.transmit(
@@ -375,17 +413,18 @@ class Keyring:
 
     def _try(self, use: Use, key: Install) -> None:
         """Put it on trial, in the place of another one."""
-        slot, over = self._slots[use], ""
+        slot = used_up(self._slots[use], key)
         superseded = [old for old in slot.superseded if old.key.label != key.label]
-        if slot.on_trial is not None and slot.on_trial.label != key.label:
-            over = self._check(slot.on_trial)
-            self._do.note_key(Note.REPLACED, slot.on_trial.label)
+        before = slot.on_trial
+        if before is not None and before.label != key.label:
+            slot = retire(slot, self._with_check(before))
+            self._do.note_key(Note.REPLACED, before.label)
             # the hub may have begun to sign with it, and does so until it has the next one
-            superseded.append(Superseded(slot.on_trial, 0))
-            self._ends_s[use, slot.on_trial.label] = inf
+            superseded.append(Superseded(before, 0))
+            self._ends_s[use, before.label] = inf
         self._verifying = {place: each for place, each in self._verifying.items() if place[0] is not use}
         kept = tuple(superseded[-SUPERSEDED_MAX:])
-        self._slots[use] = Slot(slot.base, slot.in_use, key, False, kept, retired(slot, over))
+        self._slots[use] = msgspec.structs.replace(slot, on_trial=key, given_up=False, superseded=kept)
         self._do.note_key(Note.CHANGED, key.label)
 
     def on_recorded(self, position: int, now: Now) -> None:
@@ -411,16 +450,19 @@ class Keyring:
     def _put_in_force(self, use: Use, now: Now) -> int:
         """The key on trial takes the place of the one in use. Returns the record's position."""
         slot = self._slots[use]
-        assert slot.on_trial is not None
+        key = slot.on_trial
+        assert key is not None
+        known = retire(slot, self._with_check(slot.in_use))
         superseded = [old if old.until_ns else self._supersede(use, old.key, now) for old in slot.superseded]
         superseded.append(self._supersede(use, slot.in_use, now))
         kept = tuple(superseded[-SUPERSEDED_MAX:])
-        over = retired(slot, self._check(slot.in_use))
-        self._slots[use] = Slot(slot.base, slot.on_trial, superseded=kept, retired=over)
-        self._do.note_key(Note.IN_FORCE, slot.on_trial.label, use.value)
+        self._slots[use] = Slot(
+            slot.base, key, superseded=kept, retired=known.retired, forms=known.forms, allowed=known.allowed
+        )
+        self._do.note_key(Note.IN_FORCE, key.label, use.value)
         position = self._save(now)
         if use is Use.OWN:
-            self._switching.append((position, slot.on_trial))
+            self._switching.append((position, key))
             self._do.when_keys_recorded(position)
         return position
 
@@ -500,6 +542,25 @@ class Keyring:
             return "no link stands"
         self._asked[use] = (sent, now.mono_s + self._respond_within_s)
         return ""
+
+    # --- what an operator allows
+
+    def on_allow(self, order: Allow, done: Done, now: Now) -> None:
+        """Let a superseded key come back, once. `done` hears why not, or, when the ring is durable, nothing."""
+        use, check = Use(order.use), order.check.upper()
+        slot = self._slots[use]
+        refused = [each for of, each in self._refused if of is use]
+        if not any(same_check(each, check) for each in (*slot.retired, *refused)):
+            done("no key with this check value was superseded")
+            return
+        kept = tuple(each for each in slot.allowed if not same_check(each, check))
+        if len(kept) == ALLOWED_MAX:
+            done(f"{ALLOWED_MAX} keys are allowed to come back already")
+            return
+        self._do.record(Kind.KEY_ALLOWED, steps.pack(steps.KeyAllowed(use.value, check, order.reason)), "", RECORDER)
+        self._slots[use] = msgspec.structs.replace(slot, allowed=(*kept, check))
+        self._do.note_key(Note.ALLOWED, f"{slot.base}.{check.lower()}", use.value)
+        self._do.when_allowed(self._save(now), done)
 
     # --- time
 

@@ -3,17 +3,21 @@ story of how it changes. Pure values.
 """
 
 from enum import Enum
-from typing import Literal
+from hashlib import blake2b
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from gateway.payments.work import Install
 from gateway.strict_json import Reader
 
-RETIRED_MAX = 256
-"""Superseded keys that are remembered for ever: five years of one each week."""
+RETIRED_MAX = 512
+"""Superseded keys that are remembered: ten years of one each week. An older one could come back only if the hub had
+signed with one and the same key all that time."""
+ALLOWED_MAX = 8
+"""Superseded keys that may come back at once."""
 
 
 class Use(Enum):
@@ -43,6 +47,11 @@ class Slot(Struct, frozen=True, array_like=True):
     superseded: tuple[Superseded, ...] = ()
     retired: tuple[str, ...] = ()
     """Check values of every key that was ever superseded, the latest last. None comes back by a message alone."""
+    forms: tuple[str, ...] = ()
+    """Fingerprints of the wrapped values in which those keys came: they are known also when check values are made in
+    another way, or shown with other digits, than at the time."""
+    allowed: tuple[str, ...] = ()
+    """Check values of superseded keys that an operator has allowed to come back, each once."""
 
 
 class Ring(Struct, frozen=True, array_like=True):
@@ -66,17 +75,54 @@ def slot_of(base: str, recorded: Slot | None) -> Slot:
     if recorded is None:
         return Slot(base, Install(base))
     # earlier versions recorded only the superseded keys that were still accepted
-    recorded = replace(recorded, retired=retired(recorded, *(old.key.check for old in recorded.superseded)))
+    recorded = retire(recorded, *(old.key for old in recorded.superseded))
     if recorded.base == base:
         return recorded
     over = (recorded.in_use, *([recorded.on_trial] if recorded.on_trial is not None else []))
-    return Slot(base, Install(base), retired=retired(recorded, *(key.check for key in over)))
+    kept = retire(recorded, *over)
+    return Slot(base, Install(base), retired=kept.retired, forms=kept.forms, allowed=kept.allowed)
 
 
-def retired(slot: Slot, *checks: str) -> tuple[str, ...]:
-    """The check values of all superseded keys, with these added. An empty one is left out."""
-    known = dict.fromkeys((*slot.retired, *filter(None, checks)))
-    return tuple(known)[-RETIRED_MAX:]
+def retire(slot: Slot, *keys: Install) -> Slot:
+    """The slot, with these keys known as superseded: by their check values, where they have one, and their forms."""
+    checks = dict.fromkeys((*slot.retired, *[key.check for key in keys if key.check]))
+    forms = dict.fromkeys((*slot.forms, *[form_of(key) for key in keys if key.wrapped]))
+    return replace(slot, retired=tuple(checks)[-RETIRED_MAX:], forms=tuple(forms)[-RETIRED_MAX:])
+
+
+def form_of(key: Install) -> str:
+    """A fingerprint of the wrapped value in which a key came."""
+    return blake2b(key.wrapped, digest_size=8).hexdigest()
+
+
+def was_superseded(slot: Slot, key: Install) -> bool:
+    """Whether this is a key that was superseded, as far as its check value and its wrapped value tell."""
+    return any(same_check(check, key.check) for check in slot.retired) or form_of(key) in slot.forms
+
+
+def is_allowed(slot: Slot, key: Install) -> bool:
+    """Whether an operator has allowed this key to come back."""
+    return any(same_check(check, key.check) for check in slot.allowed)
+
+
+def used_up(slot: Slot, key: Install) -> Slot:
+    """The slot when this key has come: it was allowed for this once."""
+    return replace(slot, allowed=tuple(check for check in slot.allowed if not same_check(check, key.check)))
+
+
+def same_check(one: str, other: str) -> bool:
+    """Whether two check values are those of one key, however many digits each has. An empty one is nobody's."""
+    return bool(one and other) and (one.startswith(other) or other.startswith(one))
+
+
+class Allow(Struct, frozen=True, forbid_unknown_fields=True):
+    """An operator's order to let a superseded key come back, once: the JSON of `POST /keys/allow`."""
+
+    use: Literal["hub", "own"]
+    check: Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){2,8}\Z", description="4 to 16 hex digits")]
+    """The check value of the key, as the log line about its refusal has it behind the dot of the label."""
+    reason: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+    """In the operator's words: for the journal, and for nothing else."""
 
 
 class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.payments import steps
-from gateway.scheme.ring import Use
+from gateway.scheme.ring import Allow, Use
 from gateway.wire.message import NetworkRequest, NetworkResponse
 from tests.conftest import Logged
 from tests.fakes.engine import PAIR, World, codes, sealed
@@ -53,7 +53,7 @@ def respond(world: World, function_code: str, code: str, message_id: str = "") -
 
 def change(world: World, check: str = "ABCDEF") -> None:
     """The hub gives us a key to sign with, and the tokens have it."""
-    ask(world, "811", "2" + "00" * 24 + check)
+    ask(world, "811", "2" + check * 8 + check)
     world.engine.on_installed(f"{OWN}.{check.lower()}", True, "")
     world.turn()
     world.settle()
@@ -146,7 +146,27 @@ def test_a_superseded_key_that_comes_again_is_refused_and_said(world: World, log
     for check in ("ABCDEF", "123456"):
         change(world, check)
         respond(world, "886", "0000")
-    ask(world, "811", "2" + "00" * 24 + "ABCDEF")
+    ask(world, "811", "2" + "ABCDEF" * 9)
     assert codes(world.link)[-1] == "9814/1909"
     (line,) = logged("key refused: it was superseded, and comes back only by an operator's act")
     assert (line["component"], line["level"]) == ("keys", "error")
+
+
+def test_an_operator_allows_a_superseded_key(world: World, logged: Logged) -> None:
+    """Ordered at once, done when it is durable; a line and a count, without the operator's words."""
+    for check in ("ABCDEF", "123456"):
+        change(world, check)
+        respond(world, "886", "0000")
+    done: list[str] = []
+    world.engine.control.on_allow(Allow("own", "abcdef", "as Jo Bloggs says"), done.append)
+    world.turn()
+    assert world.journal.kinds()[-2:] == ["KEY_ALLOWED", "KEYS"]
+    assert done == []
+    world.settle()
+    assert done == [""]
+    (line,) = logged("an operator allows a superseded key to come back")
+    assert (line["level"], line["key_label"], line["detail"]) == ("warning", NEW, "own")
+    assert "Bloggs" not in str(logged())
+    assert world.engine.counts["key_allowed"] == 1
+    change(world, "ABCDEF")
+    assert keys(world)["on_trial"] == NEW

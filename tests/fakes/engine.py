@@ -149,7 +149,7 @@ class World:
 
     def made(self) -> Engine:
         """The engine, with `past` as it is now; it has not begun."""
-        past, ids = self.past, MessageIds()
+        past, ids = self.past, MessageIds(self.past.message_ids)
         self.ejection = Ejection(config.Ejection(), self.pair.submit.answer_within_s, random.Random(1).random)  # noqa: S311
         engine = Engine(
             self.pair, 1000, self.codec, past, self.journal, self.signer, self.processor, lambda: self.now, ids,

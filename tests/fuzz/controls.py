@@ -11,12 +11,14 @@ from gateway.errors import Refusal, Unavailable
 from gateway.ops.news import LiftControl, NewsControl
 from gateway.ops.notices import AgainControl
 from gateway.ops.server import Control, _Application, _Life
+from gateway.ops.switches import AllowControl
 from gateway.payments import steps
 from gateway.payments.links import Link as StoryLink
 from gateway.payments.standin import order_of
 from gateway.payments.steps import Kind
+from gateway.scheme.keyring import Done
 from gateway.scheme.news import HandedOn, Heard, News, Replay, Report, Taken
-from gateway.scheme.ring import wanted_of
+from gateway.scheme.ring import Allow, wanted_of
 from gateway.wire.meanings import built_in
 from gateway.wire.message import Usm
 from tests.fuzz import good, http, jsons
@@ -27,6 +29,7 @@ METHODS = ("POST", "GET", "HEAD", "PUT", "OPTIONS", "")
 PATHS = (
     "/stand-in",
     "/keys/request",
+    "/keys/allow",
     "/news",
     "/live",
     "/ready",
@@ -111,9 +114,13 @@ def application(shell: Shell) -> _Application:
         if position % 3:
             raise (Refusal if position % 3 == 1 else Unavailable)(f"position {position}")
 
+    def allow(order: Allow, done: Done) -> None:
+        done("" if order.use == "own" else "no key with this check value was superseded")
+
     controls: dict[str, Control] = {
-        "/stand-in": switch, "/keys/request": request, "/news": NewsControl(hand_in),
-        "/news/lift": LiftControl(story.on_lift), "/notices/again": AgainControl({"processor": tell_again}),
+        "/stand-in": switch, "/keys/request": request, "/keys/allow": AllowControl(allow),
+        "/news": NewsControl(hand_in), "/news/lift": LiftControl(story.on_lift),
+        "/notices/again": AgainControl({"processor": tell_again}),
     }  # fmt: skip
     return _Application(lambda: (True, {}), dict, controls)
 

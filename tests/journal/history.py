@@ -287,7 +287,8 @@ def _bookkeeping() -> list[Step]:
     """What is told and what is not, what lasts, and a clean stop."""
     hub = Slot("fps-hub", Install("fps-hub"), Install("fps-hub.1a2b3c", b"wrapped by nobody", "1A2B3C"))
     own = Slot("fps-own", Install("fps-own.4d5e6f", b"nor this", "4D5E6F"), None, False, (
-        Superseded(Install("fps-own"), WALL_NS),), ("A1B2C3",))  # fmt: skip
+        Superseded(Install("fps-own"), WALL_NS),), ("A1B2C3", "B2C3D4"), ("0123456789abcdef",), ("B2C3D4",),
+    )  # fmt: skip
     stamp = "20251122205501"
     one = Institution(
         Latest(stamp, "suspended"), Groups(stamp, ("sip",)), Latest(stamp, "reached"), Latest(stamp, "reached"),
@@ -305,6 +306,8 @@ def _bookkeeping() -> list[Step]:
         (Kind.USM, 1, "", steps.pack(steps.News(_whole(_CODEC.encode(stepped)), "", stamp + "000002" + "0" * 16))),
         (Kind.LIFTED, 0, "", steps.pack(steps.Lifted("cap", "200000", stamp, "the hub says so by telephone"))),
         (Kind.STAND_IN_MODE, 0, "", steps.pack(steps.StandInMode("never", "timer"))),
+        (Kind.MESSAGE_IDS, 0, "", steps.pack(steps.MessageIds(20_000))),
+        (Kind.KEY_ALLOWED, 0, "", steps.pack(steps.KeyAllowed("own", "B2C3D4", "the hub was restored from a backup"))),
         (Kind.STOPPED, 0, "", b""),
         (Kind.STARTED, 0, "", steps.pack(steps.Started("sip-a", "0.1.0", "0123456789abcdef"))),
     ]

@@ -196,6 +196,7 @@ def past_of(records: list[Record]) -> dict[str, Any]:
                         if outbound.submissions.of_fpid(fpid)},
         "submissions_unfinished": {fpid: _plain(unfinished) for fpid, unfinished in outbound.unfinished.items()},
         "keys": _plain(past.ring),
+        "message_ids": past.message_ids,
         "permits": _plain(past.news.permits),
         "news_heard": [content.hex() for content in past.news.known.contents],
         "to_tell": {to.name: _to_tell(to, backlog, records) for to, backlog in zip(addressees, backlogs, strict=True)},

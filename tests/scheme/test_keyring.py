@@ -5,6 +5,7 @@
     installed fps-hub.aaaaaa        the tokens have it;  failed LABEL WHY: they have it not
     durable                         everything recorded so far is
     9814 886 1 0000 @2              the hub responds to our message 000001 by link 2
+    allow own AAAAAA                an operator lets this superseded key come back
     timer, ask own, restart, links off, links on
 
 What is done: `install LABEL`, `record`, `9814 811 #1 0000 @1`, `9804 886 1 1AAAAAA @1`, `(note LABEL detail)`.
@@ -21,11 +22,12 @@ from msgspec.structs import replace
 
 from gateway import config
 from gateway.clock import Now
-from gateway.payments.steps import Kind
+from gateway.payments.steps import KeyAllowed, Kind
+from gateway.payments.steps import unpack as unpack_step
 from gateway.payments.work import Install
 from gateway.scheme import keyring as keyring_module
-from gateway.scheme.keyring import WAITING_MAX, Commands, Keyring, Note, Sent
-from gateway.scheme.ring import RETIRED_MAX, Ring, Use, unpack
+from gateway.scheme.keyring import WAITING_MAX, Commands, Done, Keyring, Note, Sent
+from gateway.scheme.ring import ALLOWED_MAX, RETIRED_MAX, Allow, Ring, Slot, Use, retire, unpack, was_superseded
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse, UsmAcknowledgement
 
 WALL_NS = 1_800_000_000_000_000_000
@@ -50,6 +52,7 @@ class Player(Commands):
         self.recorded: list[bytes] = []
         self.durable = 0
         self.awaited: list[int] = []
+        self.allowing: list[tuple[int, Done]] = []
         self.held: tuple[Install, ...] = ()
         self.last_id = 0
         self.now = Now(100.0, WALL_NS)
@@ -62,13 +65,22 @@ class Player(Commands):
     # --- Commands
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Any) -> int:
-        assert (kind, fpid, link.id) == (Kind.KEYS, "", 0)
+        assert (fpid, link.id) == ("", 0)
+        if kind is Kind.KEY_ALLOWED:
+            order = unpack_step(kind, body)
+            assert isinstance(order, KeyAllowed)
+            self.said.append(f"record {order.use} {order.check}: {order.reason}")
+            return len(self.recorded)
+        assert kind is Kind.KEYS
         self.recorded.append(body)
         self.said.append("record")
         return len(self.recorded)
 
     def when_keys_recorded(self, position: int) -> None:
         self.awaited.append(position)
+
+    def when_allowed(self, position: int, done: Done) -> None:
+        self.allowing.append((position, done))
 
     def transmit(self, link: Any, message: Message) -> None:
         assert isinstance(message, NetworkResponse)
@@ -127,6 +139,12 @@ class Player(Commands):
                 for position in self.awaited:
                     keyring.on_recorded(position, now)
                 self.awaited.clear()
+                for _, done in self.allowing:
+                    done("")
+                self.allowing.clear()
+            case "allow":
+                order = Allow(words[0], words[1], "restored")  # type: ignore[arg-type]
+                keyring.on_allow(order, lambda why: self.said.append(f"allowed {why}".strip()), now)
             case "9814":
                 function_code, number, code, link = words
                 response = NetworkResponse(
@@ -356,12 +374,97 @@ def test_so_many_superseded_keys_are_known() -> None:
     player = Player(in_force="changed")
     checks = [f"{number:06X}" for number in range(1, RETIRED_MAX + 3)]
     for check in checks:
-        player.ask_us("811", "2" + "AB" * 24 + check, "@1", "#1")
+        player.ask_us("811", "2" + check * 8 + check, "@1", "#1")
         player._happen("installed", f"fps-own.{check.lower()}")
         player._happen("durable")
         player.said.clear()
     assert player.ring().own.retired == tuple(checks[1:-1])
-    assert len(player.recorded[-1]) < 4096
+    assert len(player.ring().own.forms) == RETIRED_MAX
+    assert 2 * len(player.recorded[-1]) < 32768, "of both uses"
+
+
+def test_an_operator_allows_a_superseded_key_once() -> None:
+    """A hub that was restored from a backup has no other. The order is a record, and lasts until the key comes."""
+    player = Player(in_force="changed").play("""
+        0    811 own A @1 #1               -> install fps-own.aaaaaa
+        1    installed fps-own.aaaaaa      -> (changed fps-own.aaaaaa), (in force fps-own.aaaaaa own), record
+        2    durable                       -> 9814 811 #1 0000 @1, 9804 886 1 2AAAAAA @1
+        3    811 own B @1 #2               -> install fps-own.bbbbbb
+        4    installed fps-own.bbbbbb      -> (changed fps-own.bbbbbb), (in force fps-own.bbbbbb own), record
+        5    durable                       -> 9814 811 #2 0000 @1, 9804 886 2 2BBBBBB @1
+        6    811 own A @1 #3               -> (superseded again fps-own.aaaaaa own), 9814 811 #3 1909 @1
+        7    allow own aaaaaa              -> record own AAAAAA: restored, (allowed fps-own.aaaaaa own), record
+        8    durable                       -> allowed
+        9    restart                       -> record
+    """)
+    assert player.ring().own.allowed == ("AAAAAA",)
+    player.play("""
+        10   811 own A @1 #4               -> install fps-own.aaaaaa
+        11   installed fps-own.aaaaaa      -> (changed fps-own.aaaaaa), (in force fps-own.aaaaaa own), record
+        12   durable                       -> 9814 811 #4 0000 @1, 9804 886 3 2AAAAAA @1
+        13   811 own A @1 #5               -> 9814 811 #5 0000 @1
+        14   811 own B @1 #6               -> (superseded again fps-own.bbbbbb own), 9814 811 #6 1909 @1
+        15   811 own C @1 #7               -> install fps-own.cccccc
+        16   installed fps-own.cccccc      -> (changed fps-own.cccccc), (in force fps-own.cccccc own), record
+        17   durable                       -> 9814 811 #7 0000 @1, 9804 886 4 2CCCCCC @1
+        18   811 own A @1 #8               -> (superseded again fps-own.aaaaaa own), 9814 811 #8 1909 @1
+    """)
+    assert player.ring().own.allowed == ()
+
+
+def test_what_an_operator_cannot_allow() -> None:
+    """A key that was never superseded, or never for this use; and not many at once."""
+    player = Player().play(TWICE)
+    player.said.clear()
+    for use, check in (("hub", "CCCCCC"), ("own", "AAAAAA")):
+        player._happen("allow", use, check)
+    assert player.said == ["allowed no key with this check value was superseded"] * 2
+    hub = Slot("fps-hub", Install("fps-hub"), retired=tuple(f"{number:04X}" for number in range(ALLOWED_MAX + 1)))
+    player.keyring = Keyring(player.pair, player, Ring(hub, player.ring().own))
+    for number in range(ALLOWED_MAX):
+        player._happen("allow", "hub", f"{number:04X}")
+    player.said.clear()
+    player._happen("allow", "hub", f"{ALLOWED_MAX:04X}")
+    assert player.said == ["allowed 8 keys are allowed to come back already"]
+    player.said.clear()
+    player._happen("allow", "hub", "0000")
+    assert player.said[0] == "record hub 0000: restored", "the same again takes no other place"
+
+
+@given(st.binary(min_size=1, max_size=48), st.text("0123456789ABCDEF", min_size=4, max_size=16), st.integers(4, 16))
+def test_a_superseded_key_is_known_by_its_check_value_or_by_its_form(wrapped: bytes, check: str, digits: int) -> None:
+    """However many digits of it are shown, whatever the check value is made of later, and under any label."""
+    key = Install("fps-own.x", wrapped, check)
+    slot = retire(Slot("fps-own", Install("fps-own")), key)
+    assert was_superseded(slot, replace(key, wrapped=b"another", check=check[:digits]))
+    assert was_superseded(slot, replace(key, wrapped=b"another", check=check + "0" * (digits - 4)))
+    assert was_superseded(slot, replace(key, label="fps-own.y", check="no hex"))
+    assert not was_superseded(slot, Install("fps-own.x", wrapped + b"?", "no hex"))
+    assert wrapped.hex() not in repr(slot.forms) or len(wrapped) < 8
+
+
+def test_a_key_that_is_known_by_its_form_only_can_be_allowed() -> None:
+    """By the check value that the line about its refusal shows."""
+    player = Player().play(TWICE)
+    (old,) = [old.key for old in player.ring().hub.superseded if old.key.check]
+    player.said.clear()
+    player.ask_us("811", "1" + old.wrapped.hex() + "123456", "@1", "#2")
+    assert player.said == ["(superseded again fps-hub.123456 hub)", "9814 811 #2 1909 @1"]
+    player._happen("allow", "hub", "123456")
+    assert "allowed no" not in " ".join(player.said)
+    player.said.clear()
+    player.ask_us("811", "1" + old.wrapped.hex() + "123456", "@1", "#3")
+    assert player.said == ["install fps-hub.123456"]
+
+
+@pytest.mark.parametrize("use", ["hub", "own"])
+def test_a_key_of_one_use_that_was_superseded_is_none_of_the_other(use: str) -> None:
+    """A hub that offers us the key by which it once signed itself would have its own messages come back as ours."""
+    book = TWICE if use == "own" else TWICE.replace("hub", "own").replace("1AAAAAA", "2AAAAAA").replace("1BBB", "2BBB")
+    player = Player().play(book)
+    player.said.clear()
+    player.hear("811", (use, "A", "@1", "#9"))
+    assert player.said == [f"(superseded again fps-{use}.aaaaaa {use})", "9814 811 #9 1909 @1"]
 
 
 @pytest.mark.parametrize("why", ["wrong check value: ABCDEF", "no token serves", "1 of 2 tokens cannot unwrap it"])
