@@ -52,10 +52,10 @@ test: $(READY) filesystems shells machines ## lint, types and every test; goes o
 	[ $${#failed[@]} -eq 0 ] || { echo "failed: $${failed[*]}" >&2; exit 1; }
 
 # What says most in a minute: the laws and stories, bytes and messages, settings, and what is held by reading the source.
-QUICK := tests/test_layout.py tests/test_readme.py tests/payments/test_laws.py tests/payments/test_inbound.py tests/payments/test_outbound.py \
+QUICK := tests/test_layout.py tests/test_readme.py tests/payments/test_laws.py tests/payments/test_inbound.py tests/payments/test_outbound*.py \
 	tests/payments/test_standin.py tests/scheme/test_keyring.py tests/config tests/machine/test_arguments.py tests/test_exitcodes.py tests/engine/test_engine.py \
-	tests/journal/test_record.py tests/journal/test_recovery.py tests/journal/test_formats.py tests/wire tests/processor/test_messages.py \
-	tests/hub/test_session.py tests/frozen tests/test_project.py
+	tests/journal/test_record.py tests/journal/test_recovery.py tests/journal/test_corrupt.py tests/journal/test_formats.py tests/wire tests/processor/test_messages.py \
+	tests/hub/test_session*.py tests/frozen tests/test_project.py
 .PHONY: check
 check: $(READY) ## before each commit, in less than a minute: lint, format, types, layout and the tests that say most
 	@failed=()

@@ -251,14 +251,14 @@ repeated
     the hub hears:       9200, 9201
     the processor hears: SETTLED 0000 by the receiver, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_a_repeat_is_the_same_payment_but_for_the_last_digit_of_its_mti
+    test: tests/payments/test_outbound_repeats.py::test_a_repeat_is_the_same_payment_but_for_the_last_digit_of_its_mti
 
 repeated on another link
     when:                The link is lost before the answer. The gateway repeats it on another link.
     the hub hears:       9200, 9201
     the processor hears: SETTLED 0000 by the receiver, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_a_lost_link_is_met_with_a_repeat_on_another_one
+    test: tests/payments/test_outbound_repeats.py::test_a_lost_link_is_met_with_a_repeat_on_another_one
 
 sent on another link
     when:                The link is lost before the request was written. It leaves on another one, as a first
@@ -266,63 +266,63 @@ sent on another link
     the hub hears:       9200
     the processor hears: SETTLED 0000 by the receiver, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_what_surely_did_not_leave_is_sent_anew
+    test: tests/payments/test_outbound_repeats.py::test_what_surely_did_not_leave_is_sent_anew
 
 an answer that settles nothing
     when:                The hub answers that it does not know. The gateway repeats it, and it is accepted.
     the hub hears:       9200, 9201
     the processor hears: SETTLED 0000 by the receiver, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_an_answer_that_settles_nothing_is_met_with_a_repeat
+    test: tests/payments/test_outbound_repeats.py::test_an_answer_that_settles_nothing_is_met_with_a_repeat
 
 unknown
     when:                No attempt is answered. It may have been paid, so it is not called failed.
     the hub hears:       9200, 5 × 9201
     the processor hears: UNKNOWN, notice UNKNOWN
     last record:         UNKNOWN
-    test: tests/payments/test_outbound.py::test_silence_is_met_with_repeats_and_ends_unknown
+    test: tests/payments/test_outbound_repeats.py::test_silence_is_met_with_repeats_and_ends_unknown
 
 unknown, then answered
     when:                It was unknown, and then an answer comes after all.
     the hub hears:       9200, 5 × 9201
     the processor hears: UNKNOWN, notice UNKNOWN, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_an_answer_settles_what_was_unknown
+    test: tests/payments/test_outbound_repeats.py::test_an_answer_settles_what_was_unknown
 
 unknown for good
     when:                It is unknown, and every connection that could bring an answer is gone.
     the hub hears:       9200, 5 × 9201
     the processor hears: UNKNOWN, notice UNKNOWN
     last record:         UNKNOWN
-    test: tests/payments/test_outbound.py::test_no_connection_can_settle_what_is_unknown_once_they_are_gone
+    test: tests/payments/test_outbound_repeats.py::test_no_connection_can_settle_what_is_unknown_once_they_are_gone
 
 unknown, submitted again
     when:                It is unknown. The processor submits it again, and the gateway repeats it again.
     the hub hears:       9200, 6 × 9201
     the processor hears: UNKNOWN, SETTLED 0000 by the receiver, notice UNKNOWN, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_the_same_key_asks_for_another_round
+    test: tests/payments/test_outbound_repeats.py::test_the_same_key_asks_for_another_round
 
 unsent
     when:                It was recorded, and no link could send it in time. It has certainly not been paid.
     the hub hears:       nothing
     the processor hears: UNSENT, notice UNSENT
     last record:         UNSENT
-    test: tests/payments/test_outbound.py::test_what_never_left_is_unsent_and_may_be_submitted_again
+    test: tests/payments/test_outbound_repeats.py::test_what_never_left_is_unsent_and_may_be_submitted_again
 
 unsent, submitted again
     when:                It was unsent. The processor submits it again when there is a link.
     the hub hears:       9200
     the processor hears: UNSENT, SETTLED 0000 by the receiver, notice UNSENT, notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_what_never_left_is_unsent_and_may_be_submitted_again
+    test: tests/payments/test_outbound_repeats.py::test_what_never_left_is_unsent_and_may_be_submitted_again
 
 contradicted
     when:                The hub answers twice, and the answers differ. The first one counts.
     the hub hears:       9200
     the processor hears: SETTLED 0000 by the receiver, notice SETTLED, notice CONTRADICTED
     last record:         CONTRADICTED
-    test: tests/payments/test_outbound.py::test_another_answer_changes_nothing_and_is_an_alarm_when_it_differs
+    test: tests/payments/test_outbound_repeats.py::test_another_answer_changes_nothing_and_is_an_alarm_when_it_differs
 
 submitted again
     when:                The processor submits it again after it is settled, and gets the same outcome.
@@ -365,5 +365,5 @@ restarted
     the hub hears:       9200, 9201
     the processor hears: notice SETTLED
     last record:         SETTLED
-    test: tests/payments/test_outbound.py::test_a_restart_repeats_what_was_under_way
+    test: tests/payments/test_outbound_restart.py::test_a_restart_repeats_what_was_under_way
 """

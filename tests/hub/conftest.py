@@ -28,6 +28,8 @@ NOON_NS = 1_792_238_400_000_000_000
 MAC = bytes(8)
 CODEC = Codec()
 HUB_IDS = itertools.count(500_001)
+Make = Callable[..., Any]
+"""The type of a fixture that makes something."""
 
 
 def at(mono_s: float) -> Now:

@@ -1,29 +1,21 @@
-"""The links to all sites: a site that is away disturbs no other, one that drops us is not hammered, and stopping is
-orderly.
-"""
+"""The links to all sites: a site that is away disturbs no other, and one that drops us is not hammered."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from gateway import metrics
 from gateway.clock import system_clock
 from gateway.hub.dial import SILENT_S
-from gateway.hub.pool import MUTE, SETTLED_S
+from gateway.hub.pool import SETTLED_S
 from gateway.hub.rules import Direction, SignOnState
 from tests.conftest import Logged
-
-Make = Callable[..., Any]
-
-
-async def settle() -> None:
-    """Until nothing happens without time passing."""
-    await trio.testing.wait_all_tasks_blocked()
+from tests.hub.conftest import Make
 
 
 def pauses(world: Any, site: str) -> list[float]:
@@ -38,7 +30,7 @@ async def test_a_link_to_each_site(make_world: Make, nursery: trio.Nursery) -> N
     assert world.links.ready() == "no link to the hub: a (not connected yet), b (not connected yet)"
     assert world.links.trouble() == "no link to a (not connected yet); no link to b (not connected yet)"
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     assert [link.site for link in world.links.links] == ["a", "b"]
     assert {link.id for link in world.links.links} == {1, 2}
     assert len(world.links.signed_on(Direction.RECEIVE)) == 2
@@ -76,7 +68,7 @@ async def test_a_direction_that_we_do_not_want_has_no_series(make_world: Make, n
     """Its 0 would be an alert for ever: LinkNotSignedOn."""
     world = make_world("receiver", submit=False)
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     shown = {
         way: metrics.REGISTRY.get_sample_value("fps_link_signed_on", {"site": "receiver", "direction": way})
         for way in ("receive", "submit")
@@ -151,7 +143,7 @@ async def test_a_link_that_was_good_is_said_to_be_up_and_down(
     nursery.start_soon(world.links.run)
     await trio.sleep(1)
     await world.hubs[0].stream.aclose()
-    await settle()
+    await wait_all_tasks_blocked()
     events = [line["event"] for line in logged() if line.get("link") == "a"]
     assert events == ["link up", "signed on", "signed on", "signed off", "signed off", "link down", "dialling again"]
 
@@ -181,7 +173,7 @@ async def test_a_link_that_did_well_is_dialled_again_soon(
     for _ in range(20):
         await trio.sleep(SETTLED_S + 1)
         await world.hubs[-1].stream.aclose()
-        await settle()
+        await wait_all_tasks_blocked()
         assert world.links.links == []
         assert "closed by the hub" in world.links.ready()
     assert len(world.hubs) == 20
@@ -202,7 +194,7 @@ async def test_when_the_last_link_goes_the_others_are_dialled_at_once(
     assert [link.site for link in world.links.links] == ["c"]
     world.refuse.add("c")
     await world.hubs[-1].stream.aclose()
-    await settle()
+    await wait_all_tasks_blocked()
     assert {link.site for link in world.links.links} == {"a", "b"}
     assert world.links.ready() == ""
 
@@ -242,7 +234,7 @@ async def test_what_was_queued_comes_back_before_the_link_is_gone(make_world: Ma
     """And a new link is another one."""
     world = make_world("a")
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     link = world.links.links[0]
     assert link.send(b"reply", "payment 1")
     await world.hubs[0].stream.aclose()
@@ -251,324 +243,11 @@ async def test_what_was_queued_comes_back_before_the_link_is_gone(make_world: Ma
     assert world.links.links == []
 
 
-# --- hold, drain, finish
-
-
-async def test_hold_and_resume_on_all_links(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
-    """Also those that come later; any number of times."""
-    world = make_world("a", "b")
-    world.refuse.add("b")
-    nursery.start_soon(world.links.run)
-    await settle()
-    world.links.hold()
-    world.links.hold()
-    await settle()
-    assert world.hubs[0].requests == ["891", "881", "892"]
-    assert world.links.ready() == "no link is signed on to receive (on hold)"
-    assert not world.links.receiving()
-    world.refuse.clear()
-    await world.engine.until("up", 2)
-    await settle()
-    assert world.hubs[1].requests == ["881"]
-    world.links.resume()
-    world.links.resume()
-    await settle()
-    assert world.hubs[0].requests == ["891", "881", "892", "891"]
-    assert world.hubs[1].requests == ["881", "891"]
-    assert world.links.ready() == ""
-
-
-async def test_a_hub_that_refuses_our_sign_off_is_asked_again_and_people_hear_of_it(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object, logged: Any
-) -> None:
-    """It may go on sending: that is said, and each further refusal too, until it lets us go."""
-    world = make_world("a")
-    nursery.start_soon(world.links.run)
-    await settle()
-    hub = world.hubs[0]
-    hub.codes["892"] = "9909"
-    world.links.hold()
-    await hub.until(lambda hub: hub.requests.count("892") == 2)
-    hub.codes["892"] = "0000"
-    await hub.until(lambda hub: hub.requests.count("892") == 3)
-    await settle()
-    lines = logged("sign-off refused")
-    assert [(line["level"], line["direction"], line["code"]) for line in lines] == [("warning", "receive", "9909")] * 2
-    assert not world.links.receiving()
-
-
-async def test_mute_closes_every_link_and_dials_none(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    """The one sign-off without a MAC: a hub that keeps its connection would go on sending. With a voice again, the
-    links are dialled at once and sign on.
-    """
-    world = make_world("a", "b")
-    nursery.start_soon(world.links.run)
-    await trio.sleep(1)
-    world.engine.transmitting = False
-    world.links.hold()
-    await trio.sleep(5)
-    assert world.links.receiving(), "a sign-off that nobody could make"
-    for link in world.links.links:
-        link.send(b"9210 reply", link.site)
-    world.links.hold(mute=True)
-    world.links.hold(mute=True)
-    assert world.links.mute
-    assert not world.links.receiving()
-    await world.engine.until("down", 2)
-    assert [event[2] for event in world.engine.of("down")] == [MUTE, MUTE]
-    await settle()
-    assert [hub.bodies for hub in world.hubs] == [[b"9210 reply"]] * 2, "what has its MAC still leaves"
-    assert all(hub.closed.is_set() for hub in world.hubs)
-    await trio.sleep(3600)
-    assert len(world.dials) == 2
-    assert world.links.ready() == "no link to the hub: mute, none is dialled until a MAC can be made"
-    world.engine.transmitting = True
-    start_s = trio.current_time()
-    world.links.resume()
-    world.links.resume()
-    await settle()
-    assert trio.current_time() == start_s
-    assert [hub.requests for hub in world.hubs[2:]] == [["891", "881"]] * 2
-    assert world.links.ready() == ""
-
-
-async def test_mute_from_the_start_dials_nobody(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    """Until there is a voice; still on hold, it signs on to submit only."""
-    world = make_world("a")
-    world.links.hold(mute=True)
-    nursery.start_soon(world.links.run)
-    await trio.sleep(3600)
-    assert world.dials == []
-    world.links.hold()
-    await settle()
-    assert world.hubs[0].requests == ["881"]
-    assert world.links.ready() == "no link is signed on to receive (on hold)"
-    world.links.resume()
-    await settle()
-    assert world.links.ready() == ""
-
-
-@pytest.mark.parametrize("trouble", ["refuse", "hang"])
-@pytest.mark.parametrize("wait_s", [0.0, 1.0, 7.77])
-async def test_mute_and_resume_while_dialling(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object, trouble: str, wait_s: float
-) -> None:
-    """In the middle of an attempt and in the pause between two; also when nothing happened between both."""
-    world = make_world("a")
-    getattr(world, trouble).add("a")
-    nursery.start_soon(world.links.run)
-    await trio.sleep(wait_s)
-    await settle()
-    dials = len(world.dials)
-    world.links.hold(mute=True)
-    await trio.sleep(600)
-    assert len(world.dials) == dials
-    for blink in (False, True):
-        world.links.resume()
-        if blink:
-            world.links.hold(mute=True)
-            world.links.resume()
-        await settle()
-        dials += 1
-        assert world.dials[dials - 1 :] == [("a", trio.current_time())]
-
-
-async def test_mute_and_resume_while_a_link_lives(make_world: Make, nursery: trio.Nursery) -> None:
-    """Without time between both, the link that was closed is followed by another at once."""
-    world = make_world("a")
-    nursery.start_soon(world.links.run)
-    await settle()
-    world.links.hold(mute=True)
-    world.links.resume()
-    await settle()
-    assert [event[2] for event in world.engine.of("down")] == [MUTE]
-    assert world.hubs[1].requests == ["891", "881"]
-    assert world.links.ready() == ""
-
-
-async def test_mute_at_the_moment_of_a_connection(make_world: Make, nursery: trio.Nursery) -> None:
-    """The stream that came too late is closed, and nothing was said on it."""
-    world = make_world("a")
-    world.prepare = lambda _site, _hub: world.links.hold(mute=True)
-    nursery.start_soon(world.links.run)
-    await settle()
-    assert world.hubs[0].closed.is_set()
-    assert world.hubs[0].requests == []
-    assert world.engine.of("up") == []
-    assert len(world.dials) == 1
-
-
-@pytest.mark.parametrize("drain_first", [False, True])
-async def test_drain_and_finish_while_mute(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object, *, drain_first: bool
-) -> None:
-    """There is no hub to sign off from: it takes no time."""
-    world = make_world("a", "b")
-    ended = trio.Event()
-
-    async def run() -> None:
-        await world.links.run()
-        ended.set()
-
-    nursery.start_soon(run)
-    await trio.sleep(20)
-    if drain_first:
-        world.links.drain()
-    world.links.hold(mute=True)
-    await trio.sleep(20)
-    start_s = trio.current_time()
-    world.links.drain()
-    assert not world.links.receiving()
-    await world.links.finish()
-    await ended.wait()
-    assert trio.current_time() == start_s
-    world.links.resume()
-    await trio.sleep(60)
-    assert len(world.dials) == 2
-
-
-async def test_finish_and_mute_at_once(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
-    """A finish that waits for a sign-off without a MAC ends when we are mute."""
-    world = make_world("a")
-    nursery.start_soon(world.links.run)
-    await trio.sleep(1)
-    world.engine.transmitting = False
-    start_s = trio.current_time()
-    nursery.start_soon(world.links.finish)
-    await settle()
-    world.links.hold(mute=True)
-    await world.links.finish()
-    assert trio.current_time() == start_s
-    assert len(world.dials) == 1
-
-
-async def test_drain_then_finish(make_world: Make, nursery: trio.Nursery) -> None:
-    """Off to receive, replies still leave; then off to submit, closed, and `run` ends."""
-    world = make_world("a", "b")
-    ended = trio.Event()
-
-    async def run() -> None:
-        await world.links.run()
-        ended.set()
-
-    nursery.start_soon(run)
-    await settle()
-    assert world.links.receiving()
-    world.links.drain()
-    world.links.drain()
-    await settle()
-    assert not world.links.receiving()
-    assert world.links.ready() == "draining: signed off to receive"
-    for number, link in enumerate(world.links.links):
-        assert link.session.state(Direction.RECEIVE) is SignOnState.OFF
-        assert link.session.signed_on(Direction.SUBMIT)
-        link.send(b"9210 reply", number)
-        link.flush()
-    await world.engine.until("sent", 2)
-    await settle()
-    assert [hub.bodies for hub in world.hubs] == [[b"9210 reply"]] * 2
-    world.links.resume()
-    await settle()
-    await world.links.finish()
-    await ended.wait()
-    assert [hub.requests for hub in world.hubs] == [["891", "881", "892", "882"]] * 2
-    assert [event[2] for event in world.engine.of("down")] == ["signed off"] * 2
-    assert world.links.links == []
-    await world.links.finish()
-
-
-async def test_finish_is_bounded(make_world: Make, nursery: trio.Nursery, autojump_clock: object) -> None:
-    """A hub that has fallen silent is left after two times `respond_within_s` and the closing at the latest."""
-    world = make_world("a", "b")
-    nursery.start_soon(world.links.run)
-    await settle()
-    for hub in world.hubs:
-        hub.codes.clear()
-    start_s = trio.current_time()
-    await world.links.finish()
-    assert trio.current_time() - start_s == pytest.approx(5)
-
-
-@pytest.mark.parametrize("trouble", ["refuse", "hang"])
-async def test_finish_ends_dialling(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object, trouble: str
-) -> None:
-    """In the middle of an attempt and in the pause between two."""
-    world = make_world("a")
-    getattr(world, trouble).add("a")
-    for wait_s in (0.0, 1.0, 7.77):
-        world = make_world("a")
-        getattr(world, trouble).add("a")
-        nursery.start_soon(world.links.run)
-        await trio.sleep(wait_s)
-        await settle()
-        start_s = trio.current_time()
-        await world.links.finish()
-        assert trio.current_time() == start_s
-        dials = len(world.dials)
-        await trio.sleep(60)
-        assert len(world.dials) == dials
-
-
-async def test_finish_at_the_moment_of_a_connection(make_world: Make, nursery: trio.Nursery) -> None:
-    """The stream that came too late is closed."""
-    world = make_world("a")
-    nursery.start_soon(world.links.run)
-    while not world.dials:
-        await trio.lowlevel.checkpoint()
-    await world.links.finish()
-    for hub in world.hubs:
-        await hub.closed.wait()
-    assert world.engine.of("transmit") == [] or world.hubs[0].requests[-1] == "882"
-
-
-async def test_while_draining_only_a_submitter_dials(
-    make_world: Make, nursery: trio.Nursery, autojump_clock: object
-) -> None:
-    """A lost link is dialled again for payments still to be submitted; one that only receives is not."""
-    both, receiver = make_world("a"), make_world("a", submit=False)
-    nursery.start_soon(both.links.run)
-    nursery.start_soon(receiver.links.run)
-    await trio.sleep(20)
-    for world in (both, receiver):
-        world.links.drain()
-        await settle()
-        await world.hubs[0].stream.aclose()
-    await trio.sleep(60)
-    assert [hub.requests for hub in both.hubs] == [["891", "881", "892"], ["881", "831"]]
-    assert [hub.requests for hub in receiver.hubs] == [["891", "892"]]
-    await both.links.finish()
-    await receiver.links.finish()
-
-
-async def test_finish_before_run(make_world: Make) -> None:
-    """Nothing was dialled, nothing is; `run` ends at once."""
-    world = make_world("a")
-    await world.links.finish()
-    await world.links.run()
-    assert world.dials == []
-
-
-async def test_cancelled(make_world: Make) -> None:
-    """All links end at once, and are reported."""
-    world = make_world("a", "b")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.links.run)
-        await settle()
-        nursery.cancel_scope.cancel()
-    assert [event[2] for event in world.engine.of("down")] == ["stopped"] * 2
-    assert all(not link.open for link in world.links.links)
-
-
 async def test_a_usm_group_signs_on_for_nothing_and_is_ready(make_world: Make, nursery: trio.Nursery) -> None:
     """A link that is up is all there is to want."""
     world = make_world("a", receive=False, submit=False)
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     assert world.links.ready() == ""
     assert world.hubs[0].requests == []
 
@@ -583,16 +262,16 @@ async def test_metrics_follow_the_links(make_world: Make, nursery: trio.Nursery,
     assert read("fps_link_up") == 0
     assert read("fps_link_signed_on", direction="receive") == 0
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     assert read("fps_link_up") == 1
     assert read("fps_link_signed_on", direction="receive") == 1
     assert read("fps_link_dials_total", outcome="connected") == 1
     assert read("fps_link_frames_in_total") == read("fps_link_frames_out_total") == 2
     await world.hubs[0].say(message("9814", "831", "500001", "0000"))
-    await settle()
+    await wait_all_tasks_blocked()
     assert read("fps_link_reports_total", report="response unplaced") == 1
     await world.hubs[0].stream.aclose()
-    await settle()
+    await wait_all_tasks_blocked()
     assert read("fps_link_up") == 0
     assert read("fps_link_signed_on", direction="receive") == 0
 
@@ -607,7 +286,7 @@ async def test_a_link_is_not_up_while_nothing_is_heard_of_its_hubs_machine(
 
     world = make_world("quiet", "loud")
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     for silent_s, is_up in ((SILENT_S, 1), (SILENT_S + 0.1, 0), (0.2, 1)):
         world.silent_s["quiet"] = silent_s
         assert (up("quiet"), up("loud")) == (is_up, 1)
@@ -620,7 +299,7 @@ async def test_statistics_are_json_objects(make_world: Make, nursery: trio.Nurse
     """For `/statistics`."""
     world = make_world("a")
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     (said,) = msgspec.json.decode(msgspec.json.encode(world.links.statistics()))
     assert (said["site"], said["connects"], said["link"]["receive"]) == ("a", 1, "on")
 
@@ -629,14 +308,14 @@ async def test_log_lines_hold_only_known_fields(make_world: Make, nursery: trio.
     """Every report passes the strict log of the tests."""
     world = make_world("a")
     nursery.start_soon(world.links.run)
-    await settle()
+    await wait_all_tasks_blocked()
     hub = world.hubs[0]
     for mti, function_code, code in (
         ("9804", "811", ""), ("9804", "999", ""), ("9804", "892", ""), ("9814", "891", "0000"), ("9624", "650", ""),
         ("9824", "971", ""),
     ):  # fmt: skip
         await hub.say(message(mti, function_code, "500001", code))
-    await settle()
+    await wait_all_tasks_blocked()
     link = world.links.links[0]
     link.manage(message("9804", "831", "", fault=11), system_clock())
     assert link.open

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,8 +29,7 @@ from gateway.hub.rules import (
 )
 from gateway.hub.session import Session
 from gateway.wire.message import NetworkRequest, NetworkResponse, Usm, UsmAcknowledgement
-
-Make = Callable[..., Any]
+from tests.hub.conftest import Make
 
 # +: signs on, -: signs off, z: pauses, .: says nothing; x: cannot happen
 GRID = """

@@ -12,7 +12,10 @@ from gateway.wire.codec import fpid_of
 from tests import rare
 from tests.fakes.engine import CODEC, payment, submission
 from tests.fakes.stage import scheme_return
-from tests.fates import INBOUND, MODULE, NOTICES, OUTBOUND, PAGE, TOP, Fate, docstring, renewed
+from tests.fates.arriving import INBOUND
+from tests.fates.leaving import OUTBOUND
+from tests.fates.playing import NOTICES, Fate
+from tests.fates.written import MODULE, PAGE, TOP, docstring, renewed
 from tests.rare_places import law_name
 
 ALL = [*INBOUND, *OUTBOUND]

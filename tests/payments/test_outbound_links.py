@@ -15,16 +15,6 @@ from tests.fakes.outbound import LIMITS, Heard, second, sent
 SLOW_S = Ejection().slow_after_s
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
 @pytest.fixture(autouse=True)
 def lines() -> Iterator[list[Any]]:
     """What was logged."""

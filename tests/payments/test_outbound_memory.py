@@ -13,16 +13,6 @@ from tests.fakes.engine import FakeLink, World, response, sealed, submission
 from tests.fakes.outbound import LIMITS, Heard, answer, kinds, second, sent, unknown
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
 def durable(world: World) -> None:
     """Let also that become durable which nobody waits for."""
     world.later(0.1)

@@ -16,16 +16,6 @@ OTHER = "00000000009999"
 """Another amount than that of `submission`."""
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
 def giving_up(world: World, heard: Heard) -> None:
     """Nobody has answered; that it is unknown is on its way to the disk."""
     world.submit(heard.of(submission(wait=True)))

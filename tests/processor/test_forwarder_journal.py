@@ -8,6 +8,7 @@ from zlib import crc32
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from gateway import config
 from gateway.clock import Now
@@ -21,8 +22,6 @@ from gateway.processor.notices import notice_id
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, durable, read
 from tests.fakes.processor import CODEC, WALL_NS, payment, settings
-
-Clock = trio.testing.MockClock
 
 
 class Teller:
@@ -74,7 +73,7 @@ def stand_in(journal: Journal, number: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_killed_again_and_again(seed: int, autojump_clock: Clock) -> None:
+async def test_killed_again_and_again(seed: int, autojump_clock: MockClock) -> None:
     """Killed at random moments, every durable notice is told or parked in the end, and in the order of its payment."""
     luck = Random(seed)  # noqa: S311 - a test
     disk, teller = FakeDisk(), Teller(luck)
@@ -107,7 +106,7 @@ async def test_killed_again_and_again(seed: int, autojump_clock: Clock) -> None:
     assert all(positions == sorted(positions) for positions in first.values())
 
 
-async def test_a_restart_tells_only_what_is_left(autojump_clock: Clock) -> None:
+async def test_a_restart_tells_only_what_is_left(autojump_clock: MockClock) -> None:
     """After a clean stop what was told is not told again, though the cursor rests at a notice that never was."""
     disk = FakeDisk()
 
@@ -133,7 +132,7 @@ async def test_a_restart_tells_only_what_is_left(autojump_clock: Clock) -> None:
     assert again.taken == [teller.never]
 
 
-async def test_the_cursor_moves_in_quiet_times(autojump_clock: Clock) -> None:
+async def test_the_cursor_moves_in_quiet_times(autojump_clock: MockClock) -> None:
     """Days without a notice do not hold segments back: the cursor follows what is of no interest, too."""
     disk, teller = FakeDisk(), Teller(Random(1))  # noqa: S311 - a test
     async with gateway(disk, teller, SETTINGS) as journal:
