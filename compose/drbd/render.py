@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make the DRBD resource files of one data centre: `./render.py servers.toml SECRET_FILE DIRECTORY`.
 
-One template (`fps.res.in`), one file for each payment group, the same on all servers, readable by root only. Standard
-library only: it runs on a server that has nothing but Python. So at Ctrl-C it ends by itself as the gateway's commands
-do by `gateway.entry` (130, quietly); a file that it has begun then is not in its place yet.
+One template (`fps.res.in`), one file for each payment group, the same on all servers, readable by root only. It needs
+the standard library alone, so that it runs on a server with nothing but Python. Ctrl-C ends it quietly with 130, as it
+ends the gateway's commands; a file that was begun by then does not take its place.
 """
 
 import ipaddress
@@ -16,14 +16,14 @@ from string import Template
 
 HERE = Path(__file__).parent
 PORT = 7700
-"""Below the port of minor 0."""
+"""The port of a resource is this plus its minor."""
 SECRET = re.compile(r"[A-Za-z0-9+/=_-]{16,64}")
-"""What DRBD takes (at most 64 characters), without what its configuration would read as something else."""
+"""DRBD takes at most 64 characters. Others than these could mean something else in its configuration."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def checked(settings: dict[str, dict[str, object]]) -> list[str]:
-    """Every mistake in the settings."""
+    """Return every mistake in the settings."""
     servers, groups = settings.get("servers", {}), settings.get("groups", {})
     wrong = [f"{name}: no such table" for name in settings if name not in {"servers", "groups"}]
     wrong += [f"{name} is no host name or group" for name in (*servers, *groups) if not NAME.fullmatch(name)]
