@@ -243,7 +243,7 @@ PROCESSOR_CONNECTIONS = Gauge("fps_processor_connections", "Connections for aski
 PROCESSOR_CONNECT_FAILURES = Counter(
     "fps_processor_connect_failures", "Connections that could not be made.", registry=REGISTRY
 )
-NOTICE_OUTCOMES = ("told", "parked", "again")
+NOTICE_OUTCOMES = ("told", "parked", "again", "dropped")
 
 
 class Telling(NamedTuple):
@@ -267,8 +267,8 @@ NOTICES = Telling(
     ),
     Gauge(
         "fps_notices_parked",
-        "Notices that the processor refused for good and has not acknowledged since: those that the journal held when "
-        "this process started, and those that came later.",
+        "Notices that the processor refused for good, neither acknowledged nor dropped since: those that the journal "
+        "held when this process started, and those that came later.",
         registry=REGISTRY,
     ),
 )

@@ -25,7 +25,7 @@ from gateway.journal.segment import Walk
 from gateway.journal.showing import Filter, RecordPrinter, counted, split_body, when, whole_fpid, whole_trn
 from gateway.journal.verifying import TokensOf
 from gateway.machine.arguments import COUNT_OR_NONE, Commands
-from gateway.payments.steps import BODIES, Kind, Parked, Told, unpack
+from gateway.payments.steps import BODIES, Dropped, Kind, Parked, Told, unpack
 
 POLL_S = 0.2
 """Pause between two looks of `tail --follow`."""
@@ -238,20 +238,20 @@ def _time_ns(text: str) -> int:
 
 
 def parked(directory: Directory) -> frozenset[int]:
-    """Positions of the steps whose notice was parked and has not been acknowledged since."""
-    found: set[int] = set()
+    """Positions of the steps whose notice a receiver refused for good, and did not acknowledge since; nor did a person
+    drop it.
+    """
+    found: set[tuple[int, str]] = set()
     reading = reader(directory)
     for record in reading.records():
-        if record.kind is Kind.PARKED:
-            body = unpack(record.kind, record.body)
-            assert isinstance(body, Parked)
-            found.add(body.position)
-        elif record.kind is Kind.TOLD:
-            told = unpack(record.kind, record.body)
-            assert isinstance(told, Told)
-            found.discard(told.position)
+        if record.kind in {Kind.TOLD, Kind.PARKED, Kind.DROPPED}:
+            match unpack(record.kind, record.body):
+                case Parked(position=position, to=to):
+                    found.add((position, to))
+                case Told(position=position, to=to) | Dropped(position=position, to=to):
+                    found.discard((position, to))
     reading.close()
-    return frozenset(found)
+    return frozenset(position for position, _ in found)
 
 
 def submitted_under(directory: Directory, key: str) -> frozenset[str]:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import trio
 
 from gateway import config
-from gateway.clock import Clock
+from gateway.clock import Clock, Now
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import Hearing
 from gateway.engine.jobs import Sealing
 from gateway.engine.keying import Keying
+from gateway.engine.leaving import Leaving
+from gateway.errors import Refusal
 from gateway.payments import steps
 from gateway.payments.links import RECORDER
 from gateway.payments.mode import Mode
@@ -20,14 +22,15 @@ from gateway.scheme.ring import Allow, Use
 
 
 class Control:
-    """Switches stand-in, asks for keys, hands in and lifts news, seals the journal."""
+    """Switches stand-in, stops and starts submitting, asks for keys, hands in and lifts news, seals the journal."""
 
     def __init__(
-        self, mode: Mode, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock, wake: Callable[[], None],
-        seal_key: str, seal_within_s: float,
+        self, mode: Mode, leaving: Leaving, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock,
+        wake: Callable[[], None], seal_key: str, seal_within_s: float,
     ) -> None:  # fmt: skip
         """`wake` has the next wake-up come at once."""
         self._mode = mode
+        self._leaving = leaving
         self._keying = keying
         self._hearing = hearing
         self._batch = batch
@@ -44,6 +47,43 @@ class Control:
         self._batch.wait_for_disk(position, lambda _now: durable.set())
         self._wake()
         await durable.wait()
+
+    def stop_submitting(self) -> trio.Event:
+        """Let no 9200 or 9201 leave from here on: in effect when this returns, whatever the disk does. The event is set
+        when it is durable, and holds over restarts. Stopped already: nothing but the record is new.
+
+        Raises JournalFault when memory has no room for the record, or the journal has failed; in effect all the same.
+        """
+        now = self._batch.now = self._clock()
+        durable = trio.Event()
+        self._wake()
+        position = self._leaving.stop(now)
+        self._batch.wait_for_disk(position, lambda _now: durable.set())
+        return durable
+
+    async def start_submitting(self) -> int:
+        """Let payments leave again; returns when that is durable and in effect, with the number of payments that the
+        stop had cut off and that are repeated now. Not stopped: nothing is done. Cancelled, it counts all the same.
+
+        Raises `Refusal` when submitting was stopped again meanwhile.
+        """
+        story = self._leaving.story
+        if not story.submitting.stopped:
+            return 0
+        now = self._batch.now = self._clock()
+        over, cut_off = trio.Event(), list[int | None]()
+        position = story.submitting.start(now)
+
+        def durable(now: Now) -> None:
+            cut_off.append(story.start(position, now))
+            over.set()
+
+        self._batch.wait_for_disk(position, durable)
+        self._wake()
+        await over.wait()
+        if cut_off[0] is None:
+            raise Refusal("another order to stop or start submitting came meanwhile")
+        return cut_off[0]
 
     def ask_for_key(self, use: Use) -> str:
         """Ask the hub for a new key (885); returns why not, in words, or nothing."""

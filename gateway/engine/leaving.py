@@ -55,6 +55,14 @@ class Leaving(outbound.Commands):
             if payment is not None and payment.due_s == at_s:
                 self.story.on_deadline(payment, now)
 
+    def stop(self, now: Now) -> int:
+        """An operator stops submitting: what waits in a link's buffer is taken back. Returns the record's position."""
+        try:
+            return self.story.stop(now)
+        finally:
+            for carried in self.links.recall(Carried):
+                self.story.on_recalled(carried.payment, carried.attempt, now)
+
     def complete(self, departing: Departing, now: Now) -> None:
         """Hand over a request that is durable and authenticated."""
         body = join_mac(departing.data, departing.made)

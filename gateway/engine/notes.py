@@ -54,6 +54,8 @@ NOTES: dict[arrival.Note | outbound.Note, tuple[str | None, str]] = {
     _OUT.UNKNOWN: ("error", "payment may have left and nobody says what became of it"),
     _OUT.UNSENT: ("error", "payment never left"),
     _OUT.RESUMED: ("warning", "payment under way when the last process ended"),
+    _OUT.STOPPED: ("warning", "an operator has stopped submitting: no payment leaves"),
+    _OUT.STARTED: ("info", "an operator has started submitting again"),
 }
 """Level and text of each note. Each warning and error is an alert, too, or has a reason not to be
 (tests/compose/test_alerts.py)."""

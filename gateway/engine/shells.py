@@ -1,13 +1,15 @@
 """What the engine asks of the shells. They meet it in `daemon`."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gateway.clock import Now
 from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, Install, MacJob
 from gateway.wire.message import Message
+
+ContextT = TypeVar("ContextT")
 
 
 class HubLink(Link, Protocol):
@@ -39,6 +41,9 @@ class Links(Protocol):
 
     def submitters(self) -> Sequence[HubLink]:
         """Those that the hub has signed on to submit."""
+
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        """Take back what no link has begun to write and whose context is of this kind; returns the contexts."""
 
 
 class Journal(Protocol):

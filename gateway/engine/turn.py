@@ -95,8 +95,9 @@ class Engine(Inbox):
         self._dispatch = Dispatch(self.arriving, self.leaving, self.keying, self.hearing, self.clocks, batch)
         self._intake = Intake(codec, journal, batch, self._dispatch, reply_within_s)
         self.control = Control(
-            self.arriving.mode, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key, reply_within_s
-        )
+            self.arriving.mode, self.leaving, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key,
+            reply_within_s,
+        )  # fmt: skip
 
     # --- what links want at once
 
@@ -147,6 +148,7 @@ class Engine(Inbox):
             self.reserving.due_s,
             self.news.next_timer(),
             self.arriving.mode.due_s,
+            self.outbound.submitting.due_s,
         )
 
     def turn(self, now: Now) -> None:
@@ -229,6 +231,7 @@ class Engine(Inbox):
         self.keying.take_timer(now)
         self.arriving.mode.handle_timer(now)
         self.reserving.look(now)
+        self.outbound.submitting.handle_timer(now)
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -244,7 +247,7 @@ class Engine(Inbox):
 
     def _take_submissions(self, now: Now) -> None:
         submitted, self._submitted = self._submitted, []
-        unavailable = self._closed()
+        unavailable = self.outbound.submitting.why or self._closed()
         if not unavailable and not self._journal.has_room():
             unavailable = "the disk does not keep up"
         if not unavailable and not self.leaving.links.submitters():
@@ -262,8 +265,9 @@ class Engine(Inbox):
     def begin(self, started: steps.Started) -> None:
         """Before anything else: take up what the last process left unfinished.
 
-        What came and was not replied to is orphaned or undelivered, and told; what left is repeated. What lasts (keys,
-        permits, stand-in's mode, the ids spoken for) is recorded anew.
+        What came and was not replied to is orphaned or undelivered, and told; what left is repeated, unless an operator
+        had stopped that. What lasts (keys, permits, stand-in's mode, a stop, the ids spoken for) is recorded
+        anew.
         """
         past, self._past = self._past, None
         assert past is not None, "an engine begins once"
@@ -274,7 +278,9 @@ class Engine(Inbox):
         self.news.begin(now)
         self.arriving.mode.take_up(past.inbound.stand_in_mode, now)
         self.inbound.on_restart(past.inbound.unfinished, now)
+        self.outbound.submitting.take_up(past.outbound.submit_mode, now)
         self.outbound.on_restart(past.outbound.unfinished, now)
+        self.outbound.on_restart_cut_off(past.outbound.cut_off, now)
         self._journal.commit()
 
     # --- what others look at

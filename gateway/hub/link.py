@@ -26,7 +26,7 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.clock import Clock, Now
 from gateway.hub.incoming import EMPTY_MAX, EMPTY_WITHIN_S, Incoming
-from gateway.hub.outgoing import Outgoing, known
+from gateway.hub.outgoing import ContextT, Outgoing, known
 from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send, wanted
 from gateway.hub.session import Session
 from gateway.wire.frame import Frame, FrameError
@@ -170,6 +170,12 @@ class Link:
         """Let the writer write the queue."""
         if self._outgoing:
             self._wake.set()
+
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        """Take back the queued messages whose context is of this kind; returns the contexts. What is being written may
+        have left, and stays.
+        """
+        return self._outgoing.recall(kind)
 
     def manage(self, message: Message, now: Now) -> None:
         """Hand the session a verified message that is no payment; a `Usm` only after it is durable."""

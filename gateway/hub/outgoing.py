@@ -6,11 +6,13 @@ Each body has a context, which its sender recognises; None stands for a body who
 from collections.abc import Callable
 from itertools import compress
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import config, metrics
 from gateway.clock import Clock
 from gateway.wire.frame import framer_of
+
+ContextT = TypeVar("ContextT")
 
 
 class Outgoing:
@@ -59,14 +61,22 @@ class Outgoing:
         """
         if min(self._untils, default=inf) >= now_s:
             return []
-        kept = [until_s >= now_s for until_s in self._untils]
-        late = [context for context, keep in zip(self._contexts, kept, strict=True) if not keep]
+        return self._keep([until_s >= now_s for until_s in self._untils])
+
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        """Drop queued bodies whose context is of this kind: they are not to leave any more. Returns the contexts."""
+        recalled = [isinstance(context, kind) for context in self._contexts]
+        return self._keep([not each for each in recalled]) if any(recalled) else []
+
+    def _keep(self, kept: list[bool]) -> list[Any]:
+        """Drop the queued bodies that are not kept; returns their contexts."""
+        dropped = [context for context, keep in zip(self._contexts, kept, strict=True) if not keep]
         size = sum(map(len, self._queue))
         self._queue = list(compress(self._queue, kept))
         self._contexts = list(compress(self._contexts, kept))
         self._untils = list(compress(self._untils, kept))
         self.waiting_bytes -= size - sum(map(len, self._queue))
-        return late
+        return dropped
 
     def begin(self) -> bytes:
         """Take all that is queued, to be written at once."""

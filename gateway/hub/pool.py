@@ -25,6 +25,7 @@ from gateway.clock import Clock
 from gateway.hub.dial import SILENT_S, Dial, HubConnection, Sockets
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Inbox, Link, LinkStatistics
+from gateway.hub.outgoing import ContextT
 from gateway.hub.rules import Direction, wanted
 from gateway.hub.session import Session
 from gateway.network.dialler import Dialler
@@ -130,6 +131,12 @@ class Links:
     def submitters(self) -> list[Link]:
         """The live ones where a payment may be sent."""
         return self.signed_on(Direction.SUBMIT)
+
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        """Take back what no link has begun to write and whose context is of this kind; returns the contexts. Also from
+        a link that ends, and writes its queue before.
+        """
+        return [context for site in self._sites if site.link is not None for context in site.link.recall(kind)]
 
     def receiving(self) -> bool:
         """Whether the hub may still send new payments on any link. A drain waits while it may."""

@@ -49,7 +49,8 @@ until it does (tests/journal/test_formats.py says what to do). A release that mu
 `record.VERSION_MAX` (it reads the format that it does not write yet), and the next release raises `VERSION`: then each
 can be rolled back to the one before. A release that raises both can only be rolled forward.
 
-    3    MESSAGE_IDS, KEY_ALLOWED; the forms of superseded keys, and those that an operator allows back (KEYS)
+    3    MESSAGE_IDS, KEY_ALLOWED; the forms of superseded keys, and those that an operator allows back (KEYS);
+         SUBMIT_MODE, and UNKNOWN by a stop of submitting; DROPPED
     2    LIFTED; the stamp of news after a step of the hub's clock (USM); superseded keys that are known for ever (KEYS)
 
     record     the layout: bytes ↔ records, marks, headers                          pure

@@ -97,6 +97,8 @@ class Journal:
         self._started = False
         self._closing = False
         self._over = trio.Event()
+        self._synced_some = trio.Event()
+        """Something became durable. Another one takes its place then."""
 
     @property
     def position(self) -> int:
@@ -224,6 +226,11 @@ class Journal:
             raise
         return found[0]
 
+    async def until_durable(self, position: int) -> None:
+        """Wait until the record at this position, which was committed, is durable."""
+        while self.durable < position:
+            await self._synced_some.wait()
+
     # --- running
 
     async def run(
@@ -324,6 +331,9 @@ class Journal:
             info.last, info.end, info.newest_ns = synced.last, synced.end, newest_ns
         for follower in self._followers.values():
             follower.synced(info, synced.kinds)
+        if self._synced_some.statistics().tasks_waiting:
+            self._synced_some.set()
+            self._synced_some = trio.Event()
         self.on_durable(synced.last)
 
     # --- housekeeping

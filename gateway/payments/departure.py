@@ -28,6 +28,8 @@ class Note(Enum):
     UNKNOWN = auto()
     UNSENT = auto()
     RESUMED = auto()
+    STOPPED = auto()
+    STARTED = auto()
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +66,8 @@ class Departure:
     """The link by which the latest attempt left that did leave."""
     sent_s: float = 0.0
     """When the latest attempt left."""
+    is_first_here: bool = False
+    """The present attempt is the first one that its link was given."""
     links: set[int] = field(default_factory=set)
     """Connections that carried a request: an answer counts on these only."""
     reason: str = ""

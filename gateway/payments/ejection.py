@@ -304,6 +304,15 @@ class Ejection:
             return self._step(site, LinkEvent.ANSWERED, now_s)
         return None
 
+    def unsent(self, link: Link, fpid: str, now_s: float) -> None:
+        """What was to leave by this link surely did not: no answer to it is owed, and it was no trial."""
+        site = self._sites.get(link.site)
+        if site is None or fpid not in site.owed or site.owed[fpid].link != link.id:
+            return
+        site.owed.pop(fpid).void = True
+        if site.share is Share.TRIED:
+            self._step(site, LinkEvent.CUT, now_s)
+
     def link_down(self, link: Link, now_s: float) -> None:
         """The connection is gone: what it owes says nothing of it any more."""
         site = self._sites.get(link.site)

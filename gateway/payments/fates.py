@@ -359,6 +359,42 @@ not taken: the scheme would refuse
     last record:         none
     test: tests/payments/test_outbound.py::test_what_the_scheme_would_refuse_is_not_taken_and_not_settled
 
+not taken: stopped
+    when:                An operator has stopped submitting. Nothing is recorded.
+    the hub hears:       nothing
+    the processor hears: unavailable
+    last record:         none
+    test: tests/payments/test_stop.py::test_who_submits_meanwhile_hears_why_not_and_what_is_known_keeps_its_standing
+
+stopped before it left
+    when:                An operator stops submitting while it is on its way. It never leaves.
+    the hub hears:       nothing
+    the processor hears: UNSENT, notice UNSENT
+    last record:         UNSENT
+    test: tests/payments/test_stop.py::test_what_has_not_left_never_does_however_far_it_is
+
+stopped after it left
+    when:                An operator stops submitting, and no answer comes. It is not repeated.
+    the hub hears:       9200
+    the processor hears: UNKNOWN, notice UNKNOWN
+    last record:         UNKNOWN
+    test: tests/payments/test_stop.py::test_what_may_have_left_waits_for_its_answer_and_is_not_repeated
+
+stopped after it left, answered
+    when:                An operator stops submitting, and its answer comes all the same.
+    the hub hears:       9200
+    the processor hears: SETTLED 0000 by the receiver, notice SETTLED
+    last record:         SETTLED
+    test: tests/payments/test_stop.py::test_an_answer_that_comes_meanwhile_settles_it
+
+stopped, and started again
+    when:                It was unknown because of a stop. The operator starts submitting again, and the gateway
+                         repeats it.
+    the hub hears:       9200, 9201
+    the processor hears: UNKNOWN, notice UNKNOWN, notice SETTLED
+    last record:         SETTLED
+    test: tests/payments/test_stop.py::test_nothing_leaves_before_the_start_is_durable
+
 restarted
     when:                The gateway restarts while it waits for the answer. The payment may have left, so it is
                          repeated.

@@ -25,3 +25,7 @@ class Lasting:
     def written(self, now: Now) -> None:
         """It was written just now."""
         self.due_s = now.mono_s + DAILY_S
+
+    def cease(self) -> None:
+        """What was written just now is what holds without a record, too: it need not last."""
+        self.due_s = inf

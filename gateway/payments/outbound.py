@@ -8,8 +8,9 @@ an answer that settles nothing PAUSE the payment; then it leaves again (9201, an
 before), on another link where there is one, a bounded number of times. Which link that is, and how long it is waited
 for, `ejection` says: one that brings fewer or slower answers than the others gets no new payments. After that it is
 UNKNOWN when it may have left: never failed. Whatever comes later settles it: an answer on a connection that still
-stands, or another round of repeats when the processor submits it again. `outbound_law` is the law: this file brings
-events and branches on the act that the law answers with. docs/fates.md shows each way through it.
+stands, or another round of repeats when the processor submits it again. An operator may stop all this: then nothing
+leaves until the start. `outbound_law` is the law: this file brings events and branches on the act that the law answers
+with. docs/fates.md shows each way through it.
 
 Like `inbound` it knows no socket, disk, HSM, clock, log or task. Whatever leaves is commanded together with the
 position of the record that must be durable first.
@@ -29,6 +30,7 @@ from gateway.payments.links import RECORDER, Link
 from gateway.payments.outbound_law import RESTS, Act, Event, State, step
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Known, Submissions, Unfinished, standing_of
+from gateway.payments.submitting import STOPPED, Submitting
 from gateway.payments.work import Standing, Submission
 from gateway.wire.codec import Codec, fpid_of
 from gateway.wire.message import Advice, PaymentRequest, PaymentResponse
@@ -46,6 +48,8 @@ CLOCK_STEP_S = 1.0
 """A record that is further in the future than this was written by another clock."""
 VOID_LOOK = 16
 """Waiting submissions at which those that are void are removed."""
+TAKEN_UP_PER_S = 1000
+"""Payments that are taken up again each second after a stop: all at once would not fit into a link's buffer."""
 
 
 class Commands(Protocol):
@@ -104,10 +108,11 @@ class Outbound:
         self._do = commands
         self._forbids = forbids
         self.ejection = ejection
+        self.submitting = Submitting(commands)
         self.in_flight: dict[str, Departure] = {}
         """By FPID. A drain waits for these."""
         self.unknown: dict[str, Departure] = {}
-        """By FPID: an answer may still come on a connection of theirs."""
+        """By FPID: an answer may still come on a connection of theirs, or a stop cut their attempts off."""
         self._standing_links: set[int] = set()
         """Connections that carried a request and have not gone."""
         self._keys: dict[str, Departure] = {}
@@ -206,13 +211,17 @@ class Outbound:
             covered = submission.covered
             payment = Departure(submission.key, fpid, submission.content, covered, State.UNKNOWN, now.mono_s, left=True)
             payment.durable = True
-        self.unknown.pop(payment.fpid, None)
-        payment.submitted_s, payment.repeats, payment.pauses = now.mono_s, 0, 0
-        payment.standing = payment.outcome = None
-        self._enter(payment)
+        self._begin_round(payment, now.mono_s)
         payment.waiting.append(submission)
         self._step(payment, Event.SUBMIT)
         self._send_again(payment, now)
+
+    def _begin_round(self, payment: Departure, at_s: float) -> None:
+        """It was UNKNOWN, and gets all its attempts anew."""
+        self.unknown.pop(payment.fpid, None)
+        payment.submitted_s, payment.repeats, payment.pauses = at_s, 0, 0
+        payment.standing = payment.outcome = None
+        self._enter(payment)
 
     def _clash(self, submission: Submission, key: str) -> None:
         """It is not the payment that has this key and FPID; `key` is that one's."""
@@ -249,8 +258,9 @@ class Outbound:
         if attempt != payment.under_way:  # answered meanwhile
             return
         self._step(payment, Event.READY)
-        if self._is_old(payment, now):  # the disk took its time
-            self._interrupt(payment, Event.SEND_FAILED, "too-old", now)
+        # a person stopped it meanwhile, or the disk took its time
+        if why := STOPPED if self.submitting.stopped else "too-old" if self._is_old(payment, now) else "":
+            self._interrupt(payment, Event.SEND_FAILED, why, now)
             return
         link = self._next_link(payment, now)
         until_s = now.mono_s + self._submit.answer_within_s
@@ -260,6 +270,7 @@ class Outbound:
         self.ejection.sent(link, payment.fpid, now.mono_s, new=payment.attempt == 1)
         payment.link, payment.link_before_id = link, link.id
         payment.left_before, payment.left = payment.left, True
+        payment.is_first_here = link.id not in payment.links
         payment.links.add(link.id)
         self._standing_links.add(link.id)
         payment.sent_s = now.mono_s
@@ -280,8 +291,8 @@ class Outbound:
             return
         if surely and payment.link is not None:
             payment.left = payment.left_before
-            if not payment.left:
-                payment.links.clear()  # none carried it: whatever the hub says there is about something else
+            if payment.is_first_here:  # it carried none: whatever the hub says there is about something else
+                payment.links.discard(payment.link.id)
         self._interrupt(payment, Event.SEND_FAILED if surely else Event.LOST, reason, now)
 
     def on_link_down(self, link: Link, now: Now) -> None:
@@ -295,8 +306,10 @@ class Outbound:
                 self._let_go(payment, now)
 
     def _let_go(self, payment: Departure, now: Now) -> None:
-        """It is UNKNOWN: without a connection that could bring an answer it need not be held for much longer."""
-        if payment.due_s == inf and not payment.links & self._standing_links:
+        """It is UNKNOWN: without a connection that could bring an answer it need not be held for much longer, unless it
+        waits for a start.
+        """
+        if payment.due_s == inf and payment.reason != STOPPED and not payment.links & self._standing_links:
             self._set_timer(payment, now.mono_s + LINGER_S)
 
     def on_deadline(self, payment: Departure, now: Now) -> None:
@@ -315,7 +328,9 @@ class Outbound:
 
     def _judge_pause(self, payment: Departure, now: Now) -> None:
         """Its pause is over: see whether there is another attempt, and a link for it."""
-        if payment.repeats >= self._submit.repeats_max or self._is_old(payment, now):
+        exhausted = payment.repeats >= self._submit.repeats_max or self._is_old(payment, now)
+        if exhausted or self.submitting.stopped:
+            payment.reason = payment.reason if exhausted else STOPPED
             self._give_up(payment)
         elif not self._do.submitters():
             self._interrupt(payment, Event.NO_LINK, "no-link", now)
@@ -361,10 +376,10 @@ class Outbound:
         self._pause(payment, reason, now, at_once=event is Event.NO_ANSWER)
 
     def _pause(self, payment: Departure, reason: str, now: Now, *, at_once: bool = False) -> None:
-        """The next attempt has its time, which is at once where waiting was long already."""
+        """The next attempt has its time, which is at once where waiting was long already, or nothing may leave."""
         payment.under_way, payment.link, payment.reason = 0, None, reason
         self._do.tell_outbound(Note.PAUSED, payment.fpid, reason)
-        if at_once:
+        if at_once or self.submitting.stopped:
             payment.pauses = 0
             self._set_timer(payment, now.mono_s)
             return
@@ -509,20 +524,59 @@ class Outbound:
         if act is Act.REPORT:
             self._do.tell_outbound(Note.SETTLED, payment.fpid, standing.code, payment.submitted_s)
         self._rest(payment, standing, now)
-        if act is Act.REPORT_UNKNOWN and payment.links:
+        if act is Act.REPORT_UNKNOWN and (payment.links or payment.reason == STOPPED):
             self.unknown[payment.fpid] = self._keys[payment.key] = payment
-            self._let_go(payment, now)
+            if payment.reason == STOPPED and not self.submitting.stopped:
+                self._take_up_again(payment, now.mono_s, now.mono_s)
+            else:
+                self._let_go(payment, now)
+
+    # --- an operator stops and starts submitting
+
+    def stop(self, now: Now) -> int:
+        """Nothing leaves from here on; returns the position of the record that makes this last.
+
+        What never left becomes UNSENT. What may have left waits for the answer to its present attempt, and is UNKNOWN
+        without one, until `start`.
+        """
+        position = self.submitting.stop(now)
+        for payment in self.in_flight.values():
+            if payment.state is State.PAUSING:
+                self._set_timer(payment, now.mono_s)
+        return position
+
+    def on_recalled(self, payment: Departure, attempt: int, now: Now) -> None:
+        """The stop took this attempt's request back out of the link's buffer."""
+        if attempt == payment.under_way and payment.link is not None:
+            self.ejection.unsent(payment.link, payment.fpid, now.mono_s)
+        self.on_unsent(payment, attempt, STOPPED, now)
+
+    def start(self, position: int, now: Now) -> int | None:
+        """The start recorded there is durable; returns how many payments are repeated now that the stop had cut off;
+        None: another order came after it.
+        """
+        if not self.submitting.on_recorded(position):
+            return None
+        cut_off = [payment for payment in self.unknown.values() if payment.reason == STOPPED]
+        for number, payment in enumerate(cut_off):
+            self._take_up_again(payment, now.mono_s, now.mono_s + number / TAKEN_UP_PER_S)
+        return len(cut_off)
+
+    def _take_up_again(self, payment: Departure, since_s: float, at_s: float) -> None:
+        """It gets another round of attempts, counted from `since_s`, of which the first one is due at `at_s`."""
+        payment.reason = "no-answer"
+        self._begin_round(payment, since_s)
+        self._step(payment, Event.STARTED)
+        self._set_timer(payment, at_s)
 
     # --- memory
 
     def on_restart(self, unfinished: dict[str, Unfinished], now: Now) -> None:
         """Take up what the last process left under way: it may have left, and its connections are gone."""
         for fpid, left in unfinished.items():
-            age_s = (now.wall_ns - left.submitted_ns) / 1e9
-            if age_s < -CLOCK_STEP_S:  # the clock was ahead then, or is behind now: nobody knows how old it is
-                age_s = self._submit.repeat_for_s
+            submitted_s = now.mono_s - self._age_s(left.submitted_ns, now)
             payment = Departure(
-                left.key, fpid, left.content, left.covered, State.PAUSING, now.mono_s - age_s,
+                left.key, fpid, left.content, left.covered, State.PAUSING, submitted_s,
                 repeats=left.repeats, left=True, reason="restart",
             )  # fmt: skip
             payment.attempt, payment.durable = left.repeats + 1, True
@@ -531,11 +585,33 @@ class Outbound:
             self._set_timer(payment, now.mono_s + self._submit.pause_s)
             self._do.tell_outbound(Note.RESUMED, fpid)
 
+    def on_restart_cut_off(self, cut_off: dict[str, Unfinished], now: Now) -> None:
+        """Take up what a stop had cut off: it waits for the start, or, where that is recorded already, is repeated."""
+        for fpid, left in cut_off.items():
+            payment = Departure(
+                left.key, fpid, left.content, left.covered, State.UNKNOWN, now.mono_s, left=True, reason=STOPPED,
+                attempt=left.repeats + 1, durable=True,
+            )  # fmt: skip
+            known = self._submissions.of_key(left.key)
+            payment.standing = known.standing if known is not None else Standing(fpid, State.UNKNOWN)
+            self.unknown[fpid] = self._keys[left.key] = payment
+            if not self.submitting.stopped:
+                age_s = self._age_s(self.submitting.since_ns, now)
+                self._take_up_again(payment, now.mono_s - age_s, now.mono_s + self._submit.pause_s)
+
+    def _age_s(self, since_ns: int, now: Now) -> float:
+        """How long ago that was, by the wall clock."""
+        age_s = (now.wall_ns - since_ns) / 1e9
+        # less than nothing: the clock was ahead then, or is behind now, and nobody knows how old it is
+        return self._submit.repeat_for_s if age_s < -CLOCK_STEP_S else age_s
+
     def statistics(self) -> dict[str, object]:
         """How many payments there are of each sort, and each link's share."""
         return {
             "in_flight": len(self.in_flight),
             "unknown": len(self.unknown),
+            "stopped": self.submitting.stopped,
+            "cut_off": sum(payment.reason == STOPPED for payment in self.unknown.values()),
             "remembered": len(self._submissions),
             "links": self.ejection.statistics(),
         }

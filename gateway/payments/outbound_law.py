@@ -54,7 +54,7 @@ class Event(IntEnum):
     READY = 2
     """The attempt is durable and its request has its MAC."""
     SEND_FAILED = 3
-    """The present attempt's request surely did not leave: no MAC, no link, too old, or the link went first."""
+    """The present attempt's request surely did not leave: no MAC, no link, too old, stopped, or the link went first."""
     LOST = 4
     """The connection of this attempt is gone, and the request may have left by it."""
     CONCLUSIVE = 5
@@ -70,11 +70,13 @@ class Event(IntEnum):
     NO_LINK = 10
     """The pause is over, and there is no link for the next attempt."""
     EXHAUSTED = 11
-    """No attempt is left, and one may have left."""
+    """No attempt is left, or an operator has stopped submitting; and one may have left."""
     NEVER_LEFT = 12
-    """No attempt is left, and surely none of them left."""
+    """The same, and surely none of them left."""
     RECORDED = 13
     """The record of how it stands is durable: SETTLED, UNKNOWN or UNSENT."""
+    STARTED = 14
+    """Submitting is started again, and its attempts had been cut off by the operator's stop."""
 
 
 class Act(IntEnum):
@@ -192,6 +194,7 @@ _ROWS: dict[State, dict[Event, Row]] = {
         _E.CONCLUSIVE: Row(_S.SETTLING, _A.SETTLE),
         _E.INCONCLUSIVE: Row(_S.UNKNOWN, _A.NOTHING),
         _E.DEADLINE: Row(_S.UNKNOWN, _A.LET_GO),
+        _E.STARTED: Row(_S.PAUSING, _A.PAUSE),
     },
     _S.UNSENT: {
         _E.SUBMIT: Row(_S.SUBMITTING, _A.SUBMIT),
@@ -209,39 +212,46 @@ _NO_RECORD = "the only records that are waited for alone are those of how it sta
 _PAUSE_OVER = (_E.DUE, _E.NO_LINK, _E.EXHAUSTED, _E.NEVER_LEFT)
 _ATTEMPT = (_E.READY, _E.SEND_FAILED, _E.LOST)
 _TIMER = (_E.DEADLINE, _E.NO_ANSWER)
+_NOT_CUT_OFF = {_E.STARTED: "only what a stop has left UNKNOWN waits for the start"}
 
 _IMPOSSIBLE: dict[State, dict[Event, str]] = {
     _S.UNSUBMITTED: each([event for event in Event if event is not _E.SUBMIT], _UNTOLD),
     _S.SUBMITTING: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
         **each(_TIMER, _UNTIMED),
         **each((_E.LOST, _E.CONCLUSIVE, _E.INCONCLUSIVE), _UNLEFT),
         **each(_PAUSE_OVER, _NOT_JUDGED),
     },
     _S.WAITING: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
         _E.READY: "this attempt's request became ready before it was handed to the link",
         **each(_PAUSE_OVER, _NOT_JUDGED),
     },
     _S.PAUSING: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
         _E.NO_ANSWER: "nobody waits for an answer in a pause",
         **each(_ATTEMPT, _ATTEMPT_OVER),
     },
     _S.REPEATING: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
         _E.LOST: "this attempt has not left yet",
         **each(_TIMER, _UNTIMED),
         **each(_PAUSE_OVER, _NOT_JUDGED),
     },
-    _S.SETTLING: {**each(_ATTEMPT, _ATTEMPT_OVER), **each((*_TIMER, *_PAUSE_OVER), _RESTS)},
+    _S.SETTLING: {**_NOT_CUT_OFF, **each(_ATTEMPT, _ATTEMPT_OVER), **each((*_TIMER, *_PAUSE_OVER), _RESTS)},
     _S.SETTLED: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: "its SETTLED record became durable before this state was reached",
         **each(_ATTEMPT, _ATTEMPT_OVER),
         **each((*_TIMER, *_PAUSE_OVER), _RESTS),
     },
-    _S.GIVING_UP: {**each(_ATTEMPT, _ATTEMPT_OVER), **each((*_TIMER, *_PAUSE_OVER), _RESTS)},
+    _S.GIVING_UP: {**_NOT_CUT_OFF, **each(_ATTEMPT, _ATTEMPT_OVER), **each((*_TIMER, *_PAUSE_OVER), _RESTS)},
     _S.WITHDRAWING: {
+        **_NOT_CUT_OFF,
         **each(_ATTEMPT, _ATTEMPT_OVER),
         **each((_E.CONCLUSIVE, _E.INCONCLUSIVE), _UNLEFT),
         **each((*_TIMER, *_PAUSE_OVER), _RESTS),
@@ -253,6 +263,7 @@ _IMPOSSIBLE: dict[State, dict[Event, str]] = {
         **each(_PAUSE_OVER, _RESTS),
     },
     _S.UNSENT: {
+        **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
         **each(_ATTEMPT, _ATTEMPT_OVER),
         **each((_E.CONCLUSIVE, _E.INCONCLUSIVE), _UNLEFT),

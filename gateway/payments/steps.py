@@ -89,6 +89,10 @@ class Kind(IntEnum):
     """How many ids of our own management messages (DE11) are spoken for. Body: `MessageIds`. The highest counts."""
     KEY_ALLOWED = 37
     """An operator allowed a superseded key to come back. Body: `KeyAllowed`."""
+    SUBMIT_MODE = 38
+    """An operator stopped submitting, or started it again. Body: `SubmitMode`. The latest counts."""
+    DROPPED = 39
+    """An operator dropped a parked notice: nobody is told it any more. Body: `Dropped`."""
 
 
 TOLD_KINDS = frozenset(
@@ -99,7 +103,7 @@ TOLD_KINDS = frozenset(
     }
 )  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
-LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS})
+LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS, Kind.SUBMIT_MODE})
 """States of which the latest record counts, however old. `lasting` says when each is written anew."""
 
 
@@ -205,7 +209,8 @@ class Unsettled(Struct, frozen=True, array_like=True, gc=False):
     content: bytes
     reason: str
     """What the last attempt met: `no-answer`, `link-lost`, `no-link`, `no-mac`, `too-old`, `restart`, or
-    `inconclusive`."""
+    `inconclusive`; `stopped`: the next one would have met an operator's stop. What is UNKNOWN by that is repeated when
+    submitting is started again."""
     code: str
     """The hub's last inconclusive code, or empty."""
     attempts: int
@@ -263,6 +268,14 @@ class StandInMode(Struct, frozen=True, array_like=True, gc=False):
     """What the configuration said at that time: when it says something else at a start, it was changed since."""
 
 
+class SubmitMode(Struct, frozen=True, array_like=True, gc=False):
+    """Whether payments leave from here on."""
+
+    stopped: bool
+    since_ns: int
+    """When that was ordered, by the wall clock; what is recorded anew keeps it."""
+
+
 class Told(Struct, frozen=True, array_like=True, gc=False):
     """Which notice was acknowledged."""
 
@@ -276,6 +289,15 @@ class Parked(Struct, frozen=True, array_like=True, gc=False):
 
     position: int
     status: int
+    to: str = "processor"
+
+
+class Dropped(Struct, frozen=True, array_like=True, gc=False):
+    """Which parked notice was dropped, and why."""
+
+    position: int
+    reason: str
+    """In the operator's words."""
     to: str = "processor"
 
 
@@ -342,6 +364,8 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.LIFTED: Lifted,
     Kind.MESSAGE_IDS: MessageIds,
     Kind.KEY_ALLOWED: KeyAllowed,
+    Kind.SUBMIT_MODE: SubmitMode,
+    Kind.DROPPED: Dropped,
 }
 """The body of each kind; those not here hold a raw message or nothing."""
 

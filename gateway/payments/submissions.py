@@ -18,6 +18,7 @@ from gateway.memory.table import Table
 from gateway.payments import steps
 from gateway.payments.outbound_law import RESTS, State
 from gateway.payments.steps import Kind
+from gateway.payments.submitting import STOPPED
 from gateway.payments.work import Standing
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentResponse
@@ -200,11 +201,15 @@ class Replay:
     def __init__(self, submissions: Submissions, codec: Codec) -> None:
         self.submissions = submissions
         self.unfinished: dict[str, Unfinished] = {}
+        self.cut_off: dict[str, Unfinished] = {}
+        """What is UNKNOWN because an operator had stopped submitting, by FPID: repeated after the start."""
+        self.submit_mode: steps.SubmitMode | None = None
+        """The latest order whether payments leave; None: there is none."""
         self._codec = codec
 
     def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
         """Take in one record."""
-        if kind < _FIRST or kind > _LAST:  # cheap: this runs for every record of weeks
+        if kind < _FIRST or (kind > _LAST and kind != Kind.SUBMIT_MODE):  # cheap: this runs for every record of weeks
             return
         match steps.unpack(kind, body):
             case steps.Submitted() as submission:
@@ -219,8 +224,15 @@ class Replay:
             case steps.Unsettled() as unsettled:
                 standing = Standing(fpid, RESTS[kind], unsettled.code)
                 self._rests(Known(unsettled.key, unsettled.content, standing), time_ns)
+                if kind == Kind.UNKNOWN and unsettled.reason == STOPPED:
+                    self.cut_off[fpid] = Unfinished(
+                        unsettled.key, unsettled.content, unsettled.covered, time_ns, repeats=unsettled.attempts
+                    )
+            case steps.SubmitMode() as order:
+                self.submit_mode = order
 
     def _retried(self, fpid: str, retry: steps.Retry, time_ns: int) -> None:
+        self.cut_off.pop(fpid, None)
         under_way = self.unfinished.get(fpid)
         if under_way is not None:
             self.unfinished[fpid] = under_way._replace(repeats=under_way.repeats + 1)
@@ -229,6 +241,7 @@ class Replay:
 
     def _rests(self, known: Known, time_ns: int) -> None:
         self.unfinished.pop(known.standing.fpid, None)
+        self.cut_off.pop(known.standing.fpid, None)
         self.submissions.put(known, time_ns)
 
     def _response(self, raw: bytes) -> PaymentResponse | None:

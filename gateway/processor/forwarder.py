@@ -21,7 +21,8 @@ or whose TOLD was not yet on disk, is told twice, under the same id. A notice th
 with it the journal's segments, for ever: a metric shows its age, and above `OLD_S` a log line says so.
 
 A parked notice is told once more when a person asks for it (`tell_again`). Once acknowledged, it gets its TOLD after
-all and is no longer parked; otherwise nothing changes.
+all and is no longer parked; otherwise nothing changes. A person may also have one dropped, with a reason (`drop`): its
+receiver never hears of it.
 """
 
 import heapq
@@ -31,7 +32,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
@@ -44,7 +45,7 @@ from gateway.http.statuses import Told
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.processor.addressees import Addressee, handed_on
-from gateway.processor.backlog import Backlog
+from gateway.processor.backlog import Backlog, Refused
 from gateway.processor.notices import Record, notice_id
 
 WINDOW_MAX = 4096
@@ -101,12 +102,29 @@ class Journal(Protocol):
     async def record(self, position: int) -> Record | None:
         """The durable record at this position; None when it is not kept any more. Raises `JournalFault`."""
 
+    async def until_durable(self, position: int) -> None:
+        """Wait until the record at this position is durable."""
+
 
 class Teller(Protocol):
     """Tells a notice once (`client.Client`)."""
 
     async def tell(self, key: str, body: bytes) -> Told:
         """Always returns, in bounded time."""
+
+
+class ParkedNotice(NamedTuple):
+    """A notice that its receiver refused for good, for people: it says nothing of the payment."""
+
+    position: int
+    to: str
+    """The receiver."""
+    kind: str
+    """Of the step that it tells; empty: the journal does not keep that any more."""
+    status: int
+    """The HTTP status of the refusal."""
+    since_ns: int
+    """When it was refused, by the wall clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -152,6 +170,8 @@ class Forwarder:
         self._paused: list[tuple[float, int, _Item]] = []
         self._turn = count()
         self._telling = 0
+        self._telling_again: set[int] = set()
+        """Parked notices that a person has told once more, while they are."""
         self._breaker = Breaker(settings.tell_pause_s, settings.tell_pause_max_s, AWAY_AFTER)
         self._next_s = -math.inf
         """When the pace allows the next notice."""
@@ -277,7 +297,7 @@ class Forwarder:
         elif told.refused:
             self._answered()
             self._counted("parked")
-            self._backlog.park(record.position)
+            self._backlog.park(record.position, Refused(told.status, self._clock().wall_ns))
             self._to.telling.parked.set(len(self._backlog.parked))
             self._done(item, Kind.PARKED, steps.pack(steps.Parked(record.position, told.status, self._to.name)))
             _log.warning(
@@ -342,6 +362,7 @@ class Forwarder:
         if not self._journal.has_room():
             raise Unavailable("the journal has no room for the acknowledgement")
         self._payments[record.fpid] = []
+        self._telling_again.add(position)
         try:
             told = await self._teller.tell(notice_id(self._node, position), self._to.write(record))
             if told.acknowledged:
@@ -352,6 +373,7 @@ class Forwarder:
                 self._counted("told")
                 self._unpark(position)
         finally:
+            self._telling_again.discard(position)
             self._behind(record.fpid)
             now_s = trio.current_time()
             self._write_s = min(self._write_s, now_s + COMMIT_S)
@@ -361,6 +383,40 @@ class Forwarder:
         if not told.acknowledged:
             raise Unavailable(f"position {position}: {told.reason}; it stays parked")
         _log.info("parked notice acknowledged", follower=self._to.name, position=position, step=record.kind.name)
+
+    async def drop(self, position: int, reason: str) -> None:
+        """Drop a parked notice, for the reason that a person gives: it is parked no more, and its receiver never hears
+        of it. Returns when that is durable.
+
+        Raises `Refusal` when it is not parked, or is being told again, and `Unavailable` when there is no room for the
+        record: then it stays parked. Cancelled, it is dropped all the same, once that is durable.
+        """
+        record = await self._parked(position)
+        if position in self._telling_again:
+            raise Refusal(f"position {position}: it is being told again; ask again later")
+        assert self._journal is not None
+        if not self._journal.has_room():
+            raise Unavailable("the journal has no room for the record")
+        dropped = self._journal.append(
+            Kind.DROPPED, steps.pack(steps.Dropped(position, reason, self._to.name)),
+            fpid=record.fpid, wall_ns=self._clock().wall_ns,
+        )  # fmt: skip
+        self._journal.commit()
+        self._counted("dropped")
+        self._unpark(position)
+        _log.warning("parked notice dropped", follower=self._to.name, position=position, step=record.kind.name)
+        await self._journal.until_durable(dropped)
+
+    async def parked(self, most: int) -> list[ParkedNotice]:
+        """Notices that are parked, in the order of parking: the latest of them, so many at most."""
+        if self._journal is None:
+            raise Unavailable("the journal is not open yet")
+        found = []
+        for position, refused in list(self._backlog.parked_last().items())[-most:]:
+            record = await self._journal.record(position)
+            kind = record.kind.name if record is not None else ""
+            found.append(ParkedNotice(position, self._to.name, kind, *refused))
+        return found
 
     async def _parked(self, position: int) -> Record:
         """The record of a parked notice, off the disk."""
@@ -441,6 +497,6 @@ class Forwarder:
             "oldest_age_s": round(self._oldest_age_s(), 3),
             "read_to_position": self._read_to,
             "pause_s": round(max(0.0, self._breaker.until_s - trio.current_time()), 3) if open_ else 0.0,
-            "parked_positions": self._backlog.parked_last(),
+            "parked_positions": list(self._backlog.parked_last()),
             **self._counts,
         }

@@ -376,7 +376,8 @@ class Notice(Sensitive, frozen=True, gc=False, kw_only=True, omit_defaults=True)
         Meta(
             description="UNDELIVERED: link-lost, too-late or no-mac, and the reply did not leave; link-lost-writing or "
             "restart, and it may have left all the same. UNKNOWN and UNSENT: what the last attempt met: no-answer, "
-            "link-lost, no-link, no-mac, too-old, restart or inconclusive."
+            "link-lost, no-link, no-mac, too-old, restart or inconclusive; or stopped: an operator had stopped "
+            "submitting, and what is UNKNOWN by that is repeated when it is started again."
         ),
     ] = ""
     inconclusive: (

@@ -75,7 +75,7 @@ class Health:
         return [reason for reason in (self._engine.clocks.trouble, *self._promises.failing()) if reason]
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """For `/ready`."""
+        """For `/ready` on the ops port. A stop of submitting is no reason: payments still come here."""
         reasons = [*self.unready(), self._links.ready()]
         if self._stop.draining:
             reasons.append("draining")
@@ -92,7 +92,9 @@ class Health:
     def presented(self) -> Readiness:
         """For `/ready` at the door: no more than those who submit have to know."""
         ready, said = self.ready()
-        return Readiness(ready, tuple(said["reasons"]), ReadyParts(**self._identity._asdict()))
+        stopped = self._engine.outbound.submitting.why
+        reasons = (stopped, *said["reasons"]) if stopped else tuple(said["reasons"])
+        return Readiness(ready and not stopped, reasons, ReadyParts(**self._identity._asdict()))
 
     def well(self) -> dict[str, bool]:
         """Part → whether it is well, for a metric."""
@@ -108,6 +110,7 @@ class Health:
             "links": self._links.ready() or "; ".join(filter(None, (self._links.trouble(), self._ejected()))),
             "processor": self._client.health(),
             "stand_in": self._engine.inbound.stand_in.switched(),
+            "submitting": self._engine.outbound.submitting.why,
             "peers": self._peers.health(),
             "scheme": self._engine.news.health(),
         }

@@ -73,7 +73,7 @@ def journal_event(record: dict[str, Any]) -> JournalEvent:
     """What the ledger needs of a line of `journal show --json`. Raises KeyError, TypeError or ValueError."""
     body = record.get("body", {})
     kind = str(record["kind"])
-    told = kind in {"TOLD", "PARKED"}
+    told = kind in {"TOLD", "PARKED", "DROPPED"}
     to = str(body.get("to", "")) if told else ""
     key = str(body.get("key", "")) if kind == "SUBMITTED" else ""
     return JournalEvent(

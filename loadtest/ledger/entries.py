@@ -111,7 +111,7 @@ class JournalEvent(Struct, omit_defaults=True, gc=False):
     fpid: str = ""
     code: str = ""
     told: int = 0
-    """For TOLD and PARKED: the position of the step told."""
+    """For TOLD, PARKED and DROPPED: the position of the step told."""
     to: str = ""
     """The same: by whom it was acknowledged, when that is not the processor."""
     key: str = ""

@@ -155,13 +155,11 @@ class Ledger:
             self._order.journal(event, node)
         self._place_in_order(event, node)
         self._of_no_payment(event, node)
-        if event.kind in {"TOLD", "PARKED"}:
+        if event.kind in {"TOLD", "PARKED", "DROPPED"}:
             if event.to:
                 self._figures["handed on"] += event.kind == "TOLD"
             else:
-                self._settled[node, event.told] = event.kind
-                if event.kind == "PARKED":
-                    self._parked.add((node, event.told))
+                self._settle((node, event.told), event.kind)
             return
         if event.fpid:
             (self._outbound if event.kind in OUTBOUND_KINDS else self._inbound).journal(event, node)
@@ -169,6 +167,15 @@ class Ledger:
             self._handed_on[node, event.position] = event.source
         elif event.kind in TOLD_KINDS:
             self._to_tell[node, event.position] = _Told(event.fpid, event.kind, event.code)
+
+    def _settle(self, step: tuple[str, int], kind: str) -> None:
+        """A notice is done. What was never refused is no person's to drop."""
+        if kind == "PARKED":
+            self._parked.add(step)
+        elif kind == "DROPPED":
+            was = self._settled.get(step)
+            self._promises["told"].check(was == "PARKED", f"{_place(step)}: dropped, and {was or 'nothing'} before")
+        self._settled[step] = kind
 
     def _place_in_order(self, event: JournalEvent, node: str) -> None:
         before = self._last.get(node)
@@ -236,10 +243,11 @@ class Ledger:
         check = self._promises
         for step, told in self._to_tell.items():
             settled = self._settled.get(step)
-            known = settled == "PARKED" or (settled == "TOLD" and self._acknowledged[step] > 0)
+            known = settled in {"PARKED", "DROPPED"} or (settled == "TOLD" and self._acknowledged[step] > 0)
             why = "not acknowledged" if settled else "not told yet"
             check["told"].check(known, f"{told.fpid}: {_place(step)} {why}")
             self._figures["parked"] += settled == "PARKED"
+            self._figures["dropped"] += settled == "DROPPED"
         for step in self._settled:
             check["told-what-happened"].check(step in self._to_tell, f"{_place(step)}: told, but no such step")
         for step, source in self._handed_on.items():

@@ -53,6 +53,8 @@ class Order:
         self._keys: list[tuple[int, HubEvent]] = []
         self._of_none: defaultdict[str, list[JournalEvent]] = defaultdict(list)
         """By node: records of news and keys."""
+        self._dropped: dict[tuple[str, int], int] = {}
+        """By node and position of a step: where the record is that its notice was dropped."""
 
     # --- the books
 
@@ -76,6 +78,8 @@ class Order:
 
     def journal(self, event: JournalEvent, node: str) -> None:
         """Take a record."""
+        if event.kind == "DROPPED" and not event.to:
+            self._dropped[node, event.told] = event.position
         if event.fpid:
             self._payments[event.fpid].records.append((node, event))
         elif event.kind in {"USM", "KEYS", "STARTED"}:
@@ -221,6 +225,12 @@ class Order:
                 self._at(event.node, event.position) < at,
                 f"{event.fpid}: {event.kind} {event.node}:{event.position} told before it was durable",
             )
+            dropped = self._dropped.get((event.node, event.position))
+            if dropped is not None:
+                self._promises["told"].check(
+                    at < self._at(event.node, dropped),
+                    f"{event.fpid}: {event.kind} {event.node}:{event.position} told after it was dropped",
+                )
 
     def _judge_news_and_keys(self) -> None:
         """By number at each node: what a record of them says is not in the books."""

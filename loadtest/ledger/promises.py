@@ -51,7 +51,8 @@ OUTBOUND = {
 """Of payments that the processor submits."""
 
 COMMON = {
-    "told": "every step that must be told was acknowledged by the processor, or parked where people look",
+    "told": "every step that must be told was acknowledged by the processor, or parked where people look; only what "
+    "was parked is dropped, and then it is never told",
     "told-in-order": "notices about one payment reach the processor in the journal's order",
     "told-what-happened": "every notice has its step in the journal, durable before, and says what it says",
     "journal-whole": "the journal's positions have no gap and never go back; where it is known to be new, it begins "

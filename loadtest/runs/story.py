@@ -83,7 +83,7 @@ def _of_journal(journal: Path, wanted: list[bytes]) -> Iterator[tuple[str, str, 
     with subprocess.Popen([*SHOW, str(journal), "--json"], stdout=subprocess.PIPE) as shown:  # noqa: S603 - our own
         assert shown.stdout is not None
         for raw in shown.stdout:
-            told = b'"TOLD"' in raw or b'"PARKED"' in raw
+            told = any(kind in raw for kind in (b'"TOLD"', b'"PARKED"', b'"DROPPED"'))
             if not told and not any(name in raw for name in wanted):
                 continue
             record = _decode(raw)

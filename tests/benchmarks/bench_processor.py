@@ -105,6 +105,10 @@ class Journal:
         """Nobody asks for one."""
         raise NotImplementedError
 
+    async def until_durable(self, position: int) -> None:
+        """Nobody waits."""
+        raise NotImplementedError
+
     async def batch(self, max_records: int) -> Sequence[Record]:
         """The next ones."""
         if self.position > len(self.records):

@@ -19,7 +19,7 @@ from gateway.journal.record import HEADER_BYTES
 from gateway.journal.segment import name_of
 from gateway.journal.writer import Journal
 from gateway.payments import steps
-from gateway.payments.steps import Decision, Kind, Parked, Rejected, Started, Told
+from gateway.payments.steps import Decision, Dropped, Kind, Parked, Rejected, Started, Told
 from tests.fakes.journal import SETTINGS, WALL_NS, fill, running
 
 PENCE = 8_675_309
@@ -185,6 +185,38 @@ def test_json_has_one_object_per_line(day: None, run: Run) -> None:
 def test_filters(day: None, run: Run, arguments: list[str], positions: list[int]) -> None:
     """By kind, payment, place, time; parked and never acknowledged since."""
     shown = [json.loads(line)["position"] for line in run("show", "--json", *arguments)[1].splitlines()]
+    assert shown == positions
+
+
+PARKED_OF_TWO = [
+    ([], []),
+    ([Parked(1, 422)], [1]),
+    ([Parked(1, 422), Told(1)], []),
+    ([Parked(1, 422), Dropped(1, "settled by hand")], []),
+    ([Parked(1, 422, "peer-usm"), Told(1)], [1]),
+    ([Parked(1, 422), Dropped(1, "settled by hand", "peer-usm")], [1]),
+    ([Parked(1, 422), Parked(1, 422, "peer-usm"), Told(1)], [1]),
+]
+"""News has two receivers: what one of them took, or a person dropped for it, the other one may still refuse."""
+
+
+@pytest.mark.parametrize(("happened", "positions"), PARKED_OF_TWO)
+def test_what_is_parked_is_known_by_receiver(
+    settings: JournalSettings, run: Run, happened: list[Parked | Told | Dropped], positions: list[int]
+) -> None:
+    """What another receiver acknowledges does not end it."""
+    kinds = {Parked: Kind.PARKED, Told: Kind.TOLD, Dropped: Kind.DROPPED}
+
+    async def write() -> None:
+        disk = RealDisk()
+        async with running(disk, settings) as journal:
+            journal.append(Kind.USM, b"", wall_ns=WALL_NS)
+            for each in happened:
+                journal.append(kinds[type(each)], steps.pack(each), wall_ns=WALL_NS)
+        disk.release()
+
+    trio.run(write)
+    shown = [json.loads(line)["position"] for line in run("show", "--json", "--parked")[1].splitlines()]
     assert shown == positions
 
 

@@ -151,6 +151,11 @@ CASES = {
     "ProcessorAway": gauge("fps_part_well", "0", "1", 20, 10, 'part="processor"'),
     "StandIn": count("fps_steps_total", 'step="stood_in"', at_s=105),
     "StandInSwitched": gauge("fps_part_well", "0", "1", 20, 10, 'part="stand_in"'),
+    "SubmittingStopped": Case(
+        {_series("fps_part_well", "sip", 'part="submitting"'): "1x20 0x300"},
+        {_series("fps_part_well", "sop", 'part="submitting"'): "1x20 0x100 1x200"},
+        1010, 1000,
+    ),
     "RefusedInOurName": count("fps_steps_total", 'step="declined"', at_s=105),
     "LateAccept": count("fps_steps_total", 'step="late_accept"', at_s=105),
     "Overruled": count("fps_steps_total", 'step="overruled"', at_s=105),
@@ -409,6 +414,7 @@ NO_ALERT = {
     _OUT.DECLINED: "refused before it left, and its response says so; that the scheme suspends us pages",
     _OUT.RETRIED: "the promise works; when it does not, OutboundUnknown pages",
     _OUT.INCONCLUSIVE: "it is repeated; when that does not help, OutboundUnknown pages",
+    _OUT.STOPPED: "SubmittingStopped goes by the stop itself, once it stands for long",
     _OUT.RESUMED: "taken up again; GatewayStartsAgainAndAgain pages for a process that does not stay",
 }
 """What the log warns of and no rule names, and why."""

@@ -4,7 +4,7 @@ import hashlib
 import random
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import config
 from gateway.clock import Now
@@ -22,6 +22,8 @@ from gateway.wire.message import (
     PaymentRequest,
     PaymentResponse,
 )
+
+ContextT = TypeVar("ContextT")
 
 CODEC = Codec()
 PAIR = config.Pair(group="sip")
@@ -126,6 +128,16 @@ class FakeLink:
             self.untils.append(until_s)
         return self.open
 
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        """What `World.written` has not written yet."""
+        recalled = [context for context in self.contexts if isinstance(context, kind)]
+        waiting = len(self.sent) - len(self.contexts)
+        gone = {waiting + at for at, context in enumerate(self.contexts) if isinstance(context, kind)}
+        for at in sorted(gone, reverse=True):
+            del self.sent[at], self.untils[at], self.signed_by[at]
+        self.contexts = [context for context in self.contexts if not isinstance(context, kind)]
+        return recalled
+
     def flush(self) -> None:
         self.flushes += 1
 
@@ -179,6 +191,9 @@ class World:
     def submitters(self) -> list[FakeLink]:
         """The links that are signed on to submit."""
         return [link for link in self.submitting if link.open]
+
+    def recall(self, kind: type[ContextT]) -> list[ContextT]:
+        return [context for link in self.links for context in link.recall(kind)]
 
     @property
     def now(self) -> Now:

@@ -1,5 +1,10 @@
 """What tests of payments that leave do with an engine between fakes."""
 
+from collections.abc import Callable
+
+import trio
+import trio.testing
+
 from gateway.payments.outbound_law import RESTING
 from gateway.payments.work import Submission
 from gateway.wire.message import PaymentRequest
@@ -63,3 +68,25 @@ def unknown(world: World, heard: Heard) -> None:
         world.turn()
         world.settle()
     raise AssertionError("it is repeated for ever")
+
+
+def start(world: World) -> int:
+    """An operator starts submitting again, and the disk does its work."""
+    return started(world, world.settle)
+
+
+def started(world: World, meanwhile: Callable[[], object]) -> int:
+    """An operator starts submitting again, and this happens while the record is on its way."""
+    taken_up: list[int] = []
+
+    async def order() -> None:
+        taken_up.append(await world.engine.control.start_submitting())
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(order)
+            await trio.testing.wait_all_tasks_blocked()
+            meanwhile()
+
+    trio.run(both)
+    return taken_up[0]

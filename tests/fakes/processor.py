@@ -227,7 +227,7 @@ class Journal:
     room: bool = True
     commits: int = 0
     done: dict[int, str] = field(default_factory=dict)
-    """The positions that are told or parked, in the order of it."""
+    """The positions that are told, parked or dropped, in the order of it."""
     gone_before: int = 1
     """The oldest position that retention has left."""
     _news: trio.Event = field(default_factory=trio.Event)
@@ -236,9 +236,9 @@ class Journal:
         """Append a record."""
         position = len(self.records) + 1
         self.records.append(Record(position, wall_ns, kind, fpid, body))
-        if kind in (Kind.TOLD, Kind.PARKED):
+        if kind in (Kind.TOLD, Kind.PARKED, Kind.DROPPED):
             about = steps.unpack(kind, body)
-            assert isinstance(about, steps.Told | steps.Parked)
+            assert isinstance(about, steps.Told | steps.Parked | steps.Dropped)
             assert self.done.get(about.position) in (None, "PARKED"), "told twice"
             self.done[about.position] = kind.name
         self._news.set()
@@ -261,6 +261,11 @@ class Journal:
         """As it was written."""
         await trio.lowlevel.checkpoint()
         return self.records[position - 1] if self.gone_before <= position <= len(self.records) else None
+
+    async def until_durable(self, position: int) -> None:
+        """Which it is."""
+        assert position <= len(self.records)
+        await trio.lowlevel.checkpoint()
 
     async def news(self) -> None:
         """Wait for the next record."""

@@ -207,6 +207,55 @@ def _(on: Play) -> None:
 
 @fate(
     OUTBOUND,
+    "not taken: stopped",
+    "An operator has stopped submitting. Nothing is recorded.",
+    "payments/test_stop.py::test_who_submits_meanwhile_hears_why_not_and_what_is_known_keeps_its_standing",
+)
+def _(on: Play) -> None:
+    on.operator_stops()
+    on.submits()
+
+
+@fate(OUTBOUND, "stopped before it left", "An operator stops submitting while it is on its way. It never leaves.",
+      "payments/test_stop.py::test_what_has_not_left_never_does_however_far_it_is")  # fmt: skip
+def _(on: Play) -> None:
+    on.submits_without_writing()
+    on.operator_stops()
+
+
+@fate(OUTBOUND, "stopped after it left", "An operator stops submitting, and no answer comes. It is not repeated.",
+      "payments/test_stop.py::test_what_may_have_left_waits_for_its_answer_and_is_not_repeated")  # fmt: skip
+def _(on: Play) -> None:
+    on.submits()
+    on.operator_stops()
+    on.silence_to_the_end()
+
+
+@fate(OUTBOUND, "stopped after it left, answered", "An operator stops submitting, and its answer comes all the same.",
+      "payments/test_stop.py::test_an_answer_that_comes_meanwhile_settles_it")  # fmt: skip
+def _(on: Play) -> None:
+    on.submits()
+    on.operator_stops()
+    on.hub_answers()
+
+
+@fate(
+    OUTBOUND,
+    "stopped, and started again",
+    "It was unknown because of a stop. The operator starts submitting again, and the gateway repeats it.",
+    "payments/test_stop.py::test_nothing_leaves_before_the_start_is_durable",
+)
+def _(on: Play) -> None:
+    on.submits()
+    on.operator_stops()
+    on.silence_to_the_end()
+    on.operator_starts()
+    on.silence(0)
+    on.hub_answers()
+
+
+@fate(
+    OUTBOUND,
     "restarted",
     "The gateway restarts while it waits for the answer. The payment may have left, so it is repeated.",
     "payments/test_outbound_restart.py::test_a_restart_repeats_what_was_under_way",

@@ -14,8 +14,10 @@ from gateway.payments.steps import Kind
 from gateway.payments.work import Submission
 from gateway.wire.message import Message, PaymentRequest
 from tests.fakes.engine import PAIR, FakeLink, World, payment, response, submission
+from tests.fakes.outbound import start
 
-BESIDE = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.STARTED, Kind.STOPPED, Kind.SEALED, Kind.USM})
+BESIDE = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.STARTED, Kind.STOPPED, Kind.SEALED, Kind.USM,
+                    Kind.SUBMIT_MODE})  # fmt: skip
 """Kinds of record that are about no payment."""
 
 
@@ -84,6 +86,16 @@ class Play:
         submitted.done = self._hear
         self.world.submit(submitted)
         self.world.settle()
+
+    def operator_stops(self) -> None:
+        """An operator stops submitting."""
+        self.world.engine.control.stop_submitting()
+        self.settle()
+
+    def operator_starts(self) -> None:
+        """An operator starts it again."""
+        start(self.world)
+        self.settle()
 
     def _hear(self, submitted: Submission) -> None:
         standing = submitted.standing

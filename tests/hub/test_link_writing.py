@@ -118,6 +118,34 @@ async def test_what_lay_in_the_socket_counts_from_when_it_may_have_come(wired: M
     assert all(first_s <= trio.current_time() - 3600 for first_s in w.engine.read_s)
 
 
+@pytest.mark.parametrize("closing", [False, True])
+async def test_what_is_taken_back_out_of_the_queue_does_not_leave(
+    wired: Make, nursery: trio.Nursery, autojump_clock: object, *, closing: bool
+) -> None:
+    """Of one kind of context alone, also from a link that ends; what is being written is not given back: it may have
+    left. What stays leaves in its order.
+    """
+    stream = Recording(write_s=1.0)
+    w = wired((stream, stream))
+    nursery.start_soon(w.link.run)
+    await trio.testing.wait_all_tasks_blocked()
+    w.link.send(b"being written", 1)
+    w.link.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    for body, context in ((b"one", 2), (b"reply", "a"), (b"two", 3), (b"nobody waits", None)):
+        assert w.link.send(body, context)
+    if closing:
+        w.link.close("test")
+    assert w.link.recall(int) == [2, 3]
+    assert w.link.recall(int) == []
+    w.link.flush()
+    await trio.sleep(3)
+    assert stream.writes == [together(w.wire, [b"being written"]), together(w.wire, [b"reply", b"nobody waits"])]
+    assert [event[2] for event in w.engine.of("sent")] == [[1], ["a"]]
+    assert w.engine.of("unsent") == []
+    assert w.link.statistics().waiting_bytes == 0
+
+
 async def test_bodies_without_a_context_are_not_reported(wired: Make, nursery: trio.Nursery) -> None:
     """Management messages: no story waits for their fate."""
     w = wired()

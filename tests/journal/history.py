@@ -67,7 +67,7 @@ def batches() -> list[Batch]:
         made += [clock.records([step]) for step in story()]
         made.append(clock.records([(Kind.UNPLACED, 2, "", FILL)]))
     made.append([Unsealed(clock.next())])
-    made += [clock.records([step]) for story in (_settled, _unknown, _unsent) for step in story()]
+    made += [clock.records([step]) for story in (_settled, _unknown, _unsent, _cut_off) for step in story()]
     clock.to_the_next_day()
     made.append(clock.records(_bookkeeping()))
     made.append([*clock.records([(Kind.UNPLACED, 2, "", FILL)]), Unsealed(clock.next())])
@@ -283,6 +283,23 @@ def _unsent() -> list[Step]:
     ]
 
 
+def _cut_off() -> list[Step]:
+    """By a stop of submitting; one was started again, and settled."""
+    made: list[Step] = []
+    for number in (24, 25):
+        fpid, key, covered, content = _ours(number)
+        made += [
+            (Kind.SUBMITTED, 0, fpid, steps.pack(steps.Submitted(key, content, covered))),
+            (Kind.UNKNOWN, 0, fpid, steps.pack(steps.Unsettled(key, content, "stopped", "", 1, covered))),
+        ]
+    raw = _whole(_CODEC.encode(_response(_request(25, ours=True), "0000")))
+    return [
+        *made,
+        (Kind.RETRIED, 0, fpid, steps.pack(steps.Retry(2, covered, key, content))),
+        (Kind.SETTLED, 1, fpid, steps.pack(steps.Settlement(key, content, "0000", "", "receiver", raw, covered))),
+    ]
+
+
 def _bookkeeping() -> list[Step]:
     """What is told and what is not, what lasts, and a clean stop."""
     hub = Slot("fps-hub", Install("fps-hub"), Install("fps-hub.1a2b3c", b"wrapped by nobody", "1A2B3C"))
@@ -308,6 +325,9 @@ def _bookkeeping() -> list[Step]:
         (Kind.STAND_IN_MODE, 0, "", steps.pack(steps.StandInMode("never", "timer"))),
         (Kind.MESSAGE_IDS, 0, "", steps.pack(steps.MessageIds(20_000))),
         (Kind.KEY_ALLOWED, 0, "", steps.pack(steps.KeyAllowed("own", "B2C3D4", "the hub was restored from a backup"))),
+        (Kind.PARKED, 0, "", steps.pack(steps.Parked(13, 404))),
+        (Kind.DROPPED, 0, "", steps.pack(steps.Dropped(13, "settled by hand"))),
+        (Kind.SUBMIT_MODE, 0, "", steps.pack(steps.SubmitMode(True, WALL_NS))),
         (Kind.STOPPED, 0, "", b""),
         (Kind.STARTED, 0, "", steps.pack(steps.Started("sip-a", "0.1.0", "0123456789abcdef"))),
     ]

@@ -195,12 +195,14 @@ def past_of(records: list[Record]) -> dict[str, Any]:
         "submissions": {fpid: _plain(outbound.submissions.of_fpid(fpid)) for fpid in fpids
                         if outbound.submissions.of_fpid(fpid)},
         "submissions_unfinished": {fpid: _plain(unfinished) for fpid, unfinished in outbound.unfinished.items()},
+        "submissions_cut_off": {fpid: _plain(cut_off) for fpid, cut_off in outbound.cut_off.items()},
+        "submit_mode": _plain(outbound.submit_mode),
         "keys": _plain(past.ring),
         "message_ids": past.message_ids,
         "permits": _plain(past.news.permits),
         "news_heard": [content.hex() for content in past.news.known.contents],
         "to_tell": {to.name: _to_tell(to, backlog, records) for to, backlog in zip(addressees, backlogs, strict=True)},
-        "parked": {to.name: backlog.parked_last() for to, backlog in zip(addressees, backlogs, strict=True)},
+        "parked": {to.name: list(backlog.parked_last()) for to, backlog in zip(addressees, backlogs, strict=True)},
     }  # fmt: skip
 
 

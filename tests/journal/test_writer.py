@@ -47,6 +47,29 @@ async def test_what_was_durable_is_read_after_a_restart(place: Place) -> None:
     assert [record.position for record in read(disk, settings)] == [1, 2, 3]
 
 
+async def test_who_waits_for_a_record_goes_on_when_it_is_durable(place: Place) -> None:
+    """Not when an earlier one is, and at once when it is durable already."""
+    disk, settings = place
+    done: list[int] = []
+    async with running(disk, settings) as journal, trio.open_nursery() as nursery:
+
+        async def wait(position: int) -> None:
+            await journal.until_durable(position)
+            done.append(position)
+
+        first = journal.append(Kind.RECEIVED, b"body", wall_ns=WALL_NS)
+        nursery.start_soon(wait, first + 1)
+        nursery.start_soon(wait, first)
+        await durable(journal)
+        await trio.testing.wait_all_tasks_blocked()
+        assert done == [first]
+        journal.append(Kind.REPLIED, wall_ns=WALL_NS)
+        await durable(journal)
+        await journal.until_durable(first + 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert done == [first, first + 1]
+
+
 async def test_a_journal_spans_segments(place: Place) -> None:
     """Segments follow one another without a gap, prepared ahead, and all of it is read again."""
     disk, settings = place

@@ -72,7 +72,7 @@ def test_every_kind_of_record_that_ends_something_says_where_the_payment_rests()
         Kind.LATE_ANSWER, Kind.LATE_REFUSAL, Kind.REPEATED, Kind.TOLD, Kind.PARKED, Kind.REFUSED, Kind.REJECTED,
         Kind.UNPLACED, Kind.MANAGEMENT_IN, Kind.MANAGEMENT_OUT, Kind.STARTED, Kind.STOPPED, Kind.SEALED,
         Kind.OVERRULED, Kind.INCONCLUSIVE, Kind.CONTRADICTED, Kind.USM, Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE,
-        Kind.LIFTED, Kind.MESSAGE_IDS, Kind.KEY_ALLOWED,
+        Kind.LIFTED, Kind.MESSAGE_IDS, Kind.KEY_ALLOWED, Kind.SUBMIT_MODE, Kind.DROPPED,
     }  # fmt: skip
     assert sorted([*rest, *go_on, *beside]) == sorted(Kind)
 
@@ -85,9 +85,9 @@ def test_every_kind_of_record_that_ends_something_says_where_the_payment_rests()
 def test_a_payment_rests_where_no_timer_decides_it_and_no_record_is_waited_for(
     rests: dict[Kind, Any], law: AnyLaw
 ) -> None:
-    """At rest no event but a message of another moves a payment: from the hub, or from the processor."""
+    """At rest nothing moves a payment but a message of the hub or the processor, and an operator who ends a stop."""
     moved = {event.name for state in rests.values() for event, row in law.rows[state].items() if row.to is not state}
-    assert moved <= {"REQUEST", "MISDATED", "REVERSAL", "REPLY_SENT", "SUBMIT", "CONCLUSIVE"}
+    assert moved <= {"REQUEST", "MISDATED", "REVERSAL", "REPLY_SENT", "SUBMIT", "CONCLUSIVE", "STARTED"}
 
 
 # --- a payment that arrives

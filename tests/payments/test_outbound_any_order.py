@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,15 +15,16 @@ from gateway.payments.outbound_law import State
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Replay as SubmissionsReplay
 from gateway.payments.submissions import Submissions
+from gateway.payments.submitting import STOPPED
 from gateway.payments.work import Submission
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import PaymentRequest
 from tests.fakes.engine import CODEC, FakeLink, World, response, submission
-from tests.fakes.outbound import LIMITS
+from tests.fakes.outbound import LIMITS, start
 
 EVENTS = [
     "submit", "submit-again", "submit-other", "macs", "no-hsm", "sync", "accept", "refuse", "nothing-said", "stray",
-    "later", "much-later", "lose", "lose-unwritten", "lose-writing", "connect", "restart",
+    "later", "much-later", "lose", "lose-unwritten", "lose-writing", "connect", "restart", "stop", "start",
 ]  # fmt: skip
 
 OFTEN = ["submit", "macs", "macs", "sync", "sync", "accept", "refuse", "lose-unwritten"]
@@ -44,15 +46,21 @@ class Story:
         """Records that were held against what was known when they were written."""
         self.said: dict[str, set[str]] = {}
         """By FPID: what the hub said conclusively."""
+        self.stopped: trio.Event | None = None
+        """An operator has stopped submitting; set when that is durable."""
+        self.sent_most = 0
+        """Requests that had left by then."""
 
     def run(self, events: Iterator[str]) -> None:
         for event in events:
             getattr(self, "do_" + event.replace("-", "_"))()
             self.check()
+            self.check_stopped()
         while self.world.engine.outbound.in_flight:
             self.do_later()
             self.world.settle()
         self.check()
+        self.check_stopped()
         self.check_memory()
 
     def check(self) -> None:
@@ -96,6 +104,10 @@ class Story:
                 ]
                 assert min(said) <= self.world.journal.durable, "so is that nobody knows, or that it never left"
 
+    def check_stopped(self) -> None:
+        if self.stopped is not None:
+            assert len(self.requests()) <= self.sent_most, "while submitting is stopped no request leaves"
+
     def check_memory(self) -> None:
         """What memory holds is what the journal says."""
         self.world.sync()
@@ -107,6 +119,11 @@ class Story:
             known = replay.submissions.of_fpid(fpid)
             if known is not None:
                 assert self.world.engine.look(known.key) == known.standing
+        unknown = self.world.engine.outbound.unknown.values()
+        assert {payment.fpid for payment in unknown if payment.reason == STOPPED} == replay.cut_off.keys()
+
+    def requests(self) -> list[PaymentRequest]:
+        return [message for link in self.links for message in link.sent if isinstance(message, PaymentRequest)]
 
     def submission(self, key: str, trn: str, **changes: Any) -> None:
         one = submission(key, trn, wait=self.luck.random() < 0.5, **changes)
@@ -204,8 +221,26 @@ class Story:
         self.links.append(link)
         self.world.submitting.append(link)
 
+    def do_stop(self) -> None:
+        for link in self.links:
+            if self.luck.random() < 0.5:  # what it was given is written
+                link.contexts.clear()
+        self.stopped = self.world.engine.control.stop_submitting()
+        self.sent_most = len(self.requests())
+        self.note_written()
+        self.world.turn()
+
+    def do_start(self) -> None:
+        start(self.world)
+        self.stopped = None
+        self.note_written()
+
     def do_restart(self) -> None:
         self.world = self.world.restarted(after_s=1.0)
+        if self.stopped is not None and self.stopped.is_set():
+            assert self.world.engine.outbound.submitting.stopped, "a durable stop holds over restarts"
+        elif not self.world.engine.outbound.submitting.stopped:
+            self.stopped = None
         for link in self.links:
             link.open = False
         self.checked = min(self.checked, len(self.world.journal.records))
@@ -217,7 +252,8 @@ class Story:
 @given(st.integers(0, 1 << 32), st.lists(st.sampled_from(EVENTS + OFTEN), min_size=30, max_size=100))
 def test_whatever_happens_in_whatever_order_the_promises_hold(seed: int, events: list[str]) -> None:
     """One outcome per payment, which is what the hub said; nothing leaves or is reported before it is durable; what may
-    have left is never given up as unsent; memory is what the journal says; and no impossibility is met.
+    have left is never given up as unsent; while an operator has stopped it nothing leaves; memory is what the journal
+    says; and no impossibility is met.
     """
     Story(seed).run(iter(events))
 

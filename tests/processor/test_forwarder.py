@@ -45,7 +45,7 @@ async def test_only_what_is_to_be_told(autojump_clock: MockClock) -> None:
     """Steps that nobody must hear of are passed over."""
     journal, teller = Journal(), Teller()
     for kind in Kind:
-        if kind not in steps.TOLD_KINDS | {Kind.TOLD, Kind.PARKED}:
+        if kind not in steps.TOLD_KINDS | {Kind.TOLD, Kind.PARKED, Kind.DROPPED}:
             journal.append(kind, b"", fpid="F" * 42)
     position = journal.stand_in()
     async with telling(journal, teller):

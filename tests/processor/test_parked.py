@@ -1,10 +1,11 @@
-"""A parked notice is told once more when a person says so, and counts as parked until it is acknowledged."""
+"""A parked notice is told once more, or dropped, when a person says so; until then it counts as parked."""
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
+from gateway import metrics
 from gateway.errors import Refusal, Unavailable
 from gateway.http.statuses import Told
 from gateway.payments import steps
@@ -194,3 +195,111 @@ async def test_nothing_is_told_again_without_room_for_its_record(autojump_clock:
             await found.tell_again(1)
         assert parked_now() == 1
     assert len(teller.log) == 1
+
+
+# --- a person has a parked notice dropped, or has a look
+
+STATUSES = {1: 400, 2: 409, 3: 422}
+
+
+async def test_a_dropped_notice_is_never_told_again(autojump_clock: MockClock) -> None:
+    """It has its record, with the reason; it is parked no more and cannot be told again, after a restart neither."""
+    journal, teller = Journal(), Teller(lambda _: WRONG)
+    journal.stand_in(1)
+    async with telling(journal, teller) as found:
+        await all_done(journal, 1)
+        dropped = metrics.NOTICES.outcomes["dropped"]._value.get()
+        await found.drop(1, "settled by hand")
+        assert metrics.NOTICES.outcomes["dropped"]._value.get() == dropped + 1
+        assert (parked_now(), found.statistics()["parked_positions"], found.statistics()["dropped"]) == (0, [], 1)
+        for order in (found.tell_again(1), found.drop(1, "again")):
+            with pytest.raises(Refusal, match="no notice to processor is parked there"):
+                await order
+    last = journal.records[-1]
+    assert (last.kind, last.fpid) == (Kind.DROPPED, journal.records[0].fpid)
+    assert steps.unpack(Kind.DROPPED, last.body) == steps.Dropped(1, "settled by hand", "processor")
+    again = Teller()
+    async with telling(journal, again) as found:
+        await trio.sleep(1000)
+        assert parked_now() == 0
+        with pytest.raises(Refusal):
+            await found.tell_again(1)
+    assert again.log == []
+
+
+async def test_a_notice_is_dropped_once_that_is_durable(autojump_clock: MockClock) -> None:
+    """Until then nobody is told that it is done, and it is told to nobody all the same."""
+    journal, teller = Journal(), Teller(lambda _: WRONG)
+    journal.stand_in(1)
+    synced, order = trio.Event(), trio.Event()
+
+    async def until_durable(_position: int) -> None:
+        await synced.wait()
+
+    journal.until_durable = until_durable  # type: ignore[assignment,method-assign]  # a disk that takes its time
+    async with telling(journal, teller) as found, trio.open_nursery() as nursery:
+        await all_done(journal, 1)
+
+        async def drop() -> None:
+            await found.drop(1, "settled by hand")
+            order.set()
+
+        nursery.start_soon(drop)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not order.is_set()
+        with pytest.raises(Refusal):
+            await found.tell_again(1)
+        synced.set()
+        await order.wait()
+    assert len(teller.log) == 1
+
+
+@pytest.mark.parametrize("why", ["never parked", "being told again", "no room", "not open"])
+async def test_what_is_not_parked_or_cannot_be_recorded_is_not_dropped(why: str, autojump_clock: MockClock) -> None:
+    """The person hears why; nothing is recorded, and it stays as it is."""
+    journal, teller = Journal(), Teller(lambda position: WRONG if position == 1 else OK)
+    journal.stand_in(1)
+    journal.stand_in(2)
+    if why == "not open":
+        with pytest.raises(Unavailable, match="not open yet"):
+            await forwarder(teller).drop(1, "settled by hand")
+        with pytest.raises(Unavailable, match="not open yet"):
+            await forwarder(teller).parked(10)
+        return
+    async with telling(journal, teller) as found, trio.open_nursery() as nursery:
+        await all_done(journal, 2)
+        position, said = 1, "being told again"
+        if why == "never parked":
+            position, said = 2, "no notice to processor is parked there"
+        elif why == "no room":
+            journal.room, said = False, "no room"
+        else:
+            teller.verdict, teller.takes_s = lambda _: OK, 5.0
+            nursery.start_soon(found.tell_again, 1)
+            await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Unavailable if why == "no room" else Refusal, match=said):
+            await found.drop(position, "settled by hand")
+    assert not any(record.kind is Kind.DROPPED for record in journal.records)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_is_parked_is_listed_for_people(autojump_clock: MockClock, *, restarted: bool) -> None:
+    """Which, of what kind, why and since when, the latest so many; nothing of the payment. After a restart the same."""
+    journal, teller = Journal(), Teller(lambda position: Told(STATUSES[position], 0.0, ""))
+    for number in (1, 2, 4):
+        journal.stand_in(number)
+    async with telling(journal, teller) as found:
+        await all_done(journal, 3)
+        if not restarted:
+            listed = await found.parked(2)
+    if restarted:
+        async with telling(journal, Teller()) as found:
+            await trio.testing.wait_all_tasks_blocked()
+            listed = await found.parked(2)
+    positions = [each.position for each in listed]
+    assert positions == [position for position in journal.done if journal.done[position] == "PARKED"][-2:]
+    assert [each[1:] for each in listed] == [("processor", "STOOD_IN", STATUSES[at], WALL_NS) for at in positions]
+    journal.gone_before = 100
+    async with telling(journal, Teller()) as found:
+        await trio.testing.wait_all_tasks_blocked()
+        assert [each.kind for each in await found.parked(2)] == ["", ""]
