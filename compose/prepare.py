@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.machine import harmless
+
 GROUPS = ("sip", "sop", "fdp", "other", "usm")
 SITES = ("a", "b")
 HSM = Path("/var/lib/fps-hsm")
@@ -103,7 +105,7 @@ def main(arguments: list[str]) -> int:
         return 2
     top = Path(arguments[0])
     if (top / "world").exists():
-        print(f"prepare: {top} holds a world already", file=sys.stderr)
+        print(f"prepare: {harmless.line(top)} holds a world already", file=sys.stderr)
         return 2
     provision = [sys.executable, "-P", "-m", "hsm", "provision", "--dir", str(HSM), "--tokens", str(TOKENS)]
     made = subprocess.run(provision, capture_output=True, text=True, check=False)  # noqa: S603 - our own

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from compose.prepare import GROUPS, HSM, HUB_CONTROL, OWNER, PROCESSOR_CONTROL, SITES, door
+from gateway.machine import harmless
 from gateway.machine.arguments import RATE_OR_NONE, SECONDS, Parser
 
 HERE = Path(__file__).parent
@@ -306,7 +307,7 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the boundary of the command: a sentence, not a traceback
-        print(f"world: {error}", file=sys.stderr)
+        print(f"world: {harmless.line(error)}", file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -22,7 +22,7 @@ from gateway.commands import journal as journal_command
 from gateway.config import file as config_file
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
-from gateway.machine import console
+from gateway.machine import console, harmless
 from gateway.machine.arguments import Parser
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         writer = log.configure(configuration.node.log.level, configuration.node.log.format, seconds=time.monotonic)
     except Unavailable as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{harmless.line(error)}\n")
         return exit_code(error)
     foreign.take_over()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.config import Keys, Mac
 from gateway.errors import Refusal
+from gateway.machine import harmless
 from gateway.machine.arguments import FEW, FEW_OR_NONE, Parser
 from gateway.signer.outage import TokenOutage
 from hsm import layout, provision
@@ -31,16 +32,16 @@ def main(arguments: list[str]) -> int:
             return _provision(where, options.keys_from)
         return _check(where)
     except Refusal as refusal:
-        print(f"refused: {refusal}", file=sys.stderr)
+        print(f"refused: {harmless.line(refusal)}", file=sys.stderr)
         return 1
 
 
 def _provision(where: layout.Layout, keys_from: Path | None) -> int:
-    count = provision.provision(where, print, keys_from)
+    count = provision.provision(where, lambda what: print(harmless.line(what)), keys_from)
     labels = f"{', '.join(where.labels)} for {where.mac.algorithm} and {where.transport_key}"
     tokens = f"{where.tokens} tokens with {labels}"
     print(f"{count} things done: {tokens}" if count else f"nothing to do: {tokens}")
-    print(f"\nkey values for a mock hub, development only: {where.keys_file}")
+    print(f"\nkey values for a mock hub, development only: {harmless.line(where.keys_file)}")
     print(f"for the gateway's configuration:\n\n{where.snippet()}", end="")
     return 0
 

@@ -13,6 +13,7 @@ import email
 import zipfile
 from pathlib import Path
 
+from gateway.machine import harmless
 from gateway.machine.arguments import Parser
 from supply import advisories, licences, locks
 
@@ -38,7 +39,7 @@ def _audit(_: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     failures = [*found.failures, *wrong]
     for failure in failures:
-        print(failure, file=sys.stderr)
+        print(harmless.line(failure), file=sys.stderr)
     published = sum(len(package.advisories) for package in known.values())
     print(f"{len(locked)} locked packages, {published} published vulnerabilities, {len(rows)} licences: "
           + (f"{len(failures)} things are wrong" if failures else "nothing is wrong"))  # fmt: skip
@@ -52,7 +53,7 @@ def _renew(_: argparse.Namespace) -> int:
     try:
         known = osv.renewed([package.name for package in locks.read(locks.TOOLS)], today)
     except (OSError, ValueError) as error:
-        print(f"OSV cannot be asked, and nothing was written: {error}", file=sys.stderr)
+        print(f"OSV cannot be asked, and nothing was written: {harmless.line(error)}", file=sys.stderr)
         return UNAVAILABLE
     advisories.KNOWN.write_text(advisories.as_text(known), encoding="utf-8")
     print(f"{sum(len(each.advisories) for each in known.values())} advisories about {len(known)} packages, of {today}")
@@ -68,7 +69,7 @@ def _sbom(options: argparse.Namespace) -> int:
     try:
         text = sbom.written(options.wheel, locks.read(locks.SHIPPED), metadata)
     except licences.Unknown as unknown:
-        print(unknown, file=sys.stderr)
+        print(harmless.line(unknown), file=sys.stderr)
         return FAILED
     options.wheel.with_suffix(sbom.SUFFIX).write_text(text, encoding="utf-8")
     return 0

@@ -321,7 +321,7 @@ def test_the_hub_player_knows_messages_only() -> None:
     """
     known = (
         "gateway.wire", "gateway.processor.messages", "gateway.errors", "gateway.machine.arguments",
-        "gateway.machine.console",
+        "gateway.machine.console", "gateway.machine.harmless",
         "gateway.entry",
     )  # fmt: skip
     strangers = [

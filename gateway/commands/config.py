@@ -27,6 +27,7 @@ from gateway.config import file as config_file
 from gateway.config.rules import is_file, remarks_on, short_of
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
+from gateway.machine import harmless
 from gateway.machine.arguments import Commands
 from gateway.network import papers
 from gateway.running import allowance, rulebook
@@ -143,7 +144,7 @@ def check(first: str | Path, *others: str | Path, here: bool = False, per_s: flo
     remarks = [f"{key}: {what}" for key, what in remarks_on(configuration)]
     lines = summary(configuration, codes.load(configuration.pair.wire.code_table))
     said = remarks if here else [*remarks, *found]
-    sys.stdout.write("".join(f"{line}\n" for line in (*lines, *(f"note: {note}" for note in said))))
+    sys.stdout.write("".join(f"{harmless.line(line)}\n" for line in (*lines, *(f"note: {note}" for note in said))))
     if not here:
         return ExitCode.ENDED
     # what tokens' libraries say is for the person who looks
@@ -161,7 +162,7 @@ def _say_all(mistakes: list[str], what: str, code: ExitCode) -> ExitCode:
         return ExitCode.ENDED
     noun, *rest = what.split(" ")
     counted = " ".join([noun + "s"[: len(mistakes) - 1], *rest])
-    sys.stderr.write("".join(f"{line}\n" for line in (*mistakes, f"{len(mistakes)} {counted}")))
+    sys.stderr.write("".join(f"{harmless.line(line)}\n" for line in (*mistakes, f"{len(mistakes)} {counted}")))
     return code
 
 

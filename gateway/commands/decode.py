@@ -18,7 +18,7 @@ from gateway import log
 from gateway.config import Wire
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
-from gateway.machine import console
+from gateway.machine import console, harmless
 from gateway.machine.arguments import Commands
 from gateway.wire import codes, fields
 from gateway.wire.codec import Codec, Part, Unparseable, fpid_of
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usage(text: str) -> int:
-    sys.stderr.write(f"fps-gateway decode: {text}\n")
+    sys.stderr.write(f"fps-gateway decode: {harmless.line(text)}\n")
     return ExitCode.USAGE
 
 
@@ -318,7 +318,7 @@ class MessagePrinter:
     def _field(self, part: Part, *, readable: bool, tag: bool = False) -> None:
         plain = not part.fault and (not part.sensitive and readable if tag or part.field > 1 else True)
         shown = self._reveal or plain
-        value = _printable(part.value) if shown else self._mask(part.value)
+        value = harmless.shown(part.value) if shown else self._mask(part.value)
         number = f"{part.field:03}" if tag else f"{part.field}" if part.field > 1 else ""
         name = part.name or "(not in the field table)"
         mark = self._paint("!", "1;31") if part.fault else " "
@@ -352,12 +352,7 @@ class MessagePrinter:
 
     def _line(self, text: str) -> None:
         encoding = self._out.encoding or "ascii"
-        self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def _printable(value: str) -> str:
-    """Nothing in a message may steer the terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+        console.coloured(self._out, text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _sign(byte: int) -> str:

@@ -19,7 +19,7 @@ from gateway.config import file as config_file
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.http.hosts import Hosts, Keys
-from gateway.machine import console
+from gateway.machine import console, harmless
 from gateway.machine.arguments import SECONDS, Commands
 from gateway.network.names import MACHINE, Network
 from gateway.ops.drain import WAIT_S_MAX, Progress
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         if exit_code(error) is not ExitCode.INTERRUPTED:
             raise
         code, text = Code.OVERDUE, f"{url}: not waited for any longer; if it was asked in time, it goes on draining"
-    (sys.stderr if code else sys.stdout).write(f"{text}\n")
+    (sys.stderr if code else sys.stdout).write(f"{harmless.line(text)}\n")
     return code
 
 
@@ -128,9 +128,7 @@ def calls_of(url: str, network: Network = MACHINE) -> Calls:
 
 def _on_terminal(progress: Progress | None) -> None:
     """One line that changes in its place; None: it is over, and the line goes."""
-    text = f"{progress.node} drains: {progress.in_flight} in flight" if progress else ""
-    sys.stderr.write(f"\r\x1b[K{text}")
-    sys.stderr.flush()
+    console.rewrite(f"{progress.node} drains: {progress.in_flight} in flight" if progress else "")
 
 
 async def drain(
@@ -174,7 +172,7 @@ class _Drain:
         within_s = progress.longest_s + GRACE_S if self._within_s is None else self._within_s
         how = "drains already: waiting with it" if progress.joined else "drains"
         if self._show is None:
-            sys.stdout.write(f"{progress.node} {how}\n")
+            sys.stdout.write(f"{harmless.shown(progress.node)} {how}\n")
             sys.stdout.flush()
         with trio.move_on_at(self._began_s + within_s):
             return await self._wait(progress)

@@ -18,6 +18,7 @@ from gateway.config import file as config_file
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
 from gateway.exitcodes import exit_code as ended_by
+from gateway.machine import harmless
 from gateway.machine.arguments import Commands
 from gateway.signer.survey import MACS, Report, Seen, survey
 
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(msgspec.json.encode({**as_json(report), "exit_code": code}).decode() + "\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in as_text(report)))
+        sys.stdout.write("".join(f"{harmless.line(line)}\n" for line in as_text(report)))
     return code
 
 

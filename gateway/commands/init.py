@@ -16,6 +16,7 @@ from gateway.disk import RealDisk
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.exitcodes import ExitCode, exit_code
 from gateway.journal.opening import begin_empty
+from gateway.machine import harmless
 from gateway.volume.drbd import Drbd, RealDrbd
 from gateway.volume.watch import begin_for
 
@@ -40,10 +41,10 @@ def begin(node: config.Node, disk: RealDisk, drbd: Drbd) -> int:
         trio.run(begin_for, node, drbd)
         begin_empty(disk, directory)
     except GatewayError as error:
-        sys.stderr.write(f"fps-gateway journal: {error}\n")
+        sys.stderr.write(f"fps-gateway journal: {harmless.line(error)}\n")
         return exit_code(error)
     except OSError as error:
-        sys.stderr.write(f"fps-gateway journal: {directory}: {log.describe(error)}\n")
+        sys.stderr.write(f"fps-gateway journal: {harmless.line(f'{directory}: {log.describe(error)}')}\n")
         return ExitCode.UNAVAILABLE
-    sys.stdout.write(f"{directory}: an empty journal, for {node.name}\n")
+    sys.stdout.write(f"{harmless.line(directory)}: an empty journal, for {node.name}\n")
     return ExitCode.ENDED

@@ -24,6 +24,7 @@ from gateway.journal.recovery import Newer
 from gateway.journal.segment import Walk
 from gateway.journal.showing import Filter, RecordPrinter, counted, split_body, when, whole_fpid, whole_trn
 from gateway.journal.verifying import TokensOf
+from gateway.machine import harmless
 from gateway.machine.arguments import COUNT_OR_NONE, Commands
 from gateway.payments.steps import BODIES, Dropped, Kind, Parked, Told, unpack
 
@@ -175,7 +176,7 @@ def _directory(disk: RealDisk, path: str) -> Directory:
 
 
 def _failed(text: str, code: int) -> int:
-    sys.stderr.write(f"fps-gateway journal: {text}\n")
+    sys.stderr.write(f"fps-gateway journal: {harmless.line(text)}\n")
     return code
 
 
@@ -344,10 +345,11 @@ def _stat(directory: Directory, args: argparse.Namespace) -> int:
         sys.stdout.write(msgspec.json.encode(whole).decode() + "\n")
         return GOOD
     for fact, value in facts.items():
-        sys.stdout.write(f"{fact.replace('_', ' '):18} {value}\n")
+        sys.stdout.write(f"{fact.replace('_', ' '):18} {harmless.shown(value)}\n")
     for title, table in (("kind", kinds), ("follower", followers)):
         for name, row in table.items():
-            sys.stdout.write(f"{title:9} {name:16} " + "  ".join(f"{key} {value}" for key, value in row.items()) + "\n")
+            said = "  ".join(f"{key} {harmless.shown(value)}" for key, value in row.items())
+            sys.stdout.write(f"{title:9} {harmless.shown(name):16} {said}\n")
     return GOOD
 
 
@@ -364,5 +366,5 @@ def _forget(directory: Directory, args: argparse.Namespace) -> int:
     if cursor_name(args.follower) in directory.names():
         directory.remove(cursor_name(args.follower))
         directory.sync()
-    sys.stdout.write(f"follower {args.follower} is forgotten\n")
+    sys.stdout.write(f"follower {harmless.shown(args.follower)} is forgotten\n")
     return GOOD

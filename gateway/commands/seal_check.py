@@ -16,6 +16,7 @@ from gateway import config, log
 from gateway.clock import system_clock
 from gateway.config import file as config_file
 from gateway.journal.seals import Ask, FoundSeal, Opinion, SealVerdict
+from gateway.machine import harmless
 from gateway.payments.work import MacJob
 from gateway.signer import process
 from gateway.signer.pool import Signer
@@ -57,8 +58,8 @@ async def ask(
         if label == configuration.pair.mac.seal_key or label in older:
             said, tokens = await _ask_about(seals, label, configuration, tokens, open_worker)
         else:
-            # whoever wrote the seal chose the label: it must not write lines of ours, nor move a terminal's cursor
-            named = f'"{label}"' if label.isprintable() else ascii(label)
+            # whoever wrote the seal chose the label
+            named = f'"{harmless.line(label)}"'
             why = f"sealed with the key {named}, which is neither pair.mac.seal_key nor given with --key"
             said = [Opinion(SealVerdict.UNKNOWN, why)] * len(seals)
         opinions.update(zip((seal.at for seal in seals), said, strict=True))

@@ -16,6 +16,7 @@ from gateway.config.rules import Mistake
 from gateway.config.written import BEYOND_PYTHON, first_line_of, is_of, line_of, lines_of
 from gateway.errors import ConfigurationError
 from gateway.exitcodes import ExitCode
+from gateway.machine import harmless
 
 
 class _File(NamedTuple):
@@ -120,5 +121,5 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 def say(error: ConfigurationError) -> ExitCode:
     """Print every mistake on standard error, and return the exit code."""
-    sys.stderr.write("".join(f"{mistake}\n" for mistake in error.mistakes))
+    sys.stderr.write("".join(f"{harmless.line(mistake)}\n" for mistake in error.mistakes))
     return ExitCode.CONFIGURATION

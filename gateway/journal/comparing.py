@@ -26,6 +26,7 @@ from gateway.journal.record import Record
 from gateway.journal.recovery import Corrupt, Newer
 from gateway.journal.segment import Walk
 from gateway.journal.showing import counted, when
+from gateway.machine import harmless
 
 SECOND_NS = 1_000_000_000
 FIELDS = ("kind", "time_ns", "link", "fpid", "body")
@@ -307,7 +308,7 @@ def run(one: Directory, other: Directory, args: argparse.Namespace) -> int:
     except Newer:
         raise
     except (Corrupt, Refusal) as error:
-        sys.stderr.write(f"fps-gateway journal: {error}\n")
+        sys.stderr.write(f"fps-gateway journal: {harmless.line(error)}\n")
         return Outcome.DAMAGED if isinstance(error, Corrupt) else Outcome.NOT_KNOWN
     if args.json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")

@@ -81,8 +81,7 @@ class Progress(Watch):
         if now_s >= self._next_s:
             self._next_s = now_s + PROGRESS_EVERY_S
             done = len(walk.segments) + 1
-            sys.stderr.write(f"\r{self._records} records, segment {done} of {self._segments} ")
-            sys.stderr.flush()
+            console.rewrite(f"{self._records} records, segment {done} of {self._segments} ")
 
     def again(self) -> None:
         """Count from the start."""
@@ -90,7 +89,7 @@ class Progress(Watch):
 
     def end(self) -> None:
         """Leave no trace."""
-        sys.stderr.write("\r\x1b[K")
+        console.rewrite("")
 
 
 def progress(directory: Directory) -> Watch:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gateway import log
 from gateway.journal.record import Record
+from gateway.machine import harmless
 from gateway.payments import steps
 from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec, Part, Unparseable, fpid_of, join_mac
@@ -140,8 +141,10 @@ class RecordPrinter:
         if self._json:
             self._as_json(record, body, messages)
             return
-        said = " ".join(f"{name}={value}" for name, value in body.items())
-        payment = "-" if not record.fpid else record.fpid if self._reveal else log.fpid_hash(record.fpid)
+        said = " ".join(f"{name}={harmless.shown(value)}" for name, value in body.items())
+        payment = (
+            "-" if not record.fpid else harmless.shown(record.fpid) if self._reveal else log.fpid_hash(record.fpid)
+        )
         line = f"{record.position:>10} {when(record.time_ns)} {record.kind.name:14} {record.link:>5} {payment:16}"
         self._write(f"{line} {len(record.body):>6} {said}".rstrip() + "\n")
         if self._fields:
@@ -187,9 +190,8 @@ class RecordPrinter:
     def _lines(self, parts: list[Part]) -> Iterator[str]:
         for part in parts:
             shown = part.value if self._shown(part, parts) else "*" * min(len(part.value), MASK_MAX)
-            value = shown.encode("unicode_escape").decode()
             fault = f"  bad at byte {part.fault_position}: {part.fault}" if part.fault else ""
-            yield f"{part.field:>3} {part.name:28} {value}{fault}".rstrip()
+            yield f"{part.field:>3} {part.name:28} {harmless.shown(shown)}{fault}".rstrip()
 
     def _shown(self, part: Part, parts: list[Part]) -> bool:
         """In an unreadable message a value may stand in the place of another: then only MTI and bitmaps are safe."""

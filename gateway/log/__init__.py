@@ -28,7 +28,7 @@ import structlog
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.log.quiet import Quiet
-from gateway.machine import console
+from gateway.machine import console, harmless
 from gateway.machine.shortage import NO_THREAD_WORDS, is_no_thread
 
 WAITING_LINES_MAX = 20_000
@@ -262,7 +262,7 @@ _encoder = msgspec.json.Encoder()
 def _as_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> bytes:
     """Encode a line. A value that JSON cannot hold (a path that is not UTF-8, say) costs fields, never the process."""
     try:
-        return _encoder.encode(event)
+        return harmless.json(_encoder.encode(event))
     except (TypeError, ValueError, OverflowError):
         ours = ("component", "event", "level", "time")
         line = {key: ascii(event[key]).strip("'") for key in ours if key in event}
@@ -286,7 +286,12 @@ def _prefixed(render: Any) -> Any:
 def _as_text(out: TextIO) -> Any:
     """Lines for a person at a terminal, in characters that it can show."""
     render = structlog.dev.ConsoleRenderer(colors=console.has_colours(out), timestamp_key="time")
-    return lambda *line: console.plain(render(*line), out.encoding)
+
+    def rendered(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        said = {key: harmless.shown(value) if isinstance(value, str) else value for key, value in event.items()}
+        return console.plain(render(logger, method, said), out.encoding)
+
+    return rendered
 
 
 Level = Literal["debug", "info", "warning", "error"]

@@ -9,7 +9,9 @@ Each numeric option has its limits here. A number beyond them (nan and inf, too)
 import argparse
 import math
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
+
+from gateway.machine import harmless
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,6 +19,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self.color = False  # Python 3.14 has colours by itself; on our streams they are none (`console`)
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong with the command line, on one line: it quotes what was typed."""
+        super().error(harmless.line(message))
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse has no other name for it

@@ -9,6 +9,8 @@ Every entry point comes here by `entry.command`, before it imports any other mod
   is unknown then. Standard error that cannot be delivered costs only its lines.
 * Characters that the encoding of a stream lacks are written in ASCII: `->` for an arrow, else the escape, which is also
   JSON's. So JSON stays JSON (and keeps its exact meaning by `json_text`, where its texts are prose of ours).
+* Characters that do not show, and so might steer the terminal, are written as escapes, whatever they came from
+  (`harmless`). Our own sequences take a way of their own: `rewrite`, `coloured`, `drawing`.
 * Ctrl-C ends the command quietly with 130, at once while it imports and when it is through. In between it raises
   `KeyboardInterrupt`: a command may have to clean up, and may end otherwise.
 * A Python without assertions (-O, PYTHONOPTIMIZE) is refused with 78: a broken invariant must end the process.
@@ -20,12 +22,15 @@ import codecs
 import importlib
 import io
 import os
+import re
 import select
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final, TextIO
+from types import FrameType, TracebackType
+from typing import Any, Final, TextIO, cast
+
+from gateway.machine import harmless
 
 OUTPUT_GONE: Final = 141
 """128 and the number of SIGPIPE: the reader of the output left before its end."""
@@ -49,12 +54,8 @@ _ERRORS: Final = "fps-plain"
 def _plain(error: UnicodeError) -> tuple[str, int]:
     """The replacement for characters that an encoding lacks. The escape is JSON's, and Python's."""
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(PLAIN.get(sign) or _escaped(sign) for sign in error.object[error.start : error.end]), error.end
-
-
-def _escaped(sign: str) -> str:
-    units = sign.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(sign) or harmless.escaped(sign) for sign in lacking), error.end
 
 
 codecs.register_error(_ERRORS, _plain)
@@ -72,7 +73,7 @@ def json_text(encoded: bytes, out: TextIO) -> str:
     try:
         text.encode(out.encoding or "ascii")
     except UnicodeEncodeError:
-        return "".join(sign if sign.isascii() else _escaped(sign) for sign in text)
+        return "".join(sign if sign.isascii() else harmless.escaped(sign) for sign in text)
     return text
 
 
@@ -86,6 +87,65 @@ def has_colours(out: TextIO) -> bool:
 def rewrites(out: TextIO) -> bool:
     """Whether a line there can be overwritten: on a terminal that is not dumb."""
     return out.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
+
+
+class _Text(io.TextIOWrapper):
+    """A standard stream of text, on which nothing steers the terminal but what is ours."""
+
+    def write(self, text: str, /) -> int:
+        """Write it, made harmless."""
+        super().write(harmless.text(text))
+        return len(text)
+
+    def steer(self, text: str) -> int:
+        """Write a text of our own that steers."""
+        return super().write(text)
+
+
+def _steer(out: TextIO, text: str) -> None:
+    """On a stream of a command; in tests there may be another one."""
+    getattr(out, "steer", out.write)(text)
+
+
+def rewrite(text: str) -> None:
+    """Put this in the place of the last line of standard error, without an end; empty: the line goes."""
+    _steer(sys.stderr, f"\r\x1b[K{harmless.line(text)}")
+    sys.stderr.flush()
+
+
+_COLOURED: Final = re.compile("(\x1b\\[[0-9;]{1,8}m)")
+
+
+def coloured(out: TextIO, text: str) -> None:
+    """Print a line with our colours in it; what came from elsewhere must be harmless before it is put among them."""
+    parts = _COLOURED.split(text)
+    _steer(out, "".join(part if at % 2 else harmless.text(part) for at, part in enumerate(parts)) + "\n")
+
+
+class _Drawing:
+    """See `drawing`. As much of a stream as such a library uses."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.encoding = out.encoding
+        self.flush, self.isatty, self.fileno = out.flush, out.isatty, out.fileno
+
+    def write(self, text: str, /) -> int:
+        """Write it as it is."""
+        _steer(self._out, text)
+        return len(text)
+
+
+def drawing(out: TextIO) -> TextIO:
+    """A stream for a library that draws, with texts of ours alone."""
+    return cast("TextIO", _Drawing(out))
+
+
+def _say_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback without colours, which Python has from 3.13 on: on our streams they are no colours."""
+    import traceback
+
+    sys.stderr.write("".join(traceback.format_exception(kind, error, trace)))
 
 
 class _Ended(SystemExit):
@@ -189,6 +249,7 @@ def _open_streams() -> _Output:
     output = _Output(1, needed=True)
     sys.stdout = _text(output, sys.stdout)
     sys.stderr = _text(_Output(2, needed=False), sys.stderr, line_buffering=True)
+    sys.excepthook = _say_bug
     return output
 
 
@@ -196,7 +257,7 @@ def _text(raw: _Output, before: TextIO | None, *, line_buffering: bool = False) 
     """A text stream as Python made it, on our raw one. `before`: None where the stream was closed."""
     at_once = isinstance(before, io.TextIOWrapper) and before.write_through
     by_line = line_buffering or (isinstance(before, io.TextIOWrapper) and before.line_buffering)
-    return io.TextIOWrapper(
+    return _Text(
         io.BufferedWriter(raw),
         encoding=before.encoding if before is not None else "utf-8",
         errors=_ERRORS,

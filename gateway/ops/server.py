@@ -27,6 +27,7 @@ from hypercorn.typing import ConnectionState
 from gateway import config, log, metrics
 from gateway.errors import Unavailable
 from gateway.log.limit import Limit
+from gateway.machine import harmless
 from gateway.network.listening import Listen, listen_tcp
 
 CONNECTIONS_MAX = 32
@@ -318,4 +319,4 @@ async def _body(receive: _Receive) -> bytes | None:
 
 
 def _json(status: int, content: dict[str, Any]) -> _Response:
-    return status, _JSON, msgspec.json.encode(content)
+    return status, _JSON, harmless.json(msgspec.json.encode(content))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from gateway import log, metrics
+from gateway.machine import harmless
 
 LINES_MAX = 20
 """Lines quoted of one worker; the rest is counted."""
@@ -92,7 +93,7 @@ class Said:
                 return
             self._mask = Mask(pin)
         text = self._mask(line, cut=len(line) == LINE_BYTES_MAX).decode(errors="replace")
-        shown = "".join(c if c.isprintable() else " " for c in text).strip()
+        shown = harmless.line(text.strip())
         self._left -= 1
         _logger.warning("a token's library says", token=self._token, detail=shown)
         if not self._left:

@@ -24,6 +24,7 @@ import msgspec
 import trio
 
 from gateway.errors import ConfigurationError
+from gateway.machine import harmless
 from gateway.machine.arguments import (
     COUNT_OR_NONE,
     PORT_OR_FREE,
@@ -249,7 +250,7 @@ def run(options: argparse.Namespace) -> int:
         hub, ports = build(options)
         wanted = _mischief(options.mischief)
     except (OSError, ValueError, ConfigurationError) as error:
-        print(f"hub: {error}", file=sys.stderr)
+        print(f"hub: {harmless.line(error)}", file=sys.stderr)
         return 2
     # hundreds of thousands of payments live for seconds and form no cycles: a collector's search costs pauses of 100 ms
     gc.freeze()
@@ -258,7 +259,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         code = trio.run(_main, hub, options, wanted, ports)
     except* WorldError as group:
-        print(f"hub: {said(group)}", file=sys.stderr)
+        print(f"hub: {harmless.line(said(group))}", file=sys.stderr)
     return code
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from gateway.machine import harmless
 from gateway.machine.arguments import Commands
 from loadtest.ledger import report
 from loadtest.ledger.entries import key_hash
@@ -129,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         verdict = judge(options.hub, options.processor, options.journal)
     except (Unusable, OSError) as error:
-        print(f"ledger: {error}", file=sys.stderr)
+        print(f"ledger: {harmless.line(error)}", file=sys.stderr)
         return 2
     print(msgspec.json.encode(verdict).decode() if options.json else report.verdict(verdict))
     return 0 if verdict.balances else 1

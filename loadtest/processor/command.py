@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from gateway.machine import harmless
 from gateway.machine.arguments import PORT_OR_FREE, SEED, Commands
 from gateway.wire import fields
 from loadtest.parts import calls
@@ -54,13 +55,13 @@ def run(options: argparse.Namespace) -> int:
         if options.contents:
             mock.book.contents = Contents(fields.load(""))
     except (ValueError, OSError) as error:
-        print(f"processor: {error}", file=sys.stderr)
+        print(f"processor: {harmless.line(error)}", file=sys.stderr)
         return 2
     code = 0
     try:
         trio.run(_main, mock, options)
     except* WorldError as group:
-        print(f"processor: {said(group)}", file=sys.stderr)
+        print(f"processor: {harmless.line(said(group))}", file=sys.stderr)
         code = 2
     return code
 

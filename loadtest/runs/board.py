@@ -3,6 +3,7 @@
 The one user of `rich`: what draws nothing, such as the mock hub's image, needs no `rich`.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gateway.machine import console
 from loadtest.runs.rows import Row
 
 HISTORY_SHOWN = 48
@@ -109,5 +111,5 @@ def _height(on: Console, parts: Sequence[Text | Table | Padding]) -> int:
 @contextmanager
 def board() -> Iterator[Board]:
     """Draw on the terminal until the context ends."""
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(console=Console(file=console.drawing(sys.stdout), highlight=False), auto_refresh=False) as live:
         yield Board(live)

@@ -33,6 +33,7 @@ from typing import Any
 
 import trio
 
+from gateway.machine import harmless
 from gateway.machine.arguments import RATE, SECONDS, Commands, Number
 from loadtest.ledger import report
 from loadtest.ledger.oracle import Verdict
@@ -92,7 +93,7 @@ async def _demo(options: argparse.Namespace) -> int:
             async with world(plan, below, keep=keep) as it:
                 return await _played(it, options, stays=keep or below is not None)
     except* (WorldError, OSError) as group:
-        print(f"demo: {said(group)}", file=sys.stderr)
+        print(f"demo: {harmless.line(said(group))}", file=sys.stderr)
     return 1
 
 

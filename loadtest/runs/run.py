@@ -28,6 +28,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from gateway.machine import harmless
 from gateway.machine.arguments import CORE, FEW, RATE_OR_NONE, SECONDS, SECONDS_OR_NONE, Commands, Number
 from loadtest.hub.command import add_load_arguments
 from loadtest.ledger import report
@@ -123,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return trio.run(interruptible, partial(_main, options))
     except* WorldError as group:
-        print(f"run: {said(group)}", file=sys.stderr)
+        print(f"run: {harmless.line(said(group))}", file=sys.stderr)
     return 2
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from gateway.machine import harmless
 from loadtest.hub.control import ControlError
 from loadtest.ledger.oracle import Verdict
 from loadtest.runs.banks import Bank
@@ -51,7 +52,7 @@ def in_directory(
     try:
         code = trio.run(interruptible, partial(main, options, directory))
     except* (WorldError, OSError) as group:
-        print(f"{name}: {said(group)}", file=sys.stderr)
+        print(f"{name}: {harmless.line(said(group))}", file=sys.stderr)
     if code == 0 and not options.keep and options.dir is None:
         shutil.rmtree(directory, ignore_errors=True)
     else:

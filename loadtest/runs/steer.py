@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
+from gateway.machine import harmless
 from gateway.machine.arguments import PORT, Commands
 from loadtest.hub import control
 from loadtest.parts.processes import http
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         order = msgspec.json.decode(options.order, type=dict[str, Any])
         reply = trio.run(_hub if options.who == "hub" else _processor, options.port, order)
     except (msgspec.MsgspecError, control.ControlError, OSError) as error:
-        print(f"steer: {error}", file=sys.stderr)
+        print(f"steer: {harmless.line(error)}", file=sys.stderr)
         return 1
     print(msgspec.json.encode(reply).decode())
     return 0

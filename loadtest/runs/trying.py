@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import trio
 
+from gateway.machine import harmless
 from gateway.machine.arguments import Commands
 from loadtest.parts.processes import PYTHON, WorldError, free_port, output_of, python_path
 from loadtest.processor.instructions import InstructionGenerator
@@ -83,7 +84,7 @@ async def _try(directory: Path) -> int:
             raise
     except (WorldError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        print(f"try: {directory}: {why}", file=sys.stderr)
+        print(f"try: {harmless.line(f'{directory}: {why}')}", file=sys.stderr)
         return 2
     print(text, end="")
     return 0

@@ -172,7 +172,7 @@ def test_a_key_that_would_write_lines_of_ours_is_shown_as_what_it_is(wrote: Wrot
     assert code == 3
     assert "\x1b" not in out
     assert out.count("\nseals: ") == 1
-    assert "sealed with the key 'x\\nseals: 9, of which 9 hold\\x1b[2A', which is neither" in out
+    assert r'sealed with the key "x\u000aseals: 9, of which 9 hold\u001b[2A", which is neither' in out
 
 
 def test_a_journal_without_seals(wrote: Wrote, verify: Run) -> None:

@@ -63,7 +63,7 @@ def test_lines_are_quoted_however_they_are_cut_and_without_what_a_terminal_would
     said.over()
     said.over()
     hidden = HIDDEN.decode()
-    assert shown(logged) == ["first", "second  [2Jline", f"PIN={hidden} pin {hidden}!", "��", "last"]
+    assert shown(logged) == ["first", r"second \u001b[2Jline", f"PIN={hidden} pin {hidden}!", "��", "last"]
     assert {line["token"] for line in logged(SAYS)} == {"fps-1"}
 
 
