@@ -256,6 +256,10 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     """How long an FPID is remembered, to recognise duplicates and repeats: in days without Saturdays and Sundays."""
     reversed_code: RefusalCode = "1100"
     """The refusal of a payment that comes after its reversal (1xxx: the receiver refuses)."""
+    own_senders: tuple[InstitutionId, ...] = ()
+    """DE98 of the payments that we submit. A payment that arrives with one of these is our own, come back, and is
+    refused: 1930, and DE44 says 098. Returns and scheme returns may have them. Leave out an institution under which
+    payments to ourselves go through the hub. Empty: no payment is refused for that."""
     refused_code: RefusalCode = "1100"
     """The refusal of a payment that the processor refuses (RJCT) without a usable code: without any, or with one
     that no receiver may say."""

@@ -40,6 +40,7 @@ def check_pair(pair: config.Pair) -> Iterator[Mistake]:
     yield from _ordered("pair.submit", pair.submit, "pause_s", "pause_max_s")
     yield from _ordered("pair.submit", pair.submit, "answer_within_s", "repeat_for_s")
     yield from _check_keys(pair.keys)
+    yield from _check_apart(pair)
     if pair.keys.overlap_s < times.reply_within_s:
         least = f"pair.deadlines.reply_within_s, which is {times.reply_within_s:g} s"
         what = f"{pair.keys.overlap_s:g} s must not be less than {least}: a waiting reply would lose its key"
@@ -104,6 +105,18 @@ def _check_keys(keys: config.Keys) -> Iterator[Mistake]:
     if keys.hub_use == keys.own_use:
         yield "pair.keys.own_use", "must differ from hub_use"
     yield from _check_carried(keys, set(widths))
+
+
+def _check_apart(pair: config.Pair) -> Iterator[Mistake]:
+    """One key for two uses is refused by the tokens, too; under one label it can be seen here."""
+    labels = {
+        "pair.mac.hub_key": pair.mac.hub_key, "pair.mac.own_key": pair.mac.own_key,
+        "pair.mac.seal_key": pair.mac.seal_key, "pair.keys.transport_key": pair.keys.transport_key,
+    }  # fmt: skip
+    seen: dict[str, str] = {}
+    for place, label in labels.items():
+        if seen.setdefault(label, place) != place:
+            yield place, f"must be another key than {seen[label]}"
 
 
 def _check_carried(keys: config.Keys, placed: set[str]) -> Iterator[Mistake]:

@@ -25,6 +25,7 @@ NOTES: dict[arrival.Note | outbound.Note, tuple[str | None, str]] = {
     _IN.CONFLICT: ("warning", "payment refused: its FPID was used by other content"),
     _IN.BAD_FIELD: ("warning", "payment refused: a field is in error"),
     _IN.BAD_DATE: ("warning", "payment refused: its date is outside the window"),
+    _IN.OWN_SENDER: ("warning", "payment refused: it says that we sent it"),
     _IN.UNUSUAL_DATE: ("warning", "payment has a date outside the window: asked about with a mark, never stood in for"),
     _IN.REFUSED_REVERSED: ("warning", "payment refused: it was reversed before"),
     _IN.OVERLOAD: ("debug", "payment not asked about: too many are being decided"),

@@ -38,6 +38,7 @@ class Note(Enum):
     CONFLICT = auto()
     BAD_FIELD = auto()
     BAD_DATE = auto()
+    OWN_SENDER = auto()
     UNUSUAL_DATE = auto()
     REFUSED_REVERSED = auto()
     OVERLOAD = auto()

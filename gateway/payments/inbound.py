@@ -41,6 +41,10 @@ from gateway.wire.message import PaymentRequest, ReversalRequest
 
 DATE_SENT = "012"
 """DE44 of a payment that is refused for its date."""
+SENDER = "098"
+"""DE44 of a payment that is refused because it is our own."""
+RETURNED = 127
+"""The data element (FPID of the payment returned) that returns must have."""
 RESERVE_FACTOR = 2
 """Payments being decided at once at most, as a multiple of `payments_max`, where the rules keep stand-in from taking
 the rest."""
@@ -64,6 +68,8 @@ class Inbound:
         """
         self._deadlines = pair.deadlines
         self._reversed_code = pair.reversed_code
+        self._own_senders = frozenset(pair.own_senders)
+        self._returns = frozenset(code for code, kind in codec.table.types.items() if RETURNED in kind.mandatory)
         self._payments_max = payments_max
         self._types = codec.table.types
         self._ours = frozenset(code for code, kind in self._types.items() if kind.group == pair.group)
@@ -93,14 +99,16 @@ class Inbound:
         if payment.content and payment.content != content:
             event = Event.CONFLICT
         else:
-            event = Event.MISDATED if dated is Verdict.REFUSED else Event.REQUEST
+            unfit = dated is Verdict.REFUSED or self._is_our_own(request)
+            event = Event.MISDATED if unfit else Event.REQUEST
         match self._step(payment, event):
             case Act.RECEIVE:
                 payment.begin(request, content, Leg(link, first_byte_s), unusual_date=dated is not Verdict.ORDINARY)
                 self._receive(payment, request, now)
             case Act.REFUSE_DATE:
-                self._do.note(Note.BAD_DATE, fpid)
-                self._refuse(request, fpid, SYNTAX_ERROR, DATE_SENT, link, first_byte_s)
+                own = self._is_our_own(request)
+                self._do.note(Note.OWN_SENDER if own else Note.BAD_DATE, fpid)
+                self._refuse(request, fpid, SYNTAX_ERROR, SENDER if own else DATE_SENT, link, first_byte_s)
             case Act.JOIN:
                 payment.legs.append(Leg(link, first_byte_s))
                 self._do.record(Kind.REPEATED, request.body, fpid, link)
@@ -115,6 +123,12 @@ class Inbound:
                 self._refuse(request, fpid, self._reversed_code, "", link, first_byte_s)
             case act:
                 raise AssertionError(act)
+
+    def _is_our_own(self, request: PaymentRequest) -> bool:
+        """Whether it says that we sent it, and cannot: a payment of ours that comes back. Like its date, that is judged
+        while it is not known.
+        """
+        return request.sender in self._own_senders and request.processing_code[:2] not in self._returns
 
     def _receive(self, payment: Arrival, request: PaymentRequest, now: Now) -> None:
         if payment.unusual_date:

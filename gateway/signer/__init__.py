@@ -8,6 +8,7 @@ come out over a socket pair. The parts, each importing only those above it:
 * `messages`: the frames between pool and worker, as bytes. Pure.
 * `breaker`: how long a sick token is kept out. Pure.
 * `choice`: which of the serving tokens get work: quick ones, and those of our own site first. Pure.
+* `apart`: which keys must differ. Pure.
 * `wanted`: which keys the tokens shall have, and what they say of a new one. Pure.
 * `pin`: the PIN of a PIN file, or why there is none.
 * `slots`: the tokens behind a library, each slot asked by itself.
@@ -31,6 +32,9 @@ A key that comes in band is unwrapped in every serving token, one after the othe
 its check value than failed; from then on a token that cannot have it does not serve. A token that was away gets every
 present key before it serves. Keys are never removed from a token, because another gateway may share it, and be behind.
 Their custodians remove them (hsm/README.md).
+
+The hub's key, ours, the one for seals and the transport key must differ. A token in which two of them are one does not
+serve, and no token takes a new key that is one of them.
 
 A wrong PIN is never tried twice, because a few wrong ones lock a token: the token stays out until its PIN file changes
 or the gateway is restarted.

@@ -5,10 +5,11 @@ from typing import Literal
 import msgspec
 
 TokenState = Literal[
-    "starting", "serving", "hung", "crashed", "failing", "different-keys",
+    "starting", "serving", "hung", "crashed", "failing", "different-keys", "same-keys",
     "wrong-pin", "no-pin", "no-key", "no-token", "no-module",
 ]  # fmt: skip
-"""`starting` and `serving`; every other one says why the token does not serve. `failing` is the token's own report."""
+"""`starting` and `serving`; every other one says why the token does not serve. `failing` is the token's own report.
+`different-keys`: other tokens have others. `same-keys`: two that must differ are one."""
 
 
 class Outage(msgspec.Struct, frozen=True):

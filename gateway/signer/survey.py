@@ -13,6 +13,7 @@ import trio
 from gateway import config, log
 from gateway.payments.work import Install
 from gateway.signer import choice, messages, process
+from gateway.signer.apart import Apart
 from gateway.signer.messages import Held, Shown
 from gateway.signer.outage import Outage, TokenState
 from gateway.signer.tokens import read_outage, read_shown, start_of
@@ -79,7 +80,8 @@ async def survey(
 
     Bounded by the longest `start_within_s` for each try, and the time for `MACS`. Cancelled, it leaves no process.
     """
-    wanted = Wanted((pair.mac.seal_key,), [Install(label) for label in (pair.mac.hub_key, pair.mac.own_key, *more)])
+    keys = [Install(label) for label in (pair.mac.hub_key, pair.mac.own_key, *more)]
+    wanted = Wanted((pair.mac.seal_key,), keys, Apart(pair.mac))
     seen: dict[str, Seen] = {}
 
     async def look(token: config.Token) -> None:
@@ -102,6 +104,8 @@ def judge(seen: list[Seen], wanted: Wanted, transport_key: str) -> Report:
             states[name] = each.outage
         elif failure := wanted.failure_of(each.shown):
             states[name] = Outage("no-key", failure)
+        elif clash := wanted.clash_of(each.shown):
+            states[name] = Outage("same-keys", clash)
         elif name in groups[0]:
             states[name] = Outage("serving", "")
         else:

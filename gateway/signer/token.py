@@ -65,6 +65,8 @@ class OpenToken:
                 self._unwrapping.install(each)
                 self._proved[label] = each.key
             if label not in self._made:
+                if not each.key.wrapped:
+                    self._unwrapping.refuse_transport(label)
                 self._made[label] = self._keys.mac_of(label, copy=True, twins=bool(each.key.wrapped))
         except TokenOutage as error:
             if each.needed:

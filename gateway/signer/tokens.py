@@ -27,6 +27,7 @@ from gateway.machine.shortage import is_shortage
 from gateway.payments.work import Install
 from gateway.payments.work import MacJob as Job
 from gateway.signer import messages, process
+from gateway.signer.apart import Apart
 from gateway.signer.member import Batch, Member
 from gateway.signer.messages import Held, Shown
 from gateway.signer.outage import Outage, TokenState
@@ -95,7 +96,7 @@ class Tokens:
     ) -> None:
         self.members = [Member(token) for token in settings]
         self.preference = Preference(self.members, clock)
-        self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)))
+        self.wanted = Wanted(always, (Install(mac.hub_key), Install(mac.own_key)), Apart(mac))
         self._mac = mac
         self._keys = keys
         self._clock = clock
@@ -336,6 +337,8 @@ class Tokens:
                 continue
             if failure := self.wanted.failure_of(member.has):
                 self._lose(member, "no-key", failure)
+            elif clash := self.wanted.clash_of(member.has):
+                self._lose(member, "same-keys", clash)
             elif member.token.name in right:
                 self._serve(member)
             elif self.wanted.values_of(member.has) is not None:

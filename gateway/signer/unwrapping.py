@@ -5,6 +5,7 @@ it become a permanent key, sensitive and not extractable, that may only sign. Wh
 by its label and compared. Nothing is ever removed from a token here: another gateway may need it still.
 """
 
+import contextlib
 from typing import Any
 
 import pkcs11
@@ -72,6 +73,30 @@ class Unwrapping:
                 return ""
             return value.hex().upper()
 
+    def refuse_transport(self, label: str) -> None:
+        """Refuse a key of the ceremony that is the transport key: as far as the token shows what tells them apart."""
+        with contextlib.suppress(pkcs11.PKCS11Error):
+            # the type first: SoftHSM makes the check value of another type in another way
+            key, transports = self._keys.key(label, copy=False), find(self._keys.session, self._by.label)
+            types = [each.key_type for each in (key, *transports)]
+            checks = {bytes(each[Attribute.CHECK_VALUE]) for each in (key, *transports)}
+            if len(types) == 2 and types[0] == types[1] and len(checks) == 1 and checks != {b""}:
+                raise self._same(label)
+
+    def _refuse_transport(self, transport: Any, key: Install) -> None:
+        """The same for a key that came in band: zeros that it enciphers are those that the transport key would."""
+        usage = {Attribute.SIGN: False, Attribute.ENCRYPT: True}
+        try:
+            shown = bytes(transport[Attribute.CHECK_VALUE])
+            enciphered = enciphered_zeros(self._unwrap(transport, key, usage, transport.key_type))
+        except (TokenOutage, pkcs11.PKCS11Error):
+            return  # this token does not tell
+        if shown and enciphered.startswith(shown):
+            raise self._same(key.label)
+
+    def _same(self, label: str) -> TokenOutage:
+        return TokenOutage("same-keys", f'"{self._by.label}" (which unwraps new keys) and "{label}" are the same key')
+
     def _install_by(self, session: Any, key: Install, *, proved_before: bool) -> None:
         try:
             there = self._keys.working(session, key.label)
@@ -86,6 +111,7 @@ class Unwrapping:
             if proved_before and there and self.known_check(key.label).startswith(key.check):
                 return
             raise
+        self._refuse_transport(transport, key)
         mac = self._keys.mac_with(trial)(messages.CHECK_TEXT)
         if any(self._keys.mac_with(each)(messages.CHECK_TEXT) != mac for each in there):
             raise TokenOutage("no-key", f'another key is labelled "{key.label}" already')
@@ -102,12 +128,14 @@ class Unwrapping:
             raise TokenOutage("no-key", f'the transport key "{label}" may not unwrap')
         return found[0]
 
-    def _unwrap(self, transport: Any, key: Install, template: dict[Attribute, Any]) -> Any:
+    def _unwrap(
+        self, transport: Any, key: Install, template: dict[Attribute, Any], key_type: KeyType | None = None
+    ) -> Any:
         """Unwrapped in the token: a session object, unless the template says otherwise."""
         try:
             return transport.unwrap_key(
                 ObjectClass.SECRET_KEY,
-                self._key_type(key),
+                key_type or self._key_type(key),
                 key.wrapped,
                 mechanism=by_number(self._by.mechanism),
                 mechanism_param=self._by.vector or None,

@@ -11,7 +11,9 @@ A key that is needed may be on trial at the same time with another value, wrappe
 from collections import deque
 from collections.abc import Iterable
 
+from gateway import config
 from gateway.payments.work import Install
+from gateway.signer.apart import Apart
 from gateway.signer.messages import KEYS_MAX, Held, Shown
 
 Verdict = tuple[Install, bool, str]
@@ -47,7 +49,9 @@ class Wanted:
     come the keys on trial that the token is asked about (`to_have`).
     """
 
-    def __init__(self, always: Iterable[str], keys: Iterable[Install]) -> None:
+    def __init__(self, always: Iterable[str], keys: Iterable[Install], apart: Apart | None = None) -> None:
+        """`apart`: which of them must differ; None: those of the default labels."""
+        self.apart = apart or Apart(config.Mac())
         self._always = tuple(Install(label) for label in always)
         self.needed: dict[str, Install] = {}
         """By label: the keys that a token must have to serve."""
@@ -87,8 +91,8 @@ class Wanted:
             if name not in trial.waiting or all(each.key != trial.key for each in told):
                 continue
             trial.waiting.remove(name)
-            if label in shown.failures:
-                trial.failed[name] = shown.failures[label]
+            if why := shown.failures.get(label) or self.apart.clash(shown.values, label):
+                trial.failed[name] = why
             else:
                 trial.proved.add(name)
         self._next()
@@ -148,6 +152,10 @@ class Wanted:
         """Why a token lacks a needed key, or nothing."""
         failures = {label: why for label, why in shown.failures.items() if label not in shown.values}
         return next((failures[label] for label in self.needed if label in failures), "")
+
+    def clash_of(self, shown: Shown) -> str:
+        """Which needed keys of a token are one and must differ, in words, or nothing."""
+        return self.apart.clash({label: value for label, value in shown.values.items() if label in self.needed})
 
     def _list(self) -> None:
         known = [key.label for key in self.order if key.label in self.needed]

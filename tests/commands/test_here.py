@@ -92,6 +92,14 @@ def test_tokens_are_asked_as_hsm_check_asks_them(file: Path) -> None:
     assert said.startswith("hsm-2: ")
 
 
+def test_keys_that_must_differ_are_compared(file: Path) -> None:
+    """Each token is named in which two of them are one, with both uses."""
+    tokens = FakeTokens(["hsm-1", "hsm-2"], KEYS)
+    tokens["hsm-2"].keys = {**KEYS, "fps-seal": KEYS["fps-own"]}
+    (said,) = lacking(file, tokens)
+    assert said == 'hsm-2: "fps-own" (what we sign with) and "fps-seal" (what seals the journal) are the same key'
+
+
 @pytest.mark.parametrize(("days", "said"), [(29, True), (31, False), (-1, False)])
 @pytest.mark.parametrize("member", ["certificate_file", "ca_file"])
 def test_a_certificate_that_is_about_to_end_is_said(tmp_path: Path, member: str, days: int, *, said: bool) -> None:

@@ -177,6 +177,8 @@ CASES = {
     "NewsLifted": count("fps_steps_total", 'step="news_lifted"'),
     "OtherGroupsPayments": count("fps_steps_total", 'step="other_group"'),
     "KeySupersededAgain": count("fps_steps_total", 'step="key_superseded_again"'),
+    "KeyAllowed": count("fps_steps_total", 'step="key_allowed"'),
+    "OwnPaymentCameBack": count("fps_steps_total", 'step="own_sender"'),
     "NewsWaiting": gauge("fps_peer_news_oldest_age_seconds", "61", "0", 65, 55, 'peer="sip"'),
 }  # fmt: skip
 

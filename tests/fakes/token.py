@@ -141,7 +141,9 @@ class FakeWorker:
             self._held = msgspec.json.decode(body, type=tuple[Held, ...])
         outage = self._token.outage
         if kind in {messages.START, messages.KEYS} and not outage:
-            self._failures = {each.key.label: why for each in self._held if (why := self._install(each))}
+            self._failures = {
+                each.key.label: why for each in self._held if (why := self._install(each) or self._same(each.key))
+            }
         # another value of a key that is there was refused: it goes on as it was
         refused = {label: why for label, why in self._failures.items() if label in self._made}
         failures = {label: why for label, why in self._failures.items() if label not in refused} | {
@@ -151,7 +153,7 @@ class FakeWorker:
         }
         needed = [failures[each.key.label] for each in self._held if each.needed and each.key.label in failures]
         if needed and not outage:
-            outage = Outage("no-key", needed[0])
+            outage = Outage("same-keys" if needed[0].endswith("are the same key") else "no-key", needed[0])
         if kind == messages.BATCH:
             number, operations = messages.operations(body)
             self._token.batches.append(len(operations))
@@ -209,9 +211,16 @@ class FakeWorker:
         check = reference.mac(self._start.algorithm, value, bytes(16)).hex().upper()[: len(key.check)]
         if check != key.check:
             return f'wrong check value: "{key.label}" unwraps to a key of {check}'
+        if value == self._token.keys[TRANSPORT]:
+            return self._same(key, value)
         if self._token.keys.setdefault(key.label, value) != value:
             return f'another key is labelled "{key.label}" already'
         return ""
+
+    def _same(self, key: Install, value: bytes = b"") -> str:
+        transport = self._token.keys.get(TRANSPORT, b"none")
+        same = (value or self._token.keys.get(key.label)) == transport
+        return f'"{TRANSPORT}" (which unwraps new keys) and "{key.label}" are the same key' if same else ""
 
     def _operation(self, key: int, expected: bytes, data: bytes) -> tuple[int, bytes]:
         label = self._held[key].key.label

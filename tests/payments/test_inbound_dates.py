@@ -124,3 +124,41 @@ def test_a_field_is_judged_before_the_duplicate_and_the_duplicate_before_the_dat
     stage.heard()
     stage.came(request(date_sent=OLD))
     assert stage.heard() == ["record REFUSED", "leave 9210/1100 on 1 after REFUSED"]
+
+
+OURS = config.Pair(group="sip", own_senders=("600002", "600003"))
+
+
+@pytest.mark.parametrize("kind", ["10", "30", "00", "77"])
+def test_a_payment_that_says_that_we_sent_it_is_refused_and_stays_unknown(kind: str) -> None:
+    """1930 with DE44 098, as often as it comes. Whoever else sends is judged as ever."""
+    stage = Stage(pair=OURS)
+    own = {"processing_code": f"{kind}0000", "sender": "600003"}
+    for mti in ("9200", "9201"):
+        stage.came(request(mti, **own))
+        assert stage.heard() == ["record REFUSED", "leave 9210/1930098 on 1 after REFUSED"]
+    assert stage.notes == [Note.OWN_SENDER] * 2
+    assert stage.outcomes.get(fpid_of(request(**own))) is None
+    stage.came(request())
+    assert stage.heard()[0] == "record RECEIVED"
+
+
+@pytest.mark.parametrize("kind", ["20", "25"])
+def test_a_return_may_name_us_as_its_sender(kind: str) -> None:
+    """What it returns, we sent."""
+    stage = Stage(pair=OURS)
+    stage.came(request(processing_code=f"{kind}0000", sender="600002", return_code="00000001", returned_fpid="F" * 42))
+    assert stage.heard()[0] == "record RECEIVED"
+
+
+def test_where_no_sender_is_ours_none_is_refused_and_a_known_payment_keeps_its_outcome() -> None:
+    """Payments to ourselves may go through the hub. A setting that comes later changes no answer that was given."""
+    stage = Stage()
+    payment = stage.came(request(sender="600002"))
+    assert payment is not None
+    stage.recorded()
+    stage.answers(payment, "0000")
+    later = Stage(pair=OURS, outcomes=stage.outcomes)
+    later.story._arrivals.in_flight.update(stage.story._arrivals.in_flight)
+    later.came(request("9201", sender="600002"))
+    assert Note.OWN_SENDER not in later.notes

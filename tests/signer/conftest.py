@@ -147,6 +147,10 @@ class World(ABC):
     @abstractmethod
     def other_key(self, name: str, label: str) -> None: ...
     @abstractmethod
+    def same_key(self, name: str, label: str, other: str) -> None:
+        """The value of another one of its keys."""
+
+    @abstractmethod
     def lose_module(self, name: str) -> None: ...
     @abstractmethod
     def wrong_pin(self, name: str) -> None: ...
@@ -206,6 +210,9 @@ class FakeWorld(World):
 
     def other_key(self, name: str, label: str) -> None:
         self.tokens[name].keys[label] = bytes(len(self.keys[label]))
+
+    def same_key(self, name: str, label: str, other: str) -> None:
+        self.tokens[name].keys[label] = self.keys[other]
 
     def lose_module(self, name: str) -> None:
         self.tokens[name].fail("no-module", "module not found: none")
@@ -276,6 +283,11 @@ class SoftHsmWorld(World):
     def other_key(self, name: str, label: str) -> None:
         self.lose_key(name, label)
         value = f"bytes({len(self.keys[label])})"
+        self._with_token(name, f"session.create_object(_template(KeyType.AES, label, {value}))", label)
+
+    def same_key(self, name: str, label: str, other: str) -> None:
+        self.lose_key(name, label)
+        value = f"bytes.fromhex({self.keys[other].hex()!r})"
         self._with_token(name, f"session.create_object(_template(KeyType.AES, label, {value}))", label)
 
     def lose_module(self, name: str) -> None:

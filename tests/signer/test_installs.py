@@ -109,6 +109,24 @@ async def test_the_same_key_again_is_there(clock: Clock, world: Any, keys: Keys)
     assert await keys.signs(key)
 
 
+@pytest.mark.parametrize(
+    ("label", "use"), [("fps-hub", "what the hub signs with"), (TRANSPORT, "which unwraps new keys")]
+)
+async def test_a_new_key_that_has_another_use_already_changes_nothing(
+    clock: Clock, world: Any, keys: Keys, label: str, use: str
+) -> None:
+    """Its check value is right, and every token refuses it: the reason names both uses, and no value."""
+    keys.listen(await world.start())
+    key = keys.make(value=world.keys[label])
+    ok, why = await keys.install(key)
+    assert not ok
+    other = f'"{key.label}"' if label == TRANSPORT else f'"{key.label}" (what we sign with)'
+    first, second = (f'"{label}" ({use})', other) if label == TRANSPORT else (other, f'"{label}" ({use})')
+    assert why == f"3 of 3 tokens: fps-1: {first} and {second} are the same key"
+    assert key.label not in world.signer._tokens.wanted.needed
+    assert [world.state(name) for name in world.names] == ["serving"] * 3
+
+
 async def test_a_wrong_check_value_changes_nothing(clock: Clock, world: Any, keys: Keys) -> None:
     """Every token says so, none has the key, and all go on serving."""
     keys.listen(await world.start())
@@ -117,7 +135,7 @@ async def test_a_wrong_check_value_changes_nothing(clock: Clock, world: Any, key
     assert not ok
     right = check_value("aes-cmac", world.keys[key.label])
     assert why == f'3 of 3 tokens: fps-1: wrong check value: "{key.label}" unwraps to a key of {right}'
-    assert key.label not in world.signer.keys
+    assert key.label not in world.signer._tokens.wanted.needed
     jobs = world.jobs(90)
     world.signer.submit(jobs)
     await world.all_done(jobs)
@@ -197,7 +215,7 @@ async def test_a_restart_finds_or_makes_the_keys_that_it_holds(clock: Clock, wor
         world.nursery = second
         world.first_hold = [Install("fps-hub"), key]
         await world.start()
-        assert world.signer.keys == ("fps-hub", key.label)
+        assert tuple(world.signer._tokens.wanted.needed) == ("fps-hub", key.label)
         assert [world.state(name) for name in world.names] == ["serving"] * 3
         assert await keys.signs(key)
         second.cancel_scope.cancel()

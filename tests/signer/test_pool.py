@@ -334,7 +334,7 @@ async def test_each_job_is_told_once_also_when_its_answer_comes_late(autojump_cl
 async def test_the_majority_may_change_sides(autojump_clock: Any, rig: Any) -> None:
     """A token that served alone with the wrong keys is out as soon as two others agree against it."""
     made = await rig(3, running=False)
-    made.tokens["t1"].keys["fps-own"] = bytes(16)
+    made.tokens["t1"].keys["fps-own"] = bytes([9] * 16)
     for name in ("t2", "t3"):
         made.tokens[name].disappear()
     async with trio.open_nursery() as nursery:

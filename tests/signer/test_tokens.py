@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from gateway.payments.work import MacJob as Job
+from tests.fakes.token import TRANSPORT
 
 
 async def test_makes_macs_and_verifies_them(clock: Any, world: Any) -> None:
@@ -138,6 +139,30 @@ async def test_a_token_with_other_keys_is_kept_out(clock: Any, world: Any, logge
     assert all(world.right(job) for job in jobs)
     await world.until(lambda: bool(logged("token does not serve")))
     assert [line["level"] for line in logged("token does not serve")] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("label", "other", "said"),
+    [
+        ("fps-own", "fps-hub", '"fps-hub" (what the hub signs with) and "fps-own" (what we sign with)'),
+        ("fps-hub", "fps-own", '"fps-hub" (what the hub signs with) and "fps-own" (what we sign with)'),
+        ("fps-own", TRANSPORT, '"fps-transport" (which unwraps new keys) and "fps-own"'),
+        ("fps-hub", TRANSPORT, '"fps-transport" (which unwraps new keys) and "fps-hub"'),
+    ],
+)
+async def test_a_token_in_which_keys_are_one_that_must_differ_is_kept_out(
+    clock: Any, world: Any, logged: Any, label: str, other: str, said: str
+) -> None:
+    """Were the hub's key ours, all that we send would be the hub's word. The line says which two, and no value."""
+    for name in world.names:
+        world.same_key(name, label, other)
+    signer = await world.start()
+    await world.until(lambda: all(world.state(name) == "same-keys" for name in world.names))
+    assert {world.why(name) for name in world.names} == {f"{said} are the same key"}
+    assert not signer.serving
+    await world.until(lambda: bool(logged("token does not serve")))
+    assert world.keys["fps-own"].hex() not in str(logged())
+    assert {each.why for each in (await world.survey()).states.values()} == {f"{said} are the same key"}
 
 
 async def test_with_no_majority_the_first_token_is_right(clock: Any, world: Any) -> None:
