@@ -38,7 +38,8 @@ tests/test_layout.py reads this table and holds every module to it:
     wire                                                                      pure from here: no I/O, no clock, no log
     memory
     payments
-    scheme hub.session hub.echoes hub.exchanges hub.rules journal.record journal.recovery volume.status volume.verdict
+    scheme hub.session hub.echoes hub.exchanges hub.rules hub.budget
+        journal.record journal.recovery volume.status volume.verdict
     network notify                                                            shells from here
     http
     hub journal signer processor ops volume engine                            they meet in daemon

@@ -126,7 +126,7 @@ class Gateway:
         standstill = Standstill(outside.clock())
         self.links = Links(
             node.hub, pair, self.engine, message_ids, clock=outside.clock, random=outside.luck,
-            came_s=standstill.came_s, network=outside.network, dial=outside.dial_hub,
+            came_s=standstill.came_s, unproved=node.unproved, network=outside.network, dial=outside.dial_hub,
         )  # fmt: skip
         self.engine.join(self.links)
         self.identity = Identity(node.name, pair.group, configuration.fingerprint(), gateway.__version__)

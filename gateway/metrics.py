@@ -53,6 +53,7 @@ GCCollector(registry=REGISTRY)
 LIMITS = (
     "node.processor.connections_max", "node.processor.waiting_max", "node.submissions.connections_max",
     "signer.WAITING_MAX", "signer.VERIFICATIONS_MAX", "ops.CONNECTIONS_MAX", "node.payments_max",
+    "hub.UNJUDGED_MAX",
 )  # fmt: skip
 """By the setting, or where they stand in the code."""
 _limit_reached = Counter(
@@ -206,6 +207,18 @@ LINK_EJECTED = Gauge(
 LINK_EJECTIONS = Counter("fps_link_ejections", "Times that it was ejected so.", ["site"], registry=REGISTRY)
 LINK_FRAMES_IN = Counter("fps_link_frames_in", "Frames read.", ["site"], registry=REGISTRY)
 LINK_EMPTY_FRAMES = Counter("fps_link_empty_frames", "Frames without a body: ignored.", ["site"], registry=REGISTRY)
+LINK_UNPROVED_FRAMES = Counter(
+    "fps_link_unproved_frames", "Frames that prove nothing: no message, or a wrong MAC.", ["site"], registry=REGISTRY
+)
+LINK_UNPROVED_BYTES = Counter("fps_link_unproved_bytes", "Bytes of these frames.", ["site"], registry=REGISTRY)
+OVER_BUDGET_OUTCOMES = ("closed", "paced")
+LINK_OVER_BUDGET = Counter(
+    "fps_link_over_budget",
+    "Times that a link brought more frames that prove nothing than node.unproved allows, by what came of it: it was "
+    "closed, or, where no other link does well, is read no faster than that (paced).",
+    ["site", "outcome"],
+    registry=REGISTRY,
+)
 LINK_FRAMES_OUT = Counter("fps_link_frames_out", "Frames written.", ["site"], registry=REGISTRY)
 LINK_IN_BYTES = Counter("fps_link_in_bytes", "Bytes read.", ["site"], registry=REGISTRY)
 LINK_OUT_BYTES = Counter("fps_link_out_bytes", "Bytes written.", ["site"], registry=REGISTRY)

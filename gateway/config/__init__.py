@@ -33,6 +33,7 @@ from gateway.config.node import (
     Submissions,
     Tls,
     Token,
+    Unproved,
     Volume,
 )
 from gateway.config.pair import (
@@ -52,8 +53,8 @@ from gateway.config.pair import (
 __all__ = [
     "Configuration", "Dates", "Deadlines", "Ejection", "Group", "HubSite", "JournalSettings", "Keys", "Log", "Mac",
     "Name", "News", "Node", "Ops", "Pair", "Processor", "ServerTls", "Session", "Sibling", "StandIn", "StandInMode",
-    "Submissions", "Submit", "Tls", "Token", "Volume", "Wire", "choices_in", "days_spanned", "described", "is_many",
-    "struct_in",
+    "Submissions", "Submit", "Tls", "Token", "Unproved", "Volume", "Wire",
+    "choices_in", "days_spanned", "described", "is_many", "struct_in",
 ]  # fmt: skip
 
 

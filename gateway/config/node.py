@@ -241,6 +241,34 @@ class Ejection(Struct, frozen=True, forbid_unknown_fields=True):
     """Longest pause before the next trial."""
 
 
+class Unproved(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much a link to the hub may bring that proves nothing: frames that are no message, or whose MAC is wrong. Each
+    such frame costs room in the journal and a reply. Frames that no HSM could judge do not count.
+
+    A link that brings more is closed for a while, where another one does well. Where none does, the cause is a key or
+    the hub: the links stay, and are read no faster than this (`gateway/hub/budget.py`).
+    """
+
+    frames_max: Annotated[int, Meta(ge=1, le=10**6)] = 200
+    """Frames that prove nothing that a link may bring at once."""
+    frames_per_s: Annotated[float, Meta(ge=0.01, le=1e6)] = 20.0
+    """Frames that prove nothing per second that it may bring for ever."""
+    bytes_max: Annotated[int, Meta(ge=512, le=1 << 30)] = 256 * 1024
+    """Bytes of such frames that a link may bring at once. At least `pair.wire.frame_bytes_max`."""
+    bytes_per_s: Annotated[float, Meta(ge=1, le=1e9)] = 16384.0
+    """Bytes of such frames per second that it may bring for ever. All of them go into the journal: the default is 1.4
+    GB a day for each link."""
+    key_change_factor: Annotated[float, Meta(ge=1, le=1000)] = 10.0
+    """How many times as much a link may bring while the key that the hub signs with changes: messages that are the
+    hub's may fail then."""
+    pause_s: Seconds = 5.0
+    """First pause before a link is dialled again that brought too much. The pause doubles, with jitter, up to
+    `pause_max_s`, and is the first one again when the link has kept to its budget for `pause_max_s`. It ends when no
+    other link does well."""
+    pause_max_s: Seconds = 300.0
+    """Longest pause before such a link is dialled again."""
+
+
 class Sibling(Struct, frozen=True, forbid_unknown_fields=True):
     """The gateway of the same group at the other site. We look at it to see that both share what a pair must share;
     nothing is decided by it. Without this table we do not look.
@@ -273,6 +301,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     peer_tls: Tls | None = None
     sibling: Sibling | None = None
     ejection: Ejection = Ejection()
+    unproved: Unproved = Unproved()
     payments_max: Count = 50000
     """Payments being decided at most, and payments of ours under way at most. Above it, a payment that arrives is not
     asked about, and stand-in answers at once; a submission is refused as unavailable."""

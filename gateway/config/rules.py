@@ -146,6 +146,7 @@ def check_node(node: config.Node) -> Iterator[Mistake]:
     yield from _check_twice(node)
     yield from _ordered("node.processor", node.processor, "tell_pause_s", "tell_pause_max_s")
     yield from _ordered("node.ejection", node.ejection, "pause_s", "pause_max_s")
+    yield from _check_unproved(node.unproved)
     yield from _check_urls(node)
     if node.volume is not None and node.volume.copies_min > node.volume.copies:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
@@ -156,6 +157,16 @@ def check_node(node: config.Node) -> Iterator[Mistake]:
     if door is not None and door.tls is None and not is_loopback(door.host):
         what = f"is missing, and {door.host} is not a loopback address"
         yield "node.submissions.tls", f"{what}: anybody who reaches it could submit"
+
+
+def _check_unproved(unproved: config.Unproved) -> Iterator[Mistake]:
+    """A budget that holds less than a second of what it earns would never hold what it earns."""
+    yield from _ordered("node.unproved", unproved, "pause_s", "pause_max_s")
+    for what in ("frames", "bytes"):
+        most, per_s = getattr(unproved, f"{what}_max"), getattr(unproved, f"{what}_per_s")
+        if most < per_s:
+            said = f"{most} must not be less than {what}_per_s, which is {per_s:g}"
+            yield f"node.unproved.{what}_max", f"{said}: it would not hold one second of it"
 
 
 def _check_twice(node: config.Node) -> Iterator[Mistake]:
@@ -320,6 +331,9 @@ def check_both(configuration: config.Configuration) -> Iterator[Mistake]:
     if segment_bytes < 4 * frame_bytes_max:
         what = f"{segment_bytes} must be at least four times pair.wire.frame_bytes_max, which is {frame_bytes_max}"
         yield "node.journal.segment_bytes", f"{what}: a record holds a message and its reply"
+    if (unproved_bytes_max := configuration.node.unproved.bytes_max) < frame_bytes_max:
+        what = f"{unproved_bytes_max} must not be less than pair.wire.frame_bytes_max, which is {frame_bytes_max}"
+        yield "node.unproved.bytes_max", f"{what}: one frame would be too much"
     waiting_bytes_max, payments_max = configuration.node.journal.waiting_bytes_max, configuration.node.payments_max
     if waiting_bytes_max < payments_max * PAYMENT_WAITING_BYTES:
         what = f"{waiting_bytes_max} must be at least {PAYMENT_WAITING_BYTES} for each of node.payments_max, which is"

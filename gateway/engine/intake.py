@@ -45,6 +45,7 @@ class Intake:
                 message = decode(body)
             except HubFault as fault:
                 self._batch.count("unreadable")
+                self._disprove(link, body)
                 self._dispatch.reject(link, body, fault.function_code, str(fault))
             else:
                 incoming = Incoming(key, covered, mac, first_byte_s + patience, link, message, first_byte_s)
@@ -58,9 +59,14 @@ class Intake:
         Management goes on: it needs little room, and a gateway in trouble must be able to sign off. Answers to payments
         of ours go on, too: they make room.
         """
-        kept = [frame for frame in frames if frame[1][:2] not in PAYMENT_CLASSES or frame[1][:4] == PAYMENT_RESPONSE]
-        if len(kept) < len(frames):
-            count = len(frames) - len(kept)
+        kept, count = list[tuple[float, bytes]](), 0
+        for frame in frames:
+            if frame[1][:2] not in PAYMENT_CLASSES or frame[1][:4] == PAYMENT_RESPONSE:
+                kept.append(frame)
+            else:
+                link.dropped(len(frame[1]))
+                count += 1
+        if count:
             self._batch.count("not_taken_in", count)
             _log.error("payments not taken in: too much waits for the disk", link=link.site, count=count)
         return kept
@@ -69,14 +75,20 @@ class Intake:
         """The signer is done with this message's MAC."""
         self.verifying -= 1
         if incoming.ok:
+            incoming.link.proved(len(incoming.message.body))
             self._dispatch.take(incoming, now)
         elif incoming.error == "wrong-mac":
             if self._verify_again(incoming):
                 return
             self._batch.count("wrong_mac")
+            self._disprove(incoming.link, incoming.message.body)
             self._dispatch.reject(incoming.link, incoming.message.body, WRONG_MAC, "DE128")
         else:
             self._unverified(incoming)
+
+    def _disprove(self, link: HubLink, body: bytes) -> None:
+        """Whoever sent this has shown no key. While the hub may sign with one of several, it may have been the hub."""
+        link.disproved(len(body), key_changes=len(self._batch.verifiers) > 1)
 
     def _verify_again(self, incoming: Incoming) -> bool:
         """While keys change, a message that one key did not sign may be signed by another, also by one that came since.
@@ -99,6 +111,7 @@ class Intake:
     def _unverified(self, incoming: Incoming) -> None:
         """No HSM could say whether the hub signed this message: it is recorded, and not acted upon."""
         self._batch.count("unverified")
+        incoming.link.dropped(len(incoming.message.body))
         body = steps.pack(steps.Rejected("", "unverified: no HSM", incoming.message.body, b""))
         self._batch.record(Kind.REJECTED, body, "", incoming.link)
         _log.error("message not verified: no HSM", link=incoming.link.site, mti=incoming.message.mti)

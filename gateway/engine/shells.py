@@ -26,6 +26,15 @@ class HubLink(Link, Protocol):
     def manage(self, message: Message, now: Now) -> None:
         """Hand a verified management message to the session."""
 
+    def proved(self, size: int) -> None:
+        """Somebody who has the hub's key sent a frame of this size. Each frame gets one of these three verdicts."""
+
+    def disproved(self, size: int, *, key_changes: bool) -> None:
+        """A frame is no message, or its MAC is wrong. `key_changes`: it may be the hub's all the same."""
+
+    def dropped(self, size: int) -> None:
+        """A frame was not judged: no HSM said, or the disk does not keep up."""
+
 
 def hub_link(link: Link) -> HubLink:
     """The link itself. The stories know it by its name, and got it from the engine."""

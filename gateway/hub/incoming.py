@@ -45,6 +45,10 @@ class Incoming:
         """When the unfinished frame has taken too long."""
         return self._half_frame_read_s + self._half_frame_s if self.is_cut else inf
 
+    def go_on(self, now_s: float) -> None:
+        """Nothing was read for a while: the unfinished frame has its time anew."""
+        self._half_frame_read_s = now_s
+
     def feed(self, chunk: bytes, came_s: float, read_s: float) -> list[Frame]:
         """Take a chunk that came at `came_s`, at the earliest. Returns the frames that it completes, if they have a
         body. Look at `error` and `flooded` afterwards.

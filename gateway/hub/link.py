@@ -12,7 +12,10 @@ When the link ends, for any reason, every body that was queued and not sent come
 `Inbox.link_down` is the last call. A link that has ended takes nothing any more. Cancelling `run` is such an end.
 
 A frame that cannot be right ends the link, but not at once: the engine may want to say so (9624), and the payments
-before it deserve their replies. So the link understands nothing more, and closes `LAST_WORDS_S` later.
+before it deserve their replies. So the link understands nothing more, and closes `LAST_WORDS_S` later. So does a link
+that brings too much that proves nothing, where another one does well (`budget`). Where none does, the reader waits
+until the budget allows more; it also waits while too much of what it handed on is unjudged. For that the engine says
+what became of each frame: it was `proved`, `disproved`, or `dropped`.
 """
 
 import logging
@@ -25,10 +28,12 @@ from msgspec import Struct
 
 from gateway import config, log, metrics
 from gateway.clock import Clock, Now
+from gateway.hub.budget import UNJUDGED_FRAMES_MAX, Budget, Unjudged
 from gateway.hub.incoming import EMPTY_MAX, EMPTY_WITHIN_S, Incoming
 from gateway.hub.outgoing import ContextT, Outgoing, known
 from gateway.hub.rules import Changed, Direction, Finished, Lost, Report, ReportName, Send, wanted
 from gateway.hub.session import Session
+from gateway.log.limit import Limit
 from gateway.wire.frame import Frame, FrameError
 from gateway.wire.message import Message
 
@@ -41,6 +46,8 @@ LAST_WORDS_S = 2.0
 reconnect that hurts."""
 WRITE_AT_LEAST_S = 0.5
 """How long a write may take even when its bodies have waited for too long already."""
+CAUGHT_UP_S = 0.1
+"""What is read so soon after the reader has waited may have lain in the socket meanwhile."""
 CLOSE_WITHIN_S = 2.0
 """How long a closing link may take to write its queue."""
 
@@ -63,7 +70,7 @@ look."""
 
 class Inbox(Protocol):
     """Where a link reports: the engine. Called in the trio thread; must not block. It may
-    call `send`, `flush`, `manage` and `close` of the link from within.
+    call `send`, `flush`, `manage`, `close` and the verdicts of the link from within.
     """
 
     def link_up(self, link: "Link") -> None:
@@ -73,7 +80,7 @@ class Inbox(Protocol):
         """It has ended. The last call for this link."""
 
     def frames(self, link: "Link", frames: list[Frame], now_s: float) -> None:
-        """Frames came, in this order; never an empty list."""
+        """Frames came, in this order; never an empty list. The link gets one verdict on each, sooner or later."""
 
     def frame_error(self, link: "Link", error: FrameError) -> None:
         """The next bytes are no frame. Nothing more is read; bodies that are sent within `LAST_WORDS_S` still leave."""
@@ -117,8 +124,11 @@ class Link:
     """One connection. `run` it once; it owns the stream."""
 
     def __init__(self, connection: int, site: config.HubSite, stream: trio.abc.Stream, session: Session, inbox: Inbox,
-                 *, pair: config.Pair, clock: Clock, came_s: Callable[[float], float]) -> None:  # fmt: skip
-        """`came_s`: the earliest time at which bytes read at a given time may have come (`machine.standstill`)."""
+                 *, pair: config.Pair, clock: Clock, came_s: Callable[[float], float], budget: Budget,
+                 is_needed: Callable[[], bool]) -> None:  # fmt: skip
+        """`came_s`: the earliest time at which bytes read at a given time may have come (`machine.standstill`).
+        `budget`: the site's. `is_needed`: asked when it is in debt; whether no other link does well.
+        """
         self.id = connection
         """Unique in this process; never 0."""
         self.site = site.name
@@ -143,12 +153,34 @@ class Link:
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._alarm = trio.CancelScope()
-        self._last_words: FrameError | None = None
+        self._budget = budget
+        self._is_needed = is_needed
+        self._unjudged = Unjudged()
+        self._judged: trio.Event | None = None
+        """The reader waits for a verdict."""
+        self._held_s = (inf, -inf)
+        """Since when the reader waited last, for verdicts or for the budget, and until when."""
+        self._places = Limit("hub.UNJUDGED_MAX", UNJUDGED_FRAMES_MAX)
+        self._unproved = (metrics.LINK_UNPROVED_FRAMES.labels(site.name), metrics.LINK_UNPROVED_BYTES.labels(site.name))
+        self.over_budget = False
+        """It ends because it brought too much that proves nothing."""
+        self._last_words = ""
+        """Why it understands nothing more, and soon ends."""
         self._close_s = inf
         self._up_s = 0.0
 
     def __repr__(self) -> str:
         return f"<Link {self.id} {self.site}>"
+
+    @property
+    def hears(self) -> bool:
+        """Whether it understands what comes: until its end, or shortly before it."""
+        return self.open and not self._last_words
+
+    @property
+    def does_well(self) -> bool:
+        """Whether it can be relied on: the hub has proved itself on it, and it is signed on or off as we want it."""
+        return self.hears and self._unjudged.ever_proved and self.session.as_wanted
 
     # --- for the engine
 
@@ -184,6 +216,34 @@ class Link:
         if self.session.answered and not proved:
             self._log.info("link up")
         self._act()
+
+    def proved(self, size: int) -> None:
+        """A frame with a body of this size came from somebody who has the hub's key."""
+        self._unjudged.proved(size)
+        if self._judged is not None:
+            self._judged.set()
+
+    def disproved(self, size: int, *, key_changes: bool) -> None:
+        """A frame is no message, or its MAC is wrong."""
+        self._unjudged.disproved(size)
+        self._charge(size, key_changes=key_changes)
+        if self._judged is not None:
+            self._judged.set()
+
+    def dropped(self, size: int) -> None:
+        """Nobody could or would say whether a frame proves anything."""
+        self._unjudged.dropped(size)
+        if self._judged is not None:
+            self._judged.set()
+
+    def _charge(self, size: int, *, key_changes: bool) -> None:
+        for counter, amount in zip(self._unproved, (1, size), strict=True):
+            counter.inc(amount)
+        now = self._clock()
+        self._budget.charge(size, now.mono_s, key_changes=key_changes)
+        if self._budget.paid_s(now.mono_s) > now.mono_s and self.hears and not self._is_needed():
+            self.over_budget = True
+            self._say_last_words("more came that proves nothing than node.unproved allows", now)
 
     def close(self, reason: str) -> None:
         """Take nothing more, write the queue (for at most `CLOSE_WITHIN_S`), then end."""
@@ -289,29 +349,60 @@ class Link:
                 cut = self._incoming.is_cut
                 self._break("closed by the hub in the middle of a frame" if cut else "closed by the hub")
                 return
-            if self._last_words is None:
-                self._take(bytes(chunk), now)
+            if not self._last_words:
+                await self._take(bytes(chunk), now)
             # else the chunk is thrown away: closing with unread bytes would reset the connection, and our last words
             # with it
 
-    def _take(self, chunk: bytes, now: Now) -> None:
+    async def _take(self, chunk: bytes, now: Now) -> None:
         came = Now(self._came_s(now.mono_s), now.wall_ns)
+        since_s, until_s = self._held_s
+        if now.mono_s - until_s < CAUGHT_UP_S:
+            came = Now(min(came.mono_s, since_s), now.wall_ns)
         self.session.heard(came)
         frames = self._incoming.feed(chunk, came.mono_s, now.mono_s)
         if self._incoming.flooded:
             self.close(f"flooded with empty frames: more than {EMPTY_MAX} within {EMPTY_WITHIN_S:g} s")
-        if frames:
-            self.session.came(len(frames))
-            self._inbox.frames(self, frames, now.mono_s)
+        await self._hand_on(frames, now)
         error = self._incoming.error
+        if self._last_words:
+            return
         if error is not None:
-            self._last_words = error
-            self._close_s = now.mono_s + LAST_WORDS_S
-            self._set_alarm(self._close_s)
             self._log.error("frame error", error=log.describe(error))
+            self._say_last_words(f"frame error: {error}", self._clock())
+            self._charge(0, key_changes=False)
             self._inbox.frame_error(self, error)
         else:
             self._set_alarm(self._half_frame_due_s())
+
+    async def _hand_on(self, frames: list[Frame], now: Now) -> None:
+        """Hand frames to the engine, as many at once as may be unjudged. When the link understands nothing more, the
+        rest is thrown away: nobody has acted on it. Cancelled, likewise.
+        """
+        while frames and not self._last_words:
+            count = 0
+            if self._budget.paid_s(now.mono_s) <= now.mono_s:
+                count = self._unjudged.take(frames, self._budget.left(now.mono_s))
+            if count:
+                some, frames = frames[:count], frames[count:]
+                self.session.came(count)
+                self._inbox.frames(self, some, now.mono_s)
+            else:
+                await self._hold(now)
+                now = self._clock()
+
+    async def _hold(self, now: Now) -> None:
+        """Wait until more may be handed on: for a verdict, or until the budget is in debt no more."""
+        paid_s = self._budget.paid_s(now.mono_s)
+        if paid_s <= now.mono_s and self._unjudged.at_most:
+            self._places.hit(now.mono_s, "reading waits: too much has come that no HSM has judged yet")
+        self._judged = trio.Event()
+        with trio.CancelScope(deadline=paid_s if paid_s > now.mono_s else inf):
+            await self._judged.wait()
+        self._judged = None
+        self._places.eased()
+        self._held_s = now.mono_s, self._clock().mono_s
+        self._incoming.go_on(self._held_s[1])
 
     # --- the writer
 
@@ -359,6 +450,8 @@ class Link:
                 self._close_at_last()
             elif self._half_frame_due_s() <= now.mono_s:
                 self.close(f"half a frame for more than {self._half_frame_s:g} s")
+            if self._judged is not None:
+                self.session.heard(now)  # whoever does not read cannot call the other end silent
             self.session.handle_timer(now)
             self._act()
 
@@ -367,7 +460,7 @@ class Link:
         return min(self._close_s, self._half_frame_due_s(), inf if timer is None else timer)
 
     def _half_frame_due_s(self) -> float:
-        if self._last_words is not None or not self.open:
+        if not self.hears or self._judged is not None:
             return inf
         return self._incoming.half_frame_due_s()
 
@@ -378,9 +471,15 @@ class Link:
         if not self.open:
             self._scope.cancel()
         else:
-            assert self._last_words is not None
+            assert self._last_words
             self._close_s = inf
-            self.close(f"frame error: {self._last_words}")
+            self.close(self._last_words)
+
+    def _say_last_words(self, why: str, now: Now) -> None:
+        """Understand nothing more, and close soon."""
+        self._last_words = why
+        self._close_s = now.mono_s + LAST_WORDS_S
+        self._set_alarm(self._close_s)
 
     def _break(self, reason: str) -> None:
         """End now; the queue is not written."""

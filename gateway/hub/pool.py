@@ -1,5 +1,8 @@
 """The links of this process: one to each hub site, dialled again for ever. A site that is away disturbs no other.
 
+A link that brings more that proves nothing than its budget allows (`budget`) is closed while another one does well, and
+dialled again after a longer pause. Where none does well, it stays.
+
 Between attempts lies a pause out of [0, limit], uniformly random so that gateways do not dial in step, with a limit
 that doubles from `reconnect_s` up to `reconnect_max_s`. It starts anew only after a link that did well for
 `SETTLED_S`: a hub that accepts connections and drops them is not hammered. When such a link goes and was the last one,
@@ -15,6 +18,7 @@ A sign-off needs a MAC. Without a key one sign-off is left that the hub understa
 import itertools
 import random as random_module
 from collections.abc import Callable
+from functools import partial
 
 import trio
 from msgspec import Struct
@@ -22,6 +26,7 @@ from msgspec import Struct
 from gateway import config, log, metrics
 from gateway.backoff import backoff_s
 from gateway.clock import Clock
+from gateway.hub.budget import Budget
 from gateway.hub.dial import SILENT_S, Dial, HubConnection, Sockets
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Inbox, Link, LinkStatistics
@@ -58,8 +63,16 @@ class SiteStatistics(Struct, frozen=True):
 class _Site:
     """One hub site, and its link while there is one."""
 
-    def __init__(self, settings: config.HubSite, directions: tuple[Direction, ...], network: Network) -> None:
+    def __init__(
+        self, settings: config.HubSite, directions: tuple[Direction, ...], network: Network, unproved: config.Unproved
+    ) -> None:
         self.settings = settings
+        self.budget = Budget(unproved)
+        """Of what its links bring that proves nothing."""
+        self.paced = 0
+        """The last strain of its budget in which its link stayed all the same."""
+        self.banned_until_s = 0.0
+        """It brought too much, and is not dialled before."""
         self.dialler = Dialler(f"hub {settings.name}", settings.host, settings.port, network)
         self.link: Link | None = None
         self.connection: HubConnection | None = None
@@ -76,6 +89,8 @@ class _Site:
         metrics.LINK_UP.labels(settings.name).set_function(self._up)
         metrics.LINK_EJECTED.labels(settings.name).set(0)
         metrics.LINK_EJECTIONS.labels(settings.name)
+        for outcome in metrics.OVER_BUDGET_OUTCOMES:
+            metrics.LINK_OVER_BUDGET.labels(settings.name, outcome)
         for direction in directions:
             metrics.LINK_SIGNED_ON.labels(settings.name, direction.value).set(0)
 
@@ -94,6 +109,7 @@ class Links:
 
     def __init__(self, sites: tuple[config.HubSite, ...], pair: config.Pair, inbox: Inbox, message_ids: MessageIds,
                  *, clock: Clock, random: random_module.Random, came_s: Callable[[float], float],
+                 unproved: config.Unproved,
                  network: Network = MACHINE,
                  dial: Dial | None = None) -> None:  # fmt: skip
         self.message_ids = message_ids
@@ -104,13 +120,15 @@ class Links:
         self._came_s = came_s
         self._random = random
         self._dial = dial or Sockets().dial
-        self._sites = [_Site(settings, wanted(pair.session), network) for settings in sites]
+        self._sites = [_Site(settings, wanted(pair.session), network, unproved) for settings in sites]
         self._connections = itertools.count(1)
         self._held = False
         self._voice = trio.Event()
         self._voice.set()
         self._alone = trio.Event()
         """The last link that did well has gone."""
+        self._lacking = trio.Event()
+        """No link does well: also those that brought too much are wanted."""
         self._mutes = 0
         self._draining = False
         self._finishing = False
@@ -126,7 +144,7 @@ class Links:
 
     def signed_on(self, direction: Direction) -> list[Link]:
         """The live ones that the hub has signed on in this direction."""
-        return [link for link in self.links if link.session.signed_on(direction)]
+        return [link for link in self.links if link.hears and link.session.signed_on(direction)]
 
     def submitters(self) -> list[Link]:
         """The live ones where a payment may be sent."""
@@ -300,6 +318,11 @@ class Links:
                 continue
             if not self._dials():
                 return
+            if site.banned_until_s > (now_s := self._clock().mono_s) and self._some_do_well():
+                with trio.move_on_after(site.banned_until_s - now_s) as site.dialling:
+                    await self._lacking.wait()
+                site.banned_until_s = 0.0
+                continue
             limit_s = backoff_s(site.attempts, site.settings.reconnect_s, site.settings.reconnect_max_s)
             pause_s = self._random.uniform(0, limit_s)
             site.attempts += 1
@@ -341,7 +364,8 @@ class Links:
         session = Session(self._pair.session, self.message_ids, held=self._held, draining=self._draining)
         link = Link(
             next(self._connections), site.settings, dialled.stream, session, self._inbox,
-            pair=self._pair, clock=self._clock, came_s=self._came_s,
+            pair=self._pair, clock=self._clock, came_s=self._came_s, budget=site.budget,
+            is_needed=partial(self._is_needed, site),
         )  # fmt: skip
         site.link, site.connection = link, dialled
         try:
@@ -351,8 +375,47 @@ class Links:
             site.last_end, site.proved = link.reason, session.answered
             # an address that connects has proved nothing: a hub answers a sign-on
             site.dialler.heard(dialled.address, Proof.PROVED if session.answered else Proof.NOTHING)
+            if link.over_budget:
+                self._ban(site, link)
+            if not self._some_do_well():
+                self._call_back()
             if session.settled_s(self._clock()) >= SETTLED_S:
                 site.attempts = 0
                 if not self.links:
                     self._alone.set()
                     self._alone = trio.Event()
+
+    # --- links that bring too much that proves nothing
+
+    def _is_needed(self, site: _Site) -> bool:
+        """The link of this site is in debt: whether it must stay, because no other one does well."""
+        if self._some_do_well(but=site):
+            return False
+        if site.paced != site.budget.strains:
+            site.paced = site.budget.strains
+            metrics.LINK_OVER_BUDGET.labels(site.settings.name, "paced").inc()
+            _log.error("link kept: what it brings proves nothing, and no other link does well", link=site.settings.name)
+            self._call_back()
+        return True
+
+    def _some_do_well(self, *, but: _Site | None = None) -> bool:
+        """Whether a link stands on which the hub has proved itself, and that keeps to its budget."""
+        now_s = self._clock().mono_s
+        return any(
+            site.link is not None and site.link.does_well and not site.budget.strained(now_s)
+            for site in self._sites
+            if site is not but
+        )
+
+    def _ban(self, site: _Site, link: Link) -> None:
+        """It was closed for what it brought."""
+        now_s = self._clock().mono_s
+        pause_s = site.budget.pause_s(now_s, self._random.random())
+        site.banned_until_s = now_s + pause_s
+        metrics.LINK_OVER_BUDGET.labels(site.settings.name, "closed").inc()
+        _log.warning("link closed for a while", link=site.settings.name, reason=link.reason, pause_s=round(pause_s, 3))
+
+    def _call_back(self) -> None:
+        """No link does well: dial those that were closed for what they brought, too."""
+        self._lacking.set()
+        self._lacking = trio.Event()

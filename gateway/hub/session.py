@@ -121,6 +121,11 @@ class Session:
         return not self._ended and self._sides[Direction.RECEIVE].state not in {SignOnState.OFF, SignOnState.REFUSED}
 
     @property
+    def as_wanted(self) -> bool:
+        """Whether every direction is signed on or off, as we want it."""
+        return all(side.as_wanted for side in self._sides.values())
+
+    @property
     def finished(self) -> bool:
         """Whether `finish` was called: its end is no loss."""
         return self._finishing
@@ -348,8 +353,7 @@ class Session:
                 pass
 
     def _resettle(self, now: Now) -> None:
-        settled = all(side.as_wanted for side in self._sides.values())
-        self._steady.note(now, steady=settled and not self._ended)
+        self._steady.note(now, steady=self.as_wanted and not self._ended)
 
     def _finish_if_done(self) -> None:
         if self._finishing and not self._ended and not any(side.exchange for side in self._sides.values()):

@@ -108,6 +108,8 @@ CASES = {
         430, 350,
     ),
     "WrongMacs": count("fps_signer_jobs_total", 'outcome="wrong-mac"'),
+    "LinkFlooded": count("fps_link_over_budget_total", 'site="a",outcome="closed"', at_s=105),
+    "EveryLinkFlooded": count("fps_link_over_budget_total", 'site="a",outcome="paced"', at_s=105),
     "TokenDown": gauge("fps_signer_token_up", "0", "1", 65, 55, 'token="fps-1"'),
     "NoTokenLeft": gauge("fps_signer_tokens_serving", "0", "1", 10, 5),
     "RemoteTokensOnly": gauge("fps_signer_remote_only", "1", "0", 30, 25),

@@ -152,6 +152,35 @@ MISTAKES = [
         "33: pair.stand_in.sort_codes[1]: is covered by sort_codes[0] already",
     ),
     ("", "[pair.stand_in]\nmode = 'off'", "33: pair.stand_in.mode: must be one of timer, always, never"),
+    (
+        "[node.journal]",
+        "[node.unproved]\nframes_max = 19\n[node.journal]",
+        (
+            "22: node.unproved.frames_max: 19 must not be less than frames_per_s, which is 20: it would not hold"
+            " one second of it"
+        ),
+    ),
+    (
+        "[node.journal]",
+        "[node.unproved]\nbytes_max = 8192\n[node.journal]",
+        (
+            "22: node.unproved.bytes_max: 8192 must not be less than bytes_per_s, which is 16384: it would not hold"
+            " one second of it"
+        ),
+    ),
+    (
+        "[node.journal]",
+        "[node.unproved]\nbytes_max = 8191\nbytes_per_s = 1.0\n[node.journal]",
+        (
+            "22: node.unproved.bytes_max: 8191 must not be less than pair.wire.frame_bytes_max, which is 8192: one"
+            " frame would be too much"
+        ),
+    ),
+    (
+        "[node.journal]",
+        "[node.unproved]\npause_s = 301\n[node.journal]",
+        "22: node.unproved.pause_s: 301 s must not exceed pause_max_s, which is 300 s",
+    ),
     ("= 12.0", "= 4", "3: node.drain_s: 4 s must not be less than pair.deadlines.stand_in_after_s, which is 5 s"),
     (
         '"journal"',

@@ -301,3 +301,25 @@ def test_a_payment_goes_on_while_keys_change(world: World) -> None:
     world.settle()
     assert one.standing is not None
     assert one.standing.state is State.SETTLED
+
+
+def test_a_wrong_mac_is_held_against_the_hub_less_while_its_key_changes(world: World) -> None:
+    """From the moment that the tokens have the new key until the overlap of the old one is over: it may be the hub."""
+    wrong = payment()[:-4] + b"0000"
+
+    def verdict() -> str:
+        world.frames(wrong)
+        world.settle()
+        return world.link.verdicts[-1][0]
+
+    assert verdict() == "disproved"
+    world.frames(change("1"))
+    world.settle()
+    installed(world, "1")
+    assert verdict() == "disproved while keys change"
+    verified(world)
+    assert verdict() == "disproved while keys change"
+    world.later(PAIR.keys.overlap_s)
+    world.turn()
+    world.settle()
+    assert verdict() == "disproved"

@@ -29,6 +29,15 @@ class Link:
     def manage(self, message: Message, now: Now) -> None:
         self.managed.append(message)
 
+    def proved(self, size: int) -> None:
+        pass
+
+    def disproved(self, size: int, *, key_changes: bool) -> None:
+        pass
+
+    def dropped(self, size: int) -> None:
+        pass
+
     def send(self, body: bytes, context: object, *, until_s: float) -> bool:
         return True
 

@@ -111,6 +111,8 @@ class FakeLink:
     untils: list[float] = field(default_factory=list)
     """Until when each message is of use."""
     managed: list[Message] = field(default_factory=list)
+    verdicts: list[tuple[str, int]] = field(default_factory=list)
+    """What the engine said of each frame, with its size."""
     flushes: int = 0
     keys: list[str] = field(default_factory=lambda: [PAIR.mac.own_key])
     """By which of our keys what leaves may be signed."""
@@ -143,6 +145,15 @@ class FakeLink:
 
     def manage(self, message: Message, now: Now) -> None:
         self.managed.append(message)
+
+    def proved(self, size: int) -> None:
+        self.verdicts.append(("proved", size))
+
+    def disproved(self, size: int, *, key_changes: bool) -> None:
+        self.verdicts.append(("disproved while keys change" if key_changes else "disproved", size))
+
+    def dropped(self, size: int) -> None:
+        self.verdicts.append(("dropped", size))
 
 
 class World:

@@ -12,6 +12,7 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import Now, system_clock
+from gateway.hub.budget import Budget
 from gateway.hub.dial import HubConnection
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Link
@@ -26,6 +27,8 @@ from gateway.wire.message import Advice, Message, NetworkRequest, NetworkRespons
 NOON_NS = 1_792_238_400_000_000_000
 """2026-10-17 12:00:00 UTC: DE7 of a message sent at second 0 of a playbook is 1017120000."""
 MAC = bytes(8)
+BAD, SLOW = b"bad", b"slow"
+"""How frames begin that prove nothing, and those that no HSM has judged yet."""
 CODEC = Codec()
 HUB_IDS = itertools.count(500_001)
 Make = Callable[..., Any]
@@ -159,6 +162,10 @@ class Engine:
         self.read_s: list[float] = []
         """When each frame's first byte came."""
         self.transmitting = True
+        self.key_changes = False
+        """The hub's key changes."""
+        self.unjudged: list[tuple[Link, int]] = []
+        """Links and sizes of the frames that begin with `SLOW`: for the test to judge."""
         self.progress = trio.lowlevel.ParkingLot()
 
     def _note(self, *event: Any) -> None:
@@ -191,6 +198,12 @@ class Engine:
         for first_s, body in frames:
             assert first_s <= now_s
             self.read_s.append(first_s)
+            if body.startswith(BAD):
+                link.disproved(len(body), key_changes=self.key_changes)
+            elif body.startswith(SLOW):
+                self.unjudged.append((link, len(body)))
+            else:
+                link.proved(len(body))
             if body[:2] in {b"98", b"96"}:
                 link.manage(CODEC.decode(body), system_clock())
             else:
@@ -311,8 +324,9 @@ class World:
     """
 
     def __init__(
-        self, nursery: trio.Nursery, engine: Engine, pair: config.Pair, sites: tuple[config.HubSite, ...]
-    ) -> None:
+        self, nursery: trio.Nursery, engine: Engine, pair: config.Pair, sites: tuple[config.HubSite, ...],
+        unproved: config.Unproved,
+    ) -> None:  # fmt: skip
         self.engine = engine
         self.hubs: list[Hub] = []
         self.dials: list[tuple[str, float]] = []
@@ -327,8 +341,9 @@ class World:
         self._pair = pair
         seeded = random.Random(1)  # noqa: S311 - jitter
         self.links = Links(
-            sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, came_s=fresh, dial=self.dial
-        )
+            sites, pair, engine, MessageIds(), clock=system_clock, random=seeded, came_s=fresh,
+            unproved=unproved, dial=self.dial,
+        )  # fmt: skip
 
     async def dial(self, site: config.HubSite, _dialler: Dialler) -> HubConnection:
         """What `Links` dials with."""
@@ -355,9 +370,10 @@ def site(name: str, **settings: Any) -> config.HubSite:
 def make_world(engine: Engine, nursery: trio.Nursery) -> Callable[..., World]:
     """Make a world: `make_world("a", "b", submit=False)`."""
 
-    def make(*names: str, **session: Any) -> World:
+    def make(*names: str, unproved: config.Unproved | None = None, **session: Any) -> World:
         pair = config.Pair(group="sip", session=config.Session(**session))
-        return World(nursery, engine, pair, tuple(site(name) for name in names or ("a",)))
+        sites = tuple(site(name) for name in names or ("a",))
+        return World(nursery, engine, pair, sites, unproved or config.Unproved())
 
     return make
 
@@ -382,6 +398,8 @@ def wired(engine: Engine) -> Callable[..., Wired]:
         wire: config.Wire | None = None,
         write_bytes_max: int = 8192,
         came_s: Callable[[float], float] = fresh,
+        unproved: config.Unproved | None = None,
+        is_needed: Callable[[], bool] = lambda: False,
         **session: Any,
     ) -> Wired:
         ours, theirs = streams or trio.testing.memory_stream_pair()
@@ -399,6 +417,8 @@ def wired(engine: Engine) -> Callable[..., Wired]:
             pair=pair,
             clock=system_clock,
             came_s=came_s,
+            budget=Budget(unproved or config.Unproved()),
+            is_needed=is_needed,
         )
         return Wired(link, theirs, engine, pair.wire)
 

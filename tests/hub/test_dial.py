@@ -181,8 +181,9 @@ async def test_a_host_that_cannot_be_a_name_is_no_end_of_the_process(engine: Any
     seeded = random.Random(1)  # noqa: S311 - jitter
     bad = config.HubSite(name="a", host="hub..example", port=1, reconnect_s=100.0, reconnect_max_s=100.0)
     links = Links(
-        (bad,), config.Pair(group="sip"), engine, MessageIds(), clock=system_clock, random=seeded, came_s=float
-    )
+        (bad,), config.Pair(group="sip"), engine, MessageIds(), clock=system_clock, random=seeded, came_s=float,
+        unproved=config.Unproved(),
+    )  # fmt: skip
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run)
         while "Error" not in links.ready():
@@ -323,6 +324,7 @@ def world(engine: Any, port: int, tls: config.Tls | None, **settings: Any) -> Li
         clock=system_clock,
         random=seeded,
         came_s=float,
+        unproved=config.Unproved(),
     )
 
 
@@ -470,7 +472,7 @@ async def test_an_address_that_answers_no_sign_on_does_not_hide_the_next(
         session = config.Session(echo_after_s=0.05, respond_within_s=0.05, retry_s=0.01)
         links = Links(
             (named,), config.Pair(group="sip", session=session), engine, MessageIds(),
-            clock=system_clock, random=random.Random(1), came_s=float, network=network,  # noqa: S311
+            clock=system_clock, random=random.Random(1), came_s=float, network=network, unproved=config.Unproved(),  # noqa: S311
         )  # fmt: skip
         nursery.start_soon(links.run)
         for life in range(3):

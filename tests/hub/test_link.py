@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway import config, metrics
 from gateway.clock import system_clock
+from gateway.hub.budget import Budget
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.incoming import EMPTY_MAX
 from gateway.hub.link import LAST_WORDS_S, Link
@@ -275,8 +276,9 @@ def test_every_body_has_one_fate(steps: list[str]) -> None:
         ours, theirs = trio.testing.lockstep_stream_pair()
         site = config.HubSite(name="a", host="h", port=1, write_bytes_max=60)
         link = Link(
-            1, site, ours, Session(pair.session, MessageIds()), inbox, pair=pair, clock=system_clock, came_s=float
-        )
+            1, site, ours, Session(pair.session, MessageIds()), inbox, pair=pair, clock=system_clock, came_s=float,
+            budget=Budget(config.Unproved()), is_needed=lambda: False,
+        )  # fmt: skip
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.run)
             for number, step in enumerate(steps):

@@ -57,6 +57,9 @@ MISCHIEF_S = 40.0
 """By then a mischief has been answered, if ever; and so has an echo."""
 NEWS_WITHIN_S = 60.0
 """So long the hub waits until news is acknowledged."""
+OURS_ALONE = ("first and", "a reversal is always answered positively", "copied", "DE44 goes with")
+"""Words of faults that nobody but the gateway can be to blame for: they are in messages that it has signed. For other
+ones, on a line that somebody else writes on, that may be the one to blame."""
 AWAITED, OWED = "an echo was not answered", "without a 9834"
 """Faults that the hub finds when it has waited for long: what it waited for may have been broken."""
 ASKED_WITHIN_S = 30.0
@@ -176,6 +179,8 @@ class Oracle:
         self._said: list[tuple[int, float, str]] = []
         self._disks: dict[str, _Disk] = {}
         self._troubles: list[_Span] = []
+        self._tampered: dict[str, float] = {}
+        """By node/site: since when somebody on the path does more than listen, for the first time."""
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
         self._shown: set[str] = set()
@@ -222,6 +227,10 @@ class Oracle:
         """Something was broken: what (see `EXCUSES`), and where: a node, or node/site."""
         self._troubles.append(_Span(what, where, from_s, until_s))
 
+    def tampered(self, where: str) -> None:
+        """From now on somebody on this path (node/site) may say to each end what the other one has not said."""
+        self._tampered.setdefault(where, trio.current_time())
+
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
         self._ended.append((node, trio.current_time(), code, at_whose_hands, where))
@@ -247,6 +256,8 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
+                if self._others_fault(event):
+                    continue
                 waited_s = _waited_s(event)
                 if waited_s and not self._sound(event.link, event.t - waited_s, event.t):
                     continue  # whoever should have answered could not
@@ -310,6 +321,15 @@ class Oracle:
             assert isinstance(body, steps.Submitted | steps.Retry)
             event.content = self.contents.of_message(record.fpid, body.covered)
         return event
+
+    def _others_fault(self, event: HubEvent) -> bool:
+        """Whether this is a fault that somebody on the path may be to blame for."""
+        where = self._links[event.link][0] if event.link in self._links else ""
+        return (
+            event.event in {"fault", "mischief-missed"}
+            and event.t >= self._tampered.get(where, inf)
+            and not any(words in event.why for words in OURS_ALONE)
+        )
 
     # --- promises that only a simulation can judge
 

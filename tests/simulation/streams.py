@@ -425,6 +425,21 @@ class Stream(trio.abc.HalfCloseableStream):
             self._in.arrived.clear()
             self._in.arrived_bytes = 0
 
+    # --- somebody on the path
+
+    @property
+    def room_bytes(self) -> int:
+        """What the window has room for, of what travels from here."""
+        return self._path.window_bytes - self._out.held_bytes
+
+    def forge(self, data: bytes) -> None:
+        """Somebody on the path sends this to the other end in the name of this one."""
+        now_s = trio.current_time()
+        self._settle(now_s)
+        if data and not self.gone and not self._said_end:
+            self._out.held_bytes += len(data)
+            self._send(data, now_s)
+
     # --- what goes wrong, for the network
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ import trio.testing
 
 from gateway import config
 from gateway.clock import system_clock
+from gateway.hub.budget import Budget
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.link import Link
 from gateway.hub.session import Session
@@ -150,8 +151,9 @@ async def test_a_hub_link(autojump_clock: Clock, lines: Lines) -> None:
     pair = config.Pair(group="sip")
     engine, hub = Engine(), Hub(theirs, pair.wire)
     link = Link(
-        1, site("a"), ours, Session(pair.session, MessageIds()), engine, pair=pair, clock=system_clock, came_s=float
-    )
+        1, site("a"), ours, Session(pair.session, MessageIds()), engine, pair=pair, clock=system_clock, came_s=float,
+        budget=Budget(config.Unproved()), is_needed=lambda: False,
+    )  # fmt: skip
     bodies = [b"9200" + bytes([65 + number]) * number * 7 for number in range(30)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
