@@ -334,6 +334,8 @@ async def run(
     with outside.signals() as signals:
         telling, reload = Telling(client, forwarder, peers), Reload(configuration, reread)
         gateway_ = Gateway(configuration, codec, journal, past, telling, volume, outside, reload)
+        if gateway_.door is not None:
+            reload.on_client_name = gateway_.door.on_client_name
         finished = await gateway_.run(signals)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=clock().wall_ns)

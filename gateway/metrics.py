@@ -178,6 +178,14 @@ CERTIFICATE_END_S = Gauge(
     registry=REGISTRY,
 )
 
+REVOCATION_LIST_S = Gauge(
+    "fps_revocation_list_timestamp_seconds",
+    "Of the list of revoked certificates that is stale first, in seconds since the epoch: when it was issued, and from "
+    "when on it is stale.",
+    ["use", "kind"],
+    registry=REGISTRY,
+)
+
 # --- hub
 
 LINK_UP = Gauge(
@@ -334,6 +342,14 @@ _strangers = Counter(
     ["port", "outcome"],
     registry=REGISTRY,
 )
+_trust_ended = Counter(
+    "fps_trust_ended_total",
+    "Connections to a TLS port of ours that were closed because the client's certificate was trusted no more: it "
+    "ended, was revoked, or its authority was withdrawn.",
+    ["port"],
+    registry=REGISTRY,
+)
+TRUST_ENDED = {port: _trust_ended.labels(port) for port in STRANGERS_AT}
 STRANGERS = {
     port: {outcome: _strangers.labels(port, outcome) for outcome in STRANGER_OUTCOMES} for port in STRANGERS_AT
 }

@@ -38,7 +38,7 @@ READS_JSON = {
 
 OWNERS = {
     "pkcs11": "gateway.signer",
-    "cryptography": "gateway.network.papers",
+    "cryptography": "gateway.network",
     "kazoo": "gateway.http.directory_zookeeper",
     "sqlalchemy": "gateway.archive",
     "structlog": "gateway.log",

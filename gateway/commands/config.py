@@ -75,11 +75,12 @@ EXAMPLES: dict[str, Any] = {
     "node.submissions.tls.certificate_file": "/etc/fps-gateway/gateway.pem",
     "node.submissions.tls.key_file": "/etc/fps-gateway/gateway.key",
     "node.submissions.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
+    "node.submissions.tls.client_name": "processor.bank.example",
     "node.peer_tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
     "node.sibling.url": "https://sip-b.example:9200",
     "node.sibling.tls.ca_file": "/etc/fps-gateway/ops-ca.pem",
 }
-"""Values for the settings without a default; the tests fail when one is missing here. Hosts and the group must be
+"""Values for the settings that must be given; the tests fail when one is missing here. Hosts and the group must be
 edited: a configuration that nobody has thought about is refused (`config.rules`)."""
 
 
@@ -218,8 +219,7 @@ def _files_of(node: config.Node) -> list[tuple[str, str]]:
         *((f"node.token[{n}].pin_file", token.pin_file) for n, token in enumerate(node.token)),
     ]
     for place, tls in papers.uses_of(node):
-        names = ("ca_file", "certificate_file", "key_file")
-        files += [(f"{place}.{name}", getattr(tls, name)) for name in names if getattr(tls, name)]
+        files += [(f"{place}.{name}", path) for name, path in papers.files_of(tls) if path]
     return files
 
 
@@ -265,8 +265,9 @@ def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool 
             tables.append((field, here))
             continue
         yield from _comment(f"{documentation.get(field.name, '')} {limits_in_words(field.type)}")
-        value = given.get(here, given.get(field.name)) if field.required else default_of(field)
-        yield f"{'' if live and field.required else '#'}{field.name} = {as_toml(value)}"
+        must = field.required or here in given  # the other settings demand it, though it has a default
+        value = given.get(here, given.get(field.name)) if must else default_of(field)
+        yield f"{'' if live and must else '#'}{field.name} = {as_toml(value)}"
     for field, here in tables:
         yield from _inner(field, here, given, live=live)
 

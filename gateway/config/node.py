@@ -178,8 +178,16 @@ class ServerTls(Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: Text
     """Certificates of the authorities that may have signed the clients'."""
     client_name: str = ""
-    """A DNS name that a client's certificate must hold before the client may submit. Other clients whose certificate
-    `ca_file` has signed may look at /ready and nothing else. Empty: every certificate that it has signed may submit."""
+    """The DNS name that a client's certificate must hold before the client may submit. It must be given. Other clients
+    whose certificate `ca_file` has signed may look at /ready and nothing else. A running gateway reads it again on
+    SIGHUP, and closes the connections of clients that may submit no more."""
+    crl_file: str = ""
+    """Lists of revoked certificates (CRLs), one of each authority that signs clients' certificates. Renewed lists are
+    used within a minute, also for connections that stand. Empty: nobody asks whether a certificate was revoked."""
+    crl_stale: Literal["refuse", "use"] = "refuse"
+    """What a list is worth after its next update should have come. refuse: no client of that authority is let in until
+    a newer list is here. use: it counts until then, as it is. An alert comes before, when three quarters of its time
+    are over."""
 
 
 class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,6 +212,9 @@ class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
     """Longest `Prefer: wait` that is honoured."""
     idle_s: Seconds = 75.0
     """Time without a request after which a connection is closed. Longer than load balancers keep theirs (60 s)."""
+    connection_age_max_s: Seconds = 3600.0
+    """Age from which a connection is closed: the response to its next request says so, and the client shows its
+    certificate anew. Each connection gets up to a quarter less, so that they do not all close at once."""
 
 
 class Ops(Struct, frozen=True, forbid_unknown_fields=True):

@@ -157,6 +157,9 @@ def check_node(node: config.Node) -> Iterator[Mistake]:
     if door is not None and door.tls is None and not is_loopback(door.host):
         what = f"is missing, and {door.host} is not a loopback address"
         yield "node.submissions.tls", f"{what}: anybody who reaches it could submit"
+    if door is not None and door.tls is not None and not door.tls.client_name:
+        what = "is missing: without the DNS name in the processor's certificate"
+        yield "node.submissions.tls.client_name", f"{what}, anybody with a certificate of ca_file's could submit"
 
 
 def _check_unproved(unproved: config.Unproved) -> Iterator[Mistake]:

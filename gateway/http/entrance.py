@@ -1,10 +1,26 @@
-"""Lets clients in over TLS: whoever shows a certificate of our authorities, and nobody else.
+"""Lets clients in over TLS: whoever shows a certificate of our authorities, for as long as that is worth anything.
 
-A server makes one for each of its ports, and asks it about every connection that it accepts. Until the handshake is
-over, a client is a stranger, and has what `network.strangers` allows strangers. What a client may do then is the
-server's to decide, by the names in the certificate (`TlsPipe.names`).
+A server makes an `Entrance` for each of its ports:
+
+    guest = await entrance.let_in(stream)         # for each connection that it accepts
+    if guest is not None:
+        with entrance.serving(guest):             # cancelled when its certificate is trusted no more
+            ... read requests from guest.pipe, and answer them ...
+
+    entrance.look(); every now and then           # a tenth of a second, or so
+
+Until the handshake is over, a client is a stranger, and has what `network.strangers` allows strangers. What a guest may
+do is the server's to decide, by the names in its certificate (`guest.pipe.names`). A guest is trusted as long as
+`network.trust` says so: it is asked in the beginning, whenever the files have changed (authorities, revocation lists),
+and when a certificate ends. A guest that is trusted no more is cut off at once, whatever it waits for.
+
+No session of TLS is resumed, but for what TLS 1.2 keeps in memory: then the certificate that began it is judged anew.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from math import inf
 
 import trio
@@ -13,15 +29,29 @@ from gateway import log, metrics
 from gateway.http.pipe import SocketPipe, TlsPipe, socket_pipe
 from gateway.network.papers import Papers
 from gateway.network.strangers import CROWDED, LATE, WITHIN_S, Place, Strangers, address_of
+from gateway.network.trust import FOREVER, Certificate, certificates_of
 
 SAY_EVERY_S = 1.0
 """The least time between log lines about clients that were not let in; all are counted."""
-
 HANDSHAKE, HEADER_BYTES = b"\x16", 5
 """TLS's type of the record that a client begins with, and the length of a record's header (RFC 8446, section 5.1)."""
 
 _log = log.get("entrance")
 _OUTCOMES = {LATE: "late", CROWDED: "crowded"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guest:
+    """A client that was let in."""
+
+    pipe: TlsPipe
+    address: str
+    chain: list[Certificate]
+    """Its certificate, and those that it sent with it."""
+    until: datetime
+    """When the first of these ends."""
+    scope: trio.CancelScope
+    """Around what `serving` runs."""
 
 
 class Entrance:
@@ -32,7 +62,13 @@ class Entrance:
         self._papers = papers
         self._strangers = Strangers(within_s)
         self._counted = metrics.STRANGERS[port]
+        self._ended = metrics.TRUST_ENDED[port]
         self._said_s = -inf
+        self._guests: set[Guest] = set()
+        self._judged_by = papers.known()
+        """What the guests were judged by last."""
+        self._soonest = FOREVER
+        """When the first certificate of a guest ends, or before."""
         self.refused = 0
         """Clients that were not let in because of what they showed, or did not show in time."""
 
@@ -41,12 +77,7 @@ class Entrance:
         """Clients that had to go before they could show anything, for the sake of others."""
         return self._strangers.turned_away
 
-    @property
-    def strangers(self) -> int:
-        """Clients in the entrance now."""
-        return self._strangers.here
-
-    async def let_in(self, stream: trio.SocketStream) -> TlsPipe | None:
+    async def let_in(self, stream: trio.SocketStream) -> Guest | None:
         """Shake hands. None: it is not let in; its connection is closed, and that is counted and said.
 
         Takes the stream over in any case. Cancelled, it leaves nothing open.
@@ -57,7 +88,7 @@ class Entrance:
         except OSError:
             stream.socket.close()
             return None
-        reason, ours, pipe = "", False, None
+        reason, ours, guest = "", False, None
         try:
             with self._strangers.place(address) as place:
                 hello = await _hello(raw)
@@ -69,14 +100,50 @@ class Entrance:
                 except OSError as error:
                     reason, ours = log.describe(error), bool(log.blame(error))
                 else:
-                    place.proved()
+                    chain = certificates_of(pipe.chain)
+                    judged = self._papers.judge(chain)
+                    reason = judged.why
+                    if not reason:
+                        place.proved()
+                        guest = Guest(pipe, place.at, chain, judged.until, trio.CancelScope())
         finally:
-            if not place.is_proved:
+            if guest is None:
                 await raw.aclose()
-        if place.is_proved:
-            return pipe
-        self._note(place, reason, ours=ours)
-        return None
+        if guest is None:
+            self._note(place, reason, ours=ours)
+        return guest
+
+    @contextmanager
+    def serving(self, guest: Guest) -> Iterator[None]:
+        """While the block runs, the guest is trusted. Else the block is cancelled."""
+        self._guests.add(guest)
+        self._soonest = min(self._soonest, guest.until)
+        try:
+            with guest.scope:
+                yield
+        finally:
+            self._guests.discard(guest)
+
+    def look(self) -> None:
+        """Judge the guests again whose certificate has ended, and all of them when the files have changed."""
+        known, now = self._papers.known(), self._papers.now()
+        if known is not self._judged_by:
+            again = list(self._guests)
+        elif now >= self._soonest:
+            again = [guest for guest in self._guests if now >= guest.until]
+        else:
+            return
+        self._judged_by = known
+        for guest in again:
+            if why := self._papers.judge(guest.chain).why:
+                self._let_out(guest, why)
+        self._soonest = min((guest.until for guest in self._guests), default=FOREVER)
+
+    def _let_out(self, guest: Guest, why: str) -> None:
+        self._guests.discard(guest)
+        self._ended.inc()
+        _log.warning("a client is trusted no more: its connection is closed", reason=why, host=guest.address)
+        guest.scope.cancel()
 
     def _note(self, place: Place, reason: str, *, ours: bool) -> None:
         """Count a client that was not let in, and say why."""

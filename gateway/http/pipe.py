@@ -10,7 +10,8 @@ import contextlib
 import select
 import socket
 import ssl
-from typing import Any, Protocol
+import sys
+from typing import Any, Protocol, cast
 
 import trio
 
@@ -24,6 +25,8 @@ _BUFFER = memoryview(bytearray(CHUNK_BYTES))
 """All sockets of this thread are read into it. Asking the heap for so much at each read, and giving most of it back,
 would leave holes between long-lived objects.
 """
+DER = 2
+"""The encoding of a certificate, as `_ssl` counts them."""
 UNACKNOWLEDGED_MS = 10_000
 """TCP gives up a connection when the other machine acknowledges nothing for this long: it is gone, not slow."""
 
@@ -199,6 +202,15 @@ class TlsPipe:
         """The DNS names in the other end's certificate, after the handshake."""
         certificate: dict[str, Any] = self._tls.getpeercert() or {}
         return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+
+    @property
+    def chain(self) -> list[bytes]:
+        """The certificates that the other end sent, in DER, its own first; after the handshake."""
+        if sys.version_info >= (3, 13):
+            return self._tls.get_unverified_chain()
+        # the same, before it had a public name: nothing else tells it
+        chain = cast("Any", self._tls)._sslobj.get_unverified_chain() or []  # noqa: SLF001
+        return [certificate.public_bytes(DER) for certificate in chain]
 
     async def handshake(self, came: bytes = b"") -> None:
         """`came`: what was read of it already.

@@ -114,6 +114,8 @@ class Visitor:
     def __init__(self, pipe: Pipe, take: Take, body_bytes_max: int, *, named: bool = True) -> None:
         self.named = named
         """The client may submit; else it may only look."""
+        self.until_s = inf
+        """When it is too old for another request; the server sets it, and looks."""
         self._pipe = pipe
         self._take = take
         self._body_bytes_max = body_bytes_max
@@ -215,6 +217,10 @@ class Visitor:
         if not self.turns and now_s - self.rested_s >= idle_s:
             return Over.IDLE
         return Over.NO
+
+    def retire(self) -> None:
+        """Read no more: whatever the client sends behind the last request is for another connection."""
+        self._closing = True
 
     def give_up(self, status: int, detail: str) -> Unreadable:
         """Read no more: the request that is coming in has taken too long."""

@@ -7,6 +7,8 @@ when its authorities do not vouch for its certificate although those before did 
 while that is any better, and an error line names the file. A start takes every set that loads, and logs its flaws:
 there is nothing better, and one connection that fails is no reason to have none.
 
+Where we are the server, a change of `ca_file` alone is taken at its word: it says which clients are trusted no more.
+
 A certificate or an intermediate authority in `ca_file` is trusted by itself, without the root above it. A peer's name
 must be in its subjectAltName: the common name says nothing about hosts (RFC 9525), and authorities do not check it as
 one.
@@ -22,22 +24,25 @@ from weakref import WeakSet
 
 import trio
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from gateway import config, log, metrics
 from gateway.errors import ConfigurationError
 from gateway.machine.aside import aside
 from gateway.machine.shortage import is_shortage
+from gateway.network import trust
+from gateway.network.trust import Facts, Judgement, RevocationList, is_valid, is_vouched
 
 LOOK_EVERY_S = 60.0
 """How often all files are looked at, with or without connections; and how often a refused set is judged again: a
 certificate that had not begun may have by then."""
 ENDING_DAYS = 30
 """Days before the end of a certificate from which `config check --here` names it, as the alerts do."""
-CHAIN_MAX = 8
-"""Authorities above a certificate that are followed."""
 FILE_BYTES_MAX = 1 << 20
 """The system's whole bundle of authorities has a fifth of that."""
+LISTS_BYTES_MAX = 4 << 20
+"""Revocation lists: some 80,000 certificates. Whatever is longer holds the event loop up when it is read."""
+MEMBERS = ("ca_file", "certificate_file", "key_file", "crl_file")
+"""Of the settings, those that name files."""
 BOM = b"\xef\xbb\xbf"
 NO_CERTIFICATE = "holds no certificate in PEM, or half of one"
 
@@ -54,6 +59,11 @@ class _Set(NamedTuple):
     authorities: list[x509.Certificate]
     marked: list[str]
     """Members whose file begins with a byte order mark: OpenSSL passes over the first entry in such a file."""
+    lists: list[RevocationList] = []  # noqa: RUF012 - a named tuple's default is never changed
+    """Of revoked certificates."""
+    stale_counts: bool = False
+    serves: bool = False
+    """We are the server: `authorities` have signed the clients' certificates, and not ours in the first place."""
 
 
 class Flaw(NamedTuple):
@@ -67,22 +77,22 @@ class Flaw(NamedTuple):
 class Papers:
     """The TLS context of one use, made anew when its files change: a gateway outlives its certificates."""
 
-    def __init__(
-        self, settings: Settings | None, key: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, settings: Settings | None, key: str, *, now: Callable[[], datetime] | None = None) -> None:
         """`key`: the settings' place in the configuration, for mistakes, log and metrics. Without settings the system's
         authorities are used. Raises `ConfigurationError`.
         """
         self._settings = settings
         self._key = key
-        self._now = now
+        self._clock = now
         self._looking = threading.Lock()
         self._stamps = self._look()
         self._refused: list[Flaw] = []
-        self._again = now()
+        self._old_said: RevocationList | None = None
+        """The list that was called old last."""
+        self._again = self.now()
         self._set = load(settings, key)
         self._show()
-        self._say_used(flaws_of(self._set, now()))
+        self._say_used(flaws_of(self._set, self.now()))
         _all.add(self)
 
     def context(self) -> ssl.SSLContext:
@@ -100,27 +110,39 @@ class Papers:
             return
         try:
             stamps = self._look()
-            if stamps != self._stamps or (self._refused and self._now() >= self._again):
+            if stamps != self._stamps or (self._refused and self.now() >= self._again):
                 self._renew(stamps)
+            self._say_old()
         finally:
             self._looking.release()
 
+    def now(self) -> datetime:
+        """The time by which certificates are judged."""
+        return self._clock() if self._clock is not None else wall_now()
+
+    def judge(self, chain: list[x509.Certificate]) -> Judgement:
+        """Whether the other end, whose certificate was taken in a handshake, is trusted now, too. `chain`: what it
+        sent, its own certificate first.
+        """
+        used = self._set
+        return trust.judge(chain, Facts(used.authorities, used.lists, used.stale_counts), self.now())
+
     def trouble(self) -> str:
         """The flaws of the set in use, in words; empty when there are none."""
-        return "; ".join(map(self._words, flaws_of(self._set, self._now())))
+        return "; ".join(map(self._words, flaws_of(self._set, self.now())))
 
     def _renew(self, stamps: list[tuple[int, int, int]]) -> None:
         changed, self._stamps = stamps != self._stamps, stamps
-        self._again = self._now() + timedelta(seconds=LOOK_EVERY_S)
+        self._again = self.now() + timedelta(seconds=LOOK_EVERY_S)
         try:
             found = load(self._settings, self._key)
-            flaws = flaws_of(found, self._now(), before=self._set)
+            flaws = flaws_of(found, self.now(), before=self._set)
         except ConfigurationError as error:
             found, flaws = None, [Flaw("", mistake) for mistake in error.mistakes]
         if self._look() != stamps:
             self._stamps = []  # the files were being written: look again at the next opportunity
             return
-        if found is None or (flaws and not flaws_of(self._set, self._now())):
+        if found is None or (flaws and not flaws_of(self._set, self.now())):
             if changed or flaws != self._refused:
                 for flaw in flaws:
                     _log.error("changed TLS files are not used", reason=self._words(flaw), path=self._path(flaw))
@@ -136,6 +158,14 @@ class Papers:
         for flaw in flaws:
             _log.error("TLS files that are not in order are used", reason=self._words(flaw), path=self._path(flaw))
 
+    def _say_old(self) -> None:
+        """Say once that a list will be stale soon, while there is time."""
+        first = trust.first_to_end(self._set.lists)
+        if first is not None and first is not self._old_said and first.is_old(self.now()):
+            self._old_said = first
+            reason = f"{self._key}.crl_file is stale from {first.end:%F %T} UTC on"
+            _log.warning("a revocation list is old, and no newer one is here", reason=reason)
+
     def _words(self, flaw: Flaw) -> str:
         return f"{self._key}.{flaw.member} {flaw.why}" if flaw.member else flaw.why
 
@@ -144,16 +174,24 @@ class Papers:
 
     def _show(self) -> None:
         """Set the metrics of the ends: the next one to come in our own chain, and among the authorities."""
-        now = self._now()
+        now = self.now()
         for kind, certificates in (("own", self._set.own), ("authority", self._set.authorities)):
             ends = [certificate.not_valid_after_utc for certificate in certificates]
             # an ended certificate among many is of no use and does no harm, unless it is our own
             left = [end for at, end in enumerate(ends) if end > now or (kind == "own" and at == 0)] or ends
             if left:
                 metrics.CERTIFICATE_END_S.labels(self._key, kind).set(min(left).timestamp())
+        if (first := trust.first_to_end(self._set.lists)) is not None:
+            for kind, when in (("issued", first.begun), ("stale", first.end)):
+                metrics.REVOCATION_LIST_S.labels(self._key, kind).set(when.timestamp())
 
     def _look(self) -> list[tuple[int, int, int]]:
-        return [_stamp(path) for _, path in _files(self._settings) if path] if self._settings is not None else []
+        return [_stamp(path) for _, path in files_of(self._settings) if path] if self._settings is not None else []
+
+
+def wall_now() -> datetime:
+    """The time by which certificates are judged."""
+    return datetime.now(UTC)
 
 
 _all: Final[WeakSet[Papers]] = WeakSet()
@@ -189,7 +227,7 @@ def uses_of(node: config.Node) -> Iterator[tuple[str, Settings]]:
 
 def notes_on(settings: Settings, key: str) -> list[str]:
     """The flaws of files that exist, for `config check`: a start would use them, or refuse to."""
-    if not all(Path(path).is_file() for _, path in _files(settings) if path):
+    if not all(Path(path).is_file() for _, path in files_of(settings) if path):
         return []
     try:
         flaws = flaws_of(load(settings, key), datetime.now(UTC))
@@ -210,6 +248,9 @@ def ending(settings: Settings, key: str, now: datetime) -> Iterator[str]:
         end = (min if member == "certificate_file" else max)(ends, default=None)
         if end is not None and now < end < soon:
             yield f"{key}.{member} ends at {end:%F %T} UTC: in less than {ENDING_DAYS} days"
+    lists = _lists(settings, key) if isinstance(settings, config.ServerTls) else []
+    if (first := trust.first_to_end(lists)) is not None and first.is_old(now) and not first.is_stale(now):
+        yield f"{key}.crl_file is stale from {first.end:%F %T} UTC on, and holds no newer list"
 
 
 # --- a set
@@ -219,12 +260,18 @@ def load(settings: Settings | None, key: str) -> _Set:
     """A set of files. Raises `ConfigurationError`."""
     if settings is None:
         return _Set(client_context(None, key), [], [], [])
-    if isinstance(settings, config.ServerTls):  # noqa: SIM108 - mypy knows no type of it otherwise
-        context = server_context(settings, key)
+    lists = list[RevocationList]()
+    if isinstance(settings, config.ServerTls):
+        lists, context = _lists(settings, key), server_context(settings, key)
     else:
         context = client_context(settings, key)
-    marked = [name for name, path in _files(settings) if path and _read(path).startswith(BOM)]
-    return _Set(context, _certificates(settings.certificate_file), _certificates(settings.ca_file), marked)
+    marked = [name for name, path in files_of(settings) if path and _read(path).startswith(BOM)]
+    own, authorities = _certificates(settings.certificate_file), _certificates(settings.ca_file)
+    if lists and not authorities:
+        raise ConfigurationError([f"{key}.crl_file: of no use, since no authority in ca_file can be read here"])
+    if not isinstance(settings, config.ServerTls):
+        return _Set(context, own, authorities, marked)
+    return _Set(context, own, authorities, marked, lists, settings.crl_stale == "use", serves=True)
 
 
 def flaws_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Flaw]:
@@ -235,9 +282,13 @@ def flaws_of(of: _Set, now: datetime, *, before: _Set | None = None) -> list[Fla
             flaws.append(Flaw("certificate_file", f"has ended, at {certificate.not_valid_after_utc:%F %T} UTC"))
         elif now < certificate.not_valid_before_utc:
             flaws.append(Flaw("certificate_file", f"begins at {certificate.not_valid_before_utc:%F %T} UTC only"))
-    if of.authorities and not any(_valid(authority, now) for authority in of.authorities):
+    if of.authorities and not any(is_valid(authority, now) for authority in of.authorities):
         flaws.append(Flaw("ca_file", "holds no authority that is valid now"))
-    if before is not None and _vouched(before) and not _vouched(of):
+    listed = trust.flaws_of_lists(of.lists, of.authorities, now, before.lists if before is not None else ())
+    flaws += [Flaw("crl_file", why) for why in dict.fromkeys(listed)]
+    if before is None or (of.serves and of.own == before.own):
+        return flaws  # which clients are trusted has nothing to do with who has signed our certificate
+    if is_vouched(before.own, before.authorities) and not is_vouched(of.own, of.authorities):
         flaws.append(Flaw("certificate_file", "is signed by no authority in ca_file, although the one before was"))
     return flaws
 
@@ -258,9 +309,18 @@ def client_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
 
 
 def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
-    """A context to listen with: it demands the client's certificate. Raises `ConfigurationError`."""
+    """A context to listen with: it demands the client's certificate, in each handshake. Raises `ConfigurationError`."""
     context = _context(ssl.Purpose.CLIENT_AUTH, settings.ca_file, key)
     context.verify_mode = ssl.CERT_REQUIRED
+    # who resumes a session shows no certificate: docs/decisions/trust.md, also about what TLS 1.2 keeps in memory
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    if settings.crl_file and settings.crl_stale == "refuse":
+        try:
+            context.load_verify_locations(settings.crl_file)
+        except OSError as error:
+            raise ConfigurationError([f"{key}.crl_file: {log.describe(error)}"]) from error
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     _load(context, settings.certificate_file, settings.key_file, key)
     return context
 
@@ -302,8 +362,9 @@ def _why_not_loaded(error: OSError, certificate_file: str, key_file: str) -> str
 # --- files
 
 
-def _files(settings: Settings) -> list[tuple[str, str]]:
-    return [(name, getattr(settings, name)) for name in ("ca_file", "certificate_file", "key_file")]
+def files_of(settings: Settings) -> list[tuple[str, str]]:
+    """Its files, each by the setting that names it; an empty path: none."""
+    return [(name, getattr(settings, name, "")) for name in MEMBERS]
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
@@ -325,38 +386,25 @@ def _read(path: str) -> bytes:
         return b""  # OpenSSL has just read it; the next look will see
 
 
+def _lists(settings: config.ServerTls, key: str) -> list[RevocationList]:
+    if not settings.crl_file:
+        return []
+    try:
+        with Path(settings.crl_file).open("rb") as file:
+            pem = file.read(LISTS_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigurationError([f"{key}.crl_file: {log.describe(error)}"]) from error
+    if len(pem) > LISTS_BYTES_MAX:
+        raise ConfigurationError([f"{key}.crl_file: is longer than {LISTS_BYTES_MAX} bytes"])
+    try:
+        return trust.lists_in(pem)
+    except ValueError as error:
+        raise ConfigurationError([f"{key}.crl_file: {error}"]) from error
+
+
 def _certificates(path: str) -> list[x509.Certificate]:
     """The certificates in a file that can be parsed. OpenSSL says whether they can be used."""
     try:
         return x509.load_pem_x509_certificates(_read(path)) if path else []
     except (ValueError, x509.InvalidVersion):
         return []
-
-
-def _valid(certificate: x509.Certificate, now: datetime) -> bool:
-    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
-
-
-def _vouched(of: _Set) -> bool:
-    """Whether the authorities have signed our certificate, directly or through those above it in our file."""
-    if not of.own or not of.authorities:
-        return False
-    at, above = of.own[0], of.own[1:]
-    for _ in range(CHAIN_MAX):
-        if any(at == authority or _signed(at, authority) for authority in of.authorities):
-            return True
-        found = next((issuer for issuer in above if issuer != at and _signed(at, issuer)), None)
-        if found is None:
-            return False
-        at = found
-    return False
-
-
-def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except UnsupportedAlgorithm:
-        return certificate.issuer == issuer.subject  # OpenSSL may know the algorithm; here only the names are left
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True

@@ -52,6 +52,8 @@ SAY_EVERY_S = 1.0
 """The least time between log lines about clients that were not let in; all are counted."""
 ONLOOKERS_MAX = 8
 """Connections of clients that may only look, at most: the other site's gateway, a load balancer or two."""
+GOLDEN = 0.618034
+"""Its multiples lie far from each other, without their whole parts, however many there are."""
 BACKLOG = 128
 """Connections that the kernel holds before we accept them, at most."""
 
@@ -133,7 +135,10 @@ class Door:
         if settings.tls is not None:
             papers = Papers(settings.tls, "node.submissions.tls")
             self._entrance = Entrance(papers, "submissions", min(settings.request_within_s, WITHIN_S))
-        self._visitors: dict[Visitor, None] = {}
+        self._client_name = settings.tls.client_name if settings.tls is not None else ""
+        self._visitors: dict[Visitor, Pipe] = {}
+        self._attended = 0
+        """Connections that were attended, since the start."""
         self._somebody = trio.Event()
         self._said_s: dict[str, float] = {}
         self._counts = dict.fromkeys(REASONS, 0)
@@ -162,11 +167,19 @@ class Door:
         short = isinstance(stream, trio.SocketStream) and is_kept(stream.socket.fileno(), self._kept)
         if short:
             self._is_short()
-        if short and self._entrance is not None:
-            return  # a handshake would keep it
-        pipe = await self._let_in(stream)
-        if pipe is None:
-            return
+        if self._entrance is None:
+            pipe = _plain(stream)
+            if pipe is not None:
+                await self._receive(pipe, short=short)
+        elif not short:  # a handshake would keep it
+            assert isinstance(stream, trio.SocketStream), "TLS is spoken over sockets only"
+            guest = await self._entrance.let_in(stream)
+            if guest is not None:
+                with self._entrance.serving(guest):
+                    await self._receive(guest.pipe)
+
+    async def _receive(self, pipe: Pipe, *, short: bool = False) -> None:
+        """Serve a client, if there is a place for one more. `short`: there is no descriptor for it."""
         named = self._is_named(pipe)
         if not short and self._has_place(named=named):
             await self.attend(pipe, named=named)
@@ -181,18 +194,6 @@ class Door:
         if self._may_say("short"):
             _log.warning("clients are turned away: no descriptor is left for them", count=self._turned_away["short"])
 
-    async def _let_in(self, stream: trio.abc.Stream) -> Pipe | None:
-        """A pipe to the client; None: it is gone already, or must not come in."""
-        if not isinstance(stream, trio.SocketStream):
-            assert self._entrance is None, "TLS is spoken over sockets only"
-            return StreamPipe(stream)
-        if self._entrance is not None:
-            return await self._entrance.let_in(stream)
-        try:
-            return socket_pipe(stream)
-        except OSError:
-            return None
-
     def _may_say(self, what: str) -> bool:
         now_s = trio.current_time()
         if now_s - self._said_s.get(what, -inf) < SAY_EVERY_S:
@@ -202,8 +203,19 @@ class Door:
 
     def _is_named(self, pipe: Pipe) -> bool:
         """Whether the client may submit, and not only look whether we are ready."""
-        name = self._settings.tls.client_name if self._settings.tls is not None else ""
-        return not name or (isinstance(pipe, TlsPipe) and name in pipe.names)
+        return self._entrance is None or (isinstance(pipe, TlsPipe) and self._client_name in pipe.names)
+
+    def on_client_name(self, client_name: str) -> None:
+        """From now on the processor has this name. A client that may submit no more is cut off at once."""
+        if client_name == self._client_name:
+            return
+        self._client_name = client_name
+        for visitor, pipe in self._visitors.items():
+            named = self._is_named(pipe)
+            if visitor.named and not named:
+                _log.warning("a client may submit no more: its connection is closed", reason="client_name was changed")
+                visitor.scope.cancel()
+            visitor.named = named
 
     def _has_place(self, *, named: bool) -> bool:
         """Make place for one more connection: the one that has been idle for longest goes. Clients that may only look
@@ -227,7 +239,9 @@ class Door:
     async def attend(self, pipe: Pipe, *, named: bool = True) -> None:
         """Serve one connection until it is over, and close it. `named`: it may submit."""
         visitor = Visitor(pipe, self._take, self._settings.body_bytes_max, named=named)
-        self._visitors[visitor] = None
+        self._attended += 1
+        visitor.until_s = trio.current_time() + self._settings.connection_age_max_s * _share(self._attended)
+        self._visitors[visitor] = pipe
         metrics.SUBMISSION_CONNECTIONS.set(len(self._visitors))
         self._somebody.set()
         try:
@@ -259,6 +273,8 @@ class Door:
                 await self._somebody.wait()
             now_s = trio.current_time()
             # after a standstill read the sockets first: a client that has written meanwhile was not idle
+            if self._entrance is not None:
+                self._entrance.look()
             if self._came_s(now_s) >= now_s:
                 for visitor in list(self._visitors):
                     self._look_after(visitor, now_s)
@@ -289,6 +305,9 @@ class Door:
     def _take(self, visitor: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
         """All requests of a chunk."""
         visits: list[Submission] = []
+        if requests and requests[-1].keep and trio.current_time() >= visitor.until_s:
+            requests[-1].keep = False
+            visitor.retire()
         # owe all before giving any: a client with nothing left to wait for is hung up on
         owed = [visitor.owe(keep=request.keep, bare=request.method == b"HEAD") for request in requests]
         # behind a last request nothing is said
@@ -450,6 +469,21 @@ class Door:
                 "short": self._turned_away["short"],
             },
         }
+
+
+def _plain(stream: trio.abc.Stream) -> Pipe | None:
+    """A pipe to a client without TLS; None: it is gone already."""
+    if not isinstance(stream, trio.SocketStream):
+        return StreamPipe(stream)
+    try:
+        return socket_pipe(stream)
+    except OSError:
+        return None
+
+
+def _share(number: int) -> float:
+    """The part of its greatest age that a connection gets: those that came together do not get old together."""
+    return 1.0 - number * GOLDEN % 1.0 / 4
 
 
 def _forget(turn: Turn) -> None:

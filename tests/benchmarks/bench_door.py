@@ -217,7 +217,7 @@ def main() -> None:
             authority.cert_pem.write_to_path(place / "ca.pem")
             server.private_key_and_cert_chain_pem.write_to_path(place / "server.pem")
             client.private_key_and_cert_chain_pem.write_to_path(place / "client.pem")
-            tls = config.ServerTls(f"{place}/server.pem", f"{place}/server.pem", f"{place}/ca.pem")
+            tls = config.ServerTls(f"{place}/server.pem", f"{place}/server.pem", f"{place}/ca.pem", "processor")
             papers = [f"{place}/ca.pem", f"{place}/client.pem"]
         trio.run(run, options, tls, papers)
 

@@ -57,6 +57,21 @@ def count(name: str, labels: str = "", steps: str = "0x20 1x80", at_s: int = 200
     return Case({_series(name, "sip", labels): steps}, {_series(name, "sop", labels): "7x100"}, at_s, 95)
 
 
+def lists(life_s: int, left_s: int, healthy_left_s: int, at_s: int, not_yet_s: int) -> Case:
+    """Lists of revoked certificates with so much time left, of as long a life."""
+    kinds = {"trouble": ("sip", left_s), "healthy": ("sop", healthy_left_s)}
+    trouble, healthy = (
+        {
+            _series(
+                "fps_revocation_list_timestamp_seconds", group, f'use="node.submissions.tls",kind="{kind}"'
+            ): samples
+            for kind, samples in (("stale", f"{left}x100"), ("issued", f"{left - life_s}x100"))
+        }
+        for group, left in kinds.values()
+    )
+    return Case(trouble, healthy, at_s, not_yet_s)
+
+
 def _series(name: str, group: str, labels: str) -> str:
     return f'{name}{{job="gateway",group="{group}",instance="{group}"{"," if labels else ""}{labels}}}'
 
@@ -141,6 +156,8 @@ CASES = {
     "JournalFollowerBehind": gauge(
         "fps_journal_follower_lag_records", "100001", "5000", 305, 295, 'follower="processor"'
     ),
+    "RevocationListOld": lists(24 * 3600, 6 * 3600 - 30, 6 * 3600 + 3600, 125, 55),
+    "RevocationListEnds": lists(24 * 3600, 3600 - 5, 3600 + 3600, 20, 10),
     "StrangersAtTheDoor": Case(
         {_series("fps_strangers_total", "sip", 'port="submissions",outcome="crowded"'): "0+8x100",
          _series("fps_strangers_total", "sip", 'port="submissions",outcome="refused"'): "0+8x100"},
@@ -397,6 +414,7 @@ def series_of(rules: str) -> set[tuple[str, str]]:
 
 def test_a_counter_that_an_alert_waits_for_is_there_before_it_counts() -> None:
     """Prometheus sees it grow from 0 to 1; that it comes to be with 1 is no increase, and the first would be missed."""
+    importlib.import_module("gateway.daemon")  # a part makes what it counts when it is imported
     waited = series_of(RULES)
     assert len(waited) > 15
     importlib.import_module("gateway.daemon")  # a gateway that runs has made the counters of all its modules

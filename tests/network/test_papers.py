@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import trio
@@ -32,6 +32,7 @@ from gateway.network import papers
 from gateway.network.papers import Papers, client_context, server_context
 from gateway.running.reload import Reload
 from tests.conftest import Logged
+from tests.fakes.revoked import revocation_list
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -94,6 +95,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.ca, self.certificate, self.key = folder / "ca.pem", folder / "own.pem", folder / "own.key"
+        self.crl, self.revokes = folder / "crl.pem", False
+        self.stale: Literal["refuse", "use"] = "refuse"
         self._time_ns = 10**18
         self.now = NOW
         self.write(ca=AUTHORITY.pem, certificate=OURS.pem, key=OURS.key_pem)
@@ -112,7 +115,10 @@ class Place:
 
     @property
     def server(self) -> config.ServerTls:
-        return config.ServerTls(str(self.certificate), str(self.key), str(self.ca))
+        crl_file = str(self.crl) if self.revokes else ""
+        return config.ServerTls(
+            str(self.certificate), str(self.key), str(self.ca), crl_file=crl_file, crl_stale=self.stale
+        )
 
     def papers(self, *, server: bool = False) -> Papers:
         return Papers(self.server if server else self.client, "node.test.tls", now=lambda: self.now)
@@ -134,12 +140,13 @@ def end_of(kind: str) -> datetime:
 ENDED = (NOW - 3 * DAY, NOW - DAY)
 NOT_YET = (NOW + DAY, NOW + 9 * DAY)
 BOM = b"\xef\xbb\xbf"
+ANOTHER = "another authority"
 BAD = {
     "ended": (files_of(issue("gateway.example", AUTHORITY, ENDED)), "certificate_file has ended, at "),
     "not begun": (files_of(issue("gateway.example", AUTHORITY, NOT_YET)), "certificate_file begins at "),
     "not its key": ({"certificate": OURS.pem, "key": OTHER.key_pem}, "key_file is not the key of this certificate"),
     "by another authority": (files_of(issue("gateway.example", OTHER)), "certificate_file is signed by no authority"),
-    "another authority": ({"ca": OTHER.pem}, "certificate_file is signed by no authority in ca_file"),
+    ANOTHER: ({"ca": OTHER.pem}, "certificate_file is signed by no authority in ca_file"),
     "authority ended": ({"ca": issue("a", None, ENDED, authority=True).pem}, "ca_file holds no authority that is "),
     "half written": ({"certificate": OURS.pem[:200]}, "certificate_file: holds no certificate in PEM, or half of one"),
     "empty": ({"ca": b""}, "ca_file: holds no certificate in PEM"),
@@ -149,8 +156,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("server", [False, True])
+@pytest.mark.parametrize(
+    ("server", "bad"), [(server, bad) for server in (False, True) for bad in BAD if not server or bad != ANOTHER]
+)
 def test_a_bad_renewal_keeps_the_one_before_and_says_why(
     place: Place, logged: Logged, bad: str, *, server: bool
 ) -> None:
@@ -165,7 +173,7 @@ def test_a_bad_renewal_keeps_the_one_before_and_says_why(
     lines = logged(REFUSED)
     assert why in lines[0]["reason"]
     assert all(line["level"] == "error" and "node.test.tls" in line["reason"] for line in lines)
-    assert len(lines) == (2 if bad == "authority ended" else 1), "once, and not whenever somebody connects"
+    assert len(lines) == (2 if bad == "authority ended" and not server else 1), "once, not whenever somebody connects"
     assert used.trouble() == ""
     assert end_of("own") == OURS.certificate.not_valid_after_utc, "of the one in use"
     renewed = issue("gateway.example", AUTHORITY, until(NOW + 400 * DAY))
@@ -173,6 +181,147 @@ def test_a_bad_renewal_keeps_the_one_before_and_says_why(
     assert used.context() is not before
     assert len(logged(USED)) == 1
     assert end_of("own") == renewed.certificate.not_valid_after_utc
+
+
+def test_a_server_takes_another_authority_for_its_clients_at_its_word(place: Place, logged: Logged) -> None:
+    """Though the one before had signed our own certificate, too: else an authority could not be withdrawn."""
+    used = place.papers(server=True)
+    assert used.judge([OURS.certificate]).why == ""
+    place.write(**BAD[ANOTHER][0])
+    used.look()
+    assert "no authority in ca_file has signed" in used.judge([OURS.certificate]).why
+    assert used.judge([issue("client", OTHER).certificate]).why == ""
+    assert logged(REFUSED) == []
+
+
+# --- lists of revoked certificates
+
+
+REVOKED = issue("revoked", AUTHORITY)
+
+
+def listed(*revoked: Issued, begun: datetime = NOW - DAY, end: datetime = NOW + 3 * DAY) -> bytes:
+    """A list of the authority's."""
+    certificates = [each.certificate for each in revoked]
+    return revocation_list(AUTHORITY.certificate, AUTHORITY.key, *certificates, begun=begun, end=end)
+
+
+@pytest.fixture
+def revoking(place: Place) -> Place:
+    """A place with a list on which nobody stands."""
+    place.revokes = True
+    place.write(crl=listed())
+    return place
+
+
+def test_a_new_list_counts_at_once(revoking: Place) -> None:
+    """For handshakes, and for those whose handshake is over."""
+    used = revoking.papers(server=True)
+    client = client_of(revoking, REVOKED)
+    shake(client, used.context())
+    assert used.judge([REVOKED.certificate]).why == ""
+    revoking.write(crl=listed(REVOKED, begun=NOW))
+    with pytest.raises(ssl.SSLCertVerificationError, match="certificate revoked"):
+        shake(client, used.context())
+    assert used.judge([REVOKED.certificate]).why == "its certificate is revoked"
+    assert used.judge([OURS.certificate]).why == ""
+
+
+def client_of(place: Place, who: Issued) -> ssl.SSLContext:
+    """A client with this certificate."""
+    folder = place.ca.parent
+    (folder / "client.pem").write_bytes(who.pem + who.key_pem)
+    return client_context(config.Tls(str(place.ca), f"{folder}/client.pem", f"{folder}/client.pem"), "c")
+
+
+BAD_LISTS = {
+    "no list": (b"", "crl_file: holds no revocation list in PEM, or half of one"),
+    "half": (listed()[:-50], "crl_file: holds no revocation list in PEM, or half of one"),
+    "stale": (listed(begun=NOW - DAY, end=NOW - timedelta(seconds=1)), "crl_file is stale: the next list should"),
+    "older": (listed(begun=NOW - 2 * DAY), "crl_file holds a revocation list that is older than the one before"),
+    "forged": (
+        revocation_list(AUTHORITY.certificate, OTHER.key, end=NOW + 9 * DAY),
+        "crl_file holds a revocation list that the authority it names has not signed",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_LISTS)
+def test_a_list_that_is_worse_leaves_the_one_before(revoking: Place, logged: Logged, bad: str) -> None:
+    """And is named in an error line; a good one after it is taken."""
+    revoking.write(crl=listed(REVOKED, begun=NOW - DAY))
+    used = revoking.papers(server=True)
+    content, why = BAD_LISTS[bad]
+    revoking.write(crl=content)
+    used.look()
+    assert used.judge([REVOKED.certificate]).why == "its certificate is revoked"
+    assert [why in line["reason"] for line in logged(REFUSED)] == [True]
+    revoking.write(crl=listed(begun=NOW))
+    used.look()
+    assert used.judge([REVOKED.certificate]).why == ""
+
+
+def test_lists_that_are_too_long_are_refused(revoking: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was cut off would count as not revoked."""
+    monkeypatch.setattr(papers, "LISTS_BYTES_MAX", len(listed()))
+    revoking.papers(server=True)
+    revoking.write(crl=listed() + b"\n")
+    with pytest.raises(ConfigurationError, match=r"node\.test\.tls\.crl_file: is longer than \d+ bytes"):
+        revoking.papers(server=True)
+
+
+def test_lists_without_an_authority_that_can_be_read_are_refused(
+    revoking: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could be judged by them."""
+    monkeypatch.setattr(papers, "_certificates", lambda _path: [])
+    with pytest.raises(ConfigurationError, match=r"crl_file: of no use, since no authority in ca_file can be read"):
+        revoking.papers(server=True)
+
+
+def test_a_list_without_a_file_is_a_mistake_of_the_configuration(revoking: Place) -> None:
+    """At a start."""
+    revoking.crl.unlink()
+    with pytest.raises(ConfigurationError, match=r"node\.test\.tls\.crl_file: FileNotFoundError"):
+        revoking.papers(server=True)
+
+
+@pytest.mark.parametrize("stale", ["refuse", "use"])
+def test_a_stale_list_refuses_everybody_or_counts_as_it_is(revoking: Place, stale: Any) -> None:
+    """As the settings say; OpenSSL asks the real clock, so the list here is stale by it."""
+    revoking.stale = stale
+    revoking.write(crl=listed(REVOKED, begun=NOW - 2 * DAY, end=NOW - timedelta(seconds=1)))
+    used = revoking.papers(server=True)
+    assert "crl_file is stale" in used.trouble()
+    client = client_of(revoking, OURS)
+    if stale == "refuse":
+        with pytest.raises(ssl.SSLCertVerificationError, match="CRL has expired"):
+            shake(client, used.context())
+    else:
+        shake(client, used.context())
+    refused = "its certificate has an issuer whose revocation list is stale" if stale == "refuse" else ""
+    assert used.judge([OURS.certificate]).why == refused
+    assert used.judge([REVOKED.certificate]).why == "its certificate is revoked"
+
+
+def test_a_list_that_gets_old_is_said_once_and_its_times_are_shown(revoking: Place, logged: Logged) -> None:
+    """While there is time, by a line and by what an alert watches; and by `config check --here`."""
+    used = revoking.papers(server=True)
+    old = "a revocation list is old, and no newer one is here"
+    shown = {kind: metrics.REVOCATION_LIST_S.labels("node.test.tls", kind)._value.get() for kind in ("issued", "stale")}
+    assert shown == {"issued": (NOW - DAY).timestamp(), "stale": (NOW + 3 * DAY).timestamp()}
+    used.look()
+    assert logged(old) == []
+    assert list(papers.ending(revoking.server, "node.test.tls", NOW)) == []
+    revoking.now = NOW + 2 * DAY
+    for _ in range(3):
+        used.look()
+    assert [line["reason"].startswith("node.test.tls.crl_file is stale from ") for line in logged(old)] == [True]
+    (said,) = papers.ending(revoking.server, "node.test.tls", revoking.now)
+    assert said.startswith("node.test.tls.crl_file is stale from ")
+    revoking.write(crl=listed(begun=NOW + 2 * DAY, end=NOW + 5 * DAY))
+    used.look()
+    assert len(logged(old)) == 1
 
 
 GOOD: dict[str, dict[str, bytes]] = {

@@ -4,7 +4,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 import trio
 import trustme
 
-from gateway import config
+from gateway import config, metrics
 from gateway.errors import ConfigurationError, Unavailable
+from gateway.network import papers
 from gateway.processor import door as module
 from gateway.processor.door import Door
 from tests.fakes.door import BODY, READY, Client, Engine, durable, fresh, get, ignore, post, settings
@@ -34,9 +35,10 @@ class Certificates:
         ours.cert_chain_pems[0].write_to_path(self.certificate)
         self.ca.cert_pem.write_to_path(self.authority)
 
-    def settings(self, **changes: str) -> config.ServerTls:
+    def settings(self, **changes: Any) -> config.ServerTls:
         """What the gateway is configured with."""
-        return config.ServerTls(str(self.certificate), str(self.key), str(self.authority), **changes)
+        given = {"client_name": "processor.bank.example", **changes}
+        return config.ServerTls(str(self.certificate), str(self.key), str(self.authority), **given)
 
     def context(self, identity: trustme.LeafCert | None) -> ssl.SSLContext:
         """The client's side."""
@@ -239,6 +241,46 @@ async def test_another_name_may_only_look(certificates: Certificates, logged: An
             assert refused.json["status"] == refused.status == 403
         assert served.engine.submissions == []
         assert len(logged("a client may not submit")) == 1
+
+
+async def test_a_name_that_is_given_while_it_runs_counts_for_connections_that_stand(
+    certificates: Certificates, logged: Any
+) -> None:
+    """Who has it may submit from now on; who had the old one is cut off."""
+    async with listening(tls=certificates.settings()) as served:
+        processor = await served.client(certificates.context(certificates.client))
+        assert (await processor.ask(post())).status == 202
+        onlooker = await served.client(certificates.context(certificates.onlooker))
+        assert (await onlooker.ask(post())).status == 403
+        served.door.on_client_name("processor.bank.example")
+        assert (await processor.ask(post())).status == 202
+        served.door.on_client_name("sibling.bank.example")
+        assert await processor.end() == b""
+        assert (await onlooker.ask(post())).status == 202
+        assert len(logged("a client may submit no more: its connection is closed")) == 1
+
+
+async def test_a_client_that_is_trusted_no_more_is_named_and_counted(
+    certificates: Certificates, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others keep their connections."""
+    ends = certificates.ca.issue_cert("processor.bank.example", not_after=datetime.now(UTC) + timedelta(hours=1))
+    before = metrics.TRUST_ENDED["submissions"]._value.get()
+    async with listening(tls=certificates.settings()) as served:
+        good = await served.client(certificates.context(certificates.client))
+        ending = await served.client(certificates.context(ends))
+        for client in (good, ending):
+            assert (await client.ask(post())).status == 202
+        later = datetime.now(UTC) + timedelta(hours=2)
+        monkeypatch.setattr(papers, "wall_now", lambda: later)
+        assert await ending.end() == b""
+        assert (await good.ask(post())).status == 202
+        (line,) = logged("a client is trusted no more: its connection is closed")
+        assert (line["reason"], line["host"]) == ("its certificate has ended, or has not begun", "127.0.0.1")
+        assert metrics.TRUST_ENDED["submissions"]._value.get() == before + 1
+        again = await served.client(certificates.context(ends))
+        assert await again.end() == b""
+        await until(lambda: served.door.statistics()["turned_away"]["tls"] == 1)
 
 
 async def test_who_may_only_look_takes_nobodys_place(certificates: Certificates) -> None:
