@@ -33,7 +33,7 @@ from gateway import __main__ as command_line
 from gateway import log
 from gateway.errors import GatewayError
 from gateway.exitcodes import ExitCode
-from gateway.payments import arrival, outbound
+from gateway.payments import arrival, departures, settling, taking
 from gateway.payments.law import Row
 from tests.rare_places import RARE, TOP, Place, Source, exit_name, find, law_name, log_name
 
@@ -151,7 +151,7 @@ def _law(reached: Reached, patch: pytest.MonkeyPatch) -> None:
 
         return step
 
-    for memory in (arrival, outbound):
+    for memory in (arrival, departures, settling, taking):
         patch.setattr(memory, "step", noting(memory.__dict__["step"]))
 
 

@@ -13,7 +13,7 @@ from gateway import config, log
 from gateway.errors import Refusal
 from gateway.exitcodes import ExitCode
 from gateway.http.directory import endpoint
-from gateway.payments import arrival, inbound_law, outbound, outbound_law
+from gateway.payments import arrival, departures, inbound_law, outbound_law
 from gateway.payments.inbound_law import Event, State
 from gateway.sdk.client import Gateways
 from tests import rare
@@ -149,7 +149,7 @@ def test_a_row_counts_when_a_story_takes_it_and_not_when_somebody_reads_the_law(
         step(State.NEW, Event.REQUEST)
         with pytest.raises(AssertionError, match="cannot be"):
             step(State.NEW, Event.REPLY_SENT)
-        outbound.__dict__["step"](outbound_law.State.UNSUBMITTED, outbound_law.Event.SUBMIT)
+        departures.__dict__["step"](outbound_law.State.UNSUBMITTED, outbound_law.Event.SUBMIT)
     assert list(reached.found) == ["law NEW + REQUEST", "law UNSUBMITTED + SUBMIT"], "though the numbers are the same"
 
 

@@ -75,7 +75,7 @@ class Control:
         position = story.submitting.start(now)
 
         def durable(now: Now) -> None:
-            cut_off.append(story.start(position, now))
+            cut_off.append(story.stopping.start(position, now))
             over.set()
 
         self._batch.wait_for_disk(position, durable)

@@ -38,7 +38,7 @@ class Dispatch:
     ) -> None:
         self._arriving = arriving
         self._inbound = arriving.story
-        self._outbound = leaving.story
+        self._settling = leaving.story.settling
         self._keying = keying
         self._news = hearing.story
         self._clocks = clocks
@@ -66,12 +66,12 @@ class Dispatch:
     def _take_answer(self, message: PaymentResponse | Advice, link: HubLink, now: Now) -> None:
         """The hub says something about a payment of ours."""
         if isinstance(message, Advice):
-            placed = self._outbound.on_advice(message, link, now)
+            placed = self._settling.on_advice(message, link, now)
         elif message.fault:
             self.reject(link, message.body, UNREADABLE, f"DE{message.fault}")
             return
         else:
-            placed = self._outbound.on_response(message, link, now)
+            placed = self._settling.on_response(message, link, now)
         if not placed:
             self._unplaced(link, message)
 

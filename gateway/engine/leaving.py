@@ -10,10 +10,11 @@ from gateway.engine.batch import Batch
 from gateway.engine.jobs import Carried, Departing
 from gateway.engine.shells import Links, hub_link
 from gateway.log.limit import Limit
-from gateway.payments import outbound
+from gateway.payments import departure
+from gateway.payments.departure import Departure, Note
 from gateway.payments.ejection import Change, Ejection
 from gateway.payments.links import Link
-from gateway.payments.outbound import Departure, Note, Outbound
+from gateway.payments.outbound import Outbound
 from gateway.payments.steps import Kind
 from gateway.payments.submissions import Submissions
 from gateway.wire.codec import Codec, join_mac
@@ -22,7 +23,7 @@ from gateway.wire.message import PaymentRequest
 _log = log.get("engine")
 
 
-class Leaving(outbound.Commands):
+class Leaving(departure.Commands):
     """Carries payments that leave through the shells."""
 
     def __init__(
@@ -47,31 +48,31 @@ class Leaving(outbound.Commands):
     def take_alarms(self, now: Now) -> None:
         """Tell the story of the deadlines that have passed and still hold."""
         if self.story.ejection.due_s <= now.mono_s:
-            self.story.judge_links(now)
+            self.story.awaiting.judge_links(now)
         alarms, in_flight, unknown = self.alarms, self.story.in_flight, self.story.unknown
         while alarms and alarms[0][0] <= now.mono_s:
             at_s, fpid = heapq.heappop(alarms)
             payment = in_flight.get(fpid) or unknown.get(fpid)
             if payment is not None and payment.due_s == at_s:
-                self.story.on_deadline(payment, now)
+                self.story.awaiting.on_deadline(payment, now)
 
     def stop(self, now: Now) -> int:
         """An operator stops submitting: what waits in a link's buffer is taken back. Returns the record's position."""
         try:
-            return self.story.stop(now)
+            return self.story.stopping.stop(now)
         finally:
             for carried in self.links.recall(Carried):
-                self.story.on_recalled(carried.payment, carried.attempt, now)
+                self.story.attempting.on_recalled(carried.payment, carried.attempt, now)
 
     def complete(self, departing: Departing, now: Now) -> None:
         """Hand over a request that is durable and authenticated."""
         body = join_mac(departing.data, departing.made)
-        self.story.on_ready(departing.payment, departing.attempt, body, now)
+        self.story.attempting.on_ready(departing.payment, departing.attempt, body, now)
 
     # --- Commands
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
-        """See `outbound.Commands`; so are all that follow."""
+        """See `departure.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
     def when_settled(self, position: int, payment: Departure) -> None:

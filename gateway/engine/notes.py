@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from gateway import log
-from gateway.payments import arrival, outbound
+from gateway.payments import arrival, departure
 
 _log = log.get("engine")
 
 _IN = arrival.Note
-_OUT = outbound.Note
+_OUT = departure.Note
 
-NOTES: dict[arrival.Note | outbound.Note, tuple[str | None, str]] = {
+NOTES: dict[arrival.Note | departure.Note, tuple[str | None, str]] = {
     _IN.RECEIVED: (None, ""),
     _IN.ANSWERED: (None, ""),
     _IN.JOINED: ("info", "repeat waits for the decision"),
@@ -62,7 +62,7 @@ NOTES: dict[arrival.Note | outbound.Note, tuple[str | None, str]] = {
 (tests/compose/test_alerts.py)."""
 
 
-def say(note: arrival.Note | outbound.Note, fpid: str, detail: str, elapsed_ms: float) -> None:
+def say(note: arrival.Note | departure.Note, fpid: str, detail: str, elapsed_ms: float) -> None:
     """Log a note."""
     level, text = NOTES[note]
     if level is None:

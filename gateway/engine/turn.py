@@ -29,7 +29,7 @@ from gateway.engine.reserving import Reserving
 from gateway.engine.shells import HubLink, Journal, Links, Processor, Signer
 from gateway.errors import HubFault
 from gateway.hub.exchanges import MessageIds
-from gateway.payments import arrival, outbound, steps
+from gateway.payments import arrival, departure, steps
 from gateway.payments.arrival import Arrival
 from gateway.payments.dates import Clocks
 from gateway.payments.departure import Departure
@@ -47,7 +47,7 @@ _log = log.get("engine")
 
 STEPS = (
     *(note.name.lower() for note in arrival.Note),
-    *(f"outbound_{note.name.lower()}" for note in outbound.Note),
+    *(f"outbound_{note.name.lower()}" for note in departure.Note),
     NEWS_LIFTED,
     *(f"key_{note.name.lower()}" for note in keyring.Note),
     "not_taken_in", "unreadable", "unverified",
@@ -168,7 +168,7 @@ class Engine(Inbox):
             self._take_sent(link, contexts, reason, now)
         downs, self._downs = self._downs, []
         for link in downs:
-            self.outbound.on_link_down(link, now)
+            self.outbound.attempting.on_link_down(link, now)
             self.clocks.gone(link.id)
         frames, self._frames = self._frames, []
         for link, batch_of_frames in frames:
@@ -191,11 +191,11 @@ class Engine(Inbox):
                     self.arriving.complete(waiting, now)
             elif isinstance(waiting, Departing):
                 waiting.durable = True
-                self.outbound.on_durable(waiting.payment)
+                self.outbound.taking.on_durable(waiting.payment)
                 if waiting.authentic:
                     self.leaving.complete(waiting, now)
             elif isinstance(waiting, Departure):
-                self.outbound.on_recorded(waiting, position, now)
+                self.outbound.reporting.on_recorded(waiting, position, now)
             else:
                 waiting(now)
 
@@ -211,7 +211,7 @@ class Engine(Inbox):
         elif isinstance(job, Departing):
             job.authentic = job.ok
             if not job.ok:
-                self.outbound.on_unsent(job.payment, job.attempt, "no-mac", now)
+                self.outbound.attempting.on_unsent(job.payment, job.attempt, "no-mac", now)
             elif job.durable:
                 self.leaving.complete(job, now)
         else:
@@ -243,7 +243,7 @@ class Engine(Inbox):
             elif isinstance(context, Carried) and reason:
                 surely = reason != "link-lost-writing"
                 why = "too-old" if reason == "too-late" else "link-lost"
-                self.outbound.on_unsent(context.payment, context.attempt, why, now, surely=surely)
+                self.outbound.attempting.on_unsent(context.payment, context.attempt, why, now, surely=surely)
 
     def _take_submissions(self, now: Now) -> None:
         submitted, self._submitted = self._submitted, []
@@ -254,7 +254,7 @@ class Engine(Inbox):
             unavailable = "no link to the hub is signed on to submit"
         for batch in submitted:
             for submission in batch:
-                self.outbound.on_submission(submission, unavailable or submission.stale, now)
+                self.outbound.taking.on_submission(submission, unavailable or submission.stale, now)
 
     # --- its life
 
@@ -280,7 +280,7 @@ class Engine(Inbox):
         self.inbound.on_restart(past.inbound.unfinished, now)
         self.outbound.submitting.take_up(past.outbound.submit_mode, now)
         self.outbound.on_restart(past.outbound.unfinished, now)
-        self.outbound.on_restart_cut_off(past.outbound.cut_off, now)
+        self.outbound.stopping.on_restart(past.outbound.cut_off, now)
         self._journal.commit()
 
     # --- what others look at

@@ -1,11 +1,15 @@
-"""A payment that leaves, as its story (`outbound`) holds it, and what is said of it."""
+"""A payment that leaves, as its story (`outbound`) holds it; what the story commands; what it notes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from math import inf
+from typing import Protocol
 
+from gateway.payments.ejection import Change
 from gateway.payments.links import Link
 from gateway.payments.outbound_law import State
+from gateway.payments.steps import Kind
 from gateway.payments.work import Standing, Submission
 
 
@@ -82,3 +86,40 @@ class Departure:
     """How it stands, once the record of that is durable."""
     waiting: list[Submission] = field(default_factory=list)
     """Submissions that wait for the outcome or, before the payment is durable, for that."""
+
+    @property
+    def stands(self) -> Standing:
+        """How it stands, as far as that is durable: it is under way, or it has its outcome."""
+        return self.standing or Standing(self.fpid, State.WAITING)
+
+
+class Commands(Protocol):
+    """What the story has the shells do. Each call only notes it for the end of this wake-up."""
+
+    def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
+        """Append a record; returns its position."""
+
+    def when_settled(self, position: int, payment: Departure) -> None:
+        """Call `on_recorded` with this position when everything up to it is durable."""
+
+    def depart(self, payment: Departure, covered: bytes, position: int, until_s: float) -> None:
+        """Make the MAC of a request; call `on_durable` when `position` is, and bring READY when both are done, else
+        UNSENT.
+        """
+
+    def hand(self, payment: Departure, link: Link, body: bytes, until_s: float) -> bool:
+        """Put a request into the link's buffer; False: the link is gone. Brings `on_unsent` when it goes before the
+        request was written, `on_link_down` when it goes after.
+        """
+
+    def submitters(self) -> Sequence[Link]:
+        """The links that are signed on to submit."""
+
+    def set_alarm(self, payment: Departure, at_s: float) -> None:
+        """Bring DEADLINE at that time, unless `payment.due_s` is another one by then."""
+
+    def tell_outbound(self, note: Note, fpid: str, detail: str = "", since_s: float = 0.0) -> None:
+        """Log or count an event."""
+
+    def tell_share(self, change: Change) -> None:
+        """A link gets no new payments any more, or gets them again."""

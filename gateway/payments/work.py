@@ -187,3 +187,14 @@ class Submission:
         self.code = ""
         """`unavailable`, because the scheme would refuse it now: the code (DE26) that it would say."""
         self.standing: Standing | None = None
+
+    def refuse(self, why: str) -> None:
+        """Say that it is not taken: nothing is recorded, nothing leaves."""
+        self.refused, self.why = "unavailable", why
+        self.done(self)
+
+    def report(self, standing: Standing) -> None:
+        """Say where it stands, unless the submitter waits no longer."""
+        if not self.void:
+            self.standing = standing
+            self.done(self)

@@ -17,7 +17,7 @@ from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
 from gateway.hub.dial import SILENT_S
 from gateway.neighbours import sibling
-from gateway.payments import arrival, outbound
+from gateway.payments import arrival, departure
 from gateway.running.holding import WATCH_EVERY_S
 from gateway.scheme import keyring
 from gateway.scheme.news import COUNTED, OUTCOMES
@@ -29,7 +29,7 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 OTHERS = {"up", "process_start_time_seconds"}
 """What a rule may name besides metrics of ours: Prometheus makes the one, its client the other."""
 STEP_S = 5
-_IN, _OUT = arrival.Note, outbound.Note
+_IN, _OUT = arrival.Note, departure.Note
 
 
 class Case(NamedTuple):
@@ -446,7 +446,9 @@ def test_whatever_the_log_warns_of_is_an_alert_or_has_a_reason_not_to_be() -> No
     """Of payments: a fault that raises nothing is one that nobody has thought of."""
     named = {step for said in re.findall(r'step=~?"([\w|]+)"', RULES) for step in said.split("|")}
     loud = {note for note, (level, _) in NOTES.items() if level in {"warning", "error"}}
-    silent = {note for note in loud if ("outbound_" * isinstance(note, outbound.Note) + note.name.lower()) not in named}
+    silent = {
+        note for note in loud if ("outbound_" * isinstance(note, departure.Note) + note.name.lower()) not in named
+    }
     assert silent == set(NO_ALERT)
     assert not {note for note in silent if NOTES[note][0] == "error"}
     keys = {f"key_{note.name.lower()}" for note, (level, _) in keyring.SAID.items() if level == "error"}

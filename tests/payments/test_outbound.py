@@ -180,12 +180,12 @@ def test_what_is_known_keeps_its_standing_however_long_it_lay_here(world: World,
 
 def test_what_the_scheme_would_refuse_is_not_taken_and_not_settled(world: World, heard: Heard) -> None:
     """With the scheme's code. The other site may have sent it before it heard of that: we cannot say an outcome."""
-    world.engine.outbound._forbids = lambda _request: "9943"
+    world.engine.outbound.taking._forbids = lambda _request: "9943"
     world.submit(heard.of(submission()))
     assert (heard.states, heard.all[0].code) == (["unavailable"], "9943")
     assert "9943" in heard.all[0].why
     assert (sent(world.link), kinds(world)) == ([], [])
-    world.engine.outbound._forbids = lambda _request: ""
+    world.engine.outbound.taking._forbids = lambda _request: ""
     world.submit(heard.of(submission()))
     world.settle()
     assert sent(world.link) == ["9200"], "now it is"
@@ -200,7 +200,7 @@ def test_what_never_left_is_judged_again_when_it_is_submitted_again(world: World
         world.later(LIMITS.pause_max_s)
         world.settle()
     second(world)
-    world.engine.outbound._forbids = lambda _request: "9943"
+    world.engine.outbound.taking._forbids = lambda _request: "9943"
     world.submit(heard.of(submission(wait=True)))
     world.settle()
     assert (heard.states, heard.all[1].code) == (["UNSENT", "unavailable"], "9943")

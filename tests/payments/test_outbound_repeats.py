@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
-from gateway.payments.outbound import LINGER_S
 from gateway.payments.outbound_law import State
+from gateway.payments.reporting import LINGER_S
 from gateway.payments.work import Standing
 from gateway.wire.codec import fpid_of
 from gateway.wire.message import Advice, PaymentRequest
@@ -353,7 +353,7 @@ def test_memory_of_what_is_unknown_is_bounded_by_its_connections(world: World, h
         world.settle()
     assert not world.engine.outbound.in_flight
     assert not world.engine.outbound.unknown
-    assert not world.engine.outbound._standing_links
+    assert not world.engine.outbound._departures.standing_links
 
 
 def test_what_the_disk_held_up_for_too_long_does_not_leave(world: World, heard: Heard) -> None:

@@ -9,9 +9,10 @@ from gateway.clock import Now
 from gateway.errors import Refusal
 from gateway.payments import steps
 from gateway.payments.lasting import DAILY_S
-from gateway.payments.outbound import LINGER_S, TAKEN_UP_PER_S
 from gateway.payments.outbound_law import State
+from gateway.payments.reporting import LINGER_S
 from gateway.payments.steps import Kind
+from gateway.payments.stopping import TAKEN_UP_PER_S
 from gateway.payments.submitting import WHY
 from gateway.payments.work import Standing
 from tests.conftest import Logged

@@ -22,11 +22,12 @@ from gateway.journal import writer
 from gateway.journal.committer import Committer
 from gateway.journal.manifest import read_manifest
 from gateway.journal.segment import Walk, name_of
-from gateway.payments import outbound, steps
+from gateway.payments import attempting, steps
 from gateway.payments.arrival import Arrival, Arrivals
+from gateway.payments.attempting import Attempting
 from gateway.payments.deciding import Deciding
 from gateway.payments.inbound import Inbound
-from gateway.payments.outbound import Outbound
+from gateway.payments.settling import Settling
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
 from gateway.processor import addressees, forwarder, notices, request, writing
@@ -203,7 +204,7 @@ def acknowledges_before_the_disk() -> Patch:
     def make(depart: Any) -> Any:
         def early(self: Any, payment: Any, *given: Any) -> None:
             depart(self, payment, *given)
-            self.story.on_durable(payment)
+            self.story.taking.on_durable(payment)
 
         return early
 
@@ -255,7 +256,7 @@ def sends_before_the_disk() -> Patch:
 
 def repeats_as_new() -> Patch:
     """A repeat leaves as a 9200."""
-    return patch.object(outbound, "REPEAT", outbound.REQUEST)
+    return patch.object(attempting, "REPEAT", attempting.REQUEST)
 
 
 def hub_forgets() -> Patch:
@@ -296,13 +297,13 @@ def calls_unknown_unsent() -> Patch:
 
         return unsent
 
-    return wrap(Outbound, "_give_up", make)
+    return wrap(Attempting, "give_up", make)
 
 
 def believes_9909() -> Patch:
     """The hub's malfunction is taken for its refusal."""
     return patch.object(
-        Outbound,
+        Settling,
         "_speaker",
         lambda _self, code, *, alone: "receiver" if code[:1] in "01" or not code else "hub",
     )
@@ -315,7 +316,7 @@ def settles_again() -> Patch:
         body = steps.Settlement(key, content, response.action_code, "", standing.by, response.body, b"")
         self._do.record(Kind.SETTLED, steps.pack(body), standing.fpid, link)
 
-    return patch.object(Outbound, "_compare", compare)
+    return patch.object(Settling, "_compare", compare)
 
 
 def reports_before_the_disk() -> Patch:
@@ -323,7 +324,7 @@ def reports_before_the_disk() -> Patch:
 
     def at_once(self: Any, position: int, payment: Any) -> None:
         payment.recording = position
-        self.story.on_recorded(payment, position, self._batch.now)
+        self.story.reporting.on_recorded(payment, position, self._batch.now)
 
     return patch.object(Leaving, "when_settled", at_once)
 
