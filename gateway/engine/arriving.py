@@ -9,7 +9,7 @@ from gateway.engine import notes
 from gateway.engine.batch import Batch
 from gateway.engine.jobs import Outgoing
 from gateway.engine.reserving import Reserving
-from gateway.engine.shells import hub_link
+from gateway.engine.shells import Processor, hub_link
 from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.log.limit import Limit
 from gateway.payments import arrival, steps
@@ -30,8 +30,9 @@ class Arriving(arrival.Commands):
     """Carries payments that arrive through the shells."""
 
     def __init__(
-        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch, ids: MessageIds,
-        reserving: Reserving, may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
+        self, pair: config.Pair, payments_max: int, codec: Codec, outcomes: Outcomes, batch: Batch,
+        processor: Processor, ids: MessageIds, reserving: Reserving,
+        may_stand_in: Callable[[PaymentRequest], bool], in_doubt: Callable[[Now], bool],
     ) -> None:  # fmt: skip
         self._places = Limit("node.payments_max", payments_max)
         self.story = Inbound(pair, payments_max, outcomes, codec, self, may_stand_in, in_doubt)
@@ -44,6 +45,7 @@ class Arriving(arrival.Commands):
         self._deadlines = pair.deadlines
         self._codec = codec
         self._batch = batch
+        self._processor = processor
 
     # --- what happened
 
@@ -115,6 +117,10 @@ class Arriving(arrival.Commands):
         """No answer is wanted any more."""
         if payment.question is not None:
             payment.question.void = True
+
+    def why_unasked(self, question: Ask) -> str:
+        """Have the processor's client say why."""
+        return self._processor.why_unasked(question)
 
     def set_timer(self, payment: Arrival, at_s: float) -> None:
         """Bring a deadline."""

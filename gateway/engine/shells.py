@@ -91,3 +91,6 @@ class Processor(Protocol):
 
     def ask(self, asks: list[Ask]) -> None:
         """Never waits."""
+
+    def why_unasked(self, ask: Ask) -> str:
+        """Why this question has not left, in words fit for a log; empty when no reason can be named."""

@@ -76,8 +76,8 @@ class Engine(Inbox):
         self.clocks = Clocks(pair.dates.hub_clock_differs_s, past.recorded_ns, released_ns)
         """Whether our clock can be right, and what the hub's clocks say."""
         self.arriving = Arriving(
-            pair, payments_max, codec, outcomes, batch, message_ids, self.reserving, self.news.may_stand_in,
-            self.clocks.in_doubt,
+            pair, payments_max, codec, outcomes, batch, processor, message_ids, self.reserving,
+            self.news.may_stand_in, self.clocks.in_doubt,
         )  # fmt: skip
         self.leaving = Leaving(pair, payments_max, codec, submissions, batch, self.news.refusal, ejection)
         self.inbound = self.arriving.story

@@ -97,7 +97,7 @@ class Arrival:
 
 
 class Commands(Protocol):
-    """What the story has the shells do. Each call only notes it for the end of this wake-up."""
+    """What the story has the shells do. Each call only notes it for the end of this wake-up, but for `why_unasked`."""
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""
@@ -110,6 +110,9 @@ class Commands(Protocol):
 
     def unask(self, payment: Arrival) -> None:
         """Keep a question from leaving, if it has not left: no answer is wanted any more."""
+
+    def why_unasked(self, question: Ask) -> str:
+        """Say at once why this question has not left, in words fit for a log; empty when no reason can be named."""
 
     def set_timer(self, payment: Arrival, at_s: float) -> None:
         """Bring DEADLINE at that time."""

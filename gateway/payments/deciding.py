@@ -134,7 +134,7 @@ class Deciding:
         payment.stood_in = True
         pence = self._stand_in.accept(_request_of(payment), now.wall_ns)
         asked = payment.question
-        why = asked.why_unasked() if asked is not None and not asked.attempts else ""
+        why = self._do.why_unasked(asked) if asked is not None and not asked.attempts else ""
         self._do.note(Note.STOOD_IN, payment.fpid, self._stand_in.code + (f", not asked: {why}" if why else ""))
         self._decide(payment, Kind.STOOD_IN, self._stand_in.code, "", pence)
 

@@ -66,11 +66,11 @@ class Ask:
         "context",
         "crossings",
         "deadline_s",
+        "dropped",
         "fpid",
         "request",
         "unusual_date",
         "void",
-        "why_unasked",
     )
 
     def __init__(
@@ -96,8 +96,8 @@ class Ask:
         """How often it was sent and not read, because its connection was being closed."""
         self.void = False
         """Set by the asker when it wants no answer any more: a question that has not left is not sent."""
-        self.why_unasked: Callable[[], str] = str
-        """Says why it has not left, in words fit for a log; empty when no reason can be named. Set by the client."""
+        self.dropped = False
+        """Set by the client when it had no room for this question: it is never sent."""
 
 
 class Answer:

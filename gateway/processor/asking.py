@@ -73,12 +73,13 @@ class Asking:
     def ask(self, asks: list[Ask]) -> None:
         """Ask about these. Never blocks; what there is no room for is not asked about, and counted."""
         now_s = trio.current_time()
-        for ask in self._questions.add(asks, now_s):
-            ask.why_unasked = self._why_unasked
+        self._questions.add(asks, now_s)
         self.freed(now_s)
 
-    def _why_unasked(self) -> str:
-        """Why a question is still waiting."""
+    def why_unasked(self, ask: Ask) -> str:
+        """Why a question has not left; empty when no reason can be named."""
+        if ask.dropped:
+            return self._questions.why_dropped()
         limit = self._pool.limit
         if limit.reached:
             return f"each of {limit.most} connections to the processor was in use ({limit.name})"

@@ -50,6 +50,10 @@ class Client:
         """Ask about these payments. Never blocks."""
         self.asking.ask(asks)
 
+    def why_unasked(self, ask: Ask) -> str:
+        """Why this question has not left, in words fit for a log; empty when no reason can be named."""
+        return self.asking.why_unasked(ask)
+
     async def tell(self, key: str, body: bytes) -> Told:
         """Tell a notice, once. Always returns how it went, within `tell_within_s`."""
         return await self.calls.tell(key, body)

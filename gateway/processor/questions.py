@@ -36,8 +36,8 @@ class Questions:
         """Questions that wait for a connection."""
         return len(self._waiting)
 
-    def add(self, asks: list[Ask], now_s: float) -> list[Ask]:
-        """Let these wait. Returns those that did; the rest is not asked about."""
+    def add(self, asks: list[Ask], now_s: float) -> None:
+        """Let these wait. Those that there is no room for are `dropped`: they are not asked about."""
         self.drop_expired(now_s)
         room = max(self._most - len(self), 0)
         taken, dropped = asks[:room], asks[room:]
@@ -46,13 +46,13 @@ class Questions:
             _log.warning("payments not asked about", reason="too many wait", count=len(dropped), limit=self._most)
             self._limit.hit(now_s, "payments are not asked about", len(dropped))
             for ask in dropped:
-                ask.why_unasked = self._why_dropped
+                ask.dropped = True
         else:
             self._limit.eased()
         self._waiting.extend(taken)
-        return taken
 
-    def _why_dropped(self) -> str:
+    def why_dropped(self) -> str:
+        """Why there was no room for a question."""
         return f"{self._limit.most} questions waited already ({self._limit.name})"
 
     def drop_expired(self, now_s: float) -> None:

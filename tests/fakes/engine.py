@@ -95,10 +95,15 @@ class FakeSigner:
 class FakeProcessor:
     asked: list[Ask] = field(default_factory=list)
     batches: int = 0
+    hindrance: str = ""
+    """Why questions do not leave."""
 
     def ask(self, asks: list[Ask]) -> None:
         self.asked += asks
         self.batches += 1
+
+    def why_unasked(self, ask: Ask) -> str:
+        return self.hindrance
 
 
 @dataclass(eq=False)

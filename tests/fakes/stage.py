@@ -80,6 +80,8 @@ class Stage:
     in_doubt: bool = False
     """Whether it is not sure which day it is."""
     outcomes: Outcomes = field(default_factory=lambda: Outcomes(7))
+    hindrance: str = ""
+    """Why questions do not leave."""
 
     def __post_init__(self) -> None:
         self.story = Inbound(
@@ -116,6 +118,9 @@ class Stage:
 
     def unask(self, payment: Arrival) -> None:
         self.unasked.append(payment)
+
+    def why_unasked(self, question: Ask) -> str:
+        return self.hindrance
 
     def set_timer(self, payment: Arrival, at_s: float) -> None:
         self.said.append(f"timer +{at_s - payment.first_byte_s:g}")

@@ -53,7 +53,7 @@ def test_a_stand_in_says_why_nobody_was_asked(stage: Stage, attempts: int, why: 
     """Its line names what kept the question, when it never left."""
     payment = stage.received()
     assert payment.question is not None
-    payment.question.attempts, payment.question.why_unasked = attempts, lambda: why
+    payment.question.attempts, stage.hindrance = attempts, why
     stage.story.deciding.on_deadline(payment, stage.now)
     assert (stage.notes[-1], stage.details[-1]) == (Note.STOOD_IN, detail)
 

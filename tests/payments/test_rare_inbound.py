@@ -276,6 +276,17 @@ def test_a_scheme_return_is_stood_in_for_even_where_the_rules_forbid_it(logged: 
     assert (line["level"], line["detail"]) == ("warning", "mode")
 
 
+def test_a_stand_in_says_what_kept_the_question_from_the_processor(logged: Logged) -> None:
+    """The processor's client says it, when stand-in's time comes and the question has not left."""
+    world = World()
+    world.frames(payment())
+    world.settle()
+    world.processor.hindrance = "each connection was in use"
+    world.later(config.Deadlines().stand_in_after_s)
+    (line,) = logged("payment stood in")
+    assert line["detail"] == "0080, not asked: each connection was in use"
+
+
 def test_a_payment_of_a_type_that_nobody_knows_is_processed_and_people_hear_of_it(logged: Logged) -> None:
     world = World()
     world.frames(payment(processing_code="770000"))

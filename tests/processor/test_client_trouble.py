@@ -454,7 +454,7 @@ async def test_a_pool_that_is_used_up_says_so(autojump_clock: MockClock, logged:
         world.client.ask(asks)
         await trio.sleep(1)
         why = f"each of 2 connections to the processor was in use ({name})"
-        assert [ask.why_unasked() for ask in asks if not ask.attempts] == [why] * 4
+        assert [world.client.why_unasked(ask) for ask in asks if not ask.attempts] == [why] * 4
         asks[5].void = True
         await trio.sleep(9)
         assert metrics.LIMIT_TURNED_AWAY[name]._value.get() - before == 4
@@ -471,7 +471,7 @@ async def test_a_queue_that_is_full_says_so(autojump_clock: MockClock, logged: L
         world.processor.away = True
         asks = [Ask(*payment(number), 3.0, number) for number in range(3)]
         world.client.ask(asks)
-        assert [ask.why_unasked() for ask in asks[1:]] == [
+        assert [world.client.why_unasked(ask) for ask in asks[1:]] == [
             "1 questions waited already (node.processor.waiting_max)"
         ] * 2
         assert [line["where"] for line in logged("limit reached")] == ["node.processor.waiting_max"]
