@@ -153,7 +153,7 @@ reversed unseen
     test: tests/payments/test_inbound.py::test_a_reversal_is_answered_positively_always
 
 reversed, then seen
-    when:                The hub took it back before it came, and then it comes.
+    when:                The hub took it back before it came, and then it comes. 1100 refuses it for business reasons.
     the hub hears:       9430 0000, 9210 1100
     the processor hears: notice REVERSED
     last record:         REFUSED
@@ -181,21 +181,24 @@ decided, then restarted
     test: tests/payments/test_inbound.py::test_a_restart_says_of_a_decision_without_reply_that_it_may_not_have_arrived
 
 a used FPID
-    when:                Another payment comes with the identifier (FPID) of one that was replied to.
+    when:                Another payment comes with the identifier (FPID) of one that was replied to. 1181 says:
+                         duplicate FPID.
     the hub hears:       9210 0000, 9210 1181
     the processor hears: question
     last record:         REFUSED
     test: tests/payments/test_rare_inbound.py::test_other_content_under_a_used_fpid_is_refused_at_any_time
 
 a bad field
-    when:                A field is missing, or its value is not allowed. DE44 is the number of the field.
+    when:                A field is missing, or its value is not allowed. 1930 says: syntax error. DE44 is the number
+                         of the field.
     the hub hears:       9210 1930 (DE44 035)
     the processor hears: nothing
     last record:         REFUSED
     test: tests/payments/test_inbound.py::test_a_missing_field_is_refused_with_its_number
 
 a bad date
-    when:                It is new, and its date is too far back or ahead. DE44 012 is the date.
+    when:                It is new, and its date is too far back or ahead. 1930 says: syntax error. DE44 012 is the
+                         date.
     the hub hears:       9210 1930 (DE44 012)
     the processor hears: nothing
     last record:         REFUSED

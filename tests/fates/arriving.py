@@ -208,7 +208,7 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "reversed, then seen",
-    "The hub took it back before it came, and then it comes.",
+    "The hub took it back before it came, and then it comes. 1100 refuses it for business reasons.",
     "payments/test_rare_inbound.py::test_a_payment_that_was_reversed_before_is_refused_and_people_hear_of_it",
 )
 def _(on: Play) -> None:
@@ -245,16 +245,24 @@ def _(on: Play) -> None:
     on.restart()
 
 
-@fate(INBOUND, "a used FPID", "Another payment comes with the identifier (FPID) of one that was replied to.",
-      "payments/test_rare_inbound.py::test_other_content_under_a_used_fpid_is_refused_at_any_time")  # fmt: skip
+@fate(
+    INBOUND,
+    "a used FPID",
+    "Another payment comes with the identifier (FPID) of one that was replied to. 1181 says: duplicate FPID.",
+    "payments/test_rare_inbound.py::test_other_content_under_a_used_fpid_is_refused_at_any_time",
+)
 def _(on: Play) -> None:
     on.arrives()
     on.answers()
     on.arrives(payment(amount=OTHER_AMOUNT))
 
 
-@fate(INBOUND, "a bad field", "A field is missing, or its value is not allowed. DE44 is the number of the field.",
-      "payments/test_inbound.py::test_a_missing_field_is_refused_with_its_number")  # fmt: skip
+@fate(
+    INBOUND,
+    "a bad field",
+    "A field is missing, or its value is not allowed. 1930 says: syntax error. DE44 is the number of the field.",
+    "payments/test_inbound.py::test_a_missing_field_is_refused_with_its_number",
+)
 def _(on: Play) -> None:
     on.arrives(payment(creditor_account=""))
 
@@ -262,7 +270,7 @@ def _(on: Play) -> None:
 @fate(
     INBOUND,
     "a bad date",
-    "It is new, and its date is too far back or ahead. DE44 012 is the date.",
+    "It is new, and its date is too far back or ahead. 1930 says: syntax error. DE44 012 is the date.",
     "payments/test_inbound_dates.py::test_a_synchronous_payment_of_another_day_is_refused_and_stays_unknown",
 )
 def _(on: Play) -> None:
