@@ -1,7 +1,7 @@
 """Every metric, with its unit in its name. Children are made once and kept: `.labels()` costs more than counting.
 
-No label holds what a customer could be known by; labels come from configuration or from closed sets of ours.
-A part's metrics stand together under its heading; whoever counts imports the child, never the registry.
+No label could identify a customer: labels come from the configuration or from closed sets of ours. The metrics of a
+part stand together under its heading. Code that counts imports the child, never the registry.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,25 +15,25 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry()
-"""What `/metrics` shows, without the library's process-wide default registry."""
+"""The registry that `/metrics` shows, in place of the library's process-wide default."""
 
 LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Buckets of every latency histogram, seconds."""
 
 
 def exposition(accept: str) -> tuple[bytes, str]:
-    """Render everything in the format that an HTTP Accept header asks for; say which content type it is."""
+    """Render everything in the format that an HTTP Accept header asks for; return it with its content type."""
     try:
         encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):
-        # a version that is no version: such a client gets what everyone understands
+        # the version is malformed: such a client gets the format that everyone understands
         encode, content_type = choose_encoder("")
     return encode(REGISTRY), content_type
 
 
 @contextmanager
 def shown(*collectors: Collector) -> Iterator[None]:
-    """Show these, too, while the block runs."""
+    """Show these collectors, too, while the block runs."""
     for collector in collectors:
         REGISTRY.register(collector)
     try:
@@ -55,15 +55,18 @@ LIMITS = (
     "signer.WAITING_MAX", "signer.VERIFICATIONS_MAX", "ops.CONNECTIONS_MAX", "node.payments_max",
     "hub.UNJUDGED_MAX",
 )  # fmt: skip
-"""By the setting, or where they stand in the code."""
+"""Named by the setting, or by the place in the code."""
 _limit_reached = Counter(
     "fps_limit_reached_total",
-    "How often this limit was reached: each time counts once, however long it lasted and whatever it held up.",
+    "Times that this limit was reached. Each time counts once, however long it lasted and whatever it held up.",
     ["limit"],
     registry=REGISTRY,
 )
 _limit_turned_away = Counter(
-    "fps_limit_turned_away_total", "What was not done, or refused, because of this limit.", ["limit"], registry=REGISTRY
+    "fps_limit_turned_away_total",
+    "Pieces of work refused or left undone because of this limit.",
+    ["limit"],
+    registry=REGISTRY,
 )
 LIMIT_REACHED = {name: _limit_reached.labels(name) for name in LIMITS}
 LIMIT_TURNED_AWAY = {name: _limit_turned_away.labels(name) for name in LIMITS}
@@ -73,7 +76,7 @@ LIMIT_TURNED_AWAY = {name: _limit_turned_away.labels(name) for name in LIMITS}
 SHORT_PARTS = ("accept", "door", "journal", "dial", "worker")
 _SHORTAGES = Counter(
     "fps_shortages_total",
-    "Times that there was no descriptor, thread, process or memory for something, which was tried again later.",
+    "Times that a descriptor, thread, process or memory was lacking for something, which was tried again later.",
     ["part"],
     registry=REGISTRY,
 )
@@ -86,13 +89,13 @@ journal, connections that we would make, workers of tokens."""
 LOOKUP_OUTCOMES = ("found", "failed", "overdue")
 NAME_LOOKUPS = Counter(
     "fps_name_lookups",
-    "Lookups of the name of somebody whom we dial, by what came of it; overdue: one that hung, whatever came later.",
+    "Lookups of the name of a party that we dial, by outcome; overdue: one that hung, whatever came later.",
     ["party", "outcome"],
     registry=REGISTRY,
 )
 NAME_LOOKUP_TROUBLE = Gauge(
     "fps_name_lookup_trouble",
-    "1 while this party's name cannot be looked up: the addresses that were known last are used.",
+    "1 while this party's name cannot be looked up: its last known addresses are used.",
     ["party"],
     registry=REGISTRY,
 )
@@ -103,7 +106,7 @@ JOURNAL_RECORDS = Counter("fps_journal_records_total", "Records made durable.", 
 JOURNAL_BYTES = Counter("fps_journal_bytes_total", "Bytes of records made durable.", registry=REGISTRY)
 JOURNAL_SYNC_S = Histogram(
     "fps_journal_sync_seconds",
-    "From handing a batch to the disk (or the end of the sync before) until it is durable.",
+    "Time from handing a batch to the disk (or from the end of the previous sync) until it is durable.",
     registry=REGISTRY,
     buckets=(0.0001, 0.0002, *LATENCY_S),
 )
@@ -119,7 +122,7 @@ JOURNAL_LAG = Gauge(
 # --- signer
 
 SIGNER_JOBS = Counter(
-    "fps_signer_jobs_total", "MACs asked of the tokens, by what came of it.", ["outcome"], registry=REGISTRY
+    "fps_signer_jobs_total", "MACs requested from the tokens, by outcome.", ["outcome"], registry=REGISTRY
 )
 SIGNER_DONE = SIGNER_JOBS.labels("done")
 SIGNER_WRONG_MAC = SIGNER_JOBS.labels("wrong-mac")
@@ -133,35 +136,37 @@ SIGNER_BATCH_JOBS = Histogram(
 )
 SIGNER_BATCH_S = Histogram(
     "fps_signer_batch_seconds",
-    "From a batch's sending to its results.",
+    "Time from sending a batch to its results.",
     ["token"],
     registry=REGISTRY,
     buckets=LATENCY_S,
 )
 SIGNER_LOST = Counter(
     "fps_signer_token_lost_total",
-    "Times that a token was lost or could not be had.",
+    "Times that a token was lost or could not be opened.",
     ["token", "state"],
     registry=REGISTRY,
 )
 SIGNER_HANDED_ON = Counter(
-    "fps_signer_handed_on_jobs_total", "Jobs that a lost or late token left to another one.", registry=REGISTRY
+    "fps_signer_handed_on_jobs_total",
+    "Jobs passed on to another token because the first was lost or late.",
+    registry=REGISTRY,
 )
 SIGNER_DOUBLED = Counter(
     "fps_signer_doubled_jobs_total",
-    "Jobs that another token was given as well, because the first one took long over them.",
+    "Jobs given to a second token as well, because the first one took long.",
     registry=REGISTRY,
 )
 SIGNER_REMOTE_ONLY = Gauge(
     "fps_signer_remote_only",
-    "1 while only tokens of the other data centre are used: ours are away, or too slow.",
+    "1 while only tokens of the other data centre are used, because ours are away or too slow.",
     registry=REGISTRY,
 )
 SIGNER_SERVING = Gauge("fps_signer_tokens_serving", "Tokens that serve.", registry=REGISTRY)
 SIGNER_TOKEN_UP = Gauge("fps_signer_token_up", "1 when this token serves.", ["token"], registry=REGISTRY)
 SIGNER_SAID_BYTES = Counter(
     "fps_signer_library_output_bytes_total",
-    "What this token's PKCS#11 library wrote to standard error.",
+    "Bytes that this token's PKCS#11 library wrote to standard error.",
     ["token"],
     registry=REGISTRY,
 )
@@ -173,7 +178,7 @@ SIGNER_KEYS_DIFFER = Gauge(
 
 CERTIFICATE_END_S = Gauge(
     "fps_certificate_end_timestamp_seconds",
-    "When what a use of TLS presents (own) or trusts peers by (authority) ends, in seconds since the epoch.",
+    "End of the certificate that a use of TLS presents (own) or trusts (authority), in seconds since the epoch.",
     ["use", "kind"],
     registry=REGISTRY,
 )
@@ -190,7 +195,7 @@ REVOCATION_LIST_S = Gauge(
 
 LINK_UP = Gauge(
     "fps_link_up",
-    "1 while a connection to this hub site stands, and the machine at its other end was heard of a moment ago.",
+    "1 while a connection to this hub site stands and the machine at its other end has just shown that it is there.",
     ["site"],
     registry=REGISTRY,
 )
@@ -204,15 +209,23 @@ LINK_DIALS = Counter(
     "fps_link_dials", "Attempts to connect, by outcome: connected, failed.", ["site", "outcome"], registry=REGISTRY
 )
 LINK_REPORTS = Counter(
-    "fps_link_reports", "What the session reported (gateway/hub/session.py).", ["site", "report"], registry=REGISTRY
+    "fps_link_reports",
+    "Reports of the session, by kind (gateway/hub/session.py).",
+    ["site", "report"],
+    registry=REGISTRY,
 )
 LINK_EJECTED = Gauge(
     "fps_link_ejected",
-    "1 while this hub site's link gets no new submissions: it brings fewer or slower answers than the others.",
+    "1 while this hub site's link gets no new submissions, because it brings fewer or slower answers than the others.",
     ["site"],
     registry=REGISTRY,
 )
-LINK_EJECTIONS = Counter("fps_link_ejections", "Times that it was ejected so.", ["site"], registry=REGISTRY)
+LINK_EJECTIONS = Counter(
+    "fps_link_ejections",
+    "Times that this hub site's link was ejected: it got no new submissions for a while.",
+    ["site"],
+    registry=REGISTRY,
+)
 LINK_FRAMES_IN = Counter("fps_link_frames_in", "Frames read.", ["site"], registry=REGISTRY)
 LINK_EMPTY_FRAMES = Counter("fps_link_empty_frames", "Frames without a body: ignored.", ["site"], registry=REGISTRY)
 LINK_UNPROVED_FRAMES = Counter(
@@ -240,13 +253,11 @@ PROCESSOR_ASK_OUTCOMES = (
     "again",  # asked once more: no end of its own
 )  # fmt: skip
 """Each ask ends in exactly one of these but the last; in none when it is made void before it is sent (again)."""
-_processor_asks = Counter(
-    "fps_processor_asks", "Payments asked about, by what came of it.", ["outcome"], registry=REGISTRY
-)
+_processor_asks = Counter("fps_processor_asks", "Questions about payments, by outcome.", ["outcome"], registry=REGISTRY)
 PROCESSOR_ASKS = {outcome: _processor_asks.labels(outcome) for outcome in PROCESSOR_ASK_OUTCOMES}
 _processor_undecided = Counter(
     "fps_processor_undecided_responses",
-    "Whole responses to questions that decide nothing and are not asked for again, by status class.",
+    "Complete responses that decide nothing and lead to no new question, by status class.",
     ["status_class"],
     registry=REGISTRY,
 )
@@ -254,11 +265,11 @@ PROCESSOR_UNDECIDED = {number: _processor_undecided.labels(f"{number}xx") for nu
 """By the first digit of the status: HTTP has five, and a parser takes whatever has three digits."""
 PROCESSOR_BAD_REFUSALS = Counter(
     "fps_processor_bad_refusals",
-    "Refusals that were not as agreed, and count all the same: repeated members, a reason of no use, a strange status.",
+    "Refusals that count although they are not as agreed: repeated members, a useless reason, an unexpected status.",
     registry=REGISTRY,
 )
 PROCESSOR_ANSWER_S = Histogram(
-    "fps_processor_answer_seconds", "From sending a question to its answer.", registry=REGISTRY, buckets=LATENCY_S
+    "fps_processor_answer_seconds", "Time from sending a question to its answer.", registry=REGISTRY, buckets=LATENCY_S
 )
 PROCESSOR_CONNECTIONS = Gauge("fps_processor_connections", "Connections for asking.", registry=REGISTRY)
 PROCESSOR_CONNECT_FAILURES = Counter(
@@ -277,13 +288,13 @@ class Telling(NamedTuple):
     parked: Gauge
 
 
-_notices = Counter("fps_notices", "Notices told, by what came of it.", ["outcome"], registry=REGISTRY)
+_notices = Counter("fps_notices", "Notices told, by outcome.", ["outcome"], registry=REGISTRY)
 NOTICES = Telling(
     {outcome: _notices.labels(outcome) for outcome in NOTICE_OUTCOMES},
     Gauge("fps_notices_waiting", "Notices read from the journal and not acknowledged yet.", registry=REGISTRY),
     Gauge(
         "fps_notice_oldest_age_seconds",
-        "Since the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
+        "Age of the record of the lowest notice that is neither acknowledged nor parked; 0 when there is none.",
         registry=REGISTRY,
     ),
     Gauge(
@@ -294,14 +305,14 @@ NOTICES = Telling(
     ),
 )
 _peer_news = Counter(
-    "fps_peer_news", "News handed on to a process of ours, by what came of it.", ["peer", "outcome"], registry=REGISTRY
+    "fps_peer_news", "News handed on to another process of ours, by outcome.", ["peer", "outcome"], registry=REGISTRY
 )
 _peer_waiting = Gauge(
     "fps_peer_news_waiting", "News that a process of ours has not taken yet.", ["peer"], registry=REGISTRY
 )
 _peer_oldest_age_s = Gauge(
     "fps_peer_news_oldest_age_seconds",
-    "Since the record of the lowest news that this process of ours has not taken; 0 when there is none.",
+    "Age of the record of the lowest news that this other process of ours has not taken; 0 when there is none.",
     ["peer"],
     registry=REGISTRY,
 )
@@ -320,15 +331,15 @@ def peer_news(peer: str) -> Telling:
 
 
 SUBMISSIONS_BY_STATUS = Counter(
-    "fps_submissions", "Responses to whoever submits or looks, by HTTP status.", ["status"], registry=REGISTRY
+    "fps_submissions", "Responses to clients that submit or look, by HTTP status.", ["status"], registry=REGISTRY
 )
 SUBMISSION_DURABLE_S = Histogram(
     "fps_submission_durable_seconds",
-    "From a submission being read to its being durable, or refused.",
+    "Time from reading a submission until it is durable or refused.",
     registry=REGISTRY,
     buckets=LATENCY_S,
 )
-SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of those who submit.", registry=REGISTRY)
+SUBMISSION_CONNECTIONS = Gauge("fps_submission_connections", "Connections of clients that submit.", registry=REGISTRY)
 
 # --- clients that have shown no certificate
 
@@ -356,29 +367,31 @@ STRANGERS = {
 
 # --- payments
 
-READY = Gauge("fps_ready", "1 while payments may come here, as /ready says.", registry=REGISTRY)
+READY = Gauge("fps_ready", "1 while payments may come here, as /ready reports.", registry=REGISTRY)
 CLOCK_WRONG = Gauge(
-    "fps_clock_wrong", "1 while the wall clock cannot be right, by the journal and the release.", registry=REGISTRY
+    "fps_clock_wrong",
+    "1 while the wall clock is certainly wrong, as the journal and the release show.",
+    registry=REGISTRY,
 )
 HUB_CLOCK_DIFFERS = Gauge(
     "fps_hub_clock_differs", "1 while the hub's clock (DE7) differs from ours on every link.", registry=REGISTRY
 )
 STOOD_STILL_S = Counter(
     "fps_stood_still_seconds_total",
-    "Seconds for which this process did not run: the machine slept, or somebody had stopped it.",
+    "Seconds for which this process did not run, because the machine slept or somebody had stopped it.",
     registry=REGISTRY,
 )
 
 PAYMENT_REPLY_S = Histogram(
     "fps_payment_reply_seconds",
-    "From the first byte of a request to its reply written to the link.",
+    "Time from the first byte of a request until its reply is written to the link.",
     buckets=LATENCY_S,
     registry=REGISTRY,
 )
 
 OUTBOUND_SETTLE_S = Histogram(
     "fps_outbound_settle_seconds",
-    "From a submission to its outcome made durable.",
+    "Time from a submission until its outcome is durable.",
     buckets=(*LATENCY_S, 15.0, 20.0, 30.0, 60.0),
     registry=REGISTRY,
 )
@@ -392,12 +405,14 @@ SIBLING_DIFFERS = Gauge(
     registry=REGISTRY,
 )
 SIBLING_AWAY = Gauge(
-    "fps_sibling_away", "1 while that gateway, where one is configured, cannot be looked at.", registry=REGISTRY
+    "fps_sibling_away",
+    "1 while the gateway of our group at the other site, if one is configured, cannot be reached.",
+    registry=REGISTRY,
 )
 
 
 class PairInfo(Collector):
-    """Shows what this process is one of."""
+    """Shows the group, the fingerprint and the version of this process."""
 
     def __init__(self, group: str, fingerprint: str, version: str) -> None:
         self._labels = {"group": group, "fingerprint": fingerprint, "version": version}
@@ -411,30 +426,30 @@ class PairInfo(Collector):
 
 
 class Parts(Collector):
-    """Shows, when it is asked for, which part has trouble that `/ready` says in words, and stand-in's mode."""
+    """Shows, on request, which part has trouble that `/ready` describes in words, and the mode of stand-in."""
 
     def __init__(self, well: Callable[[], dict[str, bool]], modes: Sequence[str], mode: Callable[[], str]) -> None:
-        """`modes`: every mode there is; `mode`: the one that holds."""
+        """`modes`: all modes; `mode`: the one in force."""
         self._well = well
         self._modes = modes
         self._mode = mode
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        text = "1 while this part of /ready is as it should be; 0: /ready says in words what is wrong."
+        text = "1 while this part of /ready is well; 0: /ready says in words what is wrong."
         parts = GaugeMetricFamily("fps_part_well", text, labels=["part"])
         for part, well in self._well().items():
             parts.add_metric([part], well)
         yield parts
         mode = self._mode()
-        modes = GaugeMetricFamily("fps_stand_in_mode", "1 for the mode that stand-in works in.", labels=["mode"])
+        modes = GaugeMetricFamily("fps_stand_in_mode", "1 for the mode of stand-in that is in force.", labels=["mode"])
         for one in self._modes:
             modes.add_metric([one], one == mode)
         yield modes
 
 
 class SchemeNews(Collector):
-    """Shows what the scheme's news says, when it is asked for; both callables are `news.News`'s."""
+    """Shows, on request, what the scheme's news says. `counts` and `held` are from `news.News`."""
 
     def __init__(self, counts: dict[tuple[str, str], int], held: Callable[[], dict[str, int]]) -> None:
         self._counts = counts
@@ -442,12 +457,12 @@ class SchemeNews(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        text = "Unsolicited messages (9824) by function code and what came of it (gateway/scheme/news.py)."
+        text = "Unsolicited messages (9824), by function code and outcome (gateway/scheme/news.py)."
         usms = CounterMetricFamily("fps_usm", text, labels=["function", "outcome"])
         for labels, count in sorted(self._counts.items()):
             usms.add_metric(labels, count)
         yield usms
-        text = "What the scheme has suspended: 1 while it is; others: how many other institutions."
+        text = "1 while the scheme has suspended this; others: the number of other institutions suspended."
         suspended = GaugeMetricFamily("fps_scheme_suspended", text, labels=["what"])
         for what, value in self._held().items():
             suspended.add_metric([what], value)
@@ -455,18 +470,18 @@ class SchemeNews(Collector):
 
 
 class VolumeShown(NamedTuple):
-    """What is shown of the volume under the journal; what was never known is None."""
+    """The state of the volume under the journal as it is shown; None stands for what was never known."""
 
     state: str
     copies_wanted: int
     copies: int | None
     quorum: bool | None
     peers: dict[str, tuple[bool, int]]
-    """By server: whether DRBD does not even try to connect to it, and how many bytes are known to differ there."""
+    """For each server: whether DRBD does not even try to connect to it, and the bytes known to differ there."""
 
 
 class VolumeStates(Collector):
-    """Shows the volume when it is asked for; not registered where none is configured."""
+    """Shows the volume, on request; registered only where one is configured."""
 
     def __init__(self, states: Sequence[str], shown: Callable[[], VolumeShown]) -> None:
         self._states = states
@@ -475,7 +490,7 @@ class VolumeStates(Collector):
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
         now = self._shown()
-        text = "1 for the state that the volume under the journal is in: ok, degraded, unready, unknown."
+        text = "1 for the present state of the volume under the journal: ok, degraded, unready, unknown."
         state = GaugeMetricFamily("fps_volume_state", text, labels=["state"])
         for one in self._states:
             state.add_metric([one], one == now.state)
@@ -499,18 +514,18 @@ class VolumeStates(Collector):
 
 
 class StepCounts(Collector):
-    """Shows the engine's own counts when they are asked for: counting costs a payment nothing twice."""
+    """Shows the engine's own counts, on request, so that each payment is counted once only."""
 
     def __init__(self, counts: dict[str, int], known: Sequence[str] = ()) -> None:
-        """`known`: shown from the start, as 0. Prometheus sees a counter grow, not one come to be: an alert on the
-        first of its kind would not go off.
+        """`known`: steps shown from the start, as 0. Prometheus sees a counter grow, but not appear: an alert on the
+        first of its kind would not fire.
         """
         self._counts = counts
         self._known = dict.fromkeys(known, 0)
 
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client."""
-        family = CounterMetricFamily("fps_steps", "What happened to messages and payments.", labels=["step"])
+        family = CounterMetricFamily("fps_steps", "Steps of messages and payments, by kind.", labels=["step"])
         for step, count in sorted({**self._known, **self._counts}.items()):
             family.add_metric([step], count)
         yield family

@@ -32,7 +32,7 @@ READS_ITS_TABLE = {(f"gateway.wire.{name}", "pathlib") for name in ("codes", "fi
 
 READS_JSON = {
     "gateway.processor.request": "counts for itself: it looks for unknown members by the same count, at no cost more",
-    "gateway.processor.openapi": "its own, just written",
+    "gateway.processor.operations": "its own, just written",
 }
 """Modules that read JSON otherwise than by `strict_json`, each with the reason why it may."""
 

@@ -1,7 +1,8 @@
-"""What this machine must have for a configuration: for `fps-gateway config check --here`, in the gateway's place.
+"""Checks that this machine has what a configuration needs: `fps-gateway config check --here`.
 
-As the gateway's user and with its credentials: a directory that root can write to is none for the gateway. Nothing is
-changed. Tokens are asked as `hsm check` asks them, so each PIN is tried once; one whose file gives none is not tried.
+Run it as the gateway's user and with its credentials: a directory that root can write to may be closed to the gateway.
+It changes nothing. It asks the tokens as `hsm check` does, so it tries each PIN once; a token whose file gives no PIN
+is not tried.
 """
 
 import os
@@ -22,15 +23,15 @@ from gateway.signer import process
 from gateway.signer.survey import Report, survey
 
 SEGMENTS_MIN = 3
-"""Room that a start wants: the segment that is written to, the next one, and what must be kept in between."""
+"""Segments that a start needs room for: the current one, the next one, and one that cannot be deleted yet."""
 FILES_MIN = 16
-"""Those segments, the manifest, a cursor for each follower, and what is written beside a file to take its place."""
+"""Files that a start needs: these segments, the manifest, a cursor for each follower, and files that replace others."""
 
 OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
 
 
 def lacks(configuration: config.Configuration, *, open_worker: OpenWorker = process.start) -> Iterator[str]:
-    """What is missing or wrong here, with the setting that says so. What looking at files alone tells is another's."""
+    """Everything that is missing or wrong on this machine, with its setting. Other code checks the files alone."""
     node = configuration.node
     yield from _of_directory(node.journal)
     now = datetime.now(UTC)
@@ -44,7 +45,7 @@ async def _survey(configuration: config.Configuration, open_worker: OpenWorker) 
 
 
 def _of_directory(settings: config.JournalSettings) -> Iterator[str]:
-    """Kind, owner and room of the journal's directory, and whether there is a journal."""
+    """Check kind, owner and room of the journal's directory, and that it holds a journal."""
     key, path = "node.journal.dir", Path(settings.dir)
     try:
         found = path.stat()
@@ -54,7 +55,7 @@ def _of_directory(settings: config.JournalSettings) -> Iterator[str]:
         yield f"{key}: {path}: {error.strerror}"
         return
     if not stat.S_ISDIR(found.st_mode):
-        yield f"{key}: {path} is no directory"
+        yield f"{key}: {path} is not a directory"
         return
     if found.st_uid != os.geteuid():
         yield f"{key}: belongs to user {found.st_uid}, and this is user {os.geteuid()}: run this as the gateway's user"
@@ -71,7 +72,7 @@ def _of_directory(settings: config.JournalSettings) -> Iterator[str]:
 
 
 def _of_room(settings: config.JournalSettings) -> Iterator[str]:
-    """Bytes and inodes that are free there."""
+    """Check the free bytes and inodes."""
     key, path = "node.journal.dir", Path(settings.dir)
     free, needed_bytes = room(path), SEGMENTS_MIN * settings.segment_bytes
     if free.bytes < needed_bytes:

@@ -1,8 +1,8 @@
-"""`fps-gateway journal init`: begin the journal of a gateway that has never had one, where its configuration says.
+"""`fps-gateway journal init`: begin the journal of a gateway that has never had one, in its configured directory.
 
-It is a command of its own so that a start never does it: an empty journal remembers no payment, and on the wrong
-server, or beside a volume that is not mounted, all that was promised would be forgotten in silence. It looks at the
-volume as a start does.
+This is a command of its own so that a start never does it. An empty journal remembers no payment: on the wrong server,
+or beside a volume that is not mounted, the gateway would forget in silence all that it had promised. The command checks
+the volume as a start does.
 """
 
 import sys
@@ -22,7 +22,7 @@ from gateway.volume.watch import begin_for
 
 
 def run(files: Sequence[str]) -> int:
-    """Do it; returns the exit code."""
+    """Begin the journal that the files name; return the exit code."""
     writer = log.configure("error", "console", log.Writer(sys.stderr.buffer))
     disk = RealDisk()
     try:
@@ -35,7 +35,7 @@ def run(files: Sequence[str]) -> int:
 
 
 def begin(node: config.Node, disk: RealDisk, drbd: Drbd) -> int:
-    """Look at the volume, then make the journal; says what was done or why not, and returns the exit code."""
+    """Check the volume, then make the journal. Print what was done or why not, and return the exit code."""
     directory = node.journal.dir
     try:
         trio.run(begin_for, node, drbd)

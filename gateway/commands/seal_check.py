@@ -1,10 +1,10 @@
-"""What the tokens of a gateway say of a journal's seals (`fps-gateway journal verify --config`).
+"""Asks the tokens of a gateway to verify a journal's seals (`fps-gateway journal verify --config`).
 
-Through the signer, as a gateway does it: a worker process for each token, and a token that hangs, or has other keys
-than most, is kept out. Beside a gateway that runs these are sessions of their own. A wrong PIN is tried once.
+It uses the signer, as a gateway does: a worker process for each token, and a token that hangs, or has other keys than
+most, is kept out. Beside a running gateway, it has sessions of its own. A wrong PIN is tried once.
 
-A seal names the key that made it. That is only believed of `pair.mac.seal_key` and of what the person gives: another
-key of the token, such as one that the hub has, too, must not vouch for a journal.
+A seal names the key that made it. Only `pair.mac.seal_key` and the keys that the person names are believed: another key
+of the token, such as one that the hub has too, must not vouch for a journal.
 """
 
 import sys
@@ -22,9 +22,9 @@ from gateway.signer import process
 from gateway.signer.pool import Signer
 
 AT_ONCE = 4096
-"""Seals that the signer is given at once: less than may wait for a token there."""
+"""Seals given to the signer at once: fewer than may wait for a token there."""
 WITHIN_S = 30.0
-"""For these, together: a token that hangs is found out and the others have done its part long before."""
+"""Time for all of these. A hanging token is found, and the others have done its part, long before."""
 
 OpenWorker = Callable[[config.Token], Awaitable[process.Worker]]
 
@@ -34,7 +34,7 @@ def tokens_of(files: Sequence[str], older: Sequence[str]) -> Ask:
     configuration = config_file.load(*files)
 
     def run(found: Sequence[FoundSeal]) -> list[Opinion]:
-        # what the signer says of tokens in trouble is for the person, and not part of the result
+        # the signer's lines about tokens in trouble are for the person, not part of the result
         writer = log.configure("error", "console", log.Writer(sys.stderr.buffer), out=sys.stderr)
         try:
             return trio.run(ask, found, configuration, older)
@@ -50,7 +50,7 @@ async def ask(
     older: Sequence[str],
     open_worker: OpenWorker = process.start,
 ) -> list[Opinion]:
-    """Ask about the seals of one key after another. A token lacks old keys, perhaps, and still has the others."""
+    """Ask about the seals, key by key: a token may lack old keys and still have the others."""
     opinions: dict[int, Opinion] = {}
     tokens = configuration.node.token
     for label in dict.fromkeys(seal.key for seal in found):
@@ -58,7 +58,7 @@ async def ask(
         if label == configuration.pair.mac.seal_key or label in older:
             said, tokens = await _ask_about(seals, label, configuration, tokens, open_worker)
         else:
-            # whoever wrote the seal chose the label
+            # the writer of the seal chose the label
             named = f'"{harmless.line(label)}"'
             why = f"sealed with the key {named}, which is neither pair.mac.seal_key nor given with --key"
             said = [Opinion(SealVerdict.UNKNOWN, why)] * len(seals)
@@ -100,14 +100,14 @@ async def _ask_about(
 
 
 async def _some_serve(signer: Signer, within_s: float) -> None:
-    """Until a token serves, or each has said why it does not."""
+    """Wait until a token serves, or each has reported why it does not."""
     with trio.move_on_after(within_s):
         while not signer.serving and any(health.state == "starting" for health in signer.health().values()):
             await signer.wait_changed()
 
 
 class _Round:
-    """The seals that the tokens are asked about at one time."""
+    """The seals that the tokens verify at one time."""
 
     def __init__(self) -> None:
         self._jobs: list[MacJob] = []
@@ -119,7 +119,7 @@ class _Round:
             self._over.set()
 
     async def ask(self, signer: Signer, seals: list[FoundSeal]) -> list[Opinion]:
-        """What the tokens that serve say of these."""
+        """The opinions of the serving tokens on these seals."""
         deadline_s = trio.current_time() + WITHIN_S
         self._jobs = [MacJob(seal.key, seal.chain, mac=seal.mac, deadline_s=deadline_s) for seal in seals]
         self._over = trio.Event()
@@ -133,5 +133,5 @@ def _opinion(seal: FoundSeal, job: MacJob) -> Opinion:
         return Opinion(SealVerdict.HOLDS)
     if job.error == "wrong-mac":
         what = f'it is not the MAC of the chain value of position {seal.position} under the key "{seal.key}":'
-        return Opinion(SealVerdict.WRONG, f"{what} it was changed, or made by another key of that name")
+        return Opinion(SealVerdict.WRONG, f"{what} it was changed, or another key of that name made it")
     return Opinion(SealVerdict.UNKNOWN, f'no token answered within {WITHIN_S:g} s about the key "{seal.key}"')

@@ -68,7 +68,7 @@ def test_the_directory_must_be_ours_closed_and_hold_a_journal(file: Path, tmp_pa
     assert lacking(file) == []
     assert "node.journal.dir: no such directory here" in config_command.notes(config_file.load(file))
     journal.touch()
-    assert lacking(file) == [f"node.journal.dir: {journal} is no directory"]
+    assert lacking(file) == [f"node.journal.dir: {journal} is not a directory"]
 
 
 @pytest.mark.parametrize(

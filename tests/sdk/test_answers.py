@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.http.visitor import REASONS
 from gateway.processor import openapi
+from gateway.processor.examples import FPID, PENDING, REJECTED, SETTLED, UNKNOWN, UNSENT
 from gateway.processor.messages import Problem, Progress, Reason, ReasonInformation, Status
-from gateway.processor.openapi import FPID, PENDING, REJECTED, SETTLED, UNKNOWN, UNSENT
 from gateway.sdk import answers
 from gateway.sdk.answers import Met, Word, code_of
 from gateway.sdk.submission import IN_DOUBT

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
+from gateway.processor.examples import FPID, PENDING, SETTLED, UNKNOWN, UNSENT
 from gateway.processor.messages import Problem, Progress, Reason, ReasonInformation, Status
-from gateway.processor.openapi import FPID, PENDING, SETTLED, UNKNOWN, UNSENT
 from gateway.sdk import Limits, Prepared, Rejected, Settled, Unknown, Unsent, prepare
 from gateway.sdk.answers import Met, Word
 from gateway.sdk.submission import PENDING_PAUSE_S, Act, Attempt, Submission

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.processor.examples import PENDING, SETTLED, UNKNOWN, UNSENT
 from gateway.processor.messages import Problem, Progress
-from gateway.processor.openapi import PENDING, SETTLED, UNKNOWN, UNSENT
 from gateway.sdk import Limits, Rejected, Settled, Unsent
 from gateway.sdk.answers import Met, Word
 from gateway.sdk.submission import Act, Attempt, Submission
