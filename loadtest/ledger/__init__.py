@@ -1,4 +1,4 @@
-"""The books and who judges them: `oracle` takes the hub's, the processors' and the journals', and gives a verdict.
+"""The books and their judge: `oracle` takes those of the hub, the processors and the journals, and gives a verdict.
 
-Pure but for `books`, which reads them from where they lie.
+Pure but for `books`, which reads the books from disk.
 """

@@ -1,9 +1,9 @@
-"""Reading the books from where they lie, and the command that judges them.
+"""Reads the books from disk, and is the command that judges them.
 
     .venv/bin/python -m loadtest ledger --hub hub.ndjson --processor processor.ndjson --journal DIR
 
-The journal is read by the gateway's own command, `fps-gateway journal show DIR --json`: what a person can see there is
-all that the judge sees. Its chain and checksums are that command's business (`journal verify`).
+The gateway's own command reads the journal, `fps-gateway journal show DIR --json`: the judge sees only what a person
+can see there. Chain and checksums are left to `journal verify`.
 """
 
 import argparse
@@ -27,15 +27,15 @@ _Line = TypeVar("_Line", bound=Struct)
 SHOW = (sys.executable, "-P", "-m", "gateway", "journal", "show")
 """The gateway's command, with this interpreter."""
 PROCESSOR = "processor"
-"""Who acknowledges notices, as the journal names the processor."""
+"""The name of the processor in the journal, as the party that acknowledges notices."""
 
 
 class Unusable(Exception):
-    """A book cannot be read. Says which, and where."""
+    """A book cannot be read. The message says which, and where."""
 
 
 def lines(path: str | Path, kind: type[_Line]) -> Iterator[_Line]:
-    """The lines of an NDJSON book. A last line without an end was being written when its writer was killed: left out.
+    """The lines of an NDJSON book. An unfinished last line, whose writer was killed, is left out.
 
     Raises `Unusable` or OSError.
     """
@@ -71,7 +71,7 @@ def journal(directory: str | Path) -> Iterator[tuple[str, JournalEvent]]:
 
 
 def journal_event(record: dict[str, Any]) -> JournalEvent:
-    """What the ledger needs of a line of `journal show --json`. Raises KeyError, TypeError or ValueError."""
+    """Convert a line of `journal show --json`. Raises KeyError, TypeError or ValueError."""
     body = record.get("body", {})
     kind = str(record["kind"])
     told = kind in {"TOLD", "PARKED", "DROPPED"}
@@ -94,7 +94,7 @@ def journal_event(record: dict[str, Any]) -> JournalEvent:
 def judge(hub: list[Path], processor: list[Path], journals: list[Path], *, whole: bool = False) -> Verdict:
     """Feed all books to a ledger and return its verdict. Raises `Unusable` or OSError.
 
-    `whole`: nothing was deleted of the journals.
+    `whole`: nothing was deleted from the journals.
     """
     ledger = Ledger(whole=whole)
     for path in hub:
@@ -113,7 +113,7 @@ def add_parser(commands: Commands) -> None:
     """Add `ledger`."""
     parser = commands.add_parser(
         "ledger",
-        help="judge books that were kept before",
+        help="judge the books of an earlier run",
         description=__doc__,
         epilog="Exit code 0: the ledger balances. 1: it does not. 2: a book cannot be read.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

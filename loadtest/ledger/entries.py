@@ -1,7 +1,7 @@
-"""What a line of each book can say: the hub's, the processors', the journals'. Written by each, judged by `ledger`.
+"""The lines of the books of the hub, the processors and the journals. Each writes its own; `ledger` judges all.
 
-A payment is named by its FPID's hash, as in the gateway's log (`gateway.log.fpid_hash`, restated here). Fields are
-added at the end, with a default: books that were kept before stay readable. Pure.
+The hash of its FPID names a payment, as in the gateway's log (`gateway.log.fpid_hash`, restated here). New fields go to
+the end and have a default, so that older books stay readable. Pure.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ HubWhat = Literal[
     "mischief-missed",  # the answer did not come in time, or was another: `why`
     "end",  # the hub finished and everything it sent is settled
 ]
-"""What a line of the hub's book can say."""
+"""The events in the hub's book."""
 
 
 class HubEvent(Struct, omit_defaults=True, gc=False):
@@ -66,9 +66,9 @@ class HubEvent(Struct, omit_defaults=True, gc=False):
     late: bool = False
     why: str = ""
     member: str = ""
-    """The participant whose link it is; empty where there is but one."""
+    """The participant that has the link; empty where there is only one."""
     content: str = ""
-    """Of what was sent or submitted: `contents` says what that is. Empty: nobody looked."""
+    """Digest of the content that was sent or submitted (see `contents`). Empty: nobody computed it."""
 
 
 class ProcessorEvent(Struct, omit_defaults=True, gc=False):
@@ -84,7 +84,7 @@ class ProcessorEvent(Struct, omit_defaults=True, gc=False):
     fpid: str = ""
     code: str = ""
     node: str = ""
-    """Whose notice it is, or, only where that is known, whom an attempt to submit went to."""
+    """The node that gave the notice, or that got the attempt to submit, where that is known."""
     position: int = 0
     """Journal position of the step that a notice is about."""
     acknowledged: bool = True
@@ -95,11 +95,11 @@ class ProcessorEvent(Struct, omit_defaults=True, gc=False):
     state: str = ""
     """PENDING, SETTLED, UNKNOWN or UNSENT."""
     by: str = ""
-    """Who decided: receiver, hub or gateway."""
+    """The party that decided: receiver, hub or gateway."""
     content: str = ""
-    """Of what was asked about, told or submitted: `contents` says what that is. Empty: nobody looked."""
+    """Digest of the content that was asked about, told or submitted (see `contents`). Empty: nobody computed it."""
     port: int = 0
-    """Where an attempt to submit went."""
+    """The port that got the attempt to submit."""
 
 
 class JournalEvent(Struct, omit_defaults=True, gc=False):
@@ -113,17 +113,17 @@ class JournalEvent(Struct, omit_defaults=True, gc=False):
     told: int = 0
     """For TOLD, PARKED and DROPPED: the position of the step told."""
     to: str = ""
-    """The same: by whom it was acknowledged, when that is not the processor."""
+    """For TOLD and PARKED: the party that acknowledged it, unless that is the processor."""
     key: str = ""
     """Hash of the idempotency key of an outbound payment."""
     by: str = ""
-    """For SETTLED and CONTRADICTED: who says so."""
+    """For SETTLED and CONTRADICTED: the party that says so."""
     source: str = ""
-    """For USM: the notice (node/position) by which another process handed it on; such news is told to nobody here."""
+    """For USM: the notice (node/position) by which another process handed it on. Such news is told to nobody here."""
     said: str = ""
-    """For LATE_ANSWER, LATE_REFUSAL and OVERRULED: what the hub was told instead."""
+    """For LATE_ANSWER, LATE_REFUSAL and OVERRULED: the code that the hub got instead."""
     content: str = ""
-    """For RECEIVED, SUBMITTED and RETRIED: of the message in it. Empty: nobody looked."""
+    """For RECEIVED, SUBMITTED and RETRIED: digest of the message's content. Empty: nobody computed it."""
 
 
 TOLD_KINDS = frozenset(

@@ -1,17 +1,17 @@
-"""The ledger's half for payments that the hub sends: what each came to, and whether the promises about it were kept.
+"""The ledger's half for payments that the hub sends: the account of each, and whether the promises were kept.
 
 Every payment that the hub sent ends in exactly one *account*:
 
-* answered, stood in, refused, declined: the hub has the reply in time, and the journal the decision with the same code
-  (declined: stand-in might not accept it, and its rules said 1909);
-* reversed: the hub took it back and has our positive response, and the journal the reversal;
-* undelivered, orphaned, unanswered: the hub gave up on it, and the journal says why, and the processor was told;
-* unreached: the hub gave up on it, its connection was lost each time, and the journal never saw it.
+* answered, stood in, refused, declined: the hub has the reply in time, and the journal has the decision with the same
+  code (declined: stand-in might not accept it, and its rules said 1909);
+* reversed: the hub took it back and has our positive response, and the journal has the reversal;
+* undelivered, orphaned, unanswered: the hub gave it up, the journal says why, and the processor was told;
+* unreached: the hub gave it up, its connection was lost each time, and the journal never saw it.
 
-What fits nowhere is `lost`.
+A payment that fits nowhere is `lost`.
 
-Two sites of one bank share nothing, so a payment that the hub repeats or reverses at the other one may have an outcome
-at each: the processor's, which is the same at both, or stand-in's, which it is told of. Pure.
+Two sites of one bank share nothing. So a payment that the hub repeats or reverses at the other site may have an outcome
+at each: the processor's, which is the same at both, or that of stand-in, of which the processor is told. Pure.
 """
 
 from collections import Counter, defaultdict
@@ -27,20 +27,20 @@ ACCOUNTS = (
 
 DECISIONS = ("ANSWERED", "STOOD_IN", "REFUSED", "DECLINED")
 REOPENED = ("ORPHANED", "UNANSWERED")
-"""After these a payment that comes again is decided like a new one."""
+"""Steps after which a payment that comes again is decided like a new one."""
 COUNTED = frozenset(
     {"UNDELIVERED", "LATE_ANSWER", "LATE_REFUSAL", "REVERSED", "ORPHANED", "REPEATED", "UNANSWERED", "OVERRULED"}
 )
-"""Steps whose number is shown."""
+"""Steps whose count is shown."""
 
 DUPLICATE = "1181"
-"""Refuses a message, not a payment: another content under a used FPID."""
+"""Refuses a message, not a payment: other content under a used FPID."""
 MALFUNCTION = "1909"
-"""Allowed only when no qualified accept can be given: a gateway with a disk and one HSM always can."""
+"""Allowed only when stand-in cannot accept: a gateway with a disk and one HSM always can."""
 
 
 class _InPayment:
-    """Everything that any book says about one FPID that came."""
+    """All lines of all books about one FPID that the hub sent."""
 
     __slots__ = (
         "answers", "asked", "contents", "first", "given_up", "in_time", "late", "mischief", "replied_by", "replies",
@@ -51,12 +51,12 @@ class _InPayment:
         self.sent = self.first = 0
         self.mischief = False
         self.contents: set[str] = set()
-        """What the hub sent: one, but of mischief."""
+        """The contents that the hub sent: one, except in mischief."""
         self.said: set[tuple[str, str]] = set()
-        """What else is said to be in it, and where."""
+        """Each content that another book gives, and where."""
         self.replies: list[str] = []
         self.replied_by: set[tuple[str, str]] = set()
-        """Node, where that is known, and code."""
+        """Node, where it is known, and code."""
         self.in_time = self.late = 0
         self.timed_out: list[str] = []
         self.reversal_sent = 0
@@ -74,10 +74,10 @@ class _InPayment:
 
 
 class Inbound:
-    """Fed by `ledger` with what the books say about payments that came."""
+    """Takes from `ledger` all lines about payments that the hub sent."""
 
     def __init__(self, promises: Promises, figures: Counter[str], node_of: Callable[[int], str] = lambda _: "") -> None:
-        """`node_of`: who is at the other end of a connection of the hub's; empty: nobody knows."""
+        """`node_of` gives the node at the other end of a connection of the hub; empty: unknown."""
         self.payments: dict[str, _InPayment] = {}
         self._promises = promises
         self._figures = figures
@@ -90,7 +90,7 @@ class Inbound:
         return payment
 
     def heard_in_time(self, fpid: str) -> set[str] | None:
-        """The codes that the hub had in time for a payment that it sent and did not reverse; None when it sent none."""
+        """The codes that the hub got in time for a payment, none if it reversed it; None if it did not send it."""
         payment = self.payments.get(fpid)
         if payment is None or not payment.sent:
             return None
@@ -99,7 +99,7 @@ class Inbound:
     # --- the books
 
     def mischief(self, fpid: str) -> None:
-        """The hub made this payment to misbehave with."""
+        """Note that the hub made this payment to misbehave."""
         self._payment(fpid).mischief = True
 
     def hub(self, event: HubEvent) -> None:
@@ -147,7 +147,7 @@ class Inbound:
     # --- the verdict
 
     def judge(self) -> dict[str, int]:
-        """Judge each payment. Returns the accounts."""
+        """Judge each payment, and return the accounts."""
         accounts = dict.fromkeys(ACCOUNTS, 0)
         for fpid, payment in self.payments.items():
             if payment.sent and not payment.mischief:
@@ -186,14 +186,14 @@ class Inbound:
                 )
 
     def _judge_outcome(self, fpid: str, payment: _InPayment) -> None:
-        """One at each node; at two nodes one of the processor's, and whatever was said in its stead."""
+        """One outcome at each node; at two nodes the same one of the processor, and any decided in its stead."""
         if not payment.steps and not payment.replies:
             return
         check = self._promises["one-outcome"]
         decided: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         over: set[str] = set()
         for node, step in payment.steps:
-            # another content under its FPID is refused as a message, and so is what comes after a reversal
+            # other content under its FPID is refused as a message, and so is anything after a reversal
             message = step.kind == "REFUSED" and (step.code == DUPLICATE or node in over)
             again = step.kind == "REFUSED" and (step.kind, step.code) in decided[node]
             if step.kind in DECISIONS and not message and not again:
@@ -222,7 +222,7 @@ class Inbound:
             )
 
     def _judge_answers(self, fpid: str, payment: _InPayment) -> None:
-        """What stands in the journal as the processor's is the processor's, or is said to have been overruled."""
+        """An answer in the journal is one that the processor gave, unless the journal says that it was overruled."""
         overruled = {step.said for _, step in payment.steps if step.kind == "OVERRULED"}
         for code in payment.codes("ANSWERED"):
             self._promises["answers-kept"].check(
@@ -246,7 +246,7 @@ class Inbound:
             self._promises["asked-after-durable"].check(payment.has("RECEIVED"), f"{fpid}: asked about, never received")
 
     def _judge_taken_in(self, fpid: str, payment: _InPayment) -> None:
-        """A payment is received once in each life: again only by a node that had orphaned it."""
+        """A payment is received once, and again only by a node that had orphaned it."""
         received: Counter[str] = Counter()
         reopened: Counter[str] = Counter()
         for node, step in payment.steps:
@@ -281,7 +281,7 @@ class Inbound:
 
 
 def _account_of(payment: _InPayment) -> tuple[str, str]:
-    """The account, and why when it is `lost`."""
+    """The account, and the reason when it is `lost`."""
     account, why = "", "the hub still waits for it"
     if payment.in_time:
         code = payment.replies[-1]
@@ -303,5 +303,5 @@ def _account_of(payment: _InPayment) -> tuple[str, str]:
 
 
 def _first(kinds: list[str], **accounts: str) -> str:
-    """The account of the first of these kinds that is there, or nothing."""
+    """The account of the first of these kinds that occurs, or nothing."""
     return next((account for kind, account in accounts.items() if kind in kinds), "")

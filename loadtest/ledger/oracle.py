@@ -1,13 +1,13 @@
-"""The accounting oracle: the books of the hub, the processors and the gateways' journals must tell one story.
+"""The accounting oracle: the books of the hub and the processors and the gateways' journals must tell one story.
 
-Events go in, in any order between the books but in order within each; a verdict comes out. Pure: no file, no clock. The
-load test, the demo, the kill tests and the simulation all judge with it. Where the order between the books is known, it
-is judged, too (`ledger.order`).
+Events go in, in order within each book and in any order between books; a verdict comes out. Pure: no file, no clock.
+The load test, the demo, the kill tests and the simulation all judge with it. Where the order between the books is
+known, it is judged, too (`ledger.order`).
 
-Payments that the hub sends and payments that a processor submits are judged apart, `ledger.inbound` and
-`ledger.outbound`: the accounts that each ends in are explained there. The same FPID may be both, when it crossed two
-gateways. What is `lost` breaks the balance, as does every violated invariant of `promises`. `entries` says what the
-lines of the books are. Notices are judged here: they are told in one stream.
+`ledger.inbound` judges the payments that the hub sends, `ledger.outbound` those that a processor submits. Each explains
+the accounts in which its payments end. An FPID may be in both, when the payment crossed two gateways. A `lost` payment
+breaks the balance, as does every violated invariant of `promises`. `entries` has the lines of the books. Notices are
+judged here, because one stream tells them all.
 """
 
 from collections import Counter
@@ -27,18 +27,18 @@ __all__ = [
 ]  # fmt: skip
 
 OUTBOUND_HUB = frozenset({"submitted", "relayed", "outcome", "answered", "returned"})
-"""What the hub's book says about payments submitted to it."""
+"""The events of the hub's book about payments submitted to it."""
 
 
 class Verdict(Struct):
-    """What the books say together."""
+    """The judgement of all books together."""
 
     balances: bool
     sent: int
     accounts: dict[str, int]
-    """Of the payments that the hub sent."""
+    """The accounts of the payments that the hub sent."""
     figures: dict[str, int]
-    """Counts that are no accounts: repeats, late replies, notices told again, and so on."""
+    """Counts besides the accounts: repeats, late replies, notices told again, and so on."""
     invariants: list[Invariant]
     submitted: int = 0
     outbound: dict[str, int] = {}
@@ -54,13 +54,13 @@ class _Told(Struct, gc=False):
 
 
 class Ledger:
-    """Feed it the books, then ask for the verdict."""
+    """Takes the books, then gives the verdict."""
 
     def __init__(self, *, whole: bool = False, ordered: bool = False) -> None:
-        """`whole`: the journals are new, so that each begins with its first start.
+        """`whole`: the journals are new, so each begins with its first start.
 
-        `ordered`: every event comes with its number in the one order of all books, and `durable` says from which number
-        on a disk held a record.
+        `ordered`: every event has a number in the one order of all books, and `durable` gives the number from which a
+        disk held a record.
         """
         self._whole = whole
         self._ordered = ordered
@@ -74,23 +74,23 @@ class Ledger:
         self._handed_on: dict[tuple[str, int], str] = {}
         self._settled: dict[tuple[str, int], str] = {}
         self._parked: set[tuple[str, int]] = set()
-        """Steps whose notice was parked, though it may have been acknowledged since: later ones went past it."""
+        """Steps whose notice was parked. It may have been acknowledged since, after later ones."""
         self._noticed: dict[tuple[str, int], _Told] = {}
         self._last: dict[str, int] = {}
         self._cut = False
-        """A journal's beginning was deleted, perhaps with news and keys in it."""
+        """True when a journal's beginning was deleted, perhaps with news and keys in it."""
         self._news_acknowledged: set[str] = set()
         self._keys_taken: set[tuple[str, str]] = set()
         self._news = self._keys = 0
-        """Records of news that a link brought, and of keys that are not those of a start."""
+        """Records of news that a link brought, and of keys other than those of a start."""
         self._starting: set[str] = set()
-        """Nodes that started and did not record their keys since: that record says what they had before."""
+        """Nodes that started and have not recorded their keys yet: that record holds the keys that they had before."""
         self._hub_ended = False
 
     # --- the books
 
     def promise(self, name: str) -> Invariant:
-        """An invariant, for whoever judges it beside the ledger."""
+        """An invariant, for a judge beside the ledger."""
         return self._promises[name]
 
     def hub(self, event: HubEvent, at: int = 0) -> None:
@@ -146,7 +146,7 @@ class Ledger:
             self._figures["notices not acknowledged"] += 1
 
     def durable(self, node: str, position: int, at: int) -> None:
-        """The disk of this node, not its gateway, says that it held this record from this number on."""
+        """Take the word of a node's disk, not of its gateway, that it held this record from this number on."""
         self._order.durable(node, position, at)
 
     def journal(self, event: JournalEvent, node: str = "") -> None:
@@ -205,7 +205,7 @@ class Ledger:
     # --- the verdict
 
     def verdict(self) -> Verdict:
-        """Judge what was fed so far. To be called once."""
+        """Judge the books so far. Call it once."""
         accounts = self._inbound.judge()
         outbound = self._outbound.judge(self._inbound.heard_in_time)
         self._judge_notices()
@@ -228,7 +228,7 @@ class Ledger:
         )
 
     def _judge_kept(self) -> None:
-        """By number: what a record of news or keys says is not in the books."""
+        """Compare numbers: the books do not have the content of records of news and keys."""
         news, keys = len(self._news_acknowledged), len(self._keys_taken)
         if self._cut:
             return
@@ -271,7 +271,7 @@ class Ledger:
 
 
 def _same(notice: _Told, step: _Told | None) -> bool:
-    """Whether a notice is of this step; what it does not say is not compared."""
+    """Whether a notice is about this step. Members that the notice lacks are not compared."""
     return (
         step is not None
         and notice.fpid == step.fpid

@@ -1,11 +1,11 @@
-"""The ledger's third part: what was before what, where somebody saw all books in one order.
+"""The ledger's third part: judges which event came before which, where the order between the books is known.
 
-A simulation has one clock and one process, so it knows; real worlds do not, and then nothing is judged here. The order
-is by number: of each event, and of the moment from which the disk held each record. The disk says so, not the gateway.
+A simulation knows it, with one clock and one process. Real worlds do not, and then nothing is judged here. Each event
+has a number, and so has the moment from which the disk held each record. The disk gives that number, not the gateway.
 
-Two sites of one bank share nothing. So what a node says must be durable in that node's own journal; where the books do
-not say which node it was, some node's must do. The processor may be asked by both about one payment, and submit one to
-both; the hub may repeat or reverse at one what it sent to the other. Pure.
+Two sites of one bank share nothing, so the words of a node must be durable in that node's own journal. Where the books
+do not say which node it was, any node's journal will do. Both nodes may ask the processor about one payment, and it may
+submit one to both; the hub may repeat or reverse at one node what it sent to the other. Pure.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ RESTS = frozenset({"SETTLED", "UNKNOWN", "UNSENT"})
 
 
 class _Step(NamedTuple):
-    """A record, and since when the disk holds it; never: infinite."""
+    """A record, and the number from which the disk holds it; infinite: never."""
 
     node: str
     kind: str
@@ -41,7 +41,7 @@ class _PaymentEvents:
 
 
 class Order:
-    """Fed by `ledger` with everything; keeps only what has a number."""
+    """Takes everything from `ledger`, and keeps the events that have a number."""
 
     def __init__(self, promises: Promises) -> None:
         self._promises = promises
@@ -52,7 +52,7 @@ class Order:
         self._news: list[tuple[int, HubEvent]] = []
         self._keys: list[tuple[int, HubEvent]] = []
         self._of_none: defaultdict[str, list[JournalEvent]] = defaultdict(list)
-        """By node: records of news and keys."""
+        """Records of news and keys, by node."""
         self._dropped: dict[tuple[str, int], int] = {}
         """By node and position of a step: where the record is that its notice was dropped."""
 
@@ -86,17 +86,17 @@ class Order:
             self._of_none[node].append(event)
 
     def durable(self, node: str, position: int, at: int) -> None:
-        """The disk of this node holds this record from then on."""
+        """Note that the disk of this node holds this record from then on."""
         self._durable.setdefault((node, position), at)
 
     def node_of(self, link: int) -> str:
-        """Who is at the other end of a connection of the hub's; empty: nobody knows."""
+        """The node at the other end of a connection of the hub; empty: unknown."""
         return self._nodes.get(link, "")
 
     # --- the verdict
 
     def judge(self) -> None:
-        """Judge everything that has a number."""
+        """Judge all events that have a number."""
         for fpid, payment in self._payments.items():
             steps = [
                 _Step(node, event.kind, event.code, event.by, self._at(node, event.position))
@@ -160,7 +160,7 @@ class Order:
                 )
 
     def _judge_unsent(self, fpid: str, payment: _PaymentEvents, steps: list[_Step]) -> None:
-        """In the life of a payment at a node that ends with UNSENT the hub sees nothing of it from there."""
+        """When the life of a payment at a node ends with UNSENT, the hub sees nothing of it from there."""
         for node in {step.node for step in steps if step.kind == "UNSENT"}:
             seen = [at for at, event in payment.hub if event.event == "submitted" and self.node_of(event.link) == node]
             begun = -inf
@@ -233,7 +233,7 @@ class Order:
                 )
 
     def _judge_news_and_keys(self) -> None:
-        """By number at each node: what a record of them says is not in the books."""
+        """Compare numbers at each node: the books do not have the content of these records."""
         acknowledged: defaultdict[str, set[str]] = defaultdict(set)
         for at, event in self._news:
             node = self.node_of(event.link)
@@ -256,7 +256,7 @@ class Order:
                 )
 
     def _of(self, node: str, kind: str) -> list[JournalEvent]:
-        """Records of this kind; of KEYS without those of starts."""
+        """The records of this kind; for KEYS, without those of starts."""
         found: list[JournalEvent] = []
         starting = False
         for record in self._of_none[node]:
@@ -270,7 +270,7 @@ class Order:
 
 
 def _before(steps: list[_Step], at: float, node: str, kinds: frozenset[str] | set[str], code: str = "") -> int:
-    """How many such records were durable before, at this node, or anywhere."""
+    """The number of such records that were durable before, at this node, or at any when `node` is empty."""
     return sum(
         step.at < at and step.kind in kinds and (not node or step.node == node) and (not code or step.code == code)
         for step in steps

@@ -1,16 +1,16 @@
-"""The ledger's half for payments that the processor submits: what each came to, and whether the promises were kept.
+"""The ledger's half for payments that the processor submits: the account of each, and whether the promises were kept.
 
 Every payment that the processor submitted ends in exactly one *account*:
 
-* accepted, qualified, refused: it is settled, by the hub's answer; declined by news: every attempt to submit it got a
-  503, at least one of them because the scheme had told the gateway that it would refuse the payment;
-* unknown: it may have left and nobody said what became of it; unsent: it surely never left;
-* not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: none got a response (or a 504, by
-  which the gateway says that it does not know), and neither a journal nor the hub knows it.
+* accepted, qualified, refused: the hub's answer settled it; declined by news: every attempt to submit it got a 503, at
+  least one of them because the scheme had announced that it would refuse the payment;
+* unknown: it may have left, and nobody gave its outcome; unsent: it certainly never left;
+* not taken: every attempt to submit it got a 503; invalid: it got a 4xx; unreached: no attempt got a response (or it
+  got a 504, by which the gateway says that it does not know), and neither a journal nor the hub knows the payment.
 
-What fits nowhere is `lost`. Several nodes may have the same payment: the processor tried both sites, which share
-nothing. Then each says what became of it there: one may settle what the other calls unknown or unsent, or does not take
-because of the scheme's news. Whoever submits at both hears both. Pure.
+A payment that fits nowhere is `lost`. Several nodes may have the same payment when the processor tried both sites,
+which share nothing. Then each gives its own outcome: one may settle a payment that the other calls unknown or unsent,
+or does not take because of the scheme's news. A processor that submits at both hears both. Pure.
 """
 
 from collections import Counter
@@ -26,17 +26,17 @@ ACCOUNTS = (
 )  # fmt: skip
 
 KINDS = frozenset({"SUBMITTED", "RETRIED", "SETTLED", "UNKNOWN", "UNSENT", "INCONCLUSIVE", "CONTRADICTED"})
-"""The journal's steps of a payment that leaves; all others are of payments that come."""
+"""The journal's steps of a payment that leaves; all others belong to payments that arrive."""
 RESTS = ("SETTLED", "UNKNOWN", "UNSENT")
-"""The steps that a payment may end with."""
+"""The steps with which a payment may end."""
 INCONCLUSIVE = frozenset({"9909", "9913"})
-"""Codes that say nothing of what became of a payment (the gateway's default, restated)."""
+"""Codes that leave the outcome of a payment open (the gateway's default, restated)."""
 SAYS = {"0": "receiver", "1": "receiver", "9": "hub"}
-"""By the first digit of a code: who says it (docs/protocol.md section 5)."""
+"""The party that uses a code, by its first digit (docs/protocol.md section 5)."""
 
 
 class _Try(NamedTuple):
-    """How an attempt to submit went."""
+    """The response to an attempt to submit."""
 
     status: int
     state: str
@@ -48,7 +48,7 @@ class _Try(NamedTuple):
 
 
 class _OutPayment:
-    """Everything that any book says about one FPID that was submitted."""
+    """All lines of all books about one FPID that was submitted."""
 
     __slots__ = (
         "answered_on", "answers", "asked_on", "asynchronous", "contents", "keys", "notices", "outcomes", "relayed",
@@ -58,9 +58,9 @@ class _OutPayment:
     def __init__(self) -> None:
         self.submitting = 0
         self.contents: set[str] = set()
-        """What the processor submitted: one."""
+        """The contents that the processor submitted: one."""
         self.said: set[tuple[str, str]] = set()
-        """What else is said to be in it, and where."""
+        """Each content that another book gives, and where."""
         self.keys: set[str] = set()
         self.tries: list[_Try] = []
         self.notices: list[tuple[str, str]] = []
@@ -76,14 +76,14 @@ class _OutPayment:
 
     @property
     def seen(self) -> int:
-        """How often the hub saw it."""
+        """Times that the hub saw it."""
         return self.requests + self.repeats
 
     def all(self, kind: str) -> list[JournalEvent]:
         return [step for steps in self.steps.values() for step in steps if step.kind == kind]
 
     def ends(self) -> list[str]:
-        """The last step at each node that moves it."""
+        """The last step at each node that changed its state."""
         return [
             next((step.kind for step in reversed(steps) if step.kind in {"SUBMITTED", "RETRIED", *RESTS}), "")
             for steps in self.steps.values()
@@ -91,14 +91,14 @@ class _OutPayment:
 
 
 class Outbound:
-    """Fed by `ledger` with what the books say about payments that leave."""
+    """Takes from `ledger` all lines about payments that leave."""
 
     def __init__(self, promises: Promises, figures: Counter[str]) -> None:
         self.payments: dict[str, _OutPayment] = {}
         self._promises = promises
         self._figures = figures
         self.news_sent = 0
-        """By the hub."""
+        """Pieces of news that the hub sent."""
         self._first_news: dict[str, int] = {}
 
     def _payment(self, fpid: str) -> _OutPayment:
@@ -160,7 +160,7 @@ class Outbound:
     # --- the verdict
 
     def judge(self, heard_in_time: Callable[[str], set[str] | None]) -> dict[str, int]:
-        """Judge each payment. Returns the accounts. `heard_in_time`: of `Inbound`, for those that cross both ways."""
+        """Judge each payment, and return the accounts. `heard_in_time` is that of `Inbound`, for payments in both."""
         accounts = dict.fromkeys(ACCOUNTS, 0)
         for fpid, payment in self.payments.items():
             if payment.submitting:
@@ -211,7 +211,7 @@ class Outbound:
             )
 
     def _judge_books(self, fpid: str, payment: _OutPayment) -> None:
-        """The hub's book and the processor's, each against itself: they are programs, too."""
+        """Check that the books of hub and processor do not contradict themselves: they are programs, too."""
         if payment.submitting:
             wrong = "submitted, and no attempt is booked" if not payment.tries else "submitted under several keys"
             self._promises["processor-honest"].check(bool(payment.tries) and len(payment.keys) == 1, f"{fpid}: {wrong}")
@@ -258,7 +258,7 @@ class Outbound:
             )
 
     def _judge_failed(self, fpid: str, payment: _OutPayment) -> None:
-        """Unsent is what no node sent; refused is what was not carried out."""
+        """A payment reported as unsent was sent by no node, and one reported as refused was not carried out."""
         check = self._promises["never-failed"]
         if payment.all("UNSENT"):
             others = any(end != "UNSENT" for end in payment.ends())
@@ -269,7 +269,7 @@ class Outbound:
                 check.check(not carried_out, f"{fpid}: reported as {step.code}, and it was carried out")
 
     def _judge_heard(self, fpid: str, payment: _OutPayment) -> None:
-        """What the processor heard, in a response or a notice, is in the journal."""
+        """Every outcome that the processor heard, in a response or a notice, is in the journal."""
         recorded = {
             (step.kind, step.code if step.kind == "SETTLED" else "") for kind in RESTS for step in payment.all(kind)
         }
@@ -282,7 +282,7 @@ class Outbound:
                 )
 
     def _judge_ends(self, fpid: str, payment: _OutPayment, heard_in_time: Callable[[str], set[str] | None]) -> None:
-        """Where the payment went to a gateway of another bank: one code at both ends, or the hub's at ours."""
+        """A payment to a gateway of another bank has one code at both ends, or the hub's own at ours."""
         heard, check = heard_in_time(fpid), self._promises["both-ends-agree"]
         if heard is None:
             return
@@ -310,7 +310,7 @@ class Outbound:
 
 
 def _dishonest(payment: _OutPayment) -> str:
-    """What is wrong with what the hub says that it did; empty: nothing."""
+    """What contradicts itself in the hub's book about this payment; empty: nothing."""
     if not payment.seen:
         return "passed on, decided or answered, and never submitted"
     if any(code[:1] == "0" for code in payment.outcomes) and not payment.relayed:
@@ -324,7 +324,7 @@ def _dishonest(payment: _OutPayment) -> str:
 
 
 def _account_of(payment: _OutPayment) -> tuple[str, str]:
-    """The account, and why when it is `lost`."""
+    """The account, and the reason when it is `lost`."""
     if settled := payment.all("SETTLED"):
         return _settled_as(settled[0]), ""
     if payment.steps:

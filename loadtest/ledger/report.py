@@ -1,4 +1,4 @@
-"""Verdicts and latencies as text that one can read in a terminal and in a log. Pure: values in, lines out."""
+"""Verdicts and latencies as text for a terminal or a log. Pure: values in, lines out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,15 +10,15 @@ _LATENCIES = {
     "intended": "from the intended time to the reply",
     "decided": "from the request's writing to the reply",
     "stood_in": "the same, where stand-in replied",
-    "lateness": "how late the generator itself was",
+    "lateness": "delay of the generator itself",
     "acknowledged": "from the intended time until it was taken",
     "settled": "from the intended time to the outcome",
-    "submitter": "how late the submitter itself was",
+    "submitter": "delay of the submitter itself",
 }
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as they must be; the first to the left, the others to the right."""
+    """Columns as narrow as possible; the first is aligned left, the others right."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = [
@@ -48,7 +48,7 @@ def counts(title: str, figures: Mapping[str, int]) -> str:
 
 
 def hub(statistics: Mapping[str, Any]) -> str:
-    """What the hub saw, at its end."""
+    """The hub's counts and latencies, at its end."""
     codes = {f"replied {code}": number for code, number in sorted(statistics["codes"].items())}
     parts = [counts("the hub", {**statistics["counts"], **codes}), latencies(statistics["latency"])]
     if statistics["faults"]:
@@ -61,7 +61,7 @@ def _accounts(accounts: Mapping[str, int]) -> list[list[str]]:
 
 
 def accounts(judged: Verdict) -> str:
-    """What became of each payment."""
+    """The number of payments in each account."""
     rows = [["sent", f"{judged.sent:,}"], *_accounts(judged.accounts)]
     if judged.submitted:
         rows += [["submitted", f"{judged.submitted:,}"], *_accounts(judged.outbound)]
@@ -69,7 +69,7 @@ def accounts(judged: Verdict) -> str:
 
 
 def verdict(judged: Verdict) -> str:
-    """The ledger: accounts, figures, promises, and what broke them."""
+    """The ledger: accounts, figures, promises, and the violations."""
     promises = [
         [invariant.name, f"{invariant.checked:,}", f"{invariant.violations:,}" if invariant.violations else "holds"]
         for invariant in judged.invariants
