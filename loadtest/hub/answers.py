@@ -16,11 +16,11 @@ from loadtest.traffic import iso
 from loadtest.traffic.agenda import Agenda
 
 Route = Callable[[Request], Party | None]
-"""Whose a payment is to be; None: nobody's."""
+"""Finds the receiver of a payment; None: there is none."""
 
 
 class Outcome(NamedTuple):
-    """What becomes of a payment."""
+    """The outcome of a payment."""
 
     code: str
     """DE26."""
@@ -37,13 +37,13 @@ class Answers:
     """Writes the answers, or keeps them back."""
 
     def __init__(self, switch: Switch, requests: Requests, agenda: Agenda, route: Route) -> None:
-        """`route` finds the receiver, who may have moved an account."""
+        """`route` finds the receiver, which may have moved an account."""
         self.settlement = (switch.settings.settlement_date + switch.settings.settlement_cycle).encode()
         """DE15 and DE29."""
         self.codes: Counter[str] = Counter()
-        """Answers, by code: a payment that was submitted again has several."""
+        """Number of answers by code: a payment that was submitted again has several."""
         self.kept_back = 0
-        """Answers that leave later."""
+        """Number of answers that leave later."""
         self._switch = switch
         self._requests = requests
         self._agenda = agenda
@@ -65,7 +65,7 @@ class Answers:
             self._write(link, request, outcome, what, now_s)
 
     def not_carried_out(self, link: Link, request: Request, what: str, now_s: float) -> None:
-        """Say no more of a request than this injection lets us."""
+        """Answer a request as far as this injection allows."""
         if what == "lose":
             self.hang_up(link)
         elif what == "9909":
@@ -79,7 +79,7 @@ class Answers:
         self._switch.roster(link.party)
 
     def advise(self, link: Link, function: str, request: Request | None) -> None:
-        """Say in a 9624 what is wrong with a request; which one it is, where that could be read."""
+        """Say in a 9624 what is wrong with a request, and name the request where that could be read."""
         fields: iso.Fields = {}
         if request is not None:
             fields = {

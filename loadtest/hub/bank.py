@@ -38,10 +38,10 @@ class SimulatedBank:
         self._bounds = list(accumulate(weights))
         self._draw = random.Random(seed)  # noqa: S311 - synthetic answers, not a secret
         self.always = self._ways[0] if len(self._ways) == 1 else None
-        """The way of every payment, when there is but one."""
+        """The answer to every payment, when there is only one."""
 
     def decide(self) -> Way:
-        """How the next payment is answered."""
+        """The answer to the next payment."""
         if self.always is not None:
             return self.always
         drawn = self._draw.randrange(self._bounds[-1])

@@ -29,12 +29,12 @@ class _Bulletin:
         self.fields = fields
         said = repr((party.name, function, sorted(fields.items())))
         self.content = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-        """Names what is said to whom, whatever the message."""
+        """Identifies the news and its addressee, whatever the message."""
         self.until_s = 0.0
 
 
 class Bulletins:
-    """What was announced, and who has not acknowledged it."""
+    """The news that was announced, and the acknowledgements still to come."""
 
     def __init__(self, switch: Switch, standing: Standing) -> None:
         self._switch = switch
@@ -42,18 +42,18 @@ class Bulletins:
         self._open: dict[tuple[int, str], _Bulletin] = {}
         """By link number and DE11."""
         self._given_up = set[tuple[int, str]]()
-        """As `_open`: not acknowledged in time, which was a fault then. That it comes late is none."""
+        """As `_open`, for news not acknowledged in time. That was a fault; the late acknowledgement is not another."""
         self._waiting: deque[_Bulletin] = deque()
 
     @property
     def outstanding(self) -> int:
-        """News that was not acknowledged."""
+        """Number of news not acknowledged."""
         return len(self._open) + len(self._waiting)
 
     def announce(
         self, parties: list[Party], function: str, fields: iso.Fields, now_s: float, *, everywhere: bool = False
     ) -> int:
-        """Send news to these participants, by one link or each, and hold to it. Says how often. Raises ValueError."""
+        """Send news to participants, on one link or on each, and apply it. Return how often. Raises ValueError."""
         if function not in FUNCTIONS:
             raise ValueError(f"function: {FUNCTIONS[0]} to {FUNCTIONS[-1]}")
         table = self._switch.table
@@ -91,7 +91,7 @@ class Bulletins:
         self._switch.event("usm", "", now_s, link, mti="9824", code=bulletin.function, why=bulletin.content)
 
     def acknowledged(self, link: Link, fields: iso.Fields, now_s: float) -> None:
-        """A 9834 came."""
+        """Take a 9834."""
         place = link.number, fields[11]
         bulletin = self._open.pop(place, None)
         if place in self._given_up:
@@ -107,7 +107,7 @@ class Bulletins:
             self._switch.event("usm-acknowledged", "", now_s, link, mti="9834", code=function, why=content)
 
     def tick(self, now_s: float) -> None:
-        """News that was not acknowledged in time is a fault, and not sent again."""
+        """Note a fault for news not acknowledged in time; it is not sent again."""
         for (number, message), bulletin in list(self._open.items()):
             if bulletin.until_s <= now_s:
                 del self._open[number, message]
@@ -115,7 +115,7 @@ class Bulletins:
                 self._switch.fault(self._switch.links[number], f"9824/{bulletin.function} without a 9834", now_s)
 
     def signed_on(self, party: Party, now_s: float) -> None:
-        """A link is there: send what had none."""
+        """Send the news that had no link, now that there is one."""
         waiting, self._waiting = self._waiting, deque()
         for bulletin in waiting:
             if bulletin.party is party:
@@ -124,7 +124,7 @@ class Bulletins:
                 self._waiting.append(bulletin)
 
     def link_down(self, link: Link, now_s: float) -> None:
-        """The connection is gone: what was not acknowledged on it goes over another."""
+        """Send the news not acknowledged on a lost connection over another."""
         for number, message in [place for place in self._open if place[0] == link.number]:
             self._send_again(self._open.pop((number, message)), now_s)
         self._given_up = {place for place in self._given_up if place[0] != link.number}

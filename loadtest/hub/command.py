@@ -154,7 +154,7 @@ def _add_participants(who: "argparse._ArgumentGroup") -> None:
 
 
 def add_load_arguments(load: "argparse._ArgumentGroup") -> None:
-    """Options for what is sent, and when. `run` has them, too."""
+    """Options for the payments and their times. `run` has them, too."""
     load.add_argument("--rate", type=RATE_OR_NONE, metavar="PER_S", help="payments per second")
     load.add_argument("--duration", type=SECONDS, default=30.0, metavar="S", help="length of the load (default: 30)")
     load.add_argument("--model", choices=get_args(Model), default="poisson", help="arrivals (default: %(default)s)")
@@ -200,7 +200,7 @@ def build(options: argparse.Namespace) -> tuple[Hub, dict[Port, int]]:
 
 
 def _cast(options: argparse.Namespace) -> participants.Cast:
-    """Who takes part. Raises OSError or ValueError."""
+    """The participants. Raises OSError or ValueError."""
     if options.participants is not None:
         return participants.read(options.participants)
     if options.keys is None:
@@ -222,7 +222,7 @@ def _cast(options: argparse.Namespace) -> participants.Cast:
 
 
 def _ports(scheme: Scheme, cast: participants.Cast, sites: dict[str, int]) -> dict[Port, int]:
-    """Where to listen: for each participant and group at every site, and at those that its own entry names."""
+    """The places to listen: for each participant and group at every site, and at those that its own entry names."""
     ports: dict[Port, int] = {}
     for entry in cast.participants:
         party = scheme.parties[entry.name]
@@ -245,7 +245,7 @@ def _run_id() -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Be the hub. Exit code 0: nothing was wrong with what the participant said."""
+    """Run the hub. Exit code 0: the participants did nothing wrong."""
     try:
         hub, ports = build(options)
         wanted = _mischief(options.mischief)

@@ -22,9 +22,9 @@ import trio
 from loadtest.parts.processes import WorldError
 
 LINE_BYTES_MAX = 1 << 20
-"""A longer line is none of ours."""
+"""Bytes of a line at most."""
 REPLY_WITHIN_S = 30.0
-"""A hub that says nothing for so long is stuck, or stopped."""
+"""Time without a word from the hub after which it counts as stuck or stopped."""
 FINISH_WITHIN_S = 600.0
 """`finish` has its reply when every payment has its outcome."""
 LAST = "finish"
@@ -35,7 +35,7 @@ Handler = Callable[[Request], Awaitable[Request]]
 
 
 class ControlError(WorldError):
-    """The other end refuses, or is gone."""
+    """The other end refuses the request, or is gone."""
 
 
 class Gone(ControlError):
@@ -43,7 +43,7 @@ class Gone(ControlError):
 
 
 class _HttpRequest:
-    """What is read of one. The `on_` methods are what the parser calls."""
+    """A request or response being read. The parser calls the `on_` methods."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -67,10 +67,10 @@ def _response(reply: Request) -> bytes:
 
 
 class Service:
-    """The hub's end: answers requests, and knows whether somebody still waits for a reply."""
+    """The hub's end: answers requests, and knows whether a reply is still awaited."""
 
     def __init__(self, handler: Handler) -> None:
-        """What the handler raises as ValueError or TypeError is told."""
+        """ValueError and TypeError of the handler are told to the asker."""
         self._handler = handler
         self._replying = 0
         self._replied = trio.Event()
@@ -94,7 +94,7 @@ class Service:
                 return  # the asker left: the hub goes on
 
     async def replied(self) -> None:
-        """Wait until every request that was taken has its reply, or has lost its asker."""
+        """Wait until every request has its reply, or has lost its asker."""
         while self._replying:
             await self._replied.wait()
 
@@ -138,12 +138,12 @@ class Control:
         self._rest = bytearray()
         self._turn = trio.Lock()
         self._owed = 0
-        """Replies to requests whose askers have given up: they come first, and nobody wants them."""
+        """Replies still to come to requests whose askers have given up: they come first, and are dropped."""
         self._gone = False
         self._looking: dict[trio.CancelScope, trio.Event] = {}
 
     async def look_on(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Run somebody who asks again and again, at most until the other end is told to end."""
+        """Run a task that asks again and again, at most until the other end is told to end."""
         ended = trio.Event()
         with trio.CancelScope() as scope:
             self._looking[scope] = ended

@@ -19,18 +19,18 @@ from loadtest.traffic.histogram import Latencies
 from loadtest.traffic.judge import Heard
 
 REMEMBERED = 300_000
-"""Payments with an outcome in each of two generations of memory: half a minute at 10,000 a second, at the least."""
+"""Payments with an outcome in each of two generations of memory: at least half a minute at 10,000 a second."""
 
 
 class Deliveries:
-    """The hub as the one that sends to receivers."""
+    """The hub in its role as sender to receivers."""
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
         self.settings = switch.settings
         self.counts = switch.counts
         self.outstanding = 0
-        """Payments without an outcome, mischief's aside."""
+        """Payments without an outcome, without those of mischief."""
         self.latency = Latencies("intended", "decided", "stood_in", "lateness")
         """`intended`: from the intended time to the reply, which is what a user of the scheme would have waited.
         `decided`: from handing the request to the socket to the reply, but for stand-in's: what the participant took.
@@ -139,7 +139,7 @@ class Deliveries:
         return payment
 
     def _repeat(self, payment: Delivery, now_s: float) -> None:
-        """Send an unanswered payment again."""
+        """Repeat an unanswered payment."""
         if payment.attempts > self.settings.repeats_max:
             self._give_up(payment, "no response to any repeat", now_s)
             return
@@ -159,7 +159,7 @@ class Deliveries:
         self._sent("9201", payment, now_s, link)
 
     def _reverse(self, payment: Delivery, now_s: float) -> None:
-        """Take an unanswered payment back, or ask for that again."""
+        """Reverse an unanswered payment, or repeat the reversal."""
         if payment.covered[:3] != b"942":
             payment.covered = payments.reversal(self._switch.table, payment.covered, "9420")
             payment.attempts = 0
@@ -194,7 +194,7 @@ class Deliveries:
         self._stranded.append(payment)
 
     def rescue(self, now_s: float) -> None:
-        """A link is there again: carry on with what had none."""
+        """Go on with the payments that had no link, now that there is one."""
         stranded, self._stranded = self._stranded, deque()
         for payment in stranded:
             if payment.state is DeliveryState.STRANDED:
@@ -220,7 +220,7 @@ class Deliveries:
         self._carry_on(payment, now_s)
 
     def conclude(self, payment: Delivery, heard: Heard | None, now_s: float) -> None:
-        """Tell the sender's side, once."""
+        """Tell the sender's side the result, once."""
         conclude, payment.conclude = payment.conclude, None
         if conclude is not None:
             conclude(heard, now_s)
@@ -232,7 +232,7 @@ class Deliveries:
         self.done_with(payment)
 
     def done_with(self, payment: Delivery) -> None:
-        """Remember it for a while: a second response, or a late one, must be judged too."""
+        """Remember the payment for a while: a second or late response must be judged, too."""
         payment.state = DeliveryState.DONE
         payment.deadline_s = math.inf
         link, payment.link = payment.link, None
@@ -249,7 +249,7 @@ class Deliveries:
     # --- mischief
 
     def mischief_over(self, payment: Delivery, why: str, now_s: float) -> None:
-        """A payment of mischief was answered, rightly when `why` is empty."""
+        """Note the answer to a payment of mischief; it is right when `why` is empty."""
         link = payment.link
         self.done_with(payment)
         if link is not None:
@@ -269,13 +269,13 @@ class Deliveries:
         return key in self._open or (known is not None and known.replies < len(known.links))
 
     def odd(self) -> int:
-        """Payments of mischief that are under way."""
+        """Number of payments of mischief that are under way."""
         return sum(payment.expected is not None for payment in self._open.values())
 
     # --- time, and links that go
 
     def tick(self, now_s: float) -> None:
-        """Let patience end where it does."""
+        """End the patience with every payment whose time is over."""
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_s:
             deadline_s, payment = deadlines.popleft()
@@ -289,7 +289,7 @@ class Deliveries:
                 self._reverse(payment, now_s)
 
     def link_down(self, link: Link, now_s: float) -> None:
-        """The connection is gone; so is every response that it could have brought."""
+        """Note that the connection is gone, and with it every response that it could have brought."""
         waiting, reversing = list(link.waiting.values()), list(link.reversing.values())
         link.waiting.clear()
         link.reversing.clear()

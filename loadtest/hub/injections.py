@@ -30,7 +30,7 @@ class Injection:
         self._seen = 0
 
     def takes(self, party: Party) -> bool:
-        """Whether this request is one to be spoilt."""
+        """Whether this request must be spoilt."""
         if self.party is not None and self.party is not party:
             return False
         self._seen += 1
@@ -41,7 +41,7 @@ class Injection:
 
 
 class Injections:
-    """The orders that are not used up."""
+    """The orders that are still in force."""
 
     def __init__(self) -> None:
         self._orders: list[Injection] = []
@@ -50,15 +50,15 @@ class Injections:
         return len(self._orders)
 
     def add(self, injection: Injection) -> None:
-        """One more, behind those that are there."""
+        """Add an order behind the others."""
         self._orders.append(injection)
 
     def clear(self) -> None:
-        """Spoil no more."""
+        """Drop all orders."""
         self._orders.clear()
 
     def take(self, party: Party) -> Injection | None:
-        """The order by which a request of this participant, which has come, is spoilt."""
+        """The order that spoils this request of a participant, or None."""
         for injection in self._orders:
             if injection.takes(party):
                 if not injection.left:

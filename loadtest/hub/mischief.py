@@ -15,11 +15,11 @@ from loadtest.traffic.payments import Generator, Made
 CLOSED_WITHIN_S = 30.0
 """A participant may give half a frame some time (the gateway's default is 10 s) before it gives the connection up."""
 NOTHING_FOR_S = 2.0
-"""How long nothing must come after what deserves no answer."""
+"""Time of silence that must follow a message that deserves no answer."""
 
 
 class Scene(NamedTuple):
-    """What a mischief has to work with."""
+    """The means of a mischief."""
 
     scheme: Scheme
     link: Link
@@ -27,7 +27,7 @@ class Scene(NamedTuple):
     now_s: float
 
     def expect(self, what: str, answer: str, within_s: float = 0.0, fpid: str = "") -> None:
-        """Note what must come of it; without a time, within the hub's patience."""
+        """Note the reaction expected within a time; without one, within the hub's patience."""
         self.scheme.expect(
             self.link, what, answer, within_s or self.scheme.settings.patience_s, self.now_s, fpid and fpid_hash(fpid)
         )
@@ -47,7 +47,7 @@ class Scene(NamedTuple):
 
 
 def wrong_mac(scene: Scene) -> None:
-    """A payment whose MAC is off by a digit: 9624/690, and nobody asks about it."""
+    """A payment whose MAC is off by a digit: 9624/690, and the processor is not asked about it."""
     made = scene.generator.make()
     mac = scene.link.party.mac(made.covered)
     spoilt = mac[:-1] + (b"0" if mac[-1:] != b"0" else b"1")
@@ -150,4 +150,4 @@ KINDS: dict[str, Callable[[Scene], None]] = {
     "over-limit": over_limit,
     "half-frame": half_frame,
 }
-"""By the name that `--mischief` takes."""
+"""The mischiefs, by the name that `--mischief` takes."""

@@ -1,4 +1,4 @@
-"""Who takes part in the mock scheme: from a file of participants (`EXAMPLE`), or the one of the command line."""
+"""The participants of the mock scheme, from a file (`EXAMPLE`), or the one of the command line."""
 
 import tomllib
 from pathlib import Path
@@ -35,7 +35,7 @@ sort_codes = ["40"]
 rule = "accept"                 # see --bank
 """
 INSTITUTION, SORT_CODES = "600002", ("60",)
-"""Of the participant of the command line: where generated payments go."""
+"""Of the command line's participant: generated payments go there."""
 BANK, BANK_INSTITUTION, BANK_SORT_CODES = "bank", "400001", ("40",)
 """The bank that the hub plays when there is no file."""
 
@@ -49,7 +49,7 @@ class Redirect(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """A participant, as the file says it."""
+    """A participant, as written in the file."""
 
     name: str
     institution: str
@@ -61,16 +61,16 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     nodes: dict[str, Group] = {}
     """Its processes, and the group of each: each may dial ports of its own."""
     hub_key: str = "fps-hub"
-    """Label of what the hub signs with towards it."""
+    """Label of the key with which the hub signs messages to it."""
     own_key: str = "fps-own"
-    """Label of what it signs with."""
+    """Label of the key with which it signs."""
     transport_key: str = "fps-transport"
-    """Label of what new keys are wrapped under; without this key none can be changed."""
+    """Label of the key that wraps new keys; without it no key can be changed."""
     redirect: tuple[Redirect, ...] = ()
 
 
 class BankEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """A bank that the hub plays, as the file says it."""
+    """A bank that the hub plays, as written in the file."""
 
     name: str
     institution: str
@@ -113,7 +113,7 @@ def _strangers(entry: Entry) -> set[str]:
 
 
 def parties(cast: Cast, algorithm: Algorithm, seed: int) -> tuple[list[Party], dict[str, KeyBox]]:
-    """The participants, and what each one's keys are changed with. Raises OSError or ValueError."""
+    """The participants, and the means to change the keys of each. Raises OSError or ValueError."""
     made: list[Party] = []
     boxes: dict[str, KeyBox] = {}
     for entry in cast.participants:

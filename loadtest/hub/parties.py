@@ -25,7 +25,7 @@ Conclude = Callable[[Heard | None, float], None]
 
 
 class Expected(Struct, frozen=True):
-    """What a mischief must be answered with: a 9624 with this function code, the end of the connection, or nothing."""
+    """The right answer to a mischief: a 9624 with this function code, the end of the connection, or nothing."""
 
     what: str
     answer: str
@@ -37,7 +37,7 @@ Sickness = Literal["silent", "deaf", "mute", "slow"]
 
 
 class Sick(NamedTuple):
-    """What is wrong with a link that stands. All but a silent one answer echoes and carry what the hub sends."""
+    """The sickness of a link that stands. All but a silent link answer echoes and carry what the hub sends."""
 
     how: Sickness
     """`silent`: nothing leaves the hub by it; what comes is carried out. `deaf`: payments that come get lost. `mute`:
@@ -46,7 +46,7 @@ class Sick(NamedTuple):
 
 
 class Redirection(NamedTuple):
-    """Where an account went: what the sender is told in DE57 and DE58."""
+    """The new place of an account, which the sender is told in DE57 and DE58."""
 
     agent: str
     account: str
@@ -73,13 +73,13 @@ class Party:
         self.sort_codes = tuple(code.encode() for code in sort_codes)
         """Prefixes: of DE95 that are routed to it, of DE42 that it may send."""
         self.mac = mac
-        """What the hub signs with towards it."""
+        """The key with which the hub signs messages to it."""
         self.own = [own]
-        """What it may sign with, the likeliest first."""
+        """The keys with which it may sign, the likeliest first."""
         self.alone_from_s = math.inf
-        """When it should sign with the first of these alone, unless another is on trial."""
+        """The time from which it should sign with the first of these alone, unless another is on trial."""
         self.before: Mac | None = None
-        """What the first of these has replaced."""
+        """The key that the first of these has replaced."""
         self.groups = groups
         self.redirections = {account.encode(): to for account, to in (redirections or {}).items()}
         """By DE35."""
@@ -115,7 +115,7 @@ class Link:
     def __init__(self, number: int, party: Party, group: str, site: str, now_s: float, node: str = "") -> None:
         self.number = number
         self.node = node
-        """Which of the participant's processes it is; empty where the hub cannot know."""
+        """The participant's process at the other end; empty where the hub cannot know."""
         self.party = party
         self.group = group
         self.site = site
@@ -124,15 +124,15 @@ class Link:
         self.out: list[bytes] = []
         """Frames to be written; the shell takes them."""
         self.retired = False
-        """Nothing that we write on it can be understood any more."""
+        """True when nothing that we write on it can be understood any more."""
         self.closing = ""
-        """Why the shell should close it; empty: it should not."""
+        """The reason why the shell should close it; empty: it should not."""
         self.down = False
         self.sick: Sick | None = None
         self.waiting: dict[bytes, Delivery] = {}
-        """By FPID: what it must answer with a 9210."""
+        """The payments that it must answer with a 9210, by FPID."""
         self.reversing: dict[bytes, Delivery] = {}
-        """By FPID: what it must answer with a 9430."""
+        """The reversals that it must answer with a 9430, by FPID."""
         self.expected: list[Expected] = []
         self.heard_s = now_s
         self.echo_id = ""
@@ -140,12 +140,12 @@ class Link:
 
     @property
     def lost(self) -> bool:
-        """Whether nothing can be said on it any more."""
+        """Whether it can carry no more messages."""
         return self.down or self.retired or bool(self.closing)
 
 
 class DeliveryState(IntEnum):
-    """Where a payment is, as the hub sees it."""
+    """The state of a payment, as the hub sees it."""
 
     WAITING = 0
     REVERSING = 1
@@ -168,7 +168,7 @@ class Delivery:
         self.id = made.fpid.encode()
         self.fpid = fpid_hash(made.fpid)
         self.covered = made.covered
-        """What is sent next, up to DE128: the request, later its reversal."""
+        """The next message to send, up to DE128: the request, later its reversal."""
         self.ends = ends
         self.intended_s = intended_s
         self.party = party
@@ -180,16 +180,16 @@ class Delivery:
         self.state = DeliveryState.WAITING
         self.link: Link | None = None
         self.links: list[int] = []
-        """Where its requests went: a response on any other is wrong."""
+        """The links that carried its requests: a response on any other is wrong."""
         self.attempts = 0
         self.reversals: tuple[int, ...] = ()
-        """Where its reversals went, and where they were answered:"""
+        """The links that carried its reversals, and those that brought the responses:"""
         self.undone: tuple[int, ...] = ()
         self.replies = 0
         self.code = ""
         self.said: tuple[tuple[str, str], ...] = ()
-        """Which of the receiver's processes said which code first: sites share nothing, and one may have stood in."""
+        """The first code of each of the receiver's processes: sites share nothing, and one may have stood in."""
         self.expected: tuple[str, str] | None = None
-        """For mischief: the DE26 and DE44 that it must get."""
+        """For mischief: the right DE26 and DE44."""
         self.conclude: Conclude | None = None
-        """For a payment that was submitted: whom to tell, once, what the receiver says."""
+        """For a submitted payment: the function to call, once, with the receiver's answer."""

@@ -20,21 +20,21 @@ from loadtest.hub.switch import Switch
 from loadtest.traffic import iso
 
 Use = Literal["hub", "own"]
-"""Whose MACs a key makes: the hub's, or the participant's own."""
+"""The party that signs with a key: the hub, or the participant."""
 Spoilt = Literal["", "check", "wrapping"]
-"""What is wrong with a key that is announced, on purpose: the participant must refuse it."""
+"""The intended fault of an announced key: the participant must refuse it."""
 DIGIT: dict[Use, str] = {"hub": "1", "own": "2"}
 USES: dict[str, Use] = {digit: use for use, digit in DIGIT.items()}
 CHECK_DIGITS = 6
 """Three bytes, in hex."""
 VERIFY_WITHIN_S = 60.0
-"""How long a participant may take from its 9814/811 to its 9804/886."""
+"""Time that a participant may take from its 9814/811 to its 9804/886."""
 REMEMBERED = 3
-"""Keys that were superseded and are recognised when they are used all the same."""
+"""Superseded keys that are remembered at most, to recognise their use."""
 
 
 class KeyBox(NamedTuple):
-    """What the hub holds for one participant besides the keys in use."""
+    """The hub's means to change one participant's keys."""
 
     mac_of: Callable[[bytes], Mac]
     """Makes MACs with this key. Raises ValueError when it does not fit the algorithm."""
@@ -57,13 +57,13 @@ class Change:
         """DE125 of the 9804/811."""
         self.spoilt = spoilt
         self.everywhere = everywhere
-        """It is announced on every link: several processes of the participant must learn of it."""
+        """True: announced on every link, because several processes of the participant must learn of it."""
         self.open: dict[int, str] = {}
         """Link → DE11 of each 9804/811 without an answer."""
         self.taken = 0
-        """How often the participant said 0000 to it."""
+        """Times that the participant answered it with 0000."""
         self.verified = False
-        """And proved it, on one link, before it had taken it on all."""
+        """True when the participant proved it on one link before it had taken it on all."""
         self.until_s = 0.0
 
 
@@ -77,7 +77,7 @@ class _Keys:
         self.changes: dict[Use, Change] = {}
         self.overlap_until_s: float | None = None
         self.superseded: list[Mac] = []
-        """Recognised when they are used all the same."""
+        """Superseded keys, remembered to recognise their use."""
         self.changed = 0
 
 
@@ -121,7 +121,7 @@ class Rekey:
         return change.check
 
     def _announce(self, party: Party, change: Change, now_s: float) -> None:
-        """Send it where there is a link; without one the next sign-on brings it on its way."""
+        """Send it where there is a link; without one, the next sign-on sends it."""
         links = self._switch.links_of(party, "usm")
         change.until_s = now_s + self._switch.settings.acknowledge_within_s
         for link in links if change.everywhere else links[:1]:
@@ -141,7 +141,7 @@ class Rekey:
     # --- the participant says something
 
     def answered(self, link: Link, fields: iso.Fields, now_s: float) -> bool:
-        """A 9814 came. False when it answers nothing about keys."""
+        """Take a 9814. False when it answers nothing about keys."""
         party, code = link.party, fields.get(26, "")
         use = self._asked.pop((link.number, fields[11]), None)
         if use is not None:
@@ -176,7 +176,7 @@ class Rekey:
             self._fault(link, f"said {code} to a key that was {'spoilt' if change.spoilt else 'right'}", now_s)
 
     def _if_taken(self, party: Party, keys: _Keys, change: Change, now_s: float) -> None:
-        """No answer is missing any more: it is time to prove the key, if that was not done."""
+        """Start the time for proving the key, once no answer is missing."""
         if change.open or not change.taken:
             return
         change.until_s = now_s + VERIFY_WITHIN_S
@@ -242,7 +242,7 @@ class Rekey:
     # --- time, and links that come and go
 
     def tick(self, now_s: float) -> None:
-        """Give up what takes too long; accept superseded keys no longer than said."""
+        """Give up changes that take too long, and superseded keys whose overlap is over."""
         for name, keys in self._keys.items():
             party = self._switch.parties[name]
             if keys.overlap_until_s is not None and keys.overlap_until_s <= now_s:
@@ -261,14 +261,14 @@ class Rekey:
         self._switch.faults.append(f"{party.name}: {why}")
 
     def signed_on(self, party: Party, now_s: float) -> None:
-        """A link is there: announce what had none."""
+        """Announce the keys that had no link, now that there is one."""
         keys = self._keys.get(party.name)
         for change in keys.changes.values() if keys else ():
             if not change.open and not change.taken:
                 self._announce(party, change, now_s)
 
     def link_down(self, link: Link, now_s: float) -> None:
-        """The connection is gone: what was not acknowledged on it is announced again on another."""
+        """Announce keys not acknowledged on a lost connection again on another."""
         self._dropped = {place: change for place, change in self._dropped.items() if place[0] != link.number}
         self._asked = {asked: use for asked, use in self._asked.items() if asked[0] != link.number}
         keys = self._keys.get(link.party.name)

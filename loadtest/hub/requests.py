@@ -17,12 +17,12 @@ from loadtest.ledger.entries import fpid_hash
 from loadtest.traffic import iso
 
 SHAPES_MAX = 256
-"""Shapes that are remembered; then remembering begins anew. Real traffic has a few tens."""
+"""Shapes remembered at most; beyond, the memory starts again. Real traffic has a few tens."""
 
 COPIED = (3, 12, 31, 51, 98)
-"""What the FPID is made of and a 9210 copies: without one of them there is no telling which payment it is."""
+"""The fields that make the FPID and that a 9210 copies: all are needed to tell which payment it is."""
 ADDED = (15, 29, 99)
-"""What only the hub may write."""
+"""Fields that only the hub may write."""
 
 _ANSWER_BITS = 1 << 127 | 1
 for _number in (3, 12, 15, 26, 27, 29, 31, 51, 98):
@@ -76,11 +76,11 @@ class Request(NamedTuple):
     currency: bytes
     """DE51."""
     at_15: int
-    """Where DE15 and DE29 belong."""
+    """The places of DE15 and DE29."""
     at_99: int
-    """Where DE99 belongs."""
+    """The place of DE99."""
     bits: bytes
-    """MTI-less head of what is passed on: the bitmaps with 15, 29 and 99."""
+    """The head of the relayed request without its MTI: the bitmaps with 15, 29 and 99."""
 
     @property
     def type(self) -> str:
@@ -96,14 +96,14 @@ class _Shape(NamedTuple):
     places: dict[int, tuple[int, int, int]]
     """Field → its step, its distance from there, its width (0: as long as the step)."""
     fault: int
-    """What is missing, or does not belong there."""
+    """The first fault of the bitmaps: a field that is missing, or does not belong there."""
     lacks: dict[bytes, int]
     """Payment type → the first field that payments of it, alone, may not lack."""
     strict: tuple[int, ...]
     """Steps whose values hold no letters but those of the scheme."""
     step_15: int
     step_99: int
-    """After which steps these fields belong."""
+    """The steps behind which these fields belong."""
     bits: bytes
 
 

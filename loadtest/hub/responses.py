@@ -22,7 +22,7 @@ class Responses:
         self._counts = switch.counts
 
     def response(self, link: Link, heard: Heard, now_s: float) -> None:
-        """A 9210 came on this link."""
+        """Take a 9210 from this link."""
         payment = link.waiting.get(heard.fpid)
         if payment is None or now_s > payment.deadline_s:
             self._response_out_of_turn(link, heard, now_s)
@@ -59,7 +59,7 @@ class Responses:
         return known or next((one for one in link.waiting.values() if one.id[:18] == fpid[:18]), None)
 
     def _response_out_of_turn(self, link: Link, heard: Heard, now_s: float) -> None:
-        """A 9210 that nobody waits for on this link: late, on the wrong link, twice, or about nothing."""
+        """Judge an unexpected 9210: late, on the wrong link, twice, or about nothing."""
         payment = self._payment_of(link, heard)
         if payment is None:
             self._switch.fault(link, "9210 for a payment that was never sent", now_s)
@@ -78,7 +78,7 @@ class Responses:
             self._deliveries.note("replied", payment, now_s, link, mti="9210", code=heard.code, late=True)
 
     def _as_asked(self, link: Link, payment: Delivery, heard: Heard, now_s: float) -> bool:
-        """Whether the response copies what it must, and says what it said before."""
+        """Whether the response copies the right fields, and repeats its earlier content."""
         payment.replies += 1
         if (heard.key, heard.tail) != payment.ends:
             self._fault(link, "a field that the response must copy is not copied", now_s, payment)
@@ -96,7 +96,7 @@ class Responses:
         return True
 
     def reversed(self, link: Link, heard: Heard, now_s: float) -> None:
-        """A 9430 came on this link."""
+        """Take a 9430 from this link."""
         payment = link.reversing.pop(heard.fpid, None)
         if payment is None:
             payment = next((one for one in link.reversing.values() if one.id[:18] == heard.fpid[:18]), None)

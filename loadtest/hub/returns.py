@@ -1,4 +1,4 @@
-"""A scheme return: by it the hub brings back a payment that was refused after its sender was told 0000. Pure."""
+"""The scheme return, by which the hub brings back a payment refused after its sender was told 0000. Pure."""
 
 from gateway.wire.fields import FieldTable
 from loadtest.hub.parties import Ends

@@ -67,23 +67,23 @@ class Scheme:
         self.faults = self.switch.faults
         self.parties = self.switch.parties
         self.first = next(party for party in parties if party.bank is None)
-        """Who is meant when nobody is named."""
+        """The participant that is meant when none is named."""
         self._judge = Judge(table)
 
     @property
     def outstanding(self) -> int:
-        """Payments without an outcome, mischief's aside."""
+        """Payments without an outcome, without those of mischief."""
         return self.deliveries.outstanding + self.submissions.outstanding
 
     # --- links
 
     def link_up(self, site: str, now_s: float, party: Party | None = None, group: str = "", node: str = "") -> Link:
-        """A participant connected to this site, for this payment group; `node`: which process of it, where known."""
+        """Take a participant's connection to this site for this payment group; `node` is its process, where known."""
         party = party or self.first
         return self.switch.link_up(party, group or party.groups[0], site, now_s, node)
 
     def link_down(self, link: Link, now_s: float) -> None:
-        """The connection is gone; so is every response that it could have brought."""
+        """Note that the connection is gone, and with it every response that it could have brought."""
         if not self.switch.link_down(link):
             return
         if link.node:
@@ -97,7 +97,7 @@ class Scheme:
         self.bulletins.link_down(link, now_s)
 
     def retire(self, link: Link) -> None:
-        """Send nothing more on this link, not even answers; what it brings is still heard."""
+        """Send nothing more on this link, not even answers, but go on reading it."""
         link.retired = True
         self.switch.roster(link.party)
 
@@ -111,7 +111,7 @@ class Scheme:
         self.switch.transmit(link, covered)
 
     def fault(self, link: Link, why: str, now_s: float) -> None:
-        """Note what the scheme forbids."""
+        """Note a fault: something that the scheme forbids."""
         self.switch.fault(link, why, now_s)
 
     # --- payments go
@@ -125,7 +125,7 @@ class Scheme:
     # --- messages come
 
     def received(self, link: Link, body: bytes, now_s: float) -> None:
-        """A message came on this link."""
+        """Take a message from this link."""
         link.heard_s = now_s
         mti = body[:4]
         if mti in {b"9200", b"9201"}:
@@ -204,7 +204,7 @@ class Scheme:
     # --- mischief
 
     def expect(self, link: Link, what: str, answer: str, within_s: float, now_s: float, fpid: str = "") -> None:
-        """Note that the hub misbehaves on this link now, and what must come of it."""
+        """Note that the hub misbehaves on this link now, and the reaction that must follow."""
         self.counts["mischief"] += 1
         self.switch.event("mischief", fpid, now_s, link, intended_s=now_s, why=what)
         if answer != "9210":
@@ -217,13 +217,13 @@ class Scheme:
         return self.deliveries.pay_oddly(link, made, ends, expected, now_s)
 
     def pending_mischief(self) -> int:
-        """Mischief whose answer is still awaited."""
+        """Number of mischiefs whose answer is still awaited."""
         return sum(len(link.expected) for link in self.links.values()) + self.deliveries.odd()
 
     # --- time
 
     def tick(self, now_s: float) -> None:
-        """Let what is due happen: patience, echoes, answers to mischief. A few times a second is often enough."""
+        """Do all that is due: patience, echoes, answers to mischief. Call it a few times a second."""
         self.deliveries.tick(now_s)
         self.submissions.tick(now_s)
         self.rekey.tick(now_s)
@@ -252,11 +252,11 @@ class Scheme:
             link.echo_until_s = now_s + self.settings.patience_s
 
     def reset(self) -> None:
-        """Let the latencies start anew: what came before was a warm-up."""
+        """Reset the latencies after a warm-up."""
         self.deliveries.latency.reset()
 
     def end(self, now_s: float) -> None:
-        """Close the book: everything that was sent has its outcome."""
+        """Close the book, when every payment has its outcome."""
         self.switch.book(HubEvent("end", "", now_s))
 
 

@@ -21,11 +21,11 @@ from loadtest.traffic.arrivals import Model, Schedule
 from loadtest.traffic.contents import Contents
 
 TICK_S = 0.1
-"""How often patience, echoes and the book's buffer are looked after when nothing else happens."""
+"""Interval of checks of patience, echoes and the book's buffer when nothing else happens."""
 REPLIED_WITHIN_S = 5.0
 """How long the last replies on the control socket may take: an asker that does not read must not keep the hub."""
 WRITE_BYTES_MAX = 64 * 1024 * 1024
-"""A participant that lets so much wait is not reading: the hub hangs up."""
+"""Bytes that may wait for a participant; beyond, it is not reading, and the hub hangs up."""
 GONE_MS = 20_000
 """A machine that has confirmed nothing of what was sent for so long is dead: TCP hangs up, before an echo has to."""
 
@@ -34,7 +34,7 @@ class HubBook:
     """The hub's ledger file: one JSON line per event, buffered. Without a path it only counts."""
 
     contents: Contents | None = None
-    """Digests what payments say, for a book that is to hold that."""
+    """Computes digests of payments' content, for a book that holds them."""
 
     def __init__(self, path: str | Path | None) -> None:
         self._file: BinaryIO | None = open(path, "wb") if path else None  # noqa: SIM115, PTH123 - lives as long as the hub
@@ -48,7 +48,7 @@ class HubBook:
             self._lines += b"\n"
 
     def flush(self) -> None:
-        """Hand what was noted to the operating system."""
+        """Hand the noted lines to the operating system."""
         if self._file is not None and self._lines:
             self._file.write(self._lines)
             self._file.flush()
@@ -63,7 +63,7 @@ class HubBook:
 
 
 class Port(NamedTuple):
-    """Where a participant dials: for one payment group, one site; where it is said, one of its processes."""
+    """A port that a participant dials: for one payment group and site, and one of its processes, where given."""
 
     party: Party
     group: str
@@ -72,7 +72,7 @@ class Port(NamedTuple):
 
 
 class _Load(NamedTuple):
-    """What is being sent to one participant."""
+    """The load that is being sent to one participant."""
 
     party: Party
     schedule: Schedule
@@ -80,7 +80,7 @@ class _Load(NamedTuple):
 
 
 class _Connection:
-    """What the shell holds of a link: its stream and its writer's wake-up."""
+    """The shell's part of a link: its stream and its writer's wake-up."""
 
     def __init__(self, link: Link, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
         self.link = link
@@ -96,9 +96,9 @@ class Hub:
         self.scheme = scheme
         self.book = book
         self.closed: set[tuple[str, str, str]] = set()
-        """Participant, site, and node or all of them (empty): who is turned away."""
+        """The connections turned away: participant, site, and node (empty: all nodes)."""
         self.ended = trio.Event()
-        """The book is closed."""
+        """Set when the book is closed."""
         self._run, self._date, self._seed = run, date, seed
         self._connections: dict[int, _Connection] = {}
         self._generators: dict[tuple[str, str], payments.Generator] = {}
@@ -116,7 +116,7 @@ class Hub:
     async def serve(
         self, site: str, stream: trio.abc.Stream, party: Party | None = None, group: str = "", node: str = ""
     ) -> None:
-        """Be the hub on this connection until it ends. `node`: which of the participant's processes it is."""
+        """Serve this connection until it ends. `node` is the participant's process."""
         scheme = self.scheme
         party = party or scheme.first
         if self.closed & {(party.name, site, ""), (party.name, site, node)}:
@@ -193,7 +193,7 @@ class Hub:
         party: Party | None = None,
         payment_type: str = "10",
     ) -> None:
-        """Begin to send to a participant, in place of what is being sent to it. Raises ValueError."""
+        """Start a load to a participant, in place of the present one. Raises ValueError."""
         if model not in get_args(Model):
             raise ValueError(f"model: {' or '.join(get_args(Model))}")
         if self._finishing:
@@ -205,7 +205,7 @@ class Hub:
         self._wake.set()
 
     def generator(self, party: Party | None = None, payment_type: str = "10") -> payments.Generator:
-        """What makes payments of this type for this participant. Raises ValueError."""
+        """The maker of payments of this type for this participant. Raises ValueError."""
         party = party or self.scheme.first
         if len(payment_type) != 2 or not payment_type.isdigit():
             raise ValueError("type: two digits")
@@ -220,7 +220,7 @@ class Hub:
         return made
 
     def arm(self, sites: int, rate: float, duration: float, model: Model) -> None:
-        """Start when so many sites have a link that is signed on to receive, and finish after that load."""
+        """Start when this many sites have a link signed on to receive, and finish after that load."""
         self._armed = (sites, partial(self.start, rate, duration, model))
 
     def _start_when_ready(self) -> None:
@@ -258,7 +258,7 @@ class Hub:
                 self._finishing = self._finish_after_load and not self._loads
 
     async def drive(self) -> None:
-        """Send what is due and let time pass, until finished."""
+        """Send all that is due and let time pass, until finished."""
         scheme = self.scheme
         tick_at = flush_at = trio.current_time()
         while True:
@@ -290,7 +290,7 @@ class Hub:
     # --- mischief
 
     def misbehave(self, what: list[str], every_s: float) -> None:
-        """Do one of these, in turn, so often."""
+        """Do one of these in turn, at this interval."""
         self._mischief, self._mischief_every_s = list(what), every_s
         self._mischief_at_s = trio.current_time() + every_s
 

@@ -12,9 +12,10 @@ from loadtest.traffic import iso
 SERVICE_SUSPENDED, SENDER_SUSPENDED, RECEIVER_SUSPENDED = "9943", "9944", "9945"
 GROUP_UNAVAILABLE = "9912"
 OVER_SITL, OVER_STL, OVER_CAP = "9940", "9941", "9942"
-"""Which of 9940 to 9942 (limits) and of 9943 to 9945 (suspended) is for what is not public: as the gateway has it."""
+"""The meaning of each code from 9940 to 9942 (limits) and 9943 to 9945 (suspended) is not public. The gateway's is
+used."""
 EVERYONE = ""
-"""News that names no institution is about all of them."""
+"""The addressee of news that names no institution: all of them."""
 
 
 class Standing:
@@ -23,22 +24,22 @@ class Standing:
     def __init__(self, meanings: Meanings) -> None:
         self._meanings = meanings
         self.quiet = True
-        """Nothing was ever announced: there is nothing to judge."""
+        """True while nothing was announced: there is nothing to judge."""
         self.service_suspended = False
         self.suspended: set[str] = set()
         self.groups: dict[str, tuple[str, ...]] = {}
-        """By institution: the payment priority groups that it takes; all when it is not here."""
+        """The payment priority groups that each institution takes; all for one that is not here."""
         self.sitl: dict[str, int] = {}
         """By institution, pence; likewise:"""
         self.stl: dict[str, int] = {}
         self.caps: dict[str, int] = {}
-        """How far what it sent may exceed what it received, since the cap was announced."""
+        """The most by which the sent total may exceed the received total, since the cap was announced."""
         self.reached: set[str] = set()
-        """Institutions whose cap is said to be reached."""
+        """Institutions that have reached their cap, by the news."""
         self._net: Counter[str] = Counter()
 
     def announce(self, function: str, fields: iso.Fields, addressee: str) -> None:
-        """News goes out: from now on it holds. `addressee`: whom it is about when it does not say."""
+        """Apply news that goes out. `addressee` is its subject when it names none."""
         about = fields.get(100, EVERYONE)
         own = about or addressee
         table = self._meanings
@@ -64,7 +65,7 @@ class Standing:
             self._net[own] = 0
 
     def refusal(self, sender: str, receiver: str, payment_type: str, pence: int) -> str:  # noqa: PLR0911 - one for each rule
-        """The code that a payment is refused with; empty: it may pass. `receiver` is empty when nobody is it."""
+        """The code that refuses a payment; empty: it may pass. `receiver` is empty when there is none."""
         group = self._meanings.group_of(payment_type)
         if self.service_suspended:
             return SERVICE_SUSPENDED
@@ -88,7 +89,7 @@ class Standing:
         return limits.get(institution, limits.get(EVERYONE, otherwise))
 
     def moved(self, sender: str, receiver: str, pence: int) -> None:
-        """A payment was carried out."""
+        """Count a payment that was carried out."""
         self._net[sender] += pence
         self._net[receiver] -= pence
 

@@ -1,4 +1,4 @@
-"""What the hub's control socket understands: each request is a method here, by its name in `do`."""
+"""The requests that the hub's control socket understands: each is a method, named by `do`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, get_args
@@ -68,7 +68,7 @@ class Steering:
         }
 
     async def __call__(self, request: Request) -> Request:
-        """Do it. Raises ValueError or TypeError for what cannot be done as asked."""
+        """Do a request. Raises ValueError or TypeError when it cannot be done as asked."""
         do = str(request.pop("do", ""))
         if do not in self._does:
             raise ValueError(f"do: {', '.join(self._does)}")
@@ -198,7 +198,7 @@ class Steering:
         return {**self.totals(), "recent": self._hub.scheme.deliveries.latency.recent()} if recent else self.totals()
 
     def totals(self) -> Request:
-        """Everything that one wants to see, as JSON."""
+        """All statistics, as JSON."""
         scheme = self._hub.scheme
         return {
             "now_s": trio.current_time(),

@@ -34,9 +34,9 @@ from loadtest.traffic.agenda import Agenda
 from loadtest.traffic.judge import Heard
 
 REMEMBERED = 500_000
-"""Outcomes in each of two generations of memory: more than a minute and a half at 5,000 a second, at the least."""
+"""Outcomes in each of two generations of memory: at least a minute and a half at 5,000 a second."""
 ASKED_MAX = 64
-"""Requests of one payment that wait for its outcome; more are not answered."""
+"""Requests of one payment that may wait for its outcome; more are not answered."""
 PENDING = Outcome("0000", asynchronous="1")
 """The answer to an asynchronous payment whose receiver has not decided."""
 
@@ -50,22 +50,22 @@ class Submission:
         self.request = request
         self.body = body
         self.party = party
-        """Its sender."""
+        """The participant that submitted it."""
         self.receiver = receiver
         self.synchronous = synchronous
         self.asked: list[tuple[Link, Injection | None]] = []
-        """Requests that wait for the outcome: where each came, and how its answer is spoilt."""
+        """Requests that wait for the outcome, each with its link and the injection that spoils its answer."""
         self.settled = False
-        """Its sender's outcome stands; a refusal that comes now comes as a scheme return."""
+        """True once its sender has an outcome: a later refusal becomes a scheme return."""
 
 
 class Submissions:
-    """The hub as the one that participants submit to."""
+    """The hub in its role as receiver of submissions."""
 
     def __init__(self, switch: Switch, deliveries: Deliveries, standing: Standing, rekey: Rekey) -> None:
         self.injections = Injections()
         self.outcomes: Counter[str] = Counter()
-        """Payments, by the code of their one outcome."""
+        """Number of payments by the code of their one outcome."""
         self._switch = switch
         self._rekey = rekey
         self._deliveries = deliveries
@@ -85,23 +85,23 @@ class Submissions:
 
     @property
     def codes(self) -> Counter[str]:
-        """Answers, by code."""
+        """Number of answers by code."""
         return self._answers.codes
 
     @property
     def outstanding(self) -> int:
-        """Payments that wait for a bank of the hub's own, and answers that are kept back."""
+        """Payments that wait for a simulated bank, and answers that are held back."""
         return self._answers.kept_back + sum(one.receiver.bank is not None for one in self._under_way.values())
 
     @property
     def payments(self) -> int:
-        """Payments that were submitted and not turned back without an outcome; repeats do not count."""
+        """Payments submitted, without repeats and without those turned back without an outcome."""
         return self.outcomes.total() + len(self._under_way)
 
     # --- a request comes
 
     def received(self, link: Link, body: bytes, now_s: float) -> None:
-        """A 9200 or 9201 came on this link."""
+        """Take a 9200 or 9201 from this link."""
         request = self._read(link, body, now_s)
         if request is None:
             return
@@ -125,7 +125,7 @@ class Submissions:
             self._judge(link, request, body, injection, now_s, used=bool(known or waiting))
 
     def _read(self, link: Link, body: bytes, now_s: float) -> Request | None:
-        """The request, when it can be read and its MAC is right; otherwise a 9624 says what is wrong."""
+        """The request, if it can be read and its MAC is right; otherwise answer with a 9624 that says what is wrong."""
         try:
             request = self._requests.read(body)
         except iso.Unreadable as error:
@@ -180,7 +180,7 @@ class Submissions:
     def _refusal(  # noqa: PLR0911 - one for each rule, in their order
         self, link: Link, request: Request, receiver: Party | None, now_s: float, *, used: bool
     ) -> str:
-        """The hub's own refusal, by the order of judgement; empty: it may go to its receiver."""
+        """The code of the hub's own refusal, by the order of judgement; empty: the payment may go to its receiver."""
         switch, party = self._switch, link.party
         if used:
             switch.fault(link, "the FPID of another payment", now_s, request.name)
@@ -259,7 +259,7 @@ class Submissions:
         )  # fmt: skip
 
     def _wait_for_bank(self, submission: Submission, code: str, after_s: float, now_s: float) -> None:
-        """A bank of the hub's own takes its time, perhaps too much of it."""
+        """Let a simulated bank take its time, perhaps too much of it."""
         patience_s = self._switch.settings.patience_s
         if after_s >= patience_s and submission.synchronous:
             self._agenda.add(now_s + patience_s, partial(self._heard, submission, Outcome("9911")))
@@ -267,12 +267,12 @@ class Submissions:
             self._agenda.add(now_s + after_s, partial(self._heard, submission, Outcome(code)))
 
     def _not_waiting(self, submission: Submission, now_s: float) -> None:
-        """An asynchronous payment's sender waits no longer: it will be carried out, or come back."""
+        """Answer the sender of an asynchronous payment: the payment will be carried out, or come back."""
         if not submission.settled:
             self._settle(submission, PENDING, now_s)
 
     def _concluded(self, submission: Submission, heard: Heard | None, now_s: float) -> None:
-        """The receiver said this, or nothing in time."""
+        """Take the receiver's answer, or note that none came in time."""
         self._heard(submission, Outcome(heard.code, heard.field) if heard is not None else Outcome("9911"), now_s)
 
     def _heard(self, submission: Submission, outcome: Outcome, now_s: float) -> None:
@@ -282,7 +282,7 @@ class Submissions:
             self._return(submission, outcome.code, now_s)
 
     def _return(self, submission: Submission, code: str, now_s: float) -> None:
-        """Refused after its sender was told otherwise: it comes back as a scheme return, which must be accepted."""
+        """Return a payment refused after its sender was told otherwise: a scheme return, which must be accepted."""
         switch, sender, receiver = self._switch, submission.party, submission.receiver
         self._returns += 1
         made, ends = scheme_return(
@@ -301,7 +301,7 @@ class Submissions:
     # --- outcomes
 
     def _settle(self, submission: Submission, outcome: Outcome, now_s: float) -> None:
-        """The one outcome of a payment that waited: remember it, answer all who asked."""
+        """Remember the one outcome of a waiting payment, and answer every request for it."""
         submission.settled = True
         request = submission.request
         del self._under_way[request.fpid]
@@ -324,10 +324,10 @@ class Submissions:
     # --- time
 
     def tick(self, now_s: float) -> None:
-        """Do what is due."""
+        """Do all work that is due."""
         self._agenda.run(now_s)
 
     @property
     def next_s(self) -> float:
-        """When something is due; infinite when nothing is."""
+        """The time when work is next due; infinite when there is none."""
         return self._agenda.next_s

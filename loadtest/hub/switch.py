@@ -24,30 +24,31 @@ SIGNED_BEFORE = "signed with the key before"
 
 
 class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How this hub behaves."""
+    """The behaviour of this hub."""
 
     patience_s: float = 10.0
-    """How long it waits for a receiver's response."""
+    """Time that it waits for a receiver's response."""
     synchronous: bool = True
     """Reverse what was not answered in time: of the generated load, everything; of what is submitted, the types that
     are synchronous by the field table. Otherwise repeat it all."""
     repeats_max: int = 20
-    """How often it repeats a payment, or a reversal, before it gives up."""
+    """Repeats of a payment, or of a reversal, before it gives up."""
     echo_after_s: float = 30.0
-    """It sends an echo on a connection that has been silent for so long."""
+    """Silence on a connection after which it sends an echo."""
     outstanding_max: int = 500_000
-    """Payments without an outcome at once; beyond it arrivals are withheld, and submissions refused with 9909."""
+    """Payments without an outcome at once, at most. Beyond, arrivals are withheld, and submissions refused with
+    9909."""
     asynchronous_answer: Literal["at-once", "after"] = "after"
     """When the sender of an asynchronous payment is answered: at once (0000 and DE27 1), or after its receiver, and
     then only when the receiver's patience ends with 0000 and DE27 1. A later refusal comes back as a scheme return."""
     settlement_date: str = "20250301"
-    """DE15 of what the hub passes on and answers."""
+    """DE15 of the payments that the hub passes on and answers."""
     settlement_cycle: str = "001"
     """DE29."""
     acknowledge_within_s: float = 5.0
-    """How long a participant may take to answer a management message: 9834 to news, 9814 to a key change."""
+    """Time that a participant may take to answer a management message: 9834 to news, 9814 to a key change."""
     overlap_s: float = 60.0
-    """How long a key that was replaced is accepted from a participant."""
+    """Time for which a replaced key of a participant is accepted."""
     asked_everywhere: bool = False
     """A key that a participant asks for (885) is announced on each of its connections: it has several processes."""
     switch_within_s: float = 2.0
@@ -74,7 +75,7 @@ class Switch:
         self.settings = settings
         self.book = book
         self.contents: Contents | None = getattr(book, "contents", None)
-        """Digests what payments say, where the book is to hold that."""
+        """Computes digests of payments' content, where the book holds them."""
         self.links: dict[int, Link] = {}
         self.counts: Counter[str] = Counter()
         self.faults: deque[str] = deque(maxlen=10)
@@ -82,7 +83,7 @@ class Switch:
         self._links_made = 0
         self._messages = 0
         self._sick: dict[tuple[str, str, str], Sick] = {}
-        """By participant, site, and node or all of them (empty)."""
+        """Sicknesses by participant, site, and node (empty: all nodes)."""
         dialling = [party for party in parties if party.bank is None]
         if len(dialling) > 1:
             for party in dialling:
@@ -91,7 +92,7 @@ class Switch:
     # --- what the table says of payment types
 
     def group_of(self, payment_type: str) -> str:
-        """Which connections payments of this type run over."""
+        """The group of connections that carry payments of this type."""
         kind = self.table.types.get(payment_type)
         return kind.group if kind is not None else "other"
 
@@ -108,7 +109,7 @@ class Switch:
     # --- links
 
     def link_up(self, party: Party, group: str, site: str, now_s: float, node: str = "") -> Link:
-        """A participant connected; `node` is the process of it, where that is known."""
+        """Take a participant's connection; `node` is its process, where known."""
         self._links_made += 1
         link = self.links[self._links_made] = Link(self._links_made, party, group, site, now_s, node)
         link.sick = self._sick.get((party.name, site, node)) or self._sick.get((party.name, site, ""))
@@ -126,7 +127,7 @@ class Switch:
                 link.sick = sick
 
     def link_down(self, link: Link) -> bool:
-        """The connection is gone. False when that is known."""
+        """Note that the connection is gone. False when that was noted before."""
         link.down = True
         if self.links.pop(link.number, None) is None:
             return False
@@ -134,7 +135,7 @@ class Switch:
         return True
 
     def roster(self, party: Party) -> None:
-        """Find out anew by which links this participant receives."""
+        """Update the links by which this participant receives."""
         party.receivers = {}
         for link in self.links.values():
             if link.party is party and link.receive and not link.lost:
@@ -189,7 +190,7 @@ class Switch:
         late: bool = False,
         why: str = "",
     ) -> None:
-        """Note what happened."""
+        """Note an event."""
         if link is None:
             self.book(HubEvent(event, fpid, now_s, intended_s, 0, "", mti, code, late, why))
         else:
@@ -197,7 +198,7 @@ class Switch:
             self.book(HubEvent(event, fpid, now_s, intended_s, link.number, link.site, mti, code, late, why, member))
 
     def fault(self, link: Link, why: str, now_s: float, fpid: str = "") -> None:
-        """Note what the scheme forbids."""
+        """Note a fault: something that the scheme forbids."""
         self.counts["faults"] += 1
         self.faults.append(why)
         self.event("fault", fpid, now_s, link, why=why)

@@ -15,7 +15,7 @@ from loadtest.ledger.entries import ProcessorEvent
 from loadtest.traffic.contents import Contents
 
 BOOK_BYTES = 1 << 16
-"""The book is written in pieces of so much."""
+"""Bytes of the pieces in which the book is written."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,32 +33,32 @@ class ProcessorBook:
         self._bytes = 0
 
     contents: Contents | None = None
-    """Digests what payments say, for a book that is to hold that."""
+    """Computes digests of payments' content, for a book that holds them."""
 
     def asked(self, name: str, content: str = "") -> None:
-        """A question about this payment (the hash of its FPID) came."""
+        """Note a question about this payment (the hash of its FPID)."""
         said = b',"content":"%b"' % content.encode() if content else b""
         self._add(b'{"event":"asked","fpid":"%b"%b}\n' % (name.encode(), said))
 
     def answered(self, name: str, code: str) -> None:
-        """An answer is about to leave."""
+        """Note an answer that is about to leave."""
         self._add(b'{"event":"answered","fpid":"%b","code":"%b"}\n' % (name.encode(), code.encode()))
 
     def noticed(
         self, name: str, node: str, position: int, *, acknowledged: bool, kind: str = "", code: str = "",
         content: str = "",
     ) -> None:  # fmt: skip
-        """A notice came, and is about to be acknowledged or not."""
+        """Note a notice that is about to be acknowledged or not."""
         event = ProcessorEvent("noticed", name, code, node, position, acknowledged, kind, content=content)
         self._add(_encode(event) + b"\n")
 
     def submitting(self, name: str, key: str, content: str = "") -> None:
-        """A payment is about to be submitted for the first time; `key` is the hash of its idempotency key."""
+        """Note a payment about to be submitted for the first time; `key` is the hash of its idempotency key."""
         said = b',"content":"%b"' % content.encode() if content else b""
         self._add(b'{"event":"submitting","fpid":"%b","key":"%b"%b}\n' % (name.encode(), key.encode(), said))
 
     def submitted(self, name: str, status: int, state: str = "", code: str = "", by: str = "", port: int = 0) -> None:
-        """How an attempt to submit went; status 0: it got no response."""
+        """Note the response to an attempt to submit; status 0: there was none."""
         event = ProcessorEvent("submitted", name, code, status=status, state=state, by=by, port=port)
         self._add(_encode(event) + b"\n")
 
@@ -70,7 +70,7 @@ class ProcessorBook:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. Nobody reads an unnamed book after a kill: there it waits until there is much of it."""
+        """Write the waiting lines. Nobody reads an unnamed book after a kill: there they wait until there are many."""
         if self._file is not None or self._bytes >= BOOK_BYTES:
             self._write()
 
@@ -83,7 +83,7 @@ class ProcessorBook:
             self._file.flush()
 
     def before(self) -> Iterator[ProcessorEvent]:
-        """What was booked by a processor before this one."""
+        """The lines of a processor before this one."""
         if self._file is not None:
             decode = msgspec.json.Decoder(ProcessorEvent).decode
             self._file.seek(0)
@@ -92,7 +92,7 @@ class ProcessorBook:
             self._file.seek(0, 2)
 
     def read(self, offset: int) -> bytes:
-        """A piece of the book from there; empty at its end."""
+        """A piece of the book from this offset; empty at its end."""
         self._write()
         if self._file is None:
             return b""
@@ -102,14 +102,14 @@ class ProcessorBook:
         return piece
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write the waiting lines and close the file."""
         self.flush()
         if self._file is not None:
             self._file.close()
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:
-    """A last line without an end was being written when its writer was killed: nothing of it has left."""
+    """Cut an unfinished last line, whose writer was killed: nothing of it has left."""
     size = file.seek(0, 2)
     start = max(0, size - BOOK_BYTES)
     file.seek(start)

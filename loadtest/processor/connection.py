@@ -9,11 +9,11 @@ import trio
 from loadtest.processor.book import ProcessorBook
 
 REQUEST_BYTES_MAX = 1 << 20
-"""A longer request is none of a gateway's."""
+"""Bytes of a request at most: no gateway sends a longer one."""
 
 
 class Reply(NamedTuple):
-    """What goes back on a connection: bytes, after a pause; None: nothing, ever."""
+    """A reply on a connection: bytes, after a pause; None: no reply, ever."""
 
     data: bytes | None
     after_s: float = 0.0
@@ -42,7 +42,7 @@ MALFORMED = (
     response(200, b"[]"),
     response(200, b"\xff\xfe\x00"),
 )
-"""What no gateway may take for an answer."""
+"""Responses that no gateway may take for an answer."""
 GARBLED_REFUSALS = (
     response(200, b'{"TxSts":"RJCT"}'),
     response(200, b'{"TxSts":"RJCT","StsRsnInf":{"Rsn":{"Prtry":"1999"}}}'),
@@ -55,14 +55,14 @@ GARBLED_REFUSALS = (
     response(422, b'{"TxSts":"RJCT"}'),
     response(503, b'{"TxSts":"RJCT"}'),
 )
-"""What every gateway has to take for a refusal all the same."""
+"""Responses that every gateway must take for a refusal all the same."""
 NO_HTTP = Reply(b"ICY 200 OK\r\n\r\n", close=True)
 Take = Callable[[bytes, bytes, bytes, bytes], Reply]
-"""Method, target, idempotency key and body of a request → what goes back."""
+"""Method, target, idempotency key and body of a request → its reply."""
 
 
 class Connection:
-    """Reads requests, answers them in their order; what came together leaves together."""
+    """Reads requests and answers them in order; replies to requests that came together leave together."""
 
     # the `on_` methods are what the parser calls
 
@@ -75,7 +75,7 @@ class Connection:
         self._url = self._key = self._body = b""
 
     async def run(self) -> None:
-        """Until either end closes it."""
+        """Serve until either end closes the connection."""
         read, feed = self._stream.receive_some, self._parser.feed_data
         try:
             while chunk := await read(65536):
@@ -87,7 +87,7 @@ class Connection:
             return
 
     async def _send(self, replies: list[Reply]) -> bool:
-        """Send these in their order; False: the connection is to be closed."""
+        """Send these in order; False: close the connection."""
         out = b""
         for reply in replies:
             if reply.after_s or reply.data is None:
@@ -127,25 +127,25 @@ class Connection:
             pass
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start a request."""
         self._url = self._key = self._body = b""
 
     def on_url(self, url: bytes) -> None:
-        """Some of its target."""
+        """Take a part of its target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """Take a header."""
         if len(name) == 15 and name.lower() == b"idempotency-key":
             self._key = value
 
     def on_body(self, body: bytes) -> None:
-        """Some of its body."""
+        """Take a part of its body."""
         self._body = self._body + body if self._body else body
         if len(self._body) > REQUEST_BYTES_MAX:
             raise ValueError("too long a request")
 
     def on_message_complete(self) -> None:
-        """It is complete."""
+        """Finish the request."""
         method = self._parser.get_method()
         self._replies.append(self._take(method, self._url, self._key, self._body))

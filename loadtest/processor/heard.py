@@ -1,4 +1,4 @@
-"""What the gateway's JSON says, as far as the mock processor needs it: questions, notices, submissions. Pure."""
+"""The gateway's JSON as far as the mock processor needs it: questions, notices, submissions. Pure."""
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,7 @@ class _ReasonInformation(Struct, frozen=True, gc=False):
 
 
 class Status(Struct, frozen=True, gc=False):
-    """What was decided, as far as this needs it."""
+    """A decision, as far as the mock needs it."""
 
     TxSts: str = ""
     StsRsnInf: _ReasonInformation = _ReasonInformation()
@@ -25,7 +25,7 @@ class Status(Struct, frozen=True, gc=False):
 
 
 class Progress(Struct, gc=False):
-    """How a submitted payment stands."""
+    """The state of a submitted payment."""
 
     FPID: str
     state: str
@@ -75,7 +75,7 @@ def declined_with(body: bytes) -> str:
 
 
 def progress_of(body: bytes) -> Progress | None:
-    """How the payment stands; None when the response does not say it."""
+    """The state of the payment; None when the response does not give it."""
     try:
         return _decode_progress(body)
     except msgspec.DecodeError:

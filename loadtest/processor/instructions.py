@@ -22,7 +22,7 @@ _KINDS: tuple[Json, ...] = (
     {"EndToEndId": "E2E-0000000000000001", "RmtInf": {"Ustrd": "Paid by the load generator; no such payment exists."}},
     {"NbRef": "0042"},
 )
-"""What a payment may carry besides: nothing, references, a number."""
+"""Additional members of a payment: none, references, a number."""
 
 
 class Instruction(NamedTuple):
@@ -104,7 +104,7 @@ def return_of(payment: Json, date: str, *, reason: str = "00000014", trn: str = 
 
 
 def _whole(sender: str, payment_type: str, date: str) -> Json:
-    """What every payment carries; `None` where it varies."""
+    """The members of every payment; `None` where the value varies."""
     return {
         "MsgTp": "pacs.008",
         "LclInstrm": payment_type,

@@ -1,4 +1,4 @@
-"""How a mock processor behaves: the modes that its command line and its control port take. Pure."""
+"""The modes of a mock processor, which its command line and its control port take. Pure."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,16 @@ KINDS = (*sorted(DECIDING), *sorted(USELESS), "away")
 
 
 class Behaviour(NamedTuple):
-    """What it does with one request."""
+    """The behaviour towards one request."""
 
     kind: str
     seconds: float = 0.0
     code: str = "0000"
-    """What it answers: DE26; for `status`, the HTTP status."""
+    """The answer: DE26; for `status`, the HTTP status."""
 
 
 class Mode(NamedTuple):
-    """What it does with all of them: behaviours, each up to its share of [0, 1)."""
+    """The behaviour towards all requests: behaviours, each up to its share of [0, 1)."""
 
     text: str
     shares: tuple[tuple[float, Behaviour], ...]

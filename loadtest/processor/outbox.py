@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 COMPACT_BYTES = 32 << 20
-"""A longer file is written anew, without what is over."""
+"""Bytes beyond which the file is written again, without finished payments."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -66,19 +66,19 @@ class Outbox:
                 self._kept[kept.fpid] = kept
 
     def aim(self, targets: dict[str, list[int]]) -> None:
-        """Where payments are submitted from now on."""
+        """Note the ports to which payments are submitted from now on."""
         if targets != self.targets:
             self.targets = targets
             self._add(OutboxLine(targets=targets))
 
     def put(self, kept: OutboxLine) -> None:
-        """A payment that is about to be submitted for the first time. `flush` before it leaves."""
+        """Note a payment about to be submitted for the first time. Call `flush` before it leaves."""
         if self._path is not None:
             self._kept[kept.fpid] = kept
             self._add(kept)
 
     def over(self, fpid: str) -> None:
-        """Its outcome is known, or it was given up."""
+        """Note that its outcome is known, or that it was given up."""
         if self._kept.pop(fpid, None) is not None:
             self._add(OutboxLine(fpid, over=True))
 
@@ -87,7 +87,7 @@ class Outbox:
             self._lines.append(_encode(kept) + b"\n")
 
     def flush(self) -> None:
-        """Hand what waits to the operating system, which keeps it when this process is killed."""
+        """Hand the waiting lines to the operating system, which keeps them when this process is killed."""
         if self._lines and self._file is not None:
             written = b"".join(self._lines)
             self._lines.clear()
@@ -108,7 +108,7 @@ class Outbox:
         self._bytes = 0
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write the waiting lines and close the file."""
         if self._file is not None:
             if self._lines:
                 self._file.write(b"".join(self._lines))

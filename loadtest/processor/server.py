@@ -52,9 +52,9 @@ from loadtest.processor.outbox import Outbox
 from loadtest.processor.submitter import Submitter
 
 DECISIONS_MAX = 2_000_000
-"""FPIDs whose decision is kept (about 200 bytes each); beyond it the oldest are decided anew when they come again."""
+"""Decisions kept at most (about 200 bytes each). Beyond, the oldest payments are decided anew when they come again."""
 REVERSED = "1100"
-"""What a payment is refused with that was told to be reversed before it was asked about: the other site has it."""
+"""The code that refuses a payment whose reversal was told before the question: the other site has it."""
 BOOK_EVERY_S = 0.2
 """And at least so often, while it runs."""
 HUGE_BYTES = 8 << 20
@@ -104,7 +104,7 @@ class MockProcessor:
         self._remember()
 
     def _remember(self) -> None:
-        """What the processor before this one has said and acknowledged, by its book."""
+        """Take over the answers and acknowledgements in the book of the processor before this one."""
         for event in self.book.before():
             if event.event == "answered":
                 self._decided[event.fpid] = event.code
@@ -123,7 +123,7 @@ class MockProcessor:
 
     @property
     def away(self) -> bool:
-        """Whether nobody listens."""
+        """Whether the processor is away: nothing listens."""
         return self.mode.shares[0][1].kind == "away"
 
     def statistics(self) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class MockProcessor:
         return self._steered(method, path, body)
 
     def _steered(self, method: bytes, path: bytes, body: bytes) -> Reply:
-        """What whoever runs this asks for."""
+        """Do a request of the control port."""
         if path == b"/control":
             return self._controlled(method, body)
         if path == b"/submissions":

@@ -37,21 +37,21 @@ from loadtest.traffic.arrivals import Model, Schedule
 from loadtest.traffic.histogram import Latencies
 
 TRIES_MAX = 12
-"""Attempts to submit one payment; then this processor gives up on it and remembers that it did."""
+"""Attempts to submit one payment at most; then this processor gives it up and remembers that."""
 RESPONSE_WITHIN_S = 12.0
-"""How long a response may take, beyond the wait that was asked for."""
+"""Time that a response may take beyond the requested wait."""
 PAUSE_S, PAUSE_MAX_S = 0.1, 2.0
-"""Before the next attempt; it doubles."""
+"""Pause before the next attempt; it doubles."""
 UNSETTLED_PAUSE_S = 1.0
-"""Before a payment that is UNKNOWN or UNSENT is submitted again."""
+"""Pause before an UNKNOWN or UNSENT payment is submitted again."""
 UNSETTLED_TRIES_MAX = 2
-"""How often one is submitted again for that."""
+"""Times that a payment is submitted again because it is UNKNOWN or UNSENT."""
 LOOK_AFTER_S = 45.0
-"""A payment without an outcome for so long is submitted again, to hear how it stands."""
+"""Time without an outcome after which a payment is submitted again, to hear its state."""
 OPEN_MAX = 200_000
-"""Payments without an outcome at once; beyond it arrivals are withheld, and counted."""
+"""Payments without an outcome at once, at most. Beyond, arrivals are withheld, and counted."""
 BATCH_S = 0.0005
-"""It does not wake more often than this."""
+"""Least time between two wake-ups."""
 RETURNABLE_MAX = 1000
 """Payments that came, remembered so that they can be returned."""
 RUN_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -59,7 +59,7 @@ FINAL = frozenset({"SETTLED", "UNKNOWN", "UNSENT"})
 
 
 class SubmissionOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a line on the control port asks for."""
+    """A request on the control port."""
 
     do: Literal["start", "stop", "reset", "return", "statistics"]
     rate: float = 0.0
@@ -106,13 +106,13 @@ class _Open:
         self.wait_s = wait_s
         self.name = fpid_hash(instruction.fpid)
         self.turn = turn
-        """Which port it goes to first."""
+        """The port of its first attempt."""
         self.tries = 0
         self.unsettled = 0
-        """How often it was submitted again because it was UNKNOWN or UNSENT."""
+        """Times that it was submitted again because it was UNKNOWN or UNSENT."""
         self.acknowledged = False
         self.over = False
-        """Its outcome is known, or it was given up."""
+        """True when its outcome is known, or it was given up."""
 
 
 class Submitter:
@@ -129,7 +129,7 @@ class Submitter:
         self._outbox = outbox if outbox is not None else Outbox()
         self._open: dict[str, _Open] = {}
         self._calling: set[str] = set()
-        """Payments of which an attempt is under way."""
+        """Payments with an attempt under way."""
         self._targets: dict[str, list[int]] = self._outbox.targets
         self._turn = 0
         self._lanes: dict[int, calls.Lane] = {}
@@ -137,7 +137,7 @@ class Submitter:
         self._order = SubmissionOrder("stop")
         self._generators: dict[tuple[object, ...], InstructionGenerator] = {}
         self._agenda = Agenda()
-        """When payments are submitted again."""
+        """The times at which payments are submitted again."""
         self._came: dict[str, bytes] = {}
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -147,7 +147,7 @@ class Submitter:
     # --- what it is told
 
     def order(self, body: bytes) -> dict[str, Any]:
-        """Do what a request on the control port asks for. Raises ValueError."""
+        """Do a request of the control port. Raises ValueError."""
         order = _decode_order(body)
         if order.targets:
             self._targets = {**self._targets, **order.targets}
@@ -192,14 +192,14 @@ class Submitter:
         self._keep()
 
     def came(self, fpid: str, body: bytes) -> None:
-        """The gateway asked about this payment: it may be returned later. A return is not returned."""
+        """Note a payment that the gateway asked about: it may be returned later. A return is not returned."""
         if fpid[18:20] != RETURN:
             self._came[fpid] = body
             if len(self._came) > RETURNABLE_MAX:
                 del self._came[next(iter(self._came))]
 
     def noticed(self, fpid: str, kind: str, code: str) -> None:
-        """The gateway told what became of a payment."""
+        """Take the outcome of a payment from a notice."""
         payment = self._open.get(fpid)
         if payment is not None:
             self._heard(payment, kind, code)
@@ -257,7 +257,7 @@ class Submitter:
         return lane
 
     def _responded(self, call: calls.Call) -> None:
-        """An attempt is over."""
+        """Finish an attempt."""
         payment: _Open
         payment, port = call.context  # where this one went: another may be under way since
         status, state, code, by = call.status, "", "", ""
@@ -286,7 +286,7 @@ class Submitter:
             self._again(payment, call.retry_after)
 
     def _heard(self, payment: _Open, state: str, code: str) -> None:
-        """A response or a notice said how it stands."""
+        """Take its state from a response or a notice."""
         if payment.over:
             return
         if state == "SETTLED":
@@ -347,7 +347,7 @@ class Submitter:
     # --- time
 
     async def run(self) -> None:
-        """Submit what is due, until cancelled; attempts under way then got no response, and are booked so."""
+        """Submit all that is due, until cancelled. Attempts under way then count as without a response."""
         try:
             await self._run_until_cancelled()
         finally:
