@@ -126,7 +126,7 @@ bare: $(READY) machines ## the README's two commands on a Debian where nothing i
 
 .PHONY: newer-python
 newer-python: $(READY) machines ## the tests on a Debian 13 with its Python 3.13, those with containers excepted, half an hour
-	@$(BIN)/python -m tests.bare whole --debian trixie --pytest="$(ARGS)"
+	@$(BIN)/python -m tests.bare whole --debian trixie --pytest="$${ARGS-}"
 
 .PHONY: demos
 demos: $(READY) ## fifty demos whose parts start, end and reply late, each by a time that is drawn
