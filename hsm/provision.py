@@ -1,8 +1,8 @@
-"""Makes development tokens, step by step, each step only when it has not been done: a second run changes nothing.
+"""Makes development tokens step by step. A step that was done is not done again, so a second run changes nothing.
 
-Values are written to the key file, and PINs to theirs, before any token gets them. So the next run completes one that
-was left half done. A mismatch (another algorithm's keys, another value, a PIN that the token refuses) is refused with
-its place, and nothing is overwritten.
+Key values are written to the key file, and PINs to their files, before any token gets them. So the next run completes
+one that was interrupted. A mismatch (another algorithm's keys, another value, a PIN that the token refuses) is refused
+with its place, and nothing is overwritten.
 """
 
 import ctypes
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 
 def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
-    """Make all that is missing, `say` each thing done, return how many. Raises `Refusal`."""
+    """Make everything that is missing, `say` each thing done, and return their number. Raises `Refusal`."""
     os.umask(0o077)
     done: list[str] = []
 
@@ -143,7 +143,7 @@ def _token(layout: Layout, library: Any, name: str, did: Say) -> None:
         did(f"{name}: made the token")
     token = _find(library, name)
     if token is None:
-        raise Refusal(f"{name}: made, and not there")
+        raise Refusal(f"{name}: the token was made, and cannot be found")
     if not token.flags & TokenFlag.USER_PIN_INITIALIZED:
         try:
             with token.open(rw=True, so_pin=so_pin) as session:
@@ -169,7 +169,7 @@ def _find(library: Any, name: str) -> Any:
 
 
 class Wanted(NamedTuple):
-    """A key as a token shall hold it."""
+    """A key as a token must hold it."""
 
     label: str
     value: bytes
