@@ -20,13 +20,13 @@ from gateway.network.listening import Listening
 from tests.simulation.streams import Path, Stream, connection
 
 WINDOW_BYTES = 65536
-"""What may be written and not read. Less than a kernel's: a reader that does not read is felt early."""
+"""Bytes that may be written and not read. Fewer than in a kernel, so that a reader that does not read is felt early."""
 UNACKNOWLEDGED_S = 10.0
-"""After so long without an acknowledgement a writer's end breaks: the gateway's TCP_USER_TIMEOUT."""
+"""Time without an acknowledgement after which a writer's end breaks: the gateway's TCP_USER_TIMEOUT."""
 DIAL_S = 127.0
-"""Linux dials for so long when nothing comes back."""
+"""Time for which Linux dials when nothing comes back."""
 DIAL_AGAIN_S = 1.0
-"""A dial that found the backlog full tries again after this time."""
+"""Pause before a dial that found the backlog full tries again."""
 FIRST_PORT = 20_000
 
 
@@ -44,16 +44,16 @@ class Listener(trio.abc.Listener[Stream]):
 
     @property
     def listening(self) -> bool:
-        """Whether a dial finds somebody."""
+        """Whether it takes dials."""
         return not (self._closed or self._dead)
 
     @property
     def full(self) -> bool:
-        """Whether the backlog is; Linux lets one more in than it was told."""
+        """Whether the backlog is full; Linux lets in one more than it was told."""
         return len(self._waiting) > self._backlog
 
     def offer(self, stream: Stream, due_s: float) -> None:
-        """A connection that can be accepted from this time on."""
+        """Add a connection that can be accepted from this time on."""
         self._waiting.append((due_s, stream))
         if self._accepting is not None:
             self._accepting.deadline = min(self._accepting.deadline, due_s)
@@ -88,19 +88,19 @@ class Listener(trio.abc.Listener[Stream]):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """At once."""
+        """Close it at once."""
         self._closed = True
         self._let_go()
         if self._accepting is not None:
             self._accepting.cancel()
 
     def exit(self) -> None:
-        """Its process is gone, and the kernel closes it. Whoever accepts here waits for ever."""
+        """Close it as the kernel does for a dead process. A task that accepts here waits for ever."""
         self._dead = True
         self._let_go()
 
     def fail(self) -> None:
-        """Its machine is without power."""
+        """Cut the power of its machine."""
         self._dead = True
         self._waiting.clear()
 
@@ -112,12 +112,12 @@ class Listener(trio.abc.Listener[Stream]):
 
 
 class Route(Path):
-    """What lies between two places. Attributes may be changed at any time."""
+    """The route between two places. Its attributes may be changed at any time."""
 
     def __init__(self, luck: random.Random, window_bytes: int, unacknowledged_s: float) -> None:
         super().__init__(luck, window_bytes, unacknowledged_s)
         self.refuse = False
-        """Whoever dials meets nobody."""
+        """True: dials are refused."""
         self._silent = False
         self._connections: list[tuple[Stream, Stream]] = []
         self._places: dict[Stream, Place] = {}
@@ -125,7 +125,7 @@ class Route(Path):
 
     @property
     def silent(self) -> bool:
-        """Whoever dials hears nothing, and goes on dialling for `DIAL_S`. Connections that stand are not touched."""
+        """True: dials hear nothing, and go on for `DIAL_S`. Connections that stand are not touched."""
         return self._silent
 
     @silent.setter
@@ -135,11 +135,11 @@ class Route(Path):
 
     @property
     def open(self) -> int:
-        """How many connections stand, to the knowledge of an end."""
+        """Number of connections that stand, to the knowledge of an end."""
         return len(self._standing())
 
     def stall(self) -> None:
-        """Nothing arrives from now on: what is written fills the window."""
+        """Let nothing arrive from now on: written data fills the window."""
         if not self.stalled:
             for stream in self._streams():
                 stream.settle()
@@ -147,7 +147,7 @@ class Route(Path):
             self._look_again()
 
     def go_on(self) -> None:
-        """End a stall: what was held up arrives soon."""
+        """End a stall: all that was held up arrives soon."""
         if self.stalled:
             self.stalled = False
             for stream in self._streams():
@@ -231,7 +231,7 @@ class Place:
     def __init__(self, network: "Network", name: str) -> None:
         self.name = name
         self.lives = 0
-        """How many processes have ended here."""
+        """Number of processes that have ended here."""
         self._network = network
         self._listeners: list[Listener] = []
 
@@ -250,7 +250,7 @@ class Place:
         return Listening([listener], listener.port)
 
     async def dial(self, port: int) -> Stream:
-        """Connect to whoever listens on this port. Raises `OSError`. Cancelled, it leaves nothing behind."""
+        """Connect to the listener on this port. Raises `OSError`. Cancelled, it leaves nothing behind."""
         other = self._network.holder(port) or self
         with trio.move_on_after(DIAL_S):
             return await self._network.route(self, other).connect(self, self._network, port)
@@ -262,7 +262,7 @@ class Place:
             await trio.sleep_forever()
 
     def forget(self, listener: Listener) -> None:
-        """It is closed."""
+        """Forget a listener that is closed."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -292,7 +292,7 @@ class Place:
 
 
 class Network:
-    """Places and what lies between them."""
+    """Places and the routes between them."""
 
     def __init__(
         self,
@@ -316,14 +316,14 @@ class Network:
         return self._places[name]
 
     def route(self, one: Place, other: Place) -> Route:
-        """What lies between these two."""
+        """The route between these two places."""
         key = (min(one.name, other.name), max(one.name, other.name))
         if key not in self._routes:
             self._routes[key] = Route(self._luck, self._window_bytes, self._unacknowledged_s)
         return self._routes[key]
 
     def routes(self) -> list[Route]:
-        """All that were asked for."""
+        """All routes that were asked for."""
         return list(self._routes.values())
 
     def open(self, place: Place, port: int, backlog: int) -> Listener:
@@ -338,11 +338,11 @@ class Network:
         return listener
 
     def listener(self, port: int) -> Listener | None:
-        """Who listens there now."""
+        """The listener there, now."""
         found = self._ports.get(port)
         return found if found is not None and found.listening else None
 
     def holder(self, port: int) -> Place | None:
-        """Who listened there last."""
+        """The last listener there."""
         found = self._ports.get(port)
         return found.place if found is not None else None

@@ -34,13 +34,13 @@ from tests.fakes.volume import FakeDrbd
 from tests.simulation.network import Network
 
 BASE_NS = 1_772_359_200_000_000_000
-"""What the clocks show when a simulation begins: 2026-03-01 10:00 UTC."""
+"""The time on the clocks when a simulation begins: 2026-03-01 10:00 UTC."""
 DEAD = 5
-"""EIO: what a dead process would hear of its disk."""
+"""EIO: the error that a dead process gets from its disk."""
 WATCHDOG_S = 10.0
 """`WatchdogSec` of the unit file."""
 NODE: ContextVar["Node"] = ContextVar("node")
-"""Whose process runs this task."""
+"""The process that runs this task."""
 
 Ending = Literal["", "killed", "power", "drain", "at-once"]
 
@@ -132,14 +132,14 @@ class _File:
 
 
 class Overseer:
-    """Stands for systemd in one life: it hears how that is, and how long it was not heard of."""
+    """Stands for systemd in one life of the process: notes its notifications, and its silences."""
 
     def __init__(self) -> None:
         self.ready = False
         self.silent_s = 0.0
-        """The longest that it was not heard of, once it was ready."""
+        """The longest silence after it was ready."""
         self.words: set[str] = set()
-        """All that it ever said in words."""
+        """All status texts that it sent."""
         self._heard_s = inf
 
     def __call__(self, datagram: bytes) -> None:
@@ -153,7 +153,7 @@ class Overseer:
             self._heard_s = trio.current_time()
 
     def look(self) -> None:
-        """Now is a moment to judge its silence."""
+        """Judge its silence now."""
         self.silent_s = max(self.silent_s, trio.current_time() - self._heard_s)
 
 
@@ -186,15 +186,15 @@ class Node:
         self.luck = luck
         self.gateway: daemon.Gateway | None = None
         self.offset_ns = 0
-        """How wrong its wall clock is."""
+        """The error of its wall clock."""
         self.up = False
         self.short = False
-        """No descriptor is left to its process."""
+        """True while its process has no descriptor left."""
         self.fuse = 0
-        """Power is lost before its disk does so many things more, in this life or the next; 0: it is not."""
+        """Disk operations until power is lost, in this life or the next; 0: it is not lost."""
         self.lives = 0
         self.ended: list[tuple[float, ExitCode | None, Ending, str]] = []
-        """When each life ended, with what, at whose hands, and, for a bug, where."""
+        """The end of each life: time, exit, cause, and, for a bug, the place."""
         self._network = network
         self._ports = ports
         self._say = say
@@ -205,9 +205,9 @@ class Node:
         self._may_run = trio.Event()
         self._may_run.set()
         self.over = trio.Event()
-        """The present life has ended."""
+        """Set when the present life has ended."""
         self.overseer = Overseer()
-        """Of the present life, or the last."""
+        """The supervisor of the present life, or of the last."""
 
     # --- what it takes from outside
 
@@ -246,7 +246,7 @@ class Node:
     # --- its lives
 
     async def live(self, configuration: config.Configuration) -> ExitCode | None:
-        """Run one process until it ends, however it does; its exit code, None when it was killed."""
+        """Run one process until it ends. Return its exit code; None when it was killed."""
         NODE.set(self)
         self.lives += 1
         self._ending, self._mount, self.gateway = "", Mount(self.disk, self._operate), None
@@ -280,7 +280,7 @@ class Node:
         return code
 
     def kill(self) -> None:
-        """`kill -9`: at this very step."""
+        """Kill it (`kill -9`), at this very step."""
         if self.up and self._mount.alive:
             self._ending = "killed"
             self._mount.alive = False
@@ -296,7 +296,7 @@ class Node:
                 self.power_off()
 
     def power_off(self, *, keep_nothing: bool = False) -> None:
-        """Power is lost: what was not synced is gone, or by chance not. Also while no process runs."""
+        """Cut the power: unsynced data is lost, or by chance not. Also while no process runs."""
         if self.up and self._mount.alive:
             self._ending = "power"
             self._mount.alive = False
@@ -312,10 +312,10 @@ class Node:
 
     @property
     def serving(self) -> bool:
-        """Whether its process is up and ready for payments, by its own account."""
+        """Whether its process is up and reports that it is ready for payments."""
         return self.up and self.gateway is not None and self.gateway.health.ready()[0]
 
 
 def hang_s(until_s: float) -> Callable[[], float]:
-    """A disk's latency that hangs every batch until then."""
+    """A latency of the disk that holds up every batch until this time."""
     return lambda: max(0.0, (until_s if until_s < inf else 1e9) - trio.current_time())

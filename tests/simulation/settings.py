@@ -1,4 +1,4 @@
-"""What one simulation is like, all of it drawn from its seed: load, limits, and how often what goes wrong."""
+"""The settings of one simulation, all drawn from its seed: load, limits, and the frequency of each fault."""
 
 import random
 from math import exp
@@ -9,7 +9,7 @@ from msgspec import Struct
 from gateway.config import Group
 
 GROUPS: dict[str, Group] = {"10": "sip", "30": "sop", "40": "fdp", "50": "other"}
-"""Which connections a type of payment runs over."""
+"""The group of connections that carry a type of payment."""
 MEAN_S = {
     "cut": 40.0,
     "stall": 60.0,
@@ -37,26 +37,26 @@ MEAN_S = {
     "key": 120.0,
     "operator": 120.0,
 }
-"""By fault: how much time lies between two of them, on average, in a simulation of middling weather."""
+"""Mean time between two faults of each kind, in a simulation of middling weather."""
 BESIDE_KEYS = frozenset(
     {"key", "slow-sync", "token", "processor", "processor-away", "clock", "mischief", "injection", "bank", "news",
      "operator"}
 )  # fmt: skip
-"""What may go wrong while keys change."""
+"""The faults that may occur while keys change."""
 
 
 class Settings(Struct, frozen=True):
-    """One simulation."""
+    """The settings of one simulation."""
 
     seed: int
     lasts_s: float
-    """How long payments come and things go wrong; then everything is well again, and settles."""
+    """Time of payments and faults; after it, everything is well again and settles."""
     rate: float
-    """Payments that come, each second."""
+    """Payments that arrive, each second."""
     outbound: float
-    """And that leave."""
+    """Payments that leave, each second."""
     mean_s: dict[str, float]
-    """By fault; those that are not here do not happen."""
+    """Mean time between two faults, by kind; kinds that are missing do not happen."""
     pair: dict[str, Any]
     segment_bytes: int
     synchronous: bool
@@ -64,7 +64,7 @@ class Settings(Struct, frozen=True):
     payment_type: str
     processor_seed: int
     away_s: float
-    """How long the processor is away when it is away, on average."""
+    """Mean time of an absence of the processor."""
     wait_s: float
     """`Prefer: wait` of the submissions."""
 
@@ -120,7 +120,7 @@ def draw(seed: int) -> Settings:
 
 
 def _pair(luck: random.Random) -> dict[str, Any]:
-    """What both sites share."""
+    """The settings that both sites share."""
     stand_in: dict[str, Any] = {}
     if luck.random() < 0.3:
         stand_in = {

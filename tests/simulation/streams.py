@@ -31,13 +31,13 @@ from typing import Final, NamedTuple
 import trio
 
 RECEIVE_BYTES = 65536
-"""What a read takes when it does not say, as trio's."""
+"""Bytes that a read takes at most by default, as in trio."""
 SPLIT = 0.1
-"""How often what is written in one go travels in two pieces, and how often a read gets only part of what is there."""
+"""Share of writes that travel in two pieces, and of reads that get only part of the available bytes."""
 
 
 class Path:
-    """What streams between two places have in common."""
+    """The properties that streams between two places share."""
 
     def __init__(self, luck: random.Random, window_bytes: int, unacknowledged_s: float) -> None:
         self.luck = luck
@@ -48,13 +48,13 @@ class Path:
         self.stalled = False
 
     def travel_s(self) -> float:
-        """How long something takes from one place to the other."""
+        """Time that a piece takes from one place to the other."""
         shortest, longest = self.latency_s
         return shortest + (longest - shortest) * self.luck.random()
 
 
 class _Signal:
-    """What travels and is no data."""
+    """Signals that travel besides data."""
 
 
 FIN: Final = _Signal()
@@ -73,21 +73,21 @@ class _Way:
     def __init__(self) -> None:
         self.flying: deque[_Segment] = deque()
         self.last_s = -inf
-        """When what was sent last is due: nothing overtakes it."""
+        """Arrival time of the last piece sent: nothing overtakes it."""
         self.arrived: deque[bytes] = deque()
         self.arrived_bytes = 0
         self.held_bytes = 0
-        """Written, and not known to be read."""
+        """Bytes written and not known to be read."""
         self.unsaid_bytes = 0
-        """Read during a stall: the writer hears of it afterwards."""
+        """Bytes read during a stall: the writer hears of them afterwards."""
         self.lost = False
-        """What is sent vanishes from now on."""
+        """True: everything sent from now on vanishes."""
         self.unacknowledged_s = inf
-        """Since when something is under way of which the sender will never hear."""
+        """Time since which something is under way whose fate the sender will never learn."""
 
 
 class Socket(NamedTuple):
-    """As much of a stream's socket as hypercorn and the ops server know of."""
+    """The part of a stream's socket that hypercorn and the ops server use."""
 
     stream: "Stream"
     family: int = socket.AF_INET
@@ -101,7 +101,7 @@ class Socket(NamedTuple):
         return "192.0.2.2", 2
 
     def close(self) -> None:
-        """Close the stream; again is nothing."""
+        """Close the stream. Closing it again does nothing."""
         self.stream.close()
 
 
@@ -120,19 +120,19 @@ class Stream(trio.abc.HalfCloseableStream):
         self._broken = False
         self._dead = False
         self._error = 0
-        """Of the connection, until somebody was told."""
+        """The error of the connection, until somebody was told."""
         self._busy_sending = False
         self._reading: trio.CancelScope | None = None
         self._writing: trio.CancelScope | None = None
 
     @property
     def socket(self) -> "Socket":
-        """What the ops server looks at and closes."""
+        """The socket, at which the ops server looks and which it closes."""
         return Socket(self)
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is received here any more."""
+        """Whether this end receives nothing any more."""
         return self._closed or self._broken or self._dead
 
     # --- what tasks do with it
@@ -198,7 +198,7 @@ class Stream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """As the kernel closes a socket."""
+        """Close this end as the kernel closes a socket."""
         if self._closed:
             return
         self._hang_up()
@@ -221,7 +221,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("this stream was already closed")
 
     def _heard(self, limit: int) -> bytes | None:
-        """What there is to read now, of at most this size; empty at the end, None when there is nothing yet."""
+        """The bytes that can be read now, this many at most; empty at the end, None when there are none yet."""
         self._check_open()
         self._settle(trio.current_time())
         if self._dead:
@@ -233,7 +233,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return b"" if self._heard_end or self._broken else None
 
     def _told(self) -> int:
-        """The error of the connection, for the one who is told."""
+        """The error of the connection, which only one caller gets."""
         number, self._error = self._error, 0
         return number
 
@@ -278,19 +278,19 @@ class Stream(trio.abc.HalfCloseableStream):
         self._settle(trio.current_time())
 
     def _wake(self) -> None:
-        """Whoever waits here looks again."""
+        """Wake every task that waits here."""
         for scope in (self._reading, self._writing):
             if scope is not None:
                 scope.cancel()
 
     def _remind(self, due_s: float, *, of_all: bool) -> None:
-        """Whoever reads here, or waits for anything here, looks again at this time."""
+        """Wake every task that reads or waits here, at this time."""
         for scope in (self._reading, self._writing if of_all else None):
             if scope is not None and due_s < scope.deadline:
                 scope.deadline = due_s
 
     def _gives_up_s(self) -> float:
-        """When this end breaks because nothing that it wrote is acknowledged."""
+        """The time when this end breaks because none of its data is acknowledged."""
         if self._dead:
             return inf
         since_s, flying = self._out.unacknowledged_s, self._out.flying
@@ -301,7 +301,7 @@ class Stream(trio.abc.HalfCloseableStream):
     # --- what travels
 
     def _take(self, data: bytes) -> bytes:
-        """Send what the window has room for; what is left."""
+        """Send as much as the window has room for; return the rest."""
         now_s = trio.current_time()
         self._settle(now_s)
         if self._broken:
@@ -342,7 +342,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._remind(self._gives_up_s(), of_all=True)
 
     def _reset(self, now_s: float) -> None:
-        """Tell the other end, from this time on its way, that there is nothing here."""
+        """Send the other end a reset, which leaves at this time."""
         out, peer = self._out, self._peer
         if out.lost or peer.gone or (out.flying and out.flying[-1].what is RST):
             return
@@ -352,7 +352,7 @@ class Stream(trio.abc.HalfCloseableStream):
             peer._remind(due_s, of_all=True)
 
     def _settle(self, now_s: float) -> None:
-        """Let arrive what has arrived by now."""
+        """Deliver all pieces that have arrived by now."""
         if self.gone:
             return
         way = self._in
@@ -389,7 +389,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return chunk
 
     def _make_room(self, size: int) -> None:
-        """Let the other end know that so much was read, unless that cannot reach it."""
+        """Tell the other end how much was read, unless that cannot reach it."""
         way, peer = self._in, self._peer
         if self._out.lost or self._dead:
             return
@@ -404,7 +404,7 @@ class Stream(trio.abc.HalfCloseableStream):
     # --- ends of it
 
     def _break(self, number: int, now_s: float) -> None:
-        """This end is over, by this error."""
+        """Break this end with this error."""
         if self.gone:
             return
         self._broken = True
@@ -414,7 +414,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._wake()
 
     def _leave(self, now_s: float) -> None:
-        """Nothing is received here any more: what is under way will be answered with a reset."""
+        """Receive nothing any more: pieces under way get a reset."""
         flying = self._in.flying
         for segment in flying:
             if isinstance(segment.what, bytes) or (segment.what is FIN and self._broken):
@@ -429,11 +429,11 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def room_bytes(self) -> int:
-        """What the window has room for, of what travels from here."""
+        """Bytes from here for which the window has room."""
         return self._path.window_bytes - self._out.held_bytes
 
     def forge(self, data: bytes) -> None:
-        """Somebody on the path sends this to the other end in the name of this one."""
+        """Let somebody on the path send this to the other end in the name of this one."""
         now_s = trio.current_time()
         self._settle(now_s)
         if data and not self.gone and not self._said_end:
@@ -443,15 +443,15 @@ class Stream(trio.abc.HalfCloseableStream):
     # --- what goes wrong, for the network
 
     def settle(self) -> None:
-        """Let arrive what has arrived by now, before something changes."""
+        """Deliver all pieces that have arrived by now, before something changes."""
         self._settle(trio.current_time())
 
     def look_again(self) -> None:
-        """Something has changed."""
+        """Note that something has changed."""
         self._wake()
 
     def lose(self) -> None:
-        """What is on its way from here, and all that follows, vanishes; nobody is told."""
+        """Let everything on its way from here, and all that follows, vanish; nobody is told."""
         out = self._out
         if out.flying:
             out.unacknowledged_s = min(out.unacknowledged_s, out.flying[0].sent_s)
@@ -462,12 +462,12 @@ class Stream(trio.abc.HalfCloseableStream):
             self._peer._out.unacknowledged_s = min(self._peer._out.unacknowledged_s, flying[0].sent_s)
 
     def snap(self) -> None:
-        """The connection is reset in the middle: what is on its way to here is lost."""
+        """Reset the connection in the middle: everything on its way to here is lost."""
         self._in.flying.clear()
         self._break(errno.EPIPE if self._heard_end else errno.ECONNRESET, trio.current_time())
 
     def carry_on(self) -> None:
-        """After a stall: what was held up, on its way from here, is sent again."""
+        """Send again, after a stall, all that was held up on its way from here."""
         out, now_s = self._out, trio.current_time()
         waiting, out.flying, out.last_s = out.flying, deque(), -inf
         for segment in waiting:
@@ -477,7 +477,7 @@ class Stream(trio.abc.HalfCloseableStream):
         out.unsaid_bytes = 0
 
     def abort(self) -> None:
-        """Nobody ever took this end."""
+        """Close an end that nobody ever accepted."""
         now_s = trio.current_time()
         if not self.gone:
             self._reset(now_s)
@@ -485,13 +485,13 @@ class Stream(trio.abc.HalfCloseableStream):
         self._leave(now_s)
 
     def exit(self) -> None:
-        """The process of this end is gone; the kernel closes it. Tasks that are left wait for ever."""
+        """Close this end as the kernel does for a dead process. Tasks that are left wait for ever."""
         self._hang_up()
         self._dead = True
         self._leave(trio.current_time())
 
     def fail(self, *, reset: bool) -> None:
-        """This end is without power: tasks that wait here wait for ever, what they write goes nowhere."""
+        """Cut the power of this end: tasks here wait for ever, and their writes go nowhere."""
         self.settle()
         if reset and not self.gone:
             self._reset(trio.current_time())
@@ -503,7 +503,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
 
 def connection(path: Path) -> tuple[Stream, Stream]:
-    """The two ends of a new one."""
+    """The two ends of a new connection."""
     there, back = _Way(), _Way()
     ours, theirs = Stream(path, back, there), Stream(path, there, back)
     ours._peer, theirs._peer = theirs, ours

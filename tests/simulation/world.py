@@ -45,13 +45,13 @@ PROCESSOR_PORT = 8080
 DOORS = {"a": 9300, "b": 9301}
 OPS = {"a": 9210, "b": 9211}
 HUB_PORTS = {("a", "a"): 9100, ("a", "b"): 9101, ("b", "a"): 9102, ("b", "b"): 9103}
-"""By data centre and hub site: so the port says who dials."""
+"""The hub's ports by data centre and hub site, so that the port tells who dials."""
 RESTART_S = 2.0
-"""After so long a process that ended is started again, as systemd does."""
+"""Time after which a process that ended is started again, as systemd does."""
 SETTLE_S = 4 * 3600.0
-"""How long everything may take to settle once all is well."""
+"""Time that everything may take to settle once all is well."""
 QUIET_S = 75.0
-"""Nothing new for so long: it has settled. Longer than any pause between two attempts of anybody."""
+"""Time without anything new after which all has settled. Longer than any pause between two attempts of any part."""
 LOOK_S = 5.0
 WALL_S = 600.0
 """A simulation may take so long by the wall's clock: one of hours takes half a minute on a machine of its own, and many
@@ -60,28 +60,29 @@ times that on a busy one.
 
 
 class Outcome(NamedTuple):
-    """What came of a simulation."""
+    """The outcome of a simulation."""
 
     settings: Settings
     verdict: Verdict
     simulated_s: float
     story: Callable[[str], list[str]]
-    """What everybody saw of a payment, by the hash of its FPID, in order; of everything else for an empty one."""
+    """Everything that anybody saw of a payment, in order, by the hash of its FPID; for the empty hash, everything
+    else."""
     failure: str
-    """Why the simulation itself could not be carried through; empty when it could."""
+    """The reason why the simulation itself could not be carried through; empty when it could."""
 
 
 class Crashed(Exception):
-    """A simulation that could not go on; its cause says why."""
+    """The simulation could not go on; the cause says why."""
 
     def __init__(self, story: Callable[[str], list[str]]) -> None:
         super().__init__()
         self.story = story
-        """As `Outcome.story`, up to there."""
+        """As `Outcome.story`, up to this point."""
 
 
 class World:
-    """Everything, and what can be done to it."""
+    """All parts, and the means to break and mend them."""
 
     def __init__(self, settings: Settings) -> None:
         seed = settings.seed
@@ -92,7 +93,7 @@ class World:
         self.group = GROUPS[settings.payment_type]
         self.oracle.rules = self.configuration("a").pair.stand_in
         self.hub_stepped_s = 0
-        """How far the hub's clock has stepped."""
+        """Seconds by which the hub's clock has stepped."""
         self.keys = {label: self.luck.randbytes(16) for label in ("fps-hub", "fps-own", "fps-seal", TRANSPORT)}
         self.hub = self._make_hub()
         self.steer = Steering(self.hub)
@@ -104,11 +105,11 @@ class World:
         tokens = FakeTokens(faults.TOKENS, self.keys)
         self.nodes = {name: self._make_node(name, tokens.beside()) for name in SITES}
         self.sick: set[str] = set()
-        """Tokens that something is wrong with, for everybody."""
+        """Tokens that are broken, for all nodes."""
         self.spared = ""
-        """The one that nothing may happen to, because the others are sick."""
+        """The token that must stay well, because the others are sick."""
         self.stepping = 0
-        """So many task steps from now somebody loses power or is killed; 0: nobody."""
+        """Task steps until a node loses power or is killed; 0: none does."""
         self.at_step: Callable[[], None] = lambda: None
 
     # --- who takes part
@@ -176,16 +177,16 @@ class World:
     # --- what happens
 
     def route(self, one: str, other: str) -> Route:
-        """Between these places."""
+        """The route between these places."""
         return self.network.route(self.network.place(one), self.network.place(other))
 
     def say(self, text: str) -> None:
-        """Something happened that is about no payment."""
+        """Note an event that concerns no payment."""
         self.oracle.said(text)
 
     @contextmanager
     def trouble(self, what: str, where: str) -> Iterator[None]:
-        """Something is broken there meanwhile."""
+        """Note that something is broken there while the block runs."""
         from_s = trio.current_time()
         self.say(f"{where}: {what} begins")
         try:
@@ -195,7 +196,7 @@ class World:
             self.say(f"{where}: {what} is over")
 
     async def serve(self) -> None:
-        """Hub and processor take connections, for ever."""
+        """Let hub and processor take connections, for ever."""
         async with trio.open_nursery() as nursery:
             for (node, site), port in HUB_PORTS.items():
                 listening = await self.network.place(f"hub-{site}").listen("", port, 64)
@@ -234,7 +235,7 @@ class World:
         self.processor.submitter.order(msgspec.json.encode(order))
 
     async def settle(self) -> str:
-        """Wait until nothing is under way; returns what is, when that takes too long."""
+        """Wait until nothing is under way. When that takes too long, return what still is."""
         began_s = since_s = trio.current_time()
         seen = -1
         while trio.current_time() - began_s < SETTLE_S:
@@ -267,7 +268,7 @@ def _no_mac(_: bytes) -> bytes:
 
 
 class _Steps(trio.abc.Instrument):
-    """Counts task steps down, so that something may happen between any two of them."""
+    """Counts task steps down, so that a fault may happen between any two of them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -281,7 +282,7 @@ class _Steps(trio.abc.Instrument):
 
 
 class _Lines(log.Writer):
-    """Log lines go to the oracle."""
+    """Sends log lines to the oracle."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
