@@ -14,8 +14,9 @@ from gateway.payments.steps import Kind
 from gateway.payments.work import Ask, MacJob
 
 COMMIT_WITHIN_S = 0.02
-"""How long a record that nothing waits for (REPLIED, a late answer) may wait for the next batch. It saves most payments
-a sync. A kill may lose such records; the restart makes that good: a decision without REPLIED is UNDELIVERED."""
+"""A record that nothing waits for (REPLIED, a late answer) waits so long at most for the next batch. That saves most
+payments a sync. A kill may lose such records, and the restart makes that good: a decision without REPLIED is
+UNDELIVERED."""
 
 Waiting = Arrival | Departure | Outgoing | Departing | Callable[[Now], None]
 """Work that waits for a record to be durable."""

@@ -1,4 +1,4 @@
-"""What operators, our other processes and the daemon have the engine do, beside payments."""
+"""Orders to the engine beside payments: from operators, our other processes and the daemon."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Which story an authentic message goes to."""
+"""The way of an authentic message to its story."""
 
 from gateway import log
 from gateway.clock import Now
@@ -27,7 +27,7 @@ from gateway.wire.message import (
 _log = log.get("engine")
 
 FRESH_S = 10.0
-"""A message older than this lay here while this machine slept. It does not show what the hub's clock says now."""
+"""A message older than this was read late, because this machine slept: its time is not the hub's time now."""
 
 
 class Dispatch:

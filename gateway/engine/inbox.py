@@ -1,5 +1,5 @@
-"""What happened since the last wake-up. Shells call these methods from the trio thread: each notes what happened, and
-wakes the engine.
+"""The events since the last wake-up. Shells call these methods from the trio thread: each notes an event, and wakes the
+engine.
 """
 
 import trio

@@ -1,7 +1,4 @@
-"""What a link read, up to the moment at which we know that it is the hub's: decoded, and its MAC verified.
-
-Nothing else sees a message before.
-"""
+"""Frames that a link read are decoded, and their MACs verified. No other part sees a message before it is authentic."""
 
 from gateway import log
 from gateway.clock import Now
@@ -18,7 +15,7 @@ from gateway.wire.codec import Codec, split_mac
 _log = log.get("engine")
 
 PAYMENT_CLASSES = (b"92", b"94")
-"""How the MTI of a message about a payment begins."""
+"""The MTIs of messages about payments begin so."""
 PAYMENT_RESPONSE = b"9210"
 
 
@@ -87,7 +84,7 @@ class Intake:
             self._unverified(incoming)
 
     def _disprove(self, link: HubLink, body: bytes) -> None:
-        """Whoever sent this has shown no key. While the hub may sign with one of several, it may have been the hub."""
+        """The sender of this has shown no key. While the hub may sign with one of several, it may have been the hub."""
         link.disproved(len(body), key_changes=len(self._batch.verifiers) > 1)
 
     def _verify_again(self, incoming: Incoming) -> bool:

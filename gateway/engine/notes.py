@@ -1,4 +1,4 @@
-"""How each note of the stories is logged. A payment that goes well gets one line, at its end."""
+"""The log line of each note of the stories. A payment that goes well gets one line, at its end."""
 
 from collections.abc import Callable
 

@@ -52,7 +52,7 @@ STEPS = (
     *(f"key_{note.name.lower()}" for note in keyring.Note),
     "not_taken_in", "unreadable", "unverified",
 )  # fmt: skip
-"""What is counted of messages, payments and keys, by name (`Batch.counts`), and is there before it counts."""
+"""The names under which messages, payments and keys are counted (`Batch.counts`). Each is there from the start."""
 
 
 class Engine(Inbox):
@@ -291,7 +291,7 @@ class Engine(Inbox):
 
     @property
     def in_flight(self) -> int:
-        """What a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
+        """The work that a drain waits for: messages not verified yet, payments not settled, replies that are owed."""
         under_way = len(self.inbound.in_flight) + len(self.outbound.in_flight)
         return self.unread + self._intake.verifying + under_way + self.arriving.replies_owed
 

@@ -1,4 +1,4 @@
-"""How long an attempt is waited for: the timer of a payment that leaves, and links that are in doubt."""
+"""The timer of a payment that leaves: the wait for an answer, the pause, and links that are in doubt."""
 
 from math import inf
 

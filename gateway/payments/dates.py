@@ -1,8 +1,8 @@
-"""Which dates a payment may bear that nobody here has heard of, and whether our clock can be trusted to judge. Pure.
+"""The dates that an unknown payment may bear, and whether our clock can be trusted to judge them. Pure.
 
 A frame that was captured once is authentic for ever: its MAC is right. While its FPID is remembered it gets its stored
-outcome; after that only its date (DE12) tells it from a new payment. So the date of an *unknown* FPID is judged, and
-nothing else's: a repeat gets its outcome and a reversal its positive answer, whatever their date.
+outcome; after that only its date (DE12) tells it from a new payment. So only the date of an *unknown* FPID is judged.
+A repeat gets its outcome and a reversal its positive answer, whatever their date.
 
 Today is the day of the calendar in the United Kingdom, by the wall clock: DE12 is written there. In summer UTC is
 still in yesterday for an hour after midnight, and a payment of that hour would seem to be of tomorrow.
@@ -27,19 +27,19 @@ _HOUR_NS = 3_600 * _S
 _EPOCH = date(1970, 1, 1).toordinal()
 _YEAR_S = 365.2425 * 86_400
 BEHIND_NS_MAX = _DAY_NS
-"""So much earlier than the last record our clock may be: a step of an hour, or another server's clock, is less."""
+"""How much earlier than the last record our clock may be. A step of an hour, or another server's clock, is less."""
 STEP_NS_MAX = _DAY_NS + _S
 """A clock that is set by more while we run moves the window: no date is refused until the hub says the same."""
 AHEAD_NS_MAX = 2 * 366 * _DAY_NS
-"""So much later than the last record: a journal that was away for so long is none that goes on."""
+"""How much later than the last record our clock may be. Nobody goes on with a journal after so long."""
 AHEAD_OF_RELEASE_NS_MAX = 10 * 366 * _DAY_NS
-"""So much later than the release, where there is no journal yet: nobody runs one for longer."""
+"""How much later than the release our clock may be, without a journal. Nobody runs a version for longer."""
 WHOLE_YEARS_WITHIN_S = 3 * 86_400.0
-"""A difference so near to whole years may be a year that somebody typed wrong: the hub's clock cannot say."""
+"""How near to whole years a difference may be a year that somebody typed wrong. The hub's clock says no year."""
 
 
 class Verdict(Enum):
-    """What the date of an unknown payment comes to."""
+    """The judgement of an unknown payment's date."""
 
     ORDINARY = auto()
     UNUSUAL = auto()
@@ -50,8 +50,8 @@ class Verdict(Enum):
 
 SYNCHRONOUS_BACK_DAYS = 2
 AHEAD_DAYS = 1
-"""The windows of payment types that the configuration does not name; of others than synchronous ones, back as far as
-FPIDs are remembered."""
+"""The window of a payment type that the configuration does not name. A type that is not synchronous may go back as far
+as FPIDs are remembered."""
 
 
 class Window:
@@ -84,7 +84,7 @@ class Window:
 
 
 def check(pair: config.Pair, types: Mapping[str, PaymentType]) -> None:
-    """Hold the windows against the field table. Raises `ConfigurationError`: such a payment type would never come."""
+    """Check the windows against the field table. Raises `ConfigurationError` for a type that would never come."""
     mistakes = list(strange_types(pair, types))
     if mistakes:
         raise ConfigurationError(mistakes)

@@ -49,7 +49,7 @@ class Departure:
     submitted_s: float
     """When this round of attempts began, on the monotonic clock; before the start of this process after a restart."""
     repeats: int = 0
-    """Requests made in this round, but for the first of all."""
+    """Requests made in this round. The first of all does not count."""
     attempt: int = 0
     """Numbers the requests."""
     under_way: int = 0
@@ -57,7 +57,7 @@ class Departure:
     left: bool = False
     """A request may have left."""
     left_before: bool = False
-    """The same, before the present attempt."""
+    """A request may have left before the present attempt."""
     pauses: int = 0
     """Pauses in a row: each is twice the one before."""
     due_s: float = inf
@@ -73,7 +73,7 @@ class Departure:
     is_first_here: bool = False
     """The present attempt is the first one that its link was given."""
     links: set[int] = field(default_factory=set)
-    """Connections that carried a request: an answer counts on these only."""
+    """Connections that carried a request. An answer counts on these only."""
     reason: str = ""
     """Why the last attempt ended."""
     inconclusive: str = ""

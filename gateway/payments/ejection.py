@@ -1,11 +1,11 @@
-"""Which link a payment of ours leaves by, and which link gets no new ones for a while: outlier ejection. Pure.
+"""Outlier ejection: the link that a payment of ours leaves by, and links that get no new ones for a while. Pure.
 
 A link may stand, answer echoes, and bring no answers to payments, or bring them late. The scheme gives an answer up to
-15 s, because the receiving bank may need them, so no single wait says anything about the link. What does:
+15 s, because the receiving bank may need them, so no single wait says anything about the link. Two comparisons do:
 
 * **Its siblings, over the same time.** New submissions are dealt to the links at random, so all links should have the
   same share of slow ones. A share that is larger by far, and by more than chance makes of equal links, is an OUTLIER.
-  Where all links are slow none is one.
+  Where all links are slow, none is an outlier.
 * **The same payment by another link.** A repeat that another link answers, while this one, which had the request
   before, still owes its answer, shows that neither the payment nor its receiver was slow: this link is BEATEN.
 
@@ -19,7 +19,8 @@ The last link is never ejected, and where only ejected ones are left these are u
 What is known of a link belongs to the hub's site, not to the connection: a site that swallows payments does so on its
 next connection, too. There an ejected one is tried at once.
 
-Repeats are not judged by and do not move the turn: they would show the sick link's doing at the one that stands in.
+Repeats are no samples, and do not move the turn. They would charge the sick link's slowness to the link that takes its
+place.
 """
 
 from bisect import bisect_left
@@ -40,27 +41,27 @@ dealt to. So only few payments wait for a link that has just fallen silent, what
 SAMPLES_MAX = 256
 """Submissions that a link is judged by, at most."""
 SAMPLES_A_SLOT = 8
-"""Samples within half of `slow_after_s`, at most: so the samples of a busy link, too, reach back half a minute."""
+"""Samples at most within half of `slow_after_s`. So even the samples of a busy link reach back half a minute."""
 LAST: Final = (4, 8, 16, 32, 64, 128, SAMPLES_MAX)
 """How many of a link's latest samples are looked at together. The fewest find a link that has just fallen silent; the
 most find a link that loses some payments and not others."""
 SLOW_MIN = 3
-"""Slow samples that make a link an outlier, at least: a minimum of evidence."""
+"""Slow samples at least that make a link an outlier: a minimum of evidence."""
 WORSE_BY = 0.5
 """A link is an outlier when its share of slow ones is larger than its siblings' by this."""
 CHANCE_MAX = 0.001
-"""How often, at most, equal links would come out so unequal by chance."""
+"""The probability, at most, that equal links come out so unequal by chance."""
 RACE = 0.25
-"""How much earlier a rival's answer may come, as a part of `slow_after_s`: two answers to one payment leave the hub
-together."""
+"""How much later than its rival's a link's answer may come and still be as good, as a fraction of `slow_after_s`. The
+hub sends two answers to one payment together."""
 STEADY_S = 120.0
 """How long a link must have had its share to be well again: its next pause is then a first one."""
 JUDGED_EVERY = 0.25
-"""How often links are judged while answers are owed, as a part of `slow_after_s`."""
+"""How often links are judged while answers are owed, as a fraction of `slow_after_s`."""
 
 
 class Share(Enum):
-    """What a link gets of the new submissions."""
+    """A link's share of the new submissions."""
 
     FULL = "full"
     """Its turn."""
@@ -84,13 +85,13 @@ class LinkEvent(Enum):
     GIVEN = auto()
     """It is given a submission."""
     SILENT = auto()
-    """What it was given on trial was never answered, by nobody."""
+    """Nobody ever answered what it was given on trial."""
     CUT = auto()
     """The connection ended."""
 
 
 class Do(Enum):
-    """What goes with a change."""
+    """The deed that goes with a change."""
 
     NOTHING = auto()
     EJECT = auto()
@@ -130,7 +131,7 @@ SHARES: Final[dict[tuple[Share, LinkEvent], tuple[Share, Do]]] = {
     (Share.TRIED, LinkEvent.SILENT): (Share.EJECTED, Do.LENGTHEN),
     (Share.TRIED, LinkEvent.CUT): (Share.EJECTED, Do.HASTEN),
 }
-"""Every pair. Where a link is the only one that is not ejected, BEATEN and OUTLIER are not said of it."""
+"""Every pair. BEATEN and OUTLIER never happen to the only link that is not ejected."""
 OUT: Final = frozenset({Share.EJECTED, Share.TRIED})
 
 
@@ -305,7 +306,7 @@ class Ejection:
         return None
 
     def unsent(self, link: Link, fpid: str, now_s: float) -> None:
-        """What was to leave by this link surely did not: no answer to it is owed, and it was no trial."""
+        """A payment certainly did not leave by this link after all: no answer to it is owed, and it was no trial."""
         site = self._sites.get(link.site)
         if site is None or fpid not in site.owed or site.owed[fpid].link != link.id:
             return
@@ -364,7 +365,7 @@ class Ejection:
         return [one for one in live if one is not site and one.share not in OUT]
 
     def _forget(self, site: _Site, now_s: float) -> None:
-        """What is not answered after twice the time that the hub has for it never will be."""
+        """Forget payments that the hub has not answered in twice its time: it never will."""
         limit_s = now_s - 2 * self._answer_within_s
         while site.owed and (fpid := next(iter(site.owed))) and site.owed[fpid].sent_s <= limit_s:
             del site.owed[fpid]
@@ -448,7 +449,7 @@ def is_outlier(slow: int, of: int, others_slow: int, others_of: int) -> bool:
 
 
 def chance_of(slow: int, of: int, others_slow: int, others_of: int) -> float:
-    """How often so many, or more, of all slow ones are this link's where links are equal: Fisher's exact test."""
+    """The probability that so many or more of all slow ones are this link's if links are equal: Fisher's exact test."""
     all_slow, everything = slow + others_slow, of + others_of
     ways = sum(comb(of, mine) * comb(others_of, all_slow - mine) for mine in range(slow, min(of, all_slow) + 1))
     return ways / comb(everything, all_slow)
@@ -470,7 +471,7 @@ def _slow(sent: _Sent, limit_s: float, now_s: float) -> bool:
 
 
 def _rungs(first_s: float, last_s: float) -> Iterator[float]:
-    """What counts as slow, each twice the one before: receiving banks that are slow hide nothing that is slower yet."""
+    """The limits of slowness, each twice the one before. So slow receiving banks hide no link that is slower yet."""
     yield first_s
     while (first_s := 2 * first_s) < last_s:
         yield first_s

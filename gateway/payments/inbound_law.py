@@ -1,7 +1,8 @@
 """The law of a payment that arrives: its states, what can happen to it, and what `inbound` then does, as one table.
 
-Nobody else holds an opinion. `inbound` brings an event, and does the act that the table answers with. Which state a
-record leaves a payment in stands here too (`RESTS`). Tests run every pair, and the simulation drives this very table.
+Nothing else decides where a payment goes. The story brings an event, and does the act that the table answers with.
+`RESTS` says in which state each record leaves a payment. Tests run every pair, and the simulation drives this very
+table.
 
 A payment has one decision and one or more legs. A leg is the link that brought a request: the first, or a repeat that
 came while the payment was being decided. Each leg ends in REPLY_SENT or REPLY_FAILED.
@@ -27,8 +28,8 @@ class State(IntEnum):
     OVERDUE = 2
     """The same, and stand-in's time has come meanwhile. Stand-in is consulted as soon as the record is durable."""
     ASKED = 3
-    """Received for good, not decided. The processor is asked, and the timer runs. A payment that was OVERDUE, or that
-    stand-in is ordered to answer, passes through without a question unless stand-in may not accept it."""
+    """Durable, and not decided. The processor is asked, and the timer runs. No question is asked where the payment was
+    OVERDUE, or where stand-in is ordered to answer, unless stand-in may not accept it."""
     DECIDING = 4
     """Decided. The decision's record is on its way to the disk and its reply to the HSM, at the same time."""
     REPLYING = 5
@@ -36,7 +37,7 @@ class State(IntEnum):
     REPLIED = 6
     """The reply was written to the link of a request."""
     UNDELIVERED = 7
-    """Decided, and no reply could be sent (or, after a restart, may have been)."""
+    """Decided, and no reply left; or, after a restart, nobody knows whether one left."""
     REVERSED = 8
     """The hub reversed it. It stays so."""
     ORPHANED = 9
@@ -50,7 +51,7 @@ class Event(IntEnum):
     REQUEST = 0
     """A 9200 or 9201, authentic and well-formed. Its content is that known for this FPID, or the first with it."""
     MISDATED = 1
-    """The same, and its date is one for which a payment that nobody knows is refused."""
+    """The same, with a date for which an unknown payment is refused."""
     CONFLICT = 2
     """The same FPID with other content."""
     REVERSAL = 3
@@ -230,10 +231,10 @@ _ROWS: dict[State, dict[Event, Row]] = {
 _UNKNOWN = "nothing was ever recorded, asked or decided for it"
 _UNDECIDED = "a reply is made only once there is a decision"
 _ONCE = "its RECEIVED record became durable before this state was reached, and does so once"
-_GONE = "who recorded, asked and timed it is gone, or has given it up"
-_OVER = "a timer is brought to what is in flight alone"
+_GONE = "the process that recorded, asked and timed it is gone, or has given it up"
+_OVER = "only a payment in flight has a timer"
 _READ = "the reply of a decision becomes ready once"
-_JUDGED = "stand-in judges only what is received and undecided"
+_JUDGED = "stand-in judges only a payment that is received and undecided"
 _STORED = "a repeat is replied to from the stored outcome only once the decision's own reply is ready"
 _JUDGEMENTS = (_E.ALLOWED, _E.FORBIDDEN, _E.TURNED_AWAY, _E.SILENCED)
 _REPLIES = (_E.READY, _E.REPEAT_READY, _E.REPLY_SENT, _E.REPLY_FAILED)
@@ -278,7 +279,7 @@ RESTS: dict[Kind, State] = {
     Kind.UNANSWERED: _S.ORPHANED,
 }
 """The state in which a record of this kind leaves a payment. Nothing of ours is under way any more in these states: the
-payment is remembered by its outcome alone. What was REVERSED stays so, whatever record follows."""
+payment is remembered by its outcome alone. A REVERSED payment stays so, whichever record follows."""
 DECIDES = (Kind.ANSWERED, Kind.STOOD_IN, Kind.DECLINED)
 """Kinds of record that hold the decision. A record of `RESTS` follows, or the process ended in between."""
 FINAL = frozenset(RESTS.values())

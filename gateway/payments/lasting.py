@@ -27,5 +27,5 @@ class Lasting:
         self.due_s = now.mono_s + DAILY_S
 
     def cease(self) -> None:
-        """What was written just now is what holds without a record, too: it need not last."""
+        """The record written just now says what holds without a record, too: it is not written anew."""
         self.due_s = inf

@@ -1,4 +1,4 @@
-"""What a law is: which event may meet a payment in which state, where the payment goes, and which act is done. Pure.
+"""The form of a law: for each state and event, where the payment goes and which act is done. Pure.
 
 Rows are (state, event) → (next state, act). A pair is either a row or an impossibility with its reason. To meet an
 impossibility is a bug of ours and ends the process. `inbound_law` and `outbound_law` are the two laws.

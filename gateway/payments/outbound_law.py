@@ -1,7 +1,8 @@
 """The law of a payment that leaves: its states, what can happen to it, and what `outbound` then does, as one table.
 
-Nobody else holds an opinion. `outbound` brings an event, and does the act that the table answers with. Which state a
-record leaves a payment in stands here too (`RESTS`). Tests run every pair, and the simulation drives this very table.
+Nothing else decides where a payment goes. The story brings an event, and does the act that the table answers with.
+`RESTS` says in which state each record leaves a payment. Tests run every pair, and the simulation drives this very
+table.
 
 A payment is one request, and as many repeats of it as it takes to learn what became of it. A payment that may have left
 is never given up as failed: the hub's answer settles it, and it is UNKNOWN until that comes.
@@ -31,17 +32,17 @@ class State(IntEnum):
     REPEATING = 4
     """The next attempt's record is on its way to the disk and its request to the HSM."""
     SETTLING = 5
-    """Its outcome is known, and on its way to the disk."""
+    """Its outcome is known, and the record of that is on its way to the disk."""
     SETTLED = 6
-    """Accepted, qualified or refused, by someone who may say so, for good."""
+    """Accepted, accepted with a qualification, or refused: for good, by somebody who may say so."""
     UNKNOWN = 7
-    """It may have left, and every attempt went without a conclusive answer. Whatever comes later settles it."""
+    """It may have left, and no attempt brought a conclusive answer. Any later one settles it."""
     UNSENT = 8
     """No request of it ever left, and none will unless it is submitted again."""
     GIVING_UP = 9
-    """Every attempt went without a conclusive answer, and that is on its way to the disk."""
+    """No attempt brought a conclusive answer, and the record of that is on its way to the disk."""
     WITHDRAWING = 10
-    """Nothing left, nothing will, and that is on its way to the disk."""
+    """No request left, none will, and the record of that is on its way to the disk."""
 
 
 class Event(IntEnum):
@@ -54,13 +55,13 @@ class Event(IntEnum):
     READY = 2
     """The attempt is durable and its request has its MAC."""
     SEND_FAILED = 3
-    """The present attempt's request surely did not leave: no MAC, no link, too old, stopped, or the link went first."""
+    """The present attempt's request certainly did not leave: no MAC, no link, too old, stopped, or the link went."""
     LOST = 4
     """The connection of this attempt is gone, and the request may have left by it."""
     CONCLUSIVE = 5
     """The hub answered, on a connection that carried a request of this payment, and said what became of it."""
     INCONCLUSIVE = 6
-    """The hub answered with what settles nothing, or advised that it could not read or trust this request."""
+    """The hub gave an answer that settles nothing, or advised that it could not read or trust this request."""
     DEADLINE = 7
     """The timer fired."""
     NO_ANSWER = 8
@@ -100,7 +101,7 @@ class Act(IntEnum):
     JUDGE_PAUSE = 8
     """See whether an attempt is left, and a link for it. The judgement is the next event."""
     SEND_AGAIN = 9
-    """Record a 9201 (or, where surely nothing left before, a 9200), make its MAC."""
+    """Record a 9201 (or, where certainly nothing left before, a 9200), make its MAC."""
     NOTE_CODE = 10
     """Remember the hub's inconclusive code: it is reported when nothing better comes."""
     SETTLE = 11
@@ -112,7 +113,7 @@ class Act(IntEnum):
     WITHDRAW = 14
     """Record that it never left. Told."""
     REPORT = 15
-    """The outcome is durable: say it to all who wait, remember it."""
+    """The outcome is durable: report it to the submissions that wait, and remember it."""
     REPORT_UNKNOWN = 16
     """That it is unknown is durable: say so, remember it, and hold it while a connection may bring an answer."""
     REPORT_UNSENT = 17
@@ -208,7 +209,7 @@ _RESTS = "no attempt is under way and no timer runs"
 _UNTIMED = "its timer does not run in this state"
 _ATTEMPT_OVER = "no attempt is under way, and what an earlier one still brings is told apart by its number"
 _NOT_JUDGED = "whether an attempt is left is judged when the pause is over"
-_NO_RECORD = "the only records that are waited for alone are those of how it stands"
+_NO_RECORD = "no record of how it stands is on its way to the disk"
 _PAUSE_OVER = (_E.DUE, _E.NO_LINK, _E.EXHAUSTED, _E.NEVER_LEFT)
 _ATTEMPT = (_E.READY, _E.SEND_FAILED, _E.LOST)
 _TIMER = (_E.DEADLINE, _E.NO_ANSWER)
@@ -232,7 +233,7 @@ _IMPOSSIBLE: dict[State, dict[Event, str]] = {
     _S.PAUSING: {
         **_NOT_CUT_OFF,
         _E.RECORDED: _NO_RECORD,
-        _E.NO_ANSWER: "nobody waits for an answer in a pause",
+        _E.NO_ANSWER: "no answer is waited for in a pause",
         **each(_ATTEMPT, _ATTEMPT_OVER),
     },
     _S.REPEATING: {
@@ -258,7 +259,7 @@ _IMPOSSIBLE: dict[State, dict[Event, str]] = {
     },
     _S.UNKNOWN: {
         _E.RECORDED: _NO_RECORD,
-        _E.NO_ANSWER: "its timer is that of memory alone",
+        _E.NO_ANSWER: "its timer only says how long memory holds it",
         **each(_ATTEMPT, _ATTEMPT_OVER),
         **each(_PAUSE_OVER, _RESTS),
     },

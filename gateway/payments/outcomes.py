@@ -20,7 +20,7 @@ _HEAD_BYTES = 4
 _CONTENT_BYTES = 8
 _CODE_MAX, _FIELD_MAX = 9999, 999
 _HEADS_CACHED = 1024
-"""There are about as many as codes are in use."""
+"""Heads that are kept unpacked. There are about as many as there are codes in use."""
 # a start reads the records of weeks, and in CPython 3.11 to find a member of an enumeration takes longer than all else
 _RECEIVED, _STOOD_IN, _REPLIED = Kind.RECEIVED, Kind.STOOD_IN, Kind.REPLIED
 _DONE = RESTS[_REPLIED]

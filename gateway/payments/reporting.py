@@ -35,7 +35,7 @@ class Reporting:
         self._do.when_settled(payment.recording, payment)
 
     def on_recorded(self, payment: Departure, position: int, now: Now) -> None:
-        """How it stands is durable, unless an answer came meanwhile: then a later record says it."""
+        """The record of how it stands is durable. Where an answer came meanwhile, a later record says it."""
         if position != payment.recording:
             return
         act = self._departures.step(payment, Event.RECORDED)

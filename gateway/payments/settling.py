@@ -1,4 +1,4 @@
-"""What the hub says of a payment that leaves: the answer that settles it, and answers that settle nothing.
+"""The hub's answers to a payment that leaves: the one that settles it, and those that settle nothing.
 
 An answer counts only on a connection that carried a request of its payment, and only from somebody who may say what
 became of it. A second answer is compared with the first, which stands.
@@ -97,7 +97,9 @@ class Settling:
         return True
 
     def _speaker(self, code: str, *, alone: bool) -> str:
-        """Who says what became of the payment; empty when this code does not. Alone: no other request of it left."""
+        """The one who says the outcome by this code, `receiver` or `hub`; empty when it settles nothing. Alone: no
+        other request of the payment left.
+        """
         if self._codes.accepts(code):
             return "receiver"
         if code in self._inconclusive or (code in self._of_request and not alone):

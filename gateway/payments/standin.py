@@ -1,9 +1,9 @@
-"""Which payments we may answer for in the processor's stead, and how. Pure: rules, a payment, a day in; a reason out.
+"""The payments that stand-in may accept in the processor's stead. Pure: rules, a payment, a day in; a reason out.
 
 The scheme lets the receiver answer with a qualified accept (will be credited, later) and process the payment
-afterwards; 1909 is allowed only when even that cannot be done (docs/protocol.md section 5). Which payments a bank
-dares to accept unseen is its own business: `pair.stand_in` says. A payment that the rules forbid waits for the
-processor until `pair.deadlines.decline_after_s`, longer than others, because then all that is left is a refusal.
+afterwards; 1909 is allowed only when even that cannot be done (docs/protocol.md section 5). Each bank decides which
+payments it accepts unseen (`pair.stand_in`). A payment that the rules forbid waits longer for the processor than
+others, until `pair.deadlines.decline_after_s`, because only a refusal is left then.
 
 The mode is switched while the gateway runs, and by the configuration. The latest order counts: a switch is recorded
 together with what the configuration said then, and holds over restarts as long as the configuration still says that.
@@ -176,7 +176,7 @@ class StandIn:
         return steps.StandInMode(self.mode, self._rules.mode)
 
     def switched(self) -> str:
-        """What on-call should know, in words; empty while the mode is the one that the configuration says."""
+        """A mode that on-call should know of, in words; empty while it is the configured one."""
         configured = self._rules.mode
         return f"{self.mode}, by an operator: the configuration says {configured}" if self.mode != configured else ""
 

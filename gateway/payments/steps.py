@@ -1,6 +1,6 @@
-"""What is written about a payment: the kinds of record and the layout of each body.
+"""The records of a payment: their kinds, and the layout of each body.
 
-A kind is a step in a payment's life on disk. Its number is for ever: a journal written today is read in ten years.
+A kind is a step in a payment's life on disk. Its number never changes: a journal written today is read in ten years.
 Bodies are MessagePack arrays (fields in the order below, new ones only at the end), or, where noted, the raw message.
 `inbound_law` and `outbound_law` say which step may follow which; `journal` says how a record lies on disk.
 """
@@ -25,8 +25,8 @@ class Kind(IntEnum):
     UNDELIVERED = 5
     """The reply could not be sent on the link of its request. Body: `Undelivered`. Told."""
     LATE_ANSWER = 6
-    """The processor answered after the payment was decided or given up, and what it says need not be told: it accepted,
-    or nobody had accepted in its stead. Body: `Late`."""
+    """The processor answered after the payment was decided or given up. It need not be told, because the processor
+    accepted, or stand-in had not accepted in its stead. Body: `Late`."""
     LATE_REFUSAL = 7
     """The processor refused after stand-in had accepted. Body: `Late`. Told."""
     REVERSED = 8
@@ -38,7 +38,7 @@ class Kind(IntEnum):
     TOLD = 11
     """The processor acknowledged a notice. Body: `Told`."""
     PARKED = 12
-    """The processor refuses a notice for good: people must look. Body: `Parked`."""
+    """The processor refuses a notice for good, and people must look. Body: `Parked`."""
     REFUSED = 13
     """A payment that we refuse without asking anyone: a bad field, a used FPID. Body: `Refused`."""
     REJECTED = 14
@@ -56,33 +56,33 @@ class Kind(IntEnum):
     SEALED = 20
     """The HSM signed the chain up to here. Body: `Seal`."""
     DECLINED = 21
-    """Stand-in might not accept, and refused with 1909. Body: `Decision`, with the request. Told."""
+    """Stand-in was not allowed to accept, and refused with 1909. Body: `Decision`, with the request. Told."""
     UNANSWERED = 22
-    """Stand-in might not accept, and nothing was answered. Body: `Orphan`. Told."""
+    """Stand-in was not allowed to accept, and nothing was answered. Body: `Orphan`. Told."""
     OVERRULED = 23
-    """The processor refused what must be accepted, and it was accepted. Body: `Late`. Told."""
+    """The processor refused a payment that must be accepted, and the gateway accepted it. Body: `Late`. Told."""
     SUBMITTED = 24
     """The processor submitted a payment; its request leaves. Body: `Submitted`."""
     RETRIED = 25
-    """It was not answered conclusively; its request leaves once more. Body: `Retry`."""
+    """No conclusive answer came, and its request leaves once more. Body: `Retry`."""
     SETTLED = 26
     """An outbound payment has its outcome. Body: `Settlement`. Told."""
     UNKNOWN = 27
     """An outbound payment may have left, and nobody said what became of it. Body: `Unsettled`. Told."""
     UNSENT = 28
-    """An outbound payment was recorded and surely never left. Body: `Unsettled`. Told."""
+    """An outbound payment was recorded and certainly never left. Body: `Unsettled`. Told."""
     INCONCLUSIVE = 29
-    """The hub answered an outbound payment with what settles nothing. Body: the raw message."""
+    """The hub's answer to an outbound payment settles nothing. Body: the raw message."""
     CONTRADICTED = 30
-    """The hub answered an outbound payment again, and otherwise than before. Body: `Settlement`. Told."""
+    """The hub answered an outbound payment a second time, and differently. Body: `Settlement`. Told."""
     USM = 31
     """The hub's news (9824), from a link of ours or handed on by a process of ours. Body: `News`. Told."""
     PERMITS = 32
-    """What the scheme lets us do, as a whole. Body: `permits.Permits`. The latest counts."""
+    """All that the scheme lets us do. Body: `permits.Permits`. The latest record counts."""
     KEYS = 33
-    """Which keys are in use, on trial and superseded. Body: `ring.Ring`. The latest counts."""
+    """The keys in use, on trial and superseded. Body: `ring.Ring`. The latest record counts."""
     STAND_IN_MODE = 34
-    """Somebody set stand-in's mode. Body: `StandInMode`. The latest counts."""
+    """Stand-in's mode was set. Body: `StandInMode`. The latest record counts."""
     LIFTED = 35
     """An operator lifted what the scheme's news had set. Body: `Lifted`."""
     MESSAGE_IDS = 36
@@ -104,7 +104,7 @@ TOLD_KINDS = frozenset(
 )  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
 LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS, Kind.SUBMIT_MODE})
-"""States of which the latest record counts, however old. `lasting` says when each is written anew."""
+"""Kinds of which the latest record counts, however old it is. `lasting` says when each is written anew."""
 
 
 class Decision(Struct, frozen=True, array_like=True, gc=False):
@@ -134,7 +134,7 @@ class Undelivered(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Late(Struct, frozen=True, array_like=True, gc=False):
-    """What the processor said when it was too late, and what had been said in its stead."""
+    """The processor's answer that came too late, and the code that had been decided in its stead."""
 
     code: str
     stood_in: str
@@ -182,11 +182,11 @@ class Retry(Struct, frozen=True, array_like=True, gc=False):
     """The 9201 (or 9200, when nothing left before) up to and without DE128."""
     key: str = ""
     content: bytes = b""
-    """As in `Submitted`: what was UNKNOWN and is submitted again may be older than all other records of it."""
+    """As in `Submitted`: when an UNKNOWN payment is submitted again, its other records may be deleted already."""
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
-    """What became of an outbound payment."""
+    """The outcome of an outbound payment."""
 
     key: str
     content: bytes
@@ -208,7 +208,7 @@ class Unsettled(Struct, frozen=True, array_like=True, gc=False):
     key: str
     content: bytes
     reason: str
-    """What the last attempt met: `no-answer`, `link-lost`, `no-link`, `no-mac`, `too-old`, `restart`, or
+    """How the last attempt ended: `no-answer`, `link-lost`, `no-link`, `no-mac`, `too-old`, `restart`, or
     `inconclusive`; `stopped`: the next one would have met an operator's stop. What is UNKNOWN by that is repeated when
     submitting is started again."""
     code: str
@@ -225,7 +225,7 @@ class News(Struct, frozen=True, array_like=True, gc=False):
     source: str = ""
     """The notice's id when another process of ours handed it on; empty when a link of ours brought it."""
     stamp: str = ""
-    """What orders it among all others, where that is not what the message says: the hub's clock had stepped back."""
+    """Its place in the order of all news, where the message's own time is none: the hub's clock had stepped back."""
 
 
 class Lifted(Struct, frozen=True, array_like=True, gc=False):
@@ -236,7 +236,7 @@ class Lifted(Struct, frozen=True, array_like=True, gc=False):
     institution: str
     """As in the news; empty: us, or everyone."""
     stamp: str
-    """Of the news that had set it: it does not set it again, and later news does."""
+    """The stamp of the news that had set it. That news does not set it again; later news does."""
     reason: str
     """In the operator's words."""
 
@@ -265,7 +265,7 @@ class StandInMode(Struct, frozen=True, array_like=True, gc=False):
     mode: str
     """`timer`, `always` or `never`."""
     configured: str = ""
-    """What the configuration said at that time: when it says something else at a start, it was changed since."""
+    """The configured mode at that time. A start that finds another one knows that it was changed since."""
 
 
 class SubmitMode(Struct, frozen=True, array_like=True, gc=False):
@@ -302,7 +302,7 @@ class Dropped(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Refused(Struct, frozen=True, array_like=True, gc=False):
-    """What came, and the reply without its MAC."""
+    """The message that came, and the reply without its MAC."""
 
     code: str
     field: str
@@ -311,7 +311,7 @@ class Refused(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Rejected(Struct, frozen=True, array_like=True, gc=False):
-    """What came, what we say of it (DE24 of the 9624), where it is bad, and the 9624 without its MAC."""
+    """The bytes that came, our reason (DE24 of the 9624), where they are bad, and the 9624 without its MAC."""
 
     function_code: str
     where: str
@@ -367,7 +367,7 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.SUBMIT_MODE: SubmitMode,
     Kind.DROPPED: Dropped,
 }
-"""The body of each kind; those not here hold a raw message or nothing."""
+"""The body of each kind. Kinds that are not here hold a raw message or nothing."""
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
@@ -376,7 +376,7 @@ _decoders = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items(
 
 
 def unpack(kind: Kind, body: bytes) -> Struct:
-    """Decode the body of a kind in `BODIES`. Raises `msgspec.DecodeError` when it is not one."""
+    """Decode the body of a kind in `BODIES`. Raises `msgspec.DecodeError` when the bytes are no such body."""
     try:
         unpacked: Struct = _decoders[kind].decode(body)
     except (UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a stop of submitting, and the start after it, mean for payments under way. `submitting` is the switch itself.
+"""Payments under way when an operator stops submitting, and starts it again. `submitting` is the switch itself.
 
 A request that never left becomes UNSENT. A payment that may have left waits for the answer to its present attempt, and
 is UNKNOWN without one. The start takes up again what the stop had cut off, over restarts too.

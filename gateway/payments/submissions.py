@@ -27,7 +27,7 @@ _TRN_CHARS = 18
 """The TRN comes first in an FPID."""
 _PLACE_BYTES = 5
 _COMMONS_MAX = 4096
-"""Shared texts of a day at most. Beyond that, each is written with its payment."""
+"""Shared texts at most for a day. Beyond that, each is written with its payment."""
 _FIRST, _LAST = Kind.SUBMITTED, Kind.UNSENT
 """The kinds of record that say how it stands."""
 

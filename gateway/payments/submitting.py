@@ -1,7 +1,7 @@
 """Whether payments of ours may leave: an operator stops that at once, and starts it again. Recorded, lasting. Pure.
 
 A stop counts from the moment at which it is ordered: it only makes us do less, so it waits for no disk. A start waits
-for its record. The latest order counts, over restarts too. `outbound` asks here before anything leaves.
+for its record. The latest order counts, over restarts too. The story asks here before anything leaves.
 """
 
 from typing import Protocol
@@ -16,11 +16,11 @@ from gateway.payments.steps import Kind
 STOPPED = "stopped"
 """Why an attempt ended, or never began: an operator had stopped submitting."""
 WHY = "an operator has stopped submitting"
-"""What those hear who would submit."""
+"""The reason that a submitter hears."""
 
 
 class Commands(Protocol):
-    """Of those of `outbound`, the two that are needed here."""
+    """The two commands of the story (`departure.Commands`) that are needed here."""
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
         """Append a record; returns its position."""

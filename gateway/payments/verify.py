@@ -1,6 +1,5 @@
 """How a payment that is not fit to be decided is answered. Pure judgement of a decoded, authentic request
-(docs/protocol.md section 6). Whether a field is at fault, and which is the first, the field table says and the codec
-has found.
+(docs/protocol.md section 6). The codec has found the first field at fault, by the field table.
 
 Order of judgement in the whole: frame, parse, MAC (before this), fields (here), duplicate, date window (after this).
 """
@@ -28,7 +27,7 @@ class BadField(NamedTuple):
 
 
 def fault_of(request: PaymentRequest) -> BadField:
-    """What the codec found wrong with a request, and how to answer it."""
+    """The field that the codec found in error, and how to answer."""
     return BadField(request.fault, answerable=names_a_payment(request))
 
 

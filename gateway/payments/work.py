@@ -35,7 +35,7 @@ class MacJob:
         """The MAC that was made: eight bytes."""
         self.error: MacError = ""
         self.done = False
-        """The asker was told."""
+        """The asker has been told."""
         self.attempts = 0
         """Tokens that were lost while they had this job."""
         self.urgent = not mac
@@ -123,7 +123,7 @@ class Standing(Struct, frozen=True, gc=False):
 
     fpid: str
     state: State
-    """What is not `SETTLED`, `UNKNOWN` or `UNSENT` is under way."""
+    """Every state but `SETTLED`, `UNKNOWN` and `UNSENT` means that it is under way."""
     code: str = ""
     """DE26, once settled; the hub's last inconclusive code when `UNKNOWN`, or empty."""
     field: str = ""
@@ -176,7 +176,7 @@ class Submission:
         self.wait = wait
         """To be told of the outcome too."""
         self.void = False
-        """Set by the submitter when it waits no longer: `done` is not called again."""
+        """The submitter waits no longer, and has set this: `done` is not called again."""
         self.stale = ""
         """Why it may be too old to be taken up, in our words: the submitter may have given it up."""
         self.refused: Refused = ""

@@ -1,4 +1,4 @@
-"""Which keys of a token must differ: the hub's, ours, the one for seals. Pure.
+"""Keys of a token that must differ: the hub's, ours, the one for seals. Pure.
 
 Were the hub's key ours as well, whatever we send would be authentic when it comes back to us: a payment that we
 submitted, our own sign-on as its response. Were the key for seals one of them, the hub could seal journals. (The
@@ -24,7 +24,7 @@ class Apart:
         self._uses = dict(sorted(labels.items(), key=lambda each: len(each[0]), reverse=True))
 
     def clash(self, values: Mapping[str, str], label: str = "") -> str:
-        """Which two keys of different uses are one, in words, or nothing. With a label: one of them is this key."""
+        """Two keys of different uses that are one, in words; empty when none are. With a label: one is this key."""
         seen: dict[str, tuple[str, str]] = {}
         for each in sorted(values, key=lambda name: name != label):
             if not (use := self._use_of(each)):

@@ -1,4 +1,4 @@
-"""Which of the serving tokens get work. Pure: times are arguments.
+"""The choice of the serving tokens that get work. Pure: times are arguments.
 
 A token may answer and be of no use, because it takes seconds where another one takes milliseconds. So the pace of each
 is known, and a token that is slower than the best by far gets nothing while the best one serves. Its probes show when

@@ -1,4 +1,4 @@
-"""How a worker gets a session in its token: the library, the token of that label, the PIN.
+"""A worker's session in its token: the library, the token of that label, the PIN.
 
 A login that fails says whether the PIN may be the reason, because a wrong PIN is never tried twice.
 """

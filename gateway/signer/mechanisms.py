@@ -1,4 +1,4 @@
-"""Which mechanism of a token makes a MAC, or a check value, under one key.
+"""The mechanisms of a token that make a MAC, or a check value, under one key.
 
 * `aes-cmac`: CKM_AES_CMAC, leftmost 64 bits.
 * `hmac-sha256`: CKM_SHA256_HMAC, leftmost 64 bits.
@@ -32,7 +32,7 @@ KEY_TYPES = {
 _ENCIPHERING = {
     KeyType.AES: (Mechanism.AES_ECB, 16), KeyType.DES2: (Mechanism.DES3_ECB, 8), KeyType.DES3: (Mechanism.DES3_ECB, 8),
 }  # fmt: skip
-"""How a block of zeros is enciphered, and its length."""
+"""The mechanism that enciphers a block of zeros, and the block's length."""
 
 Mac = Callable[[bytes], bytes]
 """Makes the MAC of a text."""

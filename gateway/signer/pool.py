@@ -43,12 +43,12 @@ BATCHES_MAX = 2
 LATE_S = 0.3
 """A batch older than this is given to another token as well. More than `choice.FAR_S`: that may be a remote one."""
 PAUSE_S = 0.1
-"""A timer later than this means that the whole process stood still: the delay may be ours."""
+"""A timer that is later than this shows that the whole process stood still, so the delay may be ours."""
 SHARE_MIN = 16
 """Fewer jobs than this are not split between tokens: another wake-up costs more than it gains."""
 ATTEMPTS_MAX = 4
-"""Tokens that may be lost with a job before it is given up: with any three of four dead or hung, the last one has
-it."""
+"""Tokens that may be lost with a job before it is given up. Where any three of four are dead or hung, the last one
+still gets it."""
 
 
 def _installs_nothing(label: str, _ok: bool, _why: str) -> None:  # noqa: FBT001 (as `on_installed`)

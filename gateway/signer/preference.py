@@ -9,7 +9,7 @@ _logger = log.get("signer")
 
 
 class Preference:
-    """Which tokens get work."""
+    """The tokens that get work."""
 
     def __init__(self, members: list[Member], clock: Clock) -> None:
         self._members = members

@@ -10,8 +10,8 @@ from gateway.log.limit import Limit
 from gateway.payments.work import MacJob as Job
 
 WAITING_MAX = 20_000
-"""Jobs that may wait for a token; further jobs are unavailable at once. Some seconds' worth of one SoftHSM token, and
-less than the deadlines of payments allow for."""
+"""Jobs at most that wait for a token. Further jobs are unavailable at once. One SoftHSM token does so many in some
+seconds, which is less than the deadlines of payments allow."""
 VERIFICATIONS_MAX = WAITING_MAX * 3 // 4
 """Verifications that may wait: the rest of the room is for the replies of decided payments."""
 BATCH_BYTES_MAX = 128 * 1024

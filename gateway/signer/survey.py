@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
 
 class Report(NamedTuple):
-    """How a pool would use them."""
+    """The use that a pool would make of them."""
 
     seen: list[Seen]
     """In the order of the configuration."""

@@ -1,4 +1,4 @@
-"""Which keys the tokens shall have, and what they say of a new one. Pure.
+"""The keys that every token must have, and the tokens' verdicts on a new one. Pure.
 
 A key that comes in band is on trial until every token that served when it came has answered for it, or was lost. The
 tokens are asked one after the other, and about one key at a time: whatever the key does to the token that tries it, the
@@ -154,7 +154,7 @@ class Wanted:
         return next((failures[label] for label in self.needed if label in failures), "")
 
     def clash_of(self, shown: Shown) -> str:
-        """Which needed keys of a token are one and must differ, in words, or nothing."""
+        """Needed keys of a token that must differ and do not, in words; empty when there are none."""
         return self.apart.clash({label: value for label, value in shown.values.items() if label in self.needed})
 
     def _list(self) -> None:
