@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.config.rules import IN_CLEAR
 from gateway.machine import harmless
 
 GROUPS = ("sip", "sop", "fdp", "other", "usm")
@@ -185,10 +186,12 @@ def node_file(group: str, data_centre: str) -> str:
     tls = f'ca_file = "/etc/fps-gateway/ca.pem"\n{files}'
     other = {"a": "b", "b": "a"}[data_centre]
     peers = "".join(f'{peer}-{data_centre} = "http://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")
+    # the peers' ops ports are in the inner network of this server only
+    clear = f'peers_in_clear = "{IN_CLEAR}"\n' if group == "usm" else ""
     return f"""# What is this gateway's own.
 [node]
 name = "{group}-{data_centre}"
-
+{clear}
 {hubs}{tokens}[node.journal]
 dir = "/var/lib/fps-gateway/journal"
 # in a world that is thrown away; for a bank's own it is begun once, by "fps-gateway journal init"

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from gateway.config.kinds import Group, Name, StandInMode, choices_in, described, is_many, struct_in
+from gateway.config.kinds import Group, InClear, Name, StandInMode, choices_in, described, is_many, struct_in
 from gateway.config.node import (
     Ejection,
     HubSite,
@@ -51,9 +51,9 @@ from gateway.config.pair import (
 )
 
 __all__ = [
-    "Configuration", "Dates", "Deadlines", "Ejection", "Group", "HubSite", "JournalSettings", "Keys", "Log", "Mac",
-    "Name", "News", "Node", "Ops", "Pair", "Processor", "ServerTls", "Session", "Sibling", "StandIn", "StandInMode",
-    "Submissions", "Submit", "Tls", "Token", "Unproved", "Volume", "Wire",
+    "Configuration", "Dates", "Deadlines", "Ejection", "Group", "HubSite", "InClear", "JournalSettings", "Keys", "Log",
+    "Mac", "Name", "News", "Node", "Ops", "Pair", "Processor", "ServerTls", "Session", "Sibling", "StandIn",
+    "StandInMode", "Submissions", "Submit", "Tls", "Token", "Unproved", "Volume", "Wire",
     "choices_in", "days_spanned", "described", "is_many", "struct_in",
 ]  # fmt: skip
 

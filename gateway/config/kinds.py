@@ -33,6 +33,8 @@ InstitutionId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,11}\Z", description
 PaymentTypeCode = Annotated[str, Meta(pattern=r"^[0-9]{2}\Z", description="two digits")]
 DaysApart = Annotated[int, Meta(ge=0, le=366)]
 PeerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}\Z", description="1 to 32 letters, digits, _ . -")]
+InClear = Literal["", "anyone on the path may read and change it"]
+"""That plain HTTP leaves this machine is said in words, or is a mistake."""
 Url = Annotated[
     str,
     Meta(

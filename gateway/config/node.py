@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gateway.config.kinds import Count, Name, PeerName, Port, Seconds, Text, Url
+from gateway.config.kinds import Count, InClear, Name, PeerName, Port, Seconds, Text, Url
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +138,10 @@ class Processor(Struct, frozen=True, forbid_unknown_fields=True):
     url: Url
     """Base URL. `/payments` and `/notices` are below it. It is logged: no credentials in it."""
     tls: Tls | None = None
+    in_clear: InClear = ""
+    """Allows `http://` in `url` to a host that is not this machine: questions with names and accounts go there, and
+    answers that accept or refuse payments come back. Give the words to say that you know it: `anyone on the path may
+    read and change it`. Without them such a URL is a mistake."""
     connections_max: Annotated[int, Meta(ge=1, le=4096)] = 128
     """Keep-alive connections for questions at most. Each carries one question at a time."""
     waiting_max: Count = 20000
@@ -289,6 +293,8 @@ class Sibling(Struct, frozen=True, forbid_unknown_fields=True):
     """Base URL of its ops server, or, where that cannot be reached from here, of its `node.submissions`. It is
     logged: no credentials in it."""
     tls: Tls | None = None
+    in_clear: InClear = ""
+    """Allows `http://` in `url` to a host that is not this machine, as `node.processor.in_clear` does."""
     look_every_s: Seconds = 10.0
     """Pause between two looks at its `/ready`."""
 
@@ -310,6 +316,9 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     """Our other processes of this data centre: name, and base URL of its ops server. The scheme's news that a link of
     ours brings is handed on to each. A name is for ever: the journal is kept until this peer has all news."""
     peer_tls: Tls | None = None
+    peers_in_clear: InClear = ""
+    """Allows `http://` in `peers` to hosts that are not this machine, as `node.processor.in_clear` does. The scheme's
+    news, which goes there, decides whom we refuse."""
     sibling: Sibling | None = None
     ejection: Ejection = Ejection()
     unproved: Unproved = Unproved()

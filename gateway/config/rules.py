@@ -19,6 +19,8 @@ Mistake = tuple[str, str]
 PAYMENT_WAITING_BYTES = 2048
 """The bytes that a payment in flight may still have to write: a stand-in with request and reply, and an undelivered
 reply."""
+IN_CLEAR: str = config.choices_in(config.InClear)[-1]
+"""The words that accept plain HTTP beyond this machine."""
 _PLACEHOLDER = re.compile(r"(.*\.)?example(\.(com|net|org))?\.?", re.IGNORECASE)
 """Names reserved for examples (RFC 2606): no host ever has one."""
 
@@ -148,6 +150,7 @@ def check_node(node: config.Node) -> Iterator[Mistake]:
     yield from _ordered("node.ejection", node.ejection, "pause_s", "pause_max_s")
     yield from _check_unproved(node.unproved)
     yield from _check_urls(node)
+    yield from _check_in_clear(node)
     if node.volume is not None and node.volume.copies_min > node.volume.copies:
         what = f"{node.volume.copies_min} must not exceed copies, which is {node.volume.copies}"
         yield "node.volume.copies_min", f"{what}: it would never be ready"
@@ -267,12 +270,39 @@ def _check_urls(node: config.Node) -> Iterator[Mistake]:
             yield "node.sibling.tls", "is given, but the url says http"
 
 
+def _in_clear(node: config.Node) -> Iterator[tuple[str, bool, list[str]]]:
+    """Each setting that accepts plain HTTP, whether it does, and the URLs by which something leaves in clear."""
+    uses = {
+        "node.processor.in_clear": (node.processor.in_clear, {"node.processor.url": node.processor.url}),
+        "node.peers_in_clear": (node.peers_in_clear, {f"node.peers.{name}": url for name, url in node.peers.items()}),
+    }
+    if node.sibling is not None:
+        uses["node.sibling.in_clear"] = (node.sibling.in_clear, {"node.sibling.url": node.sibling.url})
+    for setting, (words, urls) in uses.items():
+        clear = [place for place, url in urls.items() if url.startswith("http://") and not is_loopback(_host_in(url))]
+        yield setting, bool(words), clear
+
+
+def _check_in_clear(node: config.Node) -> Iterator[Mistake]:
+    """Plain HTTP leaves this machine only where that is accepted in words; and those stand only where it does."""
+    for setting, accepted, clear in _in_clear(node):
+        if accepted and not clear:
+            yield setting, "is given, but nothing leaves this machine in clear: take it out, or it hides that one day"
+        for place in clear if not accepted else ():
+            yield place, f'leaves this machine in clear: give https://, or accept that, by {setting} = "{IN_CLEAR}"'
+
+
 def remarks_on(configuration: config.Configuration) -> Iterator[Mistake]:
     """Settings that are allowed and perhaps not meant: they have no effect, or a wider one than it seems."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
     if not is_loopback(node.ops.host):
         what = "is not a loopback address: anybody who reaches it can read everything"
         yield "node.ops.host", f"{what}, drain this gateway and switch stand-in"
+    yield from (
+        (setting, f"is accepted: plain HTTP leaves this machine, and {IN_CLEAR}")
+        for setting, accepted, _ in _in_clear(node)
+        if accepted
+    )
     rules = pair.stand_in
     if rules.mode != "never" and not (rules.amount_max or rules.daily_total_max):
         yield "pair.stand_in.amount_max", "is 0, as daily_total_max is: stand-in accepts without a limit"

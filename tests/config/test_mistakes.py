@@ -69,7 +69,7 @@ MISTAKES = [
     ),
     (
         "",
-        "[node.peers]\na = 'http://x:1'\nb = 'http://x:1/'",
+        "[node.peers]\na = 'https://x:1'\nb = 'https://x:1/'",
         "34: node.peers.b: is that of node.peers.a",
     ),
     (

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.config.rules import IN_CLEAR
 from tests.drill.plan import ETC, JOURNAL, OPS_PORT, OUTSIDE, RESOURCE, SERVERS, SUBMIT_PORT
 
 PATIENT = {
@@ -21,7 +22,7 @@ def inside(outside: dict[str, Any], tokens: str) -> str:
     node, pair = outside["node"], outside["pair"]
     for hub in node["hub"]:
         hub.update(host=OUTSIDE, connect_within_s=PATIENT["connect_within_s"])
-    node["processor"]["url"] = node["processor"]["url"].replace("127.0.0.1", OUTSIDE)
+    node["processor"].update(url=node["processor"]["url"].replace("127.0.0.1", OUTSIDE), in_clear=IN_CLEAR)
     node["processor"]["connect_within_s"] = PATIENT["connect_within_s"]
     node["journal"].update(dir=JOURNAL, stall_after_s=PATIENT["stall_after_s"])
     node["ops"]["port"] = OPS_PORT

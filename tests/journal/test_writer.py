@@ -142,7 +142,7 @@ async def test_a_record_that_no_batch_holds_is_a_bug(fake: FakeDisk) -> None:
 
 def test_every_message_fits_into_a_record(tmp_path: Path) -> None:
     """The configuration says so: no frame of the hub's may be more than the journal can hold."""
-    node = 'node.name="n"\nnode.journal={dir="d",segment_bytes=131072}\nnode.processor.url="http://p"\n'
+    node = 'node.name="n"\nnode.journal={dir="d",segment_bytes=131072}\nnode.processor.url="https://p"\n'
     hub = '[[node.hub]]\nname="h"\nhost="h"\nport=1\n[[node.token]]\nname="t"\nlabel="t"\nmodule="m"\npin_file="p"\n'
     path = tmp_path / "c.toml"
     path.write_text(f'pair.group="sip"\npair.wire.frame_bytes_max=40000\n{node}{hub}')

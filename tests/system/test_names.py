@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from gateway.config.rules import IN_CLEAR
 from loadtest.parts.processes import PYTHON
 from loadtest.runs.world import World
 from tests.network import hanging
@@ -43,9 +44,12 @@ async def test_names_that_hang_for_some_delay_nobody_else(worlds: Worlds, behind
         text = gateway.configuration.read_text(encoding="utf-8")
         names = "".join(f'peer-{n} = "http://peer-{n}.fps.test:9200"\n' for n in range(PEERS))
         text = re.sub(r"\[node\.peers\]\n", f"[node.peers]\n{names}", text)
+        text = text.replace("[node]\n", f'[node]\npeers_in_clear = "{IN_CLEAR}"\n', 1)
         hasty = "connect_within_s = 0.05\ntell_pause_s = 0.01\ntell_pause_max_s = 0.02"
         text = re.sub(r"tell_pause_max_s = [0-9.]+", hasty, text)
-        text += '\n[node.sibling]\nurl = "http://sibling.fps.test:9200"\nlook_every_s = 0.01\n'
+        text += (
+            f'\n[node.sibling]\nurl = "http://sibling.fps.test:9200"\nin_clear = "{IN_CLEAR}"\nlook_every_s = 0.01\n'
+        )
         gateway.configuration.write_text(text, encoding="utf-8")
         gateway.behind = behind
         await gateway.start()
