@@ -2,10 +2,11 @@
 
     python -m compose.prepare DIR
 
-Below DIR: for each data centre `config/` (shared pair files, node files, certificates), `secrets/` (PINs, a TLS key)
-and `journals/`, as compose/dc.yaml mounts them; `world/` for hub and processor. The tokens are made at `HSM`, where
-they are in the gateways, too, since SoftHSM's configuration has its path in it. For development only: in production
-these files come from a ceremony (hsm/README.md), a certificate authority, and people.
+Below DIR: for each data centre `config/` (shared pair files, node files, certificates), `secrets/GROUP` (PINs, a TLS
+key) and `journals/GROUP`, as compose/dc.yaml mounts them; `world/` for hub and processor. Each payment group has a
+partition of its own on each HSM, with PINs and a seal key of its own, and a certificate of its own. The tokens are made
+at `HSM/GROUP`, where they are in the gateways, too, since SoftHSM's configuration has its path in it. For development
+only: in production these files come from a ceremony (hsm/README.md), a certificate authority, and people.
 """
 
 import sys
@@ -30,12 +31,14 @@ from gateway.config.rules import IN_CLEAR
 from gateway.machine import harmless
 
 GROUPS = ("sip", "sop", "fdp", "other", "usm")
+USERS = {"sip": 861, "sop": 862, "fdp": 863, "other": 864, "usm": 865}
+"""The user of each group's gateway, as in systemd/sysusers.conf: none can read, or stop, what is another's."""
 SITES = ("a", "b")
 HSM = Path("/var/lib/fps-hsm")
 OWNER = 860
-"""The user of the images."""
+"""The user of the images, and the group of all gateways: what they share, they may read."""
 TOKENS = 4
-"""Two at each site; a gateway uses its own site's first."""
+"""HSMs: two at each site. A gateway uses its own site's first, and any one is enough."""
 HUB_CONTROL, PROCESSOR_CONTROL, PROCESSOR = 9400, 8081, 8443
 VALID = dt.timedelta(days=30)
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
@@ -108,38 +111,60 @@ def main(arguments: list[str]) -> int:
     if (top / "world").exists():
         print(f"prepare: {harmless.line(top)} holds a world already", file=sys.stderr)
         return 2
-    provision = [sys.executable, "-P", "-m", "hsm", "provision", "--dir", str(HSM), "--tokens", str(TOKENS)]
-    made = subprocess.run(provision, capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    if made.returncode:
-        print(made.stderr, file=sys.stderr, end="")
-        return made.returncode
+    for group in GROUPS:
+        if code := _partitions(group):
+            return code
     authority = Authority()
     for data_centre in SITES:
         _data_centre(top / f"dc-{data_centre}", data_centre, authority)
     _world(top / "world", authority)
-    shutil.rmtree(HSM / "pins")
-    for place in (top, HSM):
-        for path in (place, *place.rglob("*")):
-            os.chown(path, OWNER, OWNER)
+    _hand_over(top, OWNER)
+    for group, user in USERS.items():
+        shutil.rmtree(HSM / group / "pins")
+        _hand_over(HSM / group, user)
+        for place in top.glob(f"dc-*/*/{group}"):
+            _hand_over(place, user)
     return 0
 
 
+def _partitions(group: str) -> int:
+    """Make a group's partitions, one on each HSM, and return the exit code. All groups have the scheme's keys: the mock
+    scheme has one set for a bank.
+    """
+    first = HSM / GROUPS[0] / KEYS_FILE
+    same = ["--scheme-keys-from", str(first)] if group != GROUPS[0] else []
+    made = subprocess.run(  # noqa: S603 - our own
+        [
+            sys.executable, "-P", "-m", "hsm", "provision", "--dir", str(HSM / group), "--prefix", group,
+            "--tokens", str(TOKENS), *same,
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    print(made.stderr, file=sys.stderr, end="")
+    return made.returncode
+
+
+def _hand_over(place: Path, user: int) -> None:
+    for path in (place, *place.rglob("*")):
+        os.chown(path, user, user)
+
+
 def _data_centre(place: Path, data_centre: str, authority: Authority) -> None:
-    config, secrets = place / "config", place / "secrets"
+    config = place / "config"
     config.mkdir(parents=True)
-    secrets.mkdir(mode=0o700)
+    (config / "ca.pem").write_bytes(authority.pem)
     (place / "reports").mkdir()
     for group in GROUPS:
         (config / f"pair-{group}.toml").write_text(pair_file(group), encoding="utf-8")
         (config / f"{group}.toml").write_text(node_file(group, data_centre), encoding="utf-8")
         (place / "journals" / group / "journal").mkdir(parents=True)
-    names = [f"{group}.dc-{data_centre}" for group in GROUPS]
-    certificate, key = authority.issue(*names, "localhost")
-    (config / "gateway.pem").write_bytes(certificate)
-    (config / "ca.pem").write_bytes(authority.pem)
-    _secret(secrets / "tls-key", key)
-    for number in range(1, TOKENS + 1):
-        _secret(secrets / f"pin-{number}", (HSM / "pins" / f"fps-{number}.pin").read_bytes())
+        secrets = place / "secrets" / group
+        secrets.mkdir(mode=0o700, parents=True)
+        certificate, key = authority.issue(f"{group}.dc-{data_centre}", "localhost")
+        (config / f"{group}.pem").write_bytes(certificate)
+        _secret(secrets / "tls-key", key)
+        for number in range(1, TOKENS + 1):
+            _secret(secrets / f"pin-{number}", (HSM / group / "pins" / f"{group}-{number}.pin").read_bytes())
 
 
 def _world(place: Path, authority: Authority) -> None:
@@ -148,8 +173,9 @@ def _world(place: Path, authority: Authority) -> None:
     (place / "processor.pem").write_bytes(certificate)
     (place / "ca.pem").write_bytes(authority.pem)
     _secret(place / "processor.key", key)
-    _secret(place / "keys.json", (HSM / KEYS_FILE).read_bytes())
-    (HSM / KEYS_FILE).unlink()
+    _secret(place / "keys.json", (HSM / GROUPS[0] / KEYS_FILE).read_bytes())
+    for group in GROUPS:
+        (HSM / group / KEYS_FILE).unlink()
     (place / "participants.toml").write_text(participants_file(), encoding="utf-8")
 
 
@@ -177,12 +203,12 @@ def node_file(group: str, data_centre: str) -> str:
     module = "/usr/lib/softhsm/libsofthsm2.so"
     own = {"a": (1, 2), "b": (3, 4)}[data_centre]
     tokens = "".join(
-        f'[[node.token]]\nname = "fps-{number}"\nlabel = "fps-{number}"\nmodule = "{module}"\n'
+        f'[[node.token]]\nname = "hsm-{number}"\nlabel = "{group}-{number}"\nmodule = "{module}"\n'
         f'pin_file = "/run/secrets/pin-{number}"\nlocal = {str(number in own).lower()}\n'
-        f'environment = {{ SOFTHSM2_CONF = "{HSM}/softhsm2.conf" }}\n\n'
+        f'environment = {{ SOFTHSM2_CONF = "{HSM}/{group}/softhsm2.conf" }}\n\n'
         for number in range(1, TOKENS + 1)
     )
-    files = 'certificate_file = "/etc/fps-gateway/gateway.pem"\nkey_file = "/run/secrets/tls-key"\n'
+    files = f'certificate_file = "/etc/fps-gateway/{group}.pem"\nkey_file = "/run/secrets/tls-key"\n'
     tls = f'ca_file = "/etc/fps-gateway/ca.pem"\n{files}'
     other = {"a": "b", "b": "a"}[data_centre]
     peers = "".join(f'{peer}-{data_centre} = "http://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")

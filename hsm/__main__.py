@@ -29,14 +29,20 @@ def main(arguments: list[str]) -> int:
     try:
         where = _layout(options)
         if options.command == "provision":
-            return _provision(where, options.keys_from)
+            return _provision(where, _keys_from(options))
         return _check(where)
     except Refusal as refusal:
         print(f"refused: {harmless.line(refusal)}", file=sys.stderr)
         return 1
 
 
-def _provision(where: layout.Layout, keys_from: Path | None) -> int:
+def _keys_from(options: argparse.Namespace) -> provision.KeysFrom | None:
+    if options.scheme_keys_from:
+        return provision.KeysFrom(options.scheme_keys_from, scheme_only=True)
+    return provision.KeysFrom(options.keys_from) if options.keys_from else None
+
+
+def _provision(where: layout.Layout, keys_from: provision.KeysFrom | None) -> int:
     count = provision.provision(where, lambda what: print(harmless.line(what)), keys_from)
     labels = f"{', '.join(where.labels)} for {where.mac.algorithm} and {where.transport_key}"
     tokens = f"{where.tokens} tokens with {labels}"
@@ -102,11 +108,18 @@ def _parser() -> argparse.ArgumentParser:
         "A further run adds only what is missing. For development only: in production, keys are made in a ceremony "
         "(hsm/README.md), and no person ever has their values.",
     )
-    making.add_argument(
+    given = making.add_mutually_exclusive_group()
+    given.add_argument(
         "--keys-from",
         type=Path,
         metavar="FILE",
         help="take the key values from this key file: two sites hold the same keys",
+    )
+    given.add_argument(
+        "--scheme-keys-from",
+        type=Path,
+        metavar="FILE",
+        help="take the scheme's keys from this key file, of another payment group: each has a seal key of its own",
     )
     checking = commands.add_parser(
         "check",

@@ -39,7 +39,15 @@ _KEY_TYPES = {
 Say = Callable[[str], None]
 
 
-def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
+class KeysFrom(NamedTuple):
+    """The key file of another site, or of another payment group."""
+
+    path: Path
+    scheme_only: bool = False
+    """Take the scheme's keys, and not the seal key, which is each group's own."""
+
+
+def provision(layout: Layout, say: Say, keys_from: KeysFrom | None = None) -> int:
     """Make everything that is missing, `say` each thing done, and return their number. Raises `Refusal`."""
     os.umask(0o077)
     done: list[str] = []
@@ -72,18 +80,20 @@ def provision(layout: Layout, say: Say, keys_from: Path | None = None) -> int:
     return len(done)
 
 
-def _key_values(layout: Layout, keys_from: Path | None, did: Say) -> dict[str, bytes]:
-    """The values of the key file, completed with new random ones, or with those of another site's key file."""
+def _key_values(layout: Layout, keys_from: KeysFrom | None, did: Say) -> dict[str, bytes]:
+    """The values of the key file, completed with new random ones, or with those of another key file."""
     known = _read_values(layout.keys_file) if layout.keys_file.exists() else {}
-    given = _read_values(keys_from) if keys_from else {}
+    given = _read_values(keys_from.path) if keys_from else {}
+    own = {layout.mac.seal_key} if keys_from and keys_from.scheme_only else set()
     values = {}
     for label, length in layout.lengths.items():
-        if label in known and label in given and known[label] != given[label]:
-            raise Refusal(f'{layout.keys_file}: "{label}" is another key than in {keys_from}')
-        value = known.get(label) or given.get(label)
+        taken = None if label in own else given.get(label)
+        if keys_from and taken is not None and known.get(label, taken) != taken:
+            raise Refusal(f'{layout.keys_file}: "{label}" is another key than in {keys_from.path}')
+        value = known.get(label) or taken
         if value is None:
-            if keys_from:
-                raise Refusal(f'{keys_from}: holds no key "{label}"')
+            if keys_from and label not in own:
+                raise Refusal(f'{keys_from.path}: holds no key "{label}"')
             value = secrets.token_bytes(length)
         if len(value) != length:
             wanting = "a transport key" if label == layout.transport_key else layout.mac.algorithm

@@ -38,7 +38,7 @@ token that is configured first. Of that group it uses the local tokens as long a
 Each token's PIN is tried once. A wrong PIN uses up one of the tries before the token is locked: correct the file first.
 PIN files are found as the gateway finds them. Where they are systemd's credentials, run the command as the unit would:
 
-  systemd-run --pipe --wait --collect --uid=fps-gateway --gid=fps-gateway \\
+  systemd-run --pipe --wait --collect --uid=fps-gateway-sip --gid=fps-gateway-sip \\
     --property=LoadCredentialEncrypted=pin:/etc/fps-gateway/pins-sip \\
     /opt/fps-gateway/bin/fps-gateway hsm check --config FILE --config FILE
 

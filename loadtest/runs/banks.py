@@ -25,7 +25,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """What the world is like."""
 
     tokens: int = 2
-    """HSM tokens of each bank, which all its gateways use."""
+    """HSM tokens of each payment group of a bank, which its gateways at all data centres use."""
     remote_tokens: int = 0
     """So many of them, the last ones, are not in the first data centre but in the others: local there, remote here. The
     first ones are remote in the others then."""
@@ -153,8 +153,8 @@ class Bank:
         self.processor: Child | None = None
         self.processor_port = free_port()
         self.control_port = free_port()
-        self._tokens = ""
-        """Its tokens, as a part of the configuration of a gateway to which all are local."""
+        self._tokens: dict[str, str] = {}
+        """The tokens of each group, as a part of the configuration of a gateway to which all are local."""
         centres = "abcdefgh"[: plan.data_centres]
         self.directory.mkdir(exist_ok=True)
         self.gateways = [
@@ -164,14 +164,20 @@ class Bank:
         ]
 
     async def provision(self) -> None:
-        """Make its tokens. Raises `WorldError`."""
-        command = [PYTHON, "-P", "-m", "hsm", "provision", "--dir", str(self.directory / "hsm"), "--tokens"]
-        text = await output_of([*command, str(self.plan.tokens)], "tokens cannot be made")
-        self._tokens = text[text.index(TABLE) :]
+        """Make its tokens: each group has partitions, PINs and a seal key of its own. The mock scheme has one set of
+        keys for all groups of a bank. Raises `WorldError`.
+        """
+        for group in self.plan.groups:
+            first = group == self.plan.groups[0]
+            directory = self.keys.parent if first else self.directory / f"hsm-{group}"
+            command = [PYTHON, "-P", "-m", "hsm", "provision", "--dir", str(directory), "--tokens"]
+            same = [] if first else ["--scheme-keys-from", str(self.keys)]
+            text = await output_of([*command, str(self.plan.tokens), *same], "tokens cannot be made")
+            self._tokens[group] = text[text.index(TABLE) :]
 
-    def tokens_of(self, data_centre: str) -> str:
-        """Its tokens, as a part of the configuration of a gateway there."""
-        tables = self._tokens.split(TABLE)[1:]
+    def tokens_of(self, group: str, data_centre: str) -> str:
+        """The tokens of a group, as a part of the configuration of a gateway there."""
+        tables = self._tokens[group].split(TABLE)[1:]
         here = len(tables) - self.plan.remote_tokens
         for number in range(len(tables)):
             if self.plan.remote_tokens and (number < here) is not (data_centre == "a"):
@@ -307,4 +313,4 @@ format = "{plan.log_format}"
 
 {door}{peers}{sibling}
 {hubs}
-{bank.tokens_of(gateway.data_centre)}"""
+{bank.tokens_of(gateway.group, gateway.data_centre)}"""

@@ -95,7 +95,7 @@ def test_the_other_site_may_look_and_not_submit(world: World, docker: Engine) ->
     ask = (
         "import http.client, ssl\n"
         "c = ssl.create_default_context(cafile='/etc/fps-gateway/ca.pem')\n"
-        "c.load_cert_chain('/etc/fps-gateway/gateway.pem', '/run/secrets/tls-key')\n"
+        "c.load_cert_chain('/etc/fps-gateway/sip.pem', '/run/secrets/tls-key')\n"
         "h = http.client.HTTPSConnection('sip.dc-b', 9300, context=c)\n"
         "for method, path in (('GET', '/ready'), ('POST', '/payments'), ('GET', '/payments/key')):\n"
         "    h.request(method, path); r = h.getresponse(); r.read(); print(r.status)"
@@ -116,7 +116,7 @@ def test_nobody_outside_the_inner_network_reaches_an_ops_port(world: World, dock
 
 def test_a_gateway_is_nobody_and_can_write_nowhere(world: World, docker: Engine) -> None:
     """Seen from inside, not from the settings that should make it so."""
-    assert python(docker, A, "import os; print(os.getuid(), os.getgid(), os.getgroups())") == "860 860 [860]"
+    assert python(docker, A, "import os; print(os.getuid(), os.getgid(), os.getgroups())") == "861 861 [860, 861]"
     status = dict(line.split(":\t", 1) for line in docker.run("exec", A, "cat", "/proc/1/status").splitlines())
     assert status["Name"] == "docker-init", "whose children are buried, and who passes signals on"
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
@@ -130,9 +130,31 @@ def test_a_gateway_is_nobody_and_can_write_nowhere(world: World, docker: Engine)
     assert state(docker, A)["HostConfig"]["PidsLimit"] == 128
 
 
+def test_whoever_gets_into_a_gateway_has_one_groups_keys_to_use(world: World, docker: Engine) -> None:
+    """Its own PINs, TLS key, tokens and journal are there, and nobody else's; and another's PIN opens nothing of it."""
+    found = python(docker, A, "import os; print(sorted(os.listdir('/run/secrets')), os.listdir('/var/lib/fps-hsm'))")
+    assert found == "['pin-1', 'pin-2', 'pin-3', 'pin-4', 'tls-key'] ['sip']"
+    labels = (
+        "import os, pkcs11\n"
+        "os.environ['SOFTHSM2_CONF'] = '/var/lib/fps-hsm/sip/softhsm2.conf'\n"
+        "library = pkcs11.lib('/usr/lib/softhsm/libsofthsm2.so')\n"
+        "print(sorted(t.label for t in library.get_tokens() if t.label))\n"
+    )
+    assert python(docker, A, labels) == "['sip-1', 'sip-2', 'sip-3', 'sip-4']"
+    theirs = (world.directory / "dc-a" / "secrets" / "usm" / "pin-1").read_text()
+    tried = (
+        f"{labels}\n"
+        "try:\n"
+        f"    library.get_token(token_label='sip-4').open(user_pin={theirs!r})\n"
+        "except pkcs11.PKCS11Error as error: print(type(error).__name__)"
+    )
+    assert python(docker, A, tried).splitlines()[-1] == "PinIncorrect"
+
+
 def test_no_secret_is_in_what_the_engine_shows(world: World, docker: Engine) -> None:
-    secrets = [path.read_text().strip() for path in (world.directory / "dc-a" / "secrets").iterdir()]
-    assert len(secrets) == 5
+    files = [path for path in (world.directory / "dc-a" / "secrets").glob("*/*") if path.is_file()]
+    secrets = [path.read_text().strip() for path in files]
+    assert len(secrets) == len(set(secrets)) == 5 * len(GROUPS), "each group's are its own"
     shown = docker.run("inspect", A, "fps-gateway-development") + world.compose("dc-a", "config")
     shown += docker.run("exec", A, "cat", "/proc/1/environ") + docker.run("exec", A, "cat", "/proc/1/cmdline")
     assert [secret for secret in secrets if secret.splitlines()[0 if len(secret) < 40 else 1] in shown] == []

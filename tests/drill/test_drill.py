@@ -75,7 +75,7 @@ def test_the_configuration_in_a_guest_is_a_good_one(tmp_path: Path) -> None:
     """Made from what a world writes, with its tokens: the gateway takes it."""
     bank = Bank(BANKS[0], tmp_path, WORLD, first=True)
     tokens = tmp_path / "hsm"
-    bank._tokens = (
+    bank._tokens["sip"] = (
         f'[[node.token]]\nname = "a"\nlabel = "a"\nmodule = "libsofthsm2.so"\npin_file = "{tokens}/pins/a"\n'
         f'environment = {{ SOFTHSM2_CONF = "{tokens}/softhsm2.conf" }}\n'
     )

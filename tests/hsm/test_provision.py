@@ -164,3 +164,18 @@ def test_check_finds_the_odd_token(run: Run, tmp_path: Path) -> None:
     missing = run("check")
     assert missing.returncode == 1
     assert 'fps-2  no such token: label "fps-2"' in missing.stdout
+
+
+def test_another_group_gets_the_schemes_keys_and_a_seal_key_of_its_own(run: Run, tmp_path: Path) -> None:
+    """Its partitions have other PINs, too: who has one group's can use nothing of another's."""
+    run("provision", folder="sip")
+    other = run("provision", "--prefix", "usm", "--scheme-keys-from", str(tmp_path / "sip" / KEYS_FILE), folder="usm")
+    assert other.returncode == 0, other.stderr
+    sip, usm = (json.loads((tmp_path / group / KEYS_FILE).read_text()) for group in ("sip", "usm"))
+    assert {label for label in sip if sip[label] == usm[label]} == {"fps-hub", "fps-own", "fps-transport"}
+    assert usm["fps-seal"] != sip["fps-seal"]
+    pins = [path.read_text() for group in ("sip", "usm") for path in (tmp_path / group / "pins").iterdir()]
+    assert len(set(pins)) == len(pins) == 8
+    again = run("provision", "--prefix", "usm", "--scheme-keys-from", str(tmp_path / "sip" / KEYS_FILE), folder="usm")
+    assert again.stdout.startswith("nothing to do")
+    assert run("check", "--prefix", "usm", folder="usm").stdout.splitlines()[-1] == "all 2 tokens agree"

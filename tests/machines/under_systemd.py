@@ -78,7 +78,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         it.copy(str(UNITS.parents[1] / "hsm"), f"{WORK}/hsm")
         said = it.run(f"/opt/fps-gateway/bin/python -m hsm provision --dir {HSM} --tokens 2 --prefix hsm")
         it.run(f"""
-            chown -R fps-gateway: {HSM}
+            chown -R fps-gateway-sip: {HSM}
             mkdir /etc/systemd/system/fps-gateway@.service.d
             printf '[Service]\\nReadWritePaths={HSM}\\n' >/etc/systemd/system/fps-gateway@.service.d/softhsm.conf
             systemctl daemon-reload
@@ -121,7 +121,7 @@ async def world_of(installed: Installed, directory: Path) -> AsyncIterator[World
     it = installed.server
     with trio.fail_after(WITHIN_S):
         async with world(PLAN, directory, keep=True) as made:
-            made.bank.keys, made.bank._tokens = installed.keys, installed.tokens
+            made.bank.keys, made.bank._tokens = installed.keys, {"sip": installed.tokens}
             await made.bank.start_processor()
             gateway = made.the_gateway
             gateway.journal = Path(STATE, "sip", "journal")
@@ -160,7 +160,7 @@ def becomes(server: Server, name: str, value: str) -> Callable[[], Any]:
 
 def log_of(server: Server, *options: str) -> list[str]:
     """The gateway's lines in the journal of this server, of the unit's last start or all."""
-    lines = server.run(f"journalctl --sync; journalctl --quiet --output=cat {' '.join(options)} _UID=860").splitlines()
+    lines = server.run(f"journalctl --sync; journalctl --quiet --output=cat {' '.join(options)} _UID=861").splitlines()
     return [line for line in lines if line]
 
 
