@@ -195,6 +195,7 @@ def summary(configuration: config.Configuration, action_codes: codes.Codes) -> I
 def notes(configuration: config.Configuration) -> Iterator[str]:
     """Reasons why it would not start on this machine, as far as looking at files can tell."""
     node = configuration.node
+    pins: dict[str, str] = {}
     for key, name in _files_of(node):
         path = Path(os.path.expandvars(name))
         if not is_file(str(path)):
@@ -202,7 +203,7 @@ def notes(configuration: config.Configuration) -> Iterator[str]:
         elif key.endswith(("pin_file", "key_file")) and path.stat().st_mode & stat.S_IRWXO:
             yield f"{key}: everyone on this machine may read it"
         if key.endswith("pin_file") and os.access(path, os.R_OK):
-            yield from _of_pin(key, path)
+            yield from _of_pin(key, path, pins)
     for place, tls in papers.uses_of(node):
         yield from papers.notes_on(tls, place)
     if not node.journal.begin_if_none and not Path(node.journal.dir).exists():
@@ -223,11 +224,15 @@ def _files_of(node: config.Node) -> list[tuple[str, str]]:
     return files
 
 
-def _of_pin(key: str, path: Path) -> Iterator[str]:
+def _of_pin(key: str, path: Path, seen: dict[str, str]) -> Iterator[str]:
+    """`seen`: PIN → the first key of the configuration that has it."""
     try:
-        read_pin(path)
+        pin = read_pin(path)
     except NoPin as error:
         yield f"{key}: {error}"
+        return
+    if (first := seen.setdefault(pin, key)) != key:
+        yield f"{key}: is the same PIN as that of {first}: give each partition one of its own"
 
 
 def _of_volume(volume: config.Volume) -> Iterator[str]:

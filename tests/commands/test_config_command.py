@@ -202,6 +202,21 @@ def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monke
     ]
 
 
+def test_check_says_when_two_partitions_have_one_pin(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has it once would have it twice. The PIN itself is not said."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for name, pin in (("pin_hsm-1", "271828\n"), ("pin_hsm-2", "271828")):
+        (tmp_path / name).write_text(pin, encoding="utf-8")
+    said = [note for note in config_command.notes(config_file.load(example)) if "same PIN" in note]
+    assert said == [
+        "node.token[1].pin_file: is the same PIN as that of node.token[0].pin_file: give each partition one of its own"
+    ]
+    (tmp_path / "pin_hsm-2").write_text("314159", encoding="utf-8")
+    assert not any("same PIN" in note for note in config_command.notes(config_file.load(example)))
+
+
 @pytest.mark.parametrize("device", ["/dev/drbd/by-res/none/0", "/dev/null"])
 def test_check_says_when_the_volume_is_not_up(example: Path, device: str) -> None:
     """Also where there is something of that name that is no disk."""
