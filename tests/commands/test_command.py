@@ -204,7 +204,7 @@ PARKED_OF_TWO = [
 def test_what_is_parked_is_known_by_receiver(
     settings: JournalSettings, run: Run, happened: list[Parked | Told | Dropped], positions: list[int]
 ) -> None:
-    """What another receiver acknowledges does not end it."""
+    """An acknowledgement by another receiver does not end it."""
     kinds = {Parked: Kind.PARKED, Told: Kind.TOLD, Dropped: Kind.DROPPED}
 
     async def write() -> None:
@@ -234,7 +234,7 @@ def test_tail_shows_the_last(day: None, run: Run) -> None:
 
 
 async def test_tail_follows_across_segments(settings: JournalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a running gateway writes is seen while it writes, in order, from segment to segment."""
+    """Records of a running gateway are seen while it writes, in order, from segment to segment."""
     disk = RealDisk()
     async with running(disk, settings) as journal:
         reading = looking.reader(disk.directory(settings.dir))

@@ -79,7 +79,7 @@ def test_lines_fit_a_terminal() -> None:
 
 
 def test_limits_are_said() -> None:
-    """What a type allows stands in the example."""
+    """The values that a type allows stand in the example."""
     text = EXAMPLE
     assert "[2 | 4]\n#header_bytes = 4\n" in text
     assert "[≥0.001 ≤2592000]\n#stand_in_after_s = 5.0\n" in text
@@ -183,7 +183,7 @@ def test_check_what_is_right(example: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_check_says_what_this_machine_lacks(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a look at the files tells is noted, and is no mistake: a check may run anywhere."""
+    """Findings in other files are noted and are no mistakes: a check may run anywhere."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     pin = tmp_path / "pin_hsm-1"
     pin.touch(mode=0o600)

@@ -66,7 +66,9 @@ def test_good_message_revealed(run: Run, wire: Wire) -> None:
 
 
 def test_bad_message_names_the_place(run: Run, wire: Wire) -> None:
-    """What can be read is printed, then field, position and what was expected, and the bytes around it, masked."""
+    """The readable fields are printed, then the bad field, its position, what was expected, and the bytes around it,
+    masked.
+    """
     code, out = run(wire("9200").replace(b"13TRN", b"19TRN"))
     assert code == 1
     assert "DE31 trn at byte 64: the length is over the maximum of 18" in out
@@ -108,7 +110,7 @@ HEADERS = {name: settings for name, settings in decode.HEADERS.items() if settin
 @pytest.mark.parametrize("form", ["raw", "hex"])
 @pytest.mark.parametrize("header", [name for name in HEADERS if not name.startswith("ascii2")])
 def test_every_header_is_found(run: Run, wire: Wire, header: str, form: str, force: str) -> None:
-    """With any length header, raw or as hex, forced or found out."""
+    """A frame is decoded with any length header, raw or as hex, given or detected."""
     bodies = [wire("9200"), wire("9804"), wire("9210")]
     data = b"".join(frame(HEADERS[header], body) for body in bodies)
     data = data.hex(" ", 2).encode() if form == "hex" else data

@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def lacking(file: Path, tokens: FakeTokens | None = None) -> list[str]:
-    """What is missing."""
+    """The mistakes found here, without those about key changes in band."""
     configuration = config_file.load(file)
     tokens = tokens or FakeTokens([token.name for token in configuration.node.token], KEYS)
     return [what for what in here.lacks(configuration, open_worker=tokens.open) if "in band" not in what]

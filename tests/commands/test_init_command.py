@@ -21,7 +21,7 @@ from tests.fakes.example import example
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Where it is to be: neither it nor what it lies in is there."""
+    """Neither the directory nor the one above exists."""
     return tmp_path / "sip" / "journal"
 
 

@@ -50,7 +50,7 @@ def test_the_fingerprint_shows_any_difference(load: Load, pair: config.Pair) -> 
 
 
 def test_the_fingerprint_is_the_pairs(load: Load) -> None:
-    """What is a node's own does not show in it."""
+    """The settings of a node alone do not show in it."""
     here, there = load(GOOD), load(GOOD.replace("sip-a", "sip-b").replace("8302", "8402"))
     assert here.fingerprint() == there.fingerprint()
     assert re.fullmatch("[0-9a-f]{16}", here.fingerprint())

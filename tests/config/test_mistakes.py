@@ -285,7 +285,7 @@ OF_NO_NODE = [case for case in MISTAKES if not case[1].startswith(("[node", "[[n
 def test_a_mistake_in_one_of_two_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, mistake: str
 ) -> None:
-    """With the pair in a file of its own a mistake is the same, and names its own file and the line in that."""
+    """With the pair in a file of its own, a mistake is the same, and names that file and its line there."""
     monkeypatch.chdir(tmp_path)
     node, pair = in_two(GOOD.replace(old, new, 1) if old else GOOD + new)
     Path("node.toml").write_text(node, encoding="utf-8")
@@ -389,7 +389,7 @@ def test_a_mistake_hides_no_other(load: Load, alone: str, together: str) -> None
     ],
 )
 def test_no_mistake_comes_of_another_one(load: Load, change: tuple[str, str], key: str) -> None:
-    """What is held against a setting that is wrong is not judged by its default."""
+    """A setting that must fit a wrong one is not compared with that one's default."""
     keys = [mistake.split(": ")[1] for mistake in mistakes_of(load, GOOD.replace(*change, 1))]
     assert keys == [key]
 
@@ -397,7 +397,7 @@ def test_no_mistake_comes_of_another_one(load: Load, change: tuple[str, str], ke
 def test_a_file_that_cannot_be_read_hides_no_mistake_in_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what it may hold is not called missing."""
+    """Settings that the unreadable file may hold are not called missing."""
     monkeypatch.chdir(tmp_path)
     Path("node.toml").write_text(GOOD[: GOOD.index("[pair]")].replace('"sip-a"', '"sip a"'), encoding="utf-8")
     with pytest.raises(ConfigurationError) as raised:
@@ -500,7 +500,7 @@ def test_a_host_that_would_never_be_reached(load: Load, key: str, host: str, mis
 
 
 def test_a_port_that_others_can_reach_needs_tls(load: Load) -> None:
-    """Whoever reaches the door of submissions can submit payments."""
+    """Anybody who reaches the door of submissions can submit payments."""
     for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1"):
         load(GOOD + f'[node.submissions]\nhost = "{host}"\n')
     for host in ("0.0.0.0", "::", "gateway", "10.0.0.1", "127.0.0.1.test"):  # noqa: S104 - what is refused

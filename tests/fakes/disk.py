@@ -213,7 +213,7 @@ class FakeDisk:
         self.files_open = 0
         """By the process that uses it now."""
         self.files_max: float = math.inf
-        """So many files may be open: beyond it there is no descriptor. The directory, once locked, needs none."""
+        """Open files at most: beyond, there is no descriptor. The directory, once locked, needs none."""
         self.process = 1
         """The pid of whoever uses the disk now; `kill` and `crash` make the next one."""
         self.locks: dict[str, int] = {}

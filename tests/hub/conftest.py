@@ -346,7 +346,7 @@ class World:
         )  # fmt: skip
 
     async def dial(self, site: config.HubSite, _dialler: Dialler) -> HubConnection:
-        """What `Links` dials with."""
+        """The dialler of `Links`."""
         self.dials.append((site.name, trio.current_time()))
         await trio.lowlevel.checkpoint()
         if site.name in self.hang:

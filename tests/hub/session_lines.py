@@ -1,4 +1,4 @@
-"""What the playbooks of a session share."""
+"""The parts that the playbooks of a session share."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a link may bring that proves nothing: the budget and the frames that nobody has judged yet, without a link."""
+"""The budget for unproved frames of a link, and the frames not judged yet, without a link."""
 
 import pytest
 from hypothesis import given

@@ -50,7 +50,7 @@ class Certificates:
             blob.write_to_path(self.certificate_file, append=True)
 
     def tls(self, **change: str) -> config.Tls:
-        """What the gateway is configured with."""
+        """The dialler as the gateway is configured."""
         settings = {
             "ca_file": self.ca_file,
             "certificate_file": self.certificate_file,

@@ -46,7 +46,7 @@ async def settle() -> None:
 async def test_a_link_that_spends_its_budget_is_closed_after_its_last_words(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """What it owes still leaves; what comes is not even looked at."""
+    """Replies that it owes still leave; arriving bytes are not even read."""
     w = wired(unproved=SMALL)
     nursery.start_soon(w.link.run)
     await w.stream.send_all(framed(b"9200 one") + bad(11))

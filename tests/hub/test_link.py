@@ -116,7 +116,7 @@ async def test_half_a_frame_for_too_long_ends_the_link(
 async def test_half_a_frame_that_lay_here_has_its_time_from_when_it_was_read(
     wired: Make, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
-    """What came while this process stood still may end anywhere, with the rest right behind it."""
+    """Bytes that came while this process stood still may end anywhere, with the rest right behind them."""
     w = wired(half_frame_s=10.0, came_s=lambda now_s: now_s - 3600)
     nursery.start_soon(w.link.run)
     stream = together(w.wire, [b"9200 one", b"9200 two", b"9200 three"])
@@ -249,7 +249,7 @@ class Fates:
 
 
 async def peer_does(step: str, stream: Any) -> None:
-    """What the hub does to the stream."""
+    """The hub's action on the stream."""
     with trio.move_on_after(0.01), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         match step:
             case "read":

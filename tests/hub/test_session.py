@@ -151,7 +151,7 @@ def test_our_requests_carry_what_management_messages_carry(player: Make) -> None
 
 
 def test_settled_is_the_longest_time_that_all_was_as_wanted(player: Make, message: Make, moment: Make) -> None:
-    """What the pool goes by when it judges a link that ended."""
+    """The time by which the pool judges a link that ended."""
     session = player().play("""
         0    start                    -> 9804 891 000001, 9804 881 000002
         1    < 9814 891 000001 0000   -> +receive

@@ -1,4 +1,4 @@
-"""What the hub asks besides payments gets its response, and nothing is responded to twice."""
+"""Every request of the hub besides payments gets its response, and none gets two."""
 
 import pytest
 

@@ -32,7 +32,7 @@ def files(disk: FakeDisk) -> dict[str, bytes]:
 
 
 def batches(disk: FakeDisk, name: str = FIRST) -> list[tuple[int, int]]:
-    """Where each batch of a segment begins and ends."""
+    """The beginning and end of each batch of a segment."""
     data, at, found = bytes(content(disk, name)), HEADER_BYTES, []
     while (mark := mark_at(data, at, ID)) is not None:
         found.append((at, at + MARK_BYTES + mark.size))
@@ -46,7 +46,7 @@ def big(count: int, size: int = 3000) -> list[bytes]:
 
 
 def evidence(disk: FakeDisk) -> list[bytes]:
-    """What starts have cut off."""
+    """The torn tails that starts have kept."""
     files = disk.directories[DIR].files
     return [bytes(files[name].content) for name in sorted(files) if name.endswith(".torn")]
 

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Unsealed(NamedTuple):
-    """Where a seal of all that is durable belongs: its body is made when the chain is known."""
+    """The place of a seal over all durable records: its body is made when the chain is known."""
 
     time_ns: int
 
@@ -120,7 +120,7 @@ def _response(request: PaymentRequest, code: str) -> PaymentResponse:
 
 
 def _whole(covered: bytes) -> bytes:
-    """With a MAC, which nobody looks at any more."""
+    """A key record with a MAC, which nothing reads any more."""
     return join_mac(covered, bytes(range(8)))
 
 
@@ -301,7 +301,7 @@ def _cut_off() -> list[Step]:
 
 
 def _bookkeeping() -> list[Step]:
-    """What is told and what is not, what lasts, and a clean stop."""
+    """Records that are told and others, records that last, and a clean stop."""
     hub = Slot("fps-hub", Install("fps-hub"), Install("fps-hub.1a2b3c", b"wrapped by nobody", "1A2B3C"))
     own = Slot("fps-own", Install("fps-own.4d5e6f", b"nor this", "4D5E6F"), None, False, (
         Superseded(Install("fps-own"), WALL_NS),), ("A1B2C3", "B2C3D4"), ("0123456789abcdef",), ("B2C3D4",),
@@ -334,7 +334,7 @@ def _bookkeeping() -> list[Step]:
 
 
 def _unfinished() -> list[Step]:
-    """What a kill leaves between two steps."""
+    """The state that a kill leaves between two steps."""
     received, decided = _Payment(31), _Payment(32)
     fpid, key, covered, content = _ours(41)
     again, again_key, again_covered, again_content = _ours(22)

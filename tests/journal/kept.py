@@ -80,7 +80,7 @@ class Line(Struct, frozen=True, array_like=True):
 
 
 class Reads(Struct, frozen=True):
-    """What a kept journal is, and must read as."""
+    """A journal kept in an older format, and the content that it must have."""
 
     writer: str
     """The version of the gateway that wrote it."""
@@ -97,7 +97,7 @@ class Reads(Struct, frozen=True):
 
 
 def written(batches: list[Batch]) -> FakeDisk:
-    """What the present code writes, and a kill under way leaves. Nothing in it depends on when this is done."""
+    """The journal that the present code writes and a kill leaves. Nothing in it depends on the time of writing."""
     disk = FakeDisk()
     now_ns = [history.WALL_NS]
 
@@ -169,14 +169,14 @@ def versions() -> list[int]:
 
 
 def started(files: dict[str, bytes]) -> tuple[FakeDisk, list[Record], Journal]:
-    """What a start of the present gateway finds."""
+    """The content that a start of the present gateway finds."""
     disk, records = disk_of(files), list[Record]()
     journal = open_journal(SETTINGS, disk, on_record=records.append)
     return disk, records, journal
 
 
 def past_of(records: list[Record]) -> dict[str, Any]:
-    """What a start makes of these records, for comparing: as `daemon.run` hands them on."""
+    """The state that a start makes of these records, handed on as by `daemon.run`, for comparison."""
     past = Past(7, CODEC, meanings.built_in())
     addressees = [the_processor(NODE, CODEC), peer(NODE, PEER)]
     backlogs = [Backlog(to.name, to.kinds) for to in addressees]
@@ -216,7 +216,7 @@ def _to_tell(to: Addressee, backlog: Backlog, records: list[Record]) -> dict[str
 
 
 def _plain(value: object) -> Any:
-    """As JSON can hold it: bytes in hex, tuples as lists, steps by name."""
+    """The same in a form that JSON can hold: bytes in hex, tuples as lists, steps by name."""
     match value:
         case bytes():
             plain: Any = value.hex()

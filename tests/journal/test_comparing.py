@@ -129,7 +129,7 @@ def test_the_same_records_are_the_same_however_they_lie_on_the_disk(
 
 @given(one_or_more, st.data(), cuts, cuts)
 def test_a_copy_that_ends_before_is_behind(written: list[Entry], data: st.DataObject, one: int, other: int) -> None:
-    """By how many records, and how many seconds lie between the last ones. Whichever is named first."""
+    """The report says by how many records, and by how many seconds, whichever copy is named first."""
     kept = data.draw(st.integers(0, len(written) - 1))
     short, long = book(written[:kept], one), book(written, other)
     for which, found in enumerate((compared(short, long), compared(long, short))):
@@ -417,7 +417,7 @@ def test_progress_is_shown_on_a_terminal_only(write: Write, monkeypatch: pytest.
 
 
 async def test_a_journal_that_is_written_goes_on_where_its_copy_ends(tmp_path: Path) -> None:
-    """And is the same until there, also when retention deletes under the one that reads."""
+    """The copies are the same up to there, also when retention deletes during the reading."""
     settings = replace(SETTINGS, dir=str(tmp_path / "journal"))
     disk = RealDisk()
     async with running(disk, settings) as journal:

@@ -196,7 +196,7 @@ def test_garbage_behind_the_end_is_corrupt() -> None:
 
 
 def test_garbage_at_the_end_of_a_full_segment_is_corrupt() -> None:
-    """Where no mark fits any more nothing can have been torn."""
+    """Nothing can be torn where no mark fits any more."""
     room = 65536 - HEADER_BYTES - MARK_BYTES - 42 - 44
     disk = build([[b"x" * (room - 20)]])
     content(disk)[-10] = 1

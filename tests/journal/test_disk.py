@@ -372,7 +372,7 @@ def test_files_are_for_their_owner_only(kit: Kit) -> None:
 
 @on(*REAL)
 def test_a_symbolic_link_is_not_followed(kit: Kit) -> None:
-    """Whoever can put one into the directory could have us write elsewhere."""
+    """Somebody who could put a link into the directory could make us write elsewhere."""
     directory = kit.disk.directory(kit.path, create=True)
     at = Path(kit.path)
     (at / "elsewhere").write_bytes(b"abc")
@@ -448,7 +448,7 @@ def test_a_crash_keeps_sectors_whole(kit: Kit) -> None:
 
 @on(*FAILING)
 def test_a_crash_may_keep_nothing_that_was_not_synced(kit: Kit) -> None:
-    """What was not synced is nobody's."""
+    """Unsynced data may be lost."""
     directory = used(kit)
     kit.crash(None)
     assert peek(directory, "f", 0, 4096) == b"a" * 2048
@@ -476,7 +476,7 @@ def test_what_a_truncation_cut_off_may_come_back(kit: Kit) -> None:
 
 @on(*FAILING)
 def test_after_a_failed_sync_another_one_says_yes_and_writes_nothing(kit: Kit) -> None:
-    """As on Linux: what was to be written is read as before, and gone with the power. Written again, it is written."""
+    """As on Linux: after a failed sync the data can be read, and is lost with the power, until it is written again."""
     for again in (False, True):
         kit.anew()
         directory = kit.disk.directory(kit.path, create=True)

@@ -26,7 +26,7 @@ from tests.journal.test_lookup import life_of
 
 
 async def test_a_follower_reads_what_is_durable_in_order(place: Place) -> None:
-    """Everything, once, across segments, as it was written; never more at once than asked for."""
+    """A follower gets everything once, across segments, as it was written, and never more at once than it asks for."""
     disk, settings = place
     async with running(disk, settings) as journal:
         follower = journal.follower("f", ALL)
@@ -57,7 +57,7 @@ async def test_a_follower_sees_nothing_before_it_is_durable(fake: FakeDisk, auto
 
 
 async def test_a_follower_gets_its_kinds_only(place: Place) -> None:
-    """And passes over the rest, which moves its cursor when it has nothing left to settle."""
+    """It passes over other kinds, which move its cursor when it has nothing left to settle."""
     disk, settings = place
     async with running(disk, settings) as journal:
         follower = journal.follower("f", ODD)
@@ -149,7 +149,7 @@ async def test_a_follower_that_comes_later_reads_from_the_oldest(fake: FakeDisk)
 
 
 async def test_a_new_journals_follower_misses_nothing_that_was_appended_before_it(fake: FakeDisk) -> None:
-    """What is on its way to the disk is read, too."""
+    """Records on their way to the disk are read, too."""
     async with running(fake) as journal:
         journal.append(Kind.STOOD_IN, b"early", fpid="F" * 42, wall_ns=WALL_NS)
         follower = journal.follower("f", ALL)

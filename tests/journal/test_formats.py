@@ -53,7 +53,7 @@ def test_a_kept_journal_reads_as_it_did(version: int) -> None:
 
 @every_format
 def test_an_engine_begins_with_the_past_of_a_kept_journal(version: int) -> None:
-    """What was under way is taken up: nobody decided one payment, another one's reply may have left, two left."""
+    """Payments under way are taken up: one is undecided, one's reply may have left, two have left."""
     world = World()
     for each in kept.started(kept.kept(version)[0])[1]:
         world.past.record(each.kind, each.time_ns, each.fpid, each.body)

@@ -27,7 +27,7 @@ async def life_of(life: Any, *, clean: bool) -> None:
 
 
 async def test_any_record_that_is_durable_can_be_looked_at(place: Place) -> None:
-    """By its position, in whichever segment; no cursor is kept for it. What is not there (yet) is None."""
+    """A record is found by its position in any segment, without a cursor. One that is not there (yet) is None."""
     disk, settings = place
     async with running(disk, settings) as journal:
         await fill(journal, [[b"%03d" % n * 500, b""] for n in range(100)])
@@ -60,7 +60,7 @@ async def test_what_is_looked_at_is_verified(fake: FakeDisk) -> None:
 async def test_a_record_whose_segment_goes_is_not_there(
     asked: str, fake: FakeDisk, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when retention takes it while it is being read: that is no fault of the disk."""
+    """A segment that retention deletes during the reading is no fault of the disk."""
     await three_segments(fake, SHORT, "a")
     async with running(fake, SHORT, wall_ns=LATER_NS) as journal:
         follower = journal.follower("a", ALL)

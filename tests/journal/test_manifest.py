@@ -218,7 +218,7 @@ def test_a_cursor_that_is_whole_and_no_cursor_is_none() -> None:
 
 
 def test_a_start_that_refuses_leaves_a_torn_tail_where_it_is() -> None:
-    """What a follower has settled was durable: the tail is not torn off, and whoever looks finds it as it was."""
+    """Records that a follower has settled were durable: the tail stays, and people find it as it was."""
     disk = build_followed()
     start, _ = batches(disk)[-2]
     at = start + MARK_BYTES + 10
@@ -231,7 +231,7 @@ def test_a_start_that_refuses_leaves_a_torn_tail_where_it_is() -> None:
 
 
 def test_an_fpid_that_is_no_text_is_corrupt() -> None:
-    """Whoever wrote it had a right checksum for it, and was not this gateway."""
+    """Its checksum is right, but no gateway wrote it."""
     disk = build(THREE)
     start, _ = batches(disk)[-1]
     data = content(disk)

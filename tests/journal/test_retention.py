@@ -89,7 +89,7 @@ async def test_a_known_follower_keeps_its_records_without_its_cursor(
 async def test_a_follower_in_memory_does_not_count_before_its_cursor_is_on_disk(
     fake: FakeDisk, autojump_clock: trio.abc.Clock
 ) -> None:
-    """What is deleted was settled by a cursor that survives the loss of power."""
+    """A segment is deleted only when a cursor that survives a loss of power has settled it."""
     await three_segments(fake, SHORT, "a")
     async with running(fake, SHORT, clean=False, wall_ns=LATER_NS) as journal:
         follower = journal.follower("a", ALL)

@@ -160,7 +160,7 @@ def test_without_a_configuration_seals_are_counted(wrote: Wrote, verify: Run) ->
 
 
 def test_a_key_that_would_write_lines_of_ours_is_shown_as_what_it_is(wrote: Wrote, verify: Run) -> None:
-    """Whoever forges a seal chooses the name of its key: no line of its own, and no order to the terminal."""
+    """The forger of a seal chooses the name of its key, which must not add lines or control the terminal."""
     label = "x\nseals: 9, of which 9 hold\x1b[2A"
 
     async def forged(it: Book) -> None:
@@ -247,7 +247,7 @@ def test_many_wrong_seals_are_not_all_said(wrote: Wrote, verify: Run) -> None:
 def test_history_that_was_written_anew_is_found_out(
     wrote: Wrote, verify: Run, settings: JournalSettings, tmp_path: Path
 ) -> None:
-    """Who can write the disk and has no HSM can make a chain that is whole. The seals of before do not fit to it."""
+    """Somebody who can write to the disk can make a whole chain without the HSM, but earlier seals do not fit it."""
     wrote(a_day)
     directory = RealDisk().directory(settings.dir)
     manifest = read_manifest(directory)
@@ -287,7 +287,7 @@ def test_a_seal_that_is_written_once_more_covers_no_more_than_before(wrote: Wrot
 
 
 def mac_of_seal(chain: bytes) -> bytes:
-    """What the tokens make."""
+    """The MACs that the tokens make."""
     return reference.mac("aes-cmac", KEYS["fps-seal"], chain)
 
 
@@ -299,7 +299,7 @@ async def three_keys(it: Book) -> None:
 
 
 def test_a_key_from_before_is_believed_when_it_is_named(wrote: Wrote, verify: Run) -> None:
-    """And only then; another key of the token vouches for nothing. Exit code 3: not known."""
+    """Only then does the seal hold; another key of the token vouches for nothing (exit code 3: unknown)."""
     wrote(three_keys)
     code, out, err = verify()
     assert (code, err) == (3, "")

@@ -63,7 +63,7 @@ def test_a_journal_goes_from_segment_to_segment_without_a_descriptor_to_be_had(p
 
 
 def test_a_next_segment_that_cannot_be_opened_is_tried_again(place: Place) -> None:
-    """Where there is no full one either, right after a start: as on a full disk the current one is written on."""
+    """Right after a start there is no full segment either: the current one is used, as on a full disk."""
     committer = committer_of(place)
     some(committer, 1)
     with no_file_can_be_opened(place[0]):

@@ -117,7 +117,7 @@ def test_that_nothing_matches_is_said(run: Run, arguments: list[str]) -> None:
 
 
 def test_how_many_were_looked_at_counts_those_in_the_range(run: Run) -> None:
-    """Of one record it is said in the singular."""
+    """One record is counted in the singular."""
     assert run("--to", "1", "--trn", "TRNOUT") == (*NONE, "0 of 1 record matches\n")
 
 
@@ -142,7 +142,7 @@ def messages(out: str) -> dict[tuple[int, str], dict[str, str | None]]:
 
 
 def test_every_message_is_taken_apart_and_masked_by_one_rule(run: Run) -> None:
-    """What came, our replies, what leaves and what answers it: a field is masked for what it is, not where."""
+    """A field is masked by its kind, in requests, replies, submissions and answers alike."""
     out = run("--json", "--fields")[1]
     shown = messages(out)
     assert sorted(shown) == [

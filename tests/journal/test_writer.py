@@ -82,7 +82,7 @@ async def test_a_journal_spans_segments(place: Place) -> None:
 
 
 async def test_closing_makes_everything_durable(place: Place) -> None:
-    """What was appended before `aclose` is there, committed or not; nothing is taken afterwards."""
+    """Records appended before `aclose` are there, committed or not; none is taken afterwards."""
     disk, settings = place
     async with running(disk, settings, clean=False) as journal:
         journal.append(Kind.STOPPED, b"last", wall_ns=WALL_NS)
@@ -125,7 +125,7 @@ async def test_a_batch_is_limited(fake: FakeDisk) -> None:
 
 
 async def test_the_zeros_of_a_segment_are_durable_before_it_is_used(fake: FakeDisk) -> None:
-    """What a lost write leaves in it is known; and a sync of records has nothing else to write."""
+    """A lost write leaves known content in it, and a sync of records has nothing else to write."""
     async with running(fake) as journal:
         await fill(journal, [[b"first"]])
         await trio.testing.wait_all_tasks_blocked()
@@ -224,7 +224,7 @@ async def test_a_sync_that_hangs_is_said(fake: FakeDisk, autojump_clock: trio.ab
 async def test_a_process_that_stood_still_takes_no_disk_for_stalled(
     fake: FakeDisk, autojump_clock: trio.abc.Clock
 ) -> None:
-    """What was being synced as it stopped has its time from when it goes on; a disk that hangs is found out then."""
+    """The time of a sync under way begins again when the process goes on; a hanging disk is found then."""
     async with running(fake) as journal:
         fake.latency_s = lambda: 3700.0
         journal.append(Kind.RECEIVED, b"x", wall_ns=WALL_NS)
@@ -469,7 +469,7 @@ async def test_what_is_counted(fake: FakeDisk) -> None:
 async def test_a_hung_disk_does_not_keep_aclose_from_being_cancelled(
     fake: FakeDisk, autojump_clock: trio.abc.Clock
 ) -> None:
-    """What was not durable stays so, and the next start finds what a kill leaves."""
+    """Records that were not durable stay so, and the next start finds the state that a kill leaves."""
     async with running(fake, clean=False) as journal:
         await fill(journal, [[b"durable"]])
         fake.latency_s = lambda: math.inf

@@ -51,7 +51,7 @@ def test_what_python_would_print_is_one_line_without_values(event: str) -> None:
 
 
 def test_each_of_them_is_a_line_of_this_log(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the process above did, called here: Python's hooks are ours."""
+    """The same in this process: Python's hooks are ours."""
     for module, name in (
         (sys, "excepthook"),
         (threading, "excepthook"),

@@ -110,7 +110,7 @@ def test_enumerations_are_their_values(logged: Any) -> None:
 
 
 def test_levels(lax: Any) -> None:
-    """What is below the level is not made at all."""
+    """A line below the level is not even made."""
     written: list[bytes] = []
     log.configure("warning", "json", Kept(written))
     logger = log.get("hub")
@@ -219,7 +219,7 @@ class Gone(io.BytesIO):
 
 
 def test_lines_are_written_in_order() -> None:
-    """What is handed over is written, in order, one line each."""
+    """All lines that are handed over are written, in order."""
     stream = io.BytesIO()
     writer = log.Writer(stream)
     for number in range(3 * log.BATCH_LINES_MAX):
@@ -340,7 +340,7 @@ def test_the_line_about_dropped_lines_has_its_level_too(monkeypatch: pytest.Monk
 
 
 def test_an_output_that_is_non_blocking_loses_nothing() -> None:
-    """Whoever shares our output may make it non-blocking; no line is torn or lost by that."""
+    """Another process may make our output non-blocking; no line is torn or lost by that."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     command = [sys.executable, "-c", PROGRAM, "3000", "all"]

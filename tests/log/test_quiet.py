@@ -1,4 +1,4 @@
-"""What a peer makes us say again and again is said a few times, then less and less often, and nothing is uncounted."""
+"""Lines that a peer causes again and again are written a few times, then ever more rarely; all others are counted."""
 
 from collections.abc import Callable
 from typing import Any

@@ -148,7 +148,7 @@ def test_decode_says_its_words(path: Path, codec: Codec, tmp_path: Path, capsys:
 
 
 def test_the_documents_list_it(codec: Codec) -> None:
-    """What the teams at the other end are given has every code with its words, and none that the table lacks."""
+    """The document for the teams at the other end has every code of the table with its words, and no other."""
     for made in (document(codec.action_codes), processor_document(codec.action_codes)):
         text = made["components"]["schemas"]["Status"]["description"]
         for table in (codec.action_codes.qualified, codec.action_codes.receiver, codec.action_codes.hub):

@@ -140,7 +140,7 @@ def test_table_has_no_other_field() -> None:
 
 @given(messages())
 def test_valid_message_round_trips(message: Message) -> None:
-    """What is encoded is decoded to the same values, without a fault, and encoded to the same bytes again."""
+    """An encoded message is decoded to the same values, without a fault, and encoded to the same bytes again."""
     body = join_mac(CODEC.encode(message), MAC)
     decoded = CODEC.decode(body)
     assert (decoded.mti, decoded.fault, decoded.body) == (message.mti, 0, body)

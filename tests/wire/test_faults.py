@@ -1,4 +1,4 @@
-"""What is wrong with a message: structure raises and says where, values set `fault`, nothing else ever comes out."""
+"""A message with a bad structure raises an error that says where; one with a bad value sets `fault`."""
 
 from collections.abc import Callable
 
@@ -62,7 +62,7 @@ STRUCTURE = [
     ("body", "field", "position"), [row[1:] for row in STRUCTURE], ids=[row[0] for row in STRUCTURE]
 )
 def test_structure(body: bytes, field: int, position: int, warm: bool) -> None:  # noqa: FBT001 - a column of the table
-    """What cannot be read raises, with field and position; it makes no difference whether the shape is compiled."""
+    """An unreadable message raises an error with field and position, whether or not its shape is compiled."""
     codec = Codec()
     for known in (ECHO, REPLY):
         for _ in range(SIGHTS_MIN if warm else 0):

@@ -123,7 +123,7 @@ def test_limit_itself_is_allowed() -> None:
 
 
 def test_header_too_narrow_for_the_limit() -> None:
-    """What a header cannot say is refused, not written wrongly."""
+    """A length that the header cannot hold is refused, not written wrongly."""
     with pytest.raises(ValueError, match="over the limit of 99"):
         frame(Wire(header_bytes=2, header_format="ascii"), bytes(100))
     with pytest.raises(ValueError, match="over the limit of 65533"):

@@ -163,7 +163,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_no_event() -> None:
-    """What is not decoded can still be read without an error: nobody acts on it."""
+    """A message with a fault can still be read without an error: nobody acts on it."""
     assert event_of(Usm(mti="9824"), MEANINGS, WALL_NS).stamp.startswith("20251122205501000000")
 
 
@@ -182,7 +182,7 @@ def test_a_fault_is_no_event() -> None:
     ],
 )
 def test_news_of_a_moment_that_cannot_be_was_sent_when_it_came(time: str) -> None:
-    """What is told is a moment, and so is what orders it."""
+    """The time that is told is a moment, and so is the stamp that orders the news."""
     event = event_of(Usm(mti="9824", function_code="971", transmission_time=time), MEANINGS, WALL_NS)
     assert sent_at(event) == "2025-11-22T20:55:01"
 

@@ -110,7 +110,7 @@ def message(values: dict[int, str]) -> bytes:
 
 
 def inbound(number: int, value: str) -> str:
-    """What the hub hears."""
+    """The hub's reply."""
     values = BASE | {number: value} if value is not ABSENT else {n: v for n, v in BASE.items() if n != number}
     try:
         request = CODEC.decode(message(values))
@@ -144,7 +144,7 @@ def submission(number: int, value: str) -> dict[str, Any]:
 
 
 def at_the_door(number: int, value: str) -> str:
-    """What the processor hears."""
+    """The processor's response."""
     if CODEC.table.fields[number].name not in MEMBERS:
         return "(the hub's)"
     try:
