@@ -16,7 +16,7 @@ from gateway.payments import steps
 from gateway.payments.links import RECORDER
 from gateway.payments.mode import Mode
 from gateway.payments.steps import Kind
-from gateway.scheme.keyring import Done
+from gateway.scheme.keywork import Done
 from gateway.scheme.news import HandedOn, Lift, Taken
 from gateway.scheme.ring import Allow, Use
 

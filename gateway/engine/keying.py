@@ -12,15 +12,16 @@ from gateway.hub.exchanges import MessageIds, transmission_time
 from gateway.payments.links import Link
 from gateway.payments.steps import Kind
 from gateway.payments.work import Install
-from gateway.scheme import keyring
-from gateway.scheme.keyring import SAID, Done, Keyring, Note, Sent
+from gateway.scheme import keywork
+from gateway.scheme.keyring import Keyring
+from gateway.scheme.keywork import SAID, Done, Note, Sent
 from gateway.scheme.ring import Allow, Ring, Use
 from gateway.wire.message import Message, NetworkRequest, NetworkResponse
 
 _log = log.get("keys")
 
 
-class Keying(keyring.Commands):
+class Keying(keywork.Commands):
     """Carries key changes through the shells, and tells the batch which keys are to be used."""
 
     def __init__(
@@ -83,7 +84,7 @@ class Keying(keyring.Commands):
     # --- Commands
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:
-        """See `keyring.Commands`; so are all that follow."""
+        """See `keywork.Commands`; so are all that follow."""
         return self._batch.record(kind, body, fpid, link)
 
     def when_keys_recorded(self, position: int) -> None:

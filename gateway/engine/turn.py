@@ -37,7 +37,7 @@ from gateway.payments.ejection import Ejection
 from gateway.payments.links import RECORDER
 from gateway.payments.steps import Kind
 from gateway.payments.work import MacJob, Standing
-from gateway.scheme import keyring
+from gateway.scheme import keywork
 from gateway.wire.codec import Codec
 from gateway.wire.message import (
     Message,
@@ -49,7 +49,7 @@ STEPS = (
     *(note.name.lower() for note in arrival.Note),
     *(f"outbound_{note.name.lower()}" for note in departure.Note),
     NEWS_LIFTED,
-    *(f"key_{note.name.lower()}" for note in keyring.Note),
+    *(f"key_{note.name.lower()}" for note in keywork.Note),
     "not_taken_in", "unreadable", "unverified",
 )  # fmt: skip
 """The names under which messages, payments and keys are counted (`Batch.counts`). Each is there from the start."""

@@ -8,7 +8,7 @@ import msgspec
 from gateway.config import StandInMode
 from gateway.ops.news import done
 from gateway.payments.standin import order_of
-from gateway.scheme.keyring import Done
+from gateway.scheme.keywork import Done
 from gateway.scheme.ring import Allow, Use, wanted_of
 from gateway.strict_json import Reader
 

@@ -28,7 +28,7 @@ class Use(Enum):
 
 
 class Superseded(Struct, frozen=True, array_like=True):
-    """A key that another has replaced, and until when (wall clock) it is still accepted."""
+    """A key that another has replaced, and until when it was to be accepted, by the wall clock of its day."""
 
     key: Install
     until_ns: int

@@ -19,7 +19,7 @@ from gateway.hub.dial import SILENT_S
 from gateway.neighbours import sibling
 from gateway.payments import arrival, departure
 from gateway.running.holding import WATCH_EVERY_S
-from gateway.scheme import keyring
+from gateway.scheme import keywork
 from gateway.scheme.news import COUNTED, OUTCOMES
 from gateway.volume import watch
 
@@ -451,7 +451,7 @@ def test_whatever_the_log_warns_of_is_an_alert_or_has_a_reason_not_to_be() -> No
     }
     assert silent == set(NO_ALERT)
     assert not {note for note in silent if NOTES[note][0] == "error"}
-    keys = {f"key_{note.name.lower()}" for note, (level, _) in keyring.SAID.items() if level == "error"}
+    keys = {f"key_{note.name.lower()}" for note, (level, _) in keywork.SAID.items() if level == "error"}
     assert keys - named == set()
 
 

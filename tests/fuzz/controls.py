@@ -16,7 +16,7 @@ from gateway.payments import steps
 from gateway.payments.links import Link as StoryLink
 from gateway.payments.standin import order_of
 from gateway.payments.steps import Kind
-from gateway.scheme.keyring import Done
+from gateway.scheme.keywork import Done
 from gateway.scheme.news import HandedOn, Heard, News, Replay, Report, Taken
 from gateway.scheme.ring import Allow, wanted_of
 from gateway.wire.meanings import built_in

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.ops.switches import AllowControl
-from gateway.scheme.keyring import Done
+from gateway.scheme.keywork import Done
 from gateway.scheme.ring import Allow
 
 ORDER = b'{"use": "own", "check": "abcdef", "reason": "the hub was restored"}'
