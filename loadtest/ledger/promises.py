@@ -77,6 +77,8 @@ SIMULATED = {
     "within-rules": "stand-in accepts no more than its rules allow, each payment and each day, and no less; it accepts "
     "none from a suspended sender where the rules forbid that; news is not forgotten",
     "always-taken": "every submission to a node with a working disk, token and link is taken",
+    "stopped": "while submitting is stopped at a node, the hub gets no request and no repeat from there that had not "
+    "left before",
     "stops-rather-than-lies": "a process ends when it is told to, or when its disk fails it; and for no other reason",
     "nothing-leaks": "no log line and no metric shows an account, a name, an amount, a reference or an FPID",
 }
@@ -103,7 +105,7 @@ NINE = {
     "Nothing is forgotten": ("told", "told-in-order", "told-what-happened", "accounted", "submissions-accounted"),
     "An outbound payment that may have left is never reported as failed": (
         "never-failed", "sent-once", "submissions-end", "only-submitted", "refused-means-nothing", "declined-by-news",
-        "content-sent",
+        "content-sent", "stopped",
     ),
     "Losing any one thing interrupts nobody": ("always-answered", "always-taken"),
     "It stops rather than lies": ("stops-rather-than-lies", "journal-whole"),

@@ -30,6 +30,7 @@ from gateway.payments.inbound import Inbound
 from gateway.payments.settling import Settling
 from gateway.payments.standin import StandIn
 from gateway.payments.steps import Kind
+from gateway.payments.submitting import Submitting
 from gateway.processor import addressees, forwarder, notices, request, writing
 from gateway.processor.client import Client
 from gateway.processor.door import Door
@@ -518,6 +519,20 @@ def stands_in_late() -> Patch:
         return lambda self, payment, at_s: set_timer(self, payment, at_s + 10)
 
     return wrap(Arriving, "set_timer", make)
+
+
+def stops_at_the_next_start() -> Patch:
+    """A stop is recorded, and counts after a restart only."""
+
+    def make(stop: Any) -> Any:
+        def later(self: Any, now: Now) -> int:
+            position = int(stop(self, now))
+            self.stopped = False
+            return position
+
+        return later
+
+    return wrap(Submitting, "stop", make)
 
 
 def is_often_tired() -> Patch:

@@ -62,6 +62,7 @@ LIMITED = Scenario(
 )
 DEATHS = Scenario({"kill": 8.0})
 NEWS = Scenario({"news": 6.0})
+STOPS = Scenario({"stop": 6.0, "hung-sync": 10.0}, {"lasts_s": 60.0})
 KEYS = Scenario({"key": 6.0})
 MISCHIEF = Scenario({"mischief": 2.0})
 HUNG_DISK = Scenario({"hung-sync": 3.0}, {"lasts_s": 80.0})
@@ -155,6 +156,7 @@ CANARIES: dict[str, Canary] = {
     "always-answered": Canary(breakages.stands_in_late, PROCESSOR),
     "asked-first": Canary(breakages.asks_about_some, CALM),
     "within-rules": Canary(breakages.accepts_anything, LIMITED),
+    "stopped": Canary(breakages.stops_at_the_next_start, STOPS),
     "always-taken": Canary(breakages.is_often_tired, CALM),
     "stops-rather-than-lies": Canary(breakages.syncs_again, BAD_DISK),
     "nothing-leaks": Canary(breakages.logs_accounts, CALM),

@@ -16,8 +16,8 @@ from gateway.signer.breaker import PAUSE_ALONE_MAX_S
 from gateway.signer.tokens import PROBE_EVERY_S
 from loadtest.hub import mischief
 from tests.fakes.token import FakeToken
-from tests.simulation import storage_faults
-from tests.simulation.luck import SITES, Happening, a_node, some_s
+from tests.simulation import operators, storage_faults
+from tests.simulation.luck import SITES, Happening, a_node, cancel_when, some_s
 from tests.simulation.node import Node
 
 if TYPE_CHECKING:
@@ -412,7 +412,7 @@ async def _switch(node: Node, mode: bytes) -> None:
         gateway, over = node.gateway, node.over
         if gateway is not None and node.up:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when, over, nursery.cancel_scope)
+                nursery.start_soon(cancel_when, over, nursery.cancel_scope)
                 try:
                     await gateway.controls()["/stand-in"](b'{"mode":"%b"}' % mode)
                 except GatewayError:
@@ -421,11 +421,6 @@ async def _switch(node: Node, mode: bytes) -> None:
                     nursery.cancel_scope.cancel()
                     return
         await trio.sleep(1.0)
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 FAULTS: dict[str, Happening] = {
@@ -460,5 +455,7 @@ FAULTS: dict[str, Happening] = {
     "hub-clock": hub_clock,
     "key": key,
     "operator": operator,
+    "stop": operators.stop,
+    "parked": operators.parked,
 }
 """By name, as in `settings.MEAN_S`."""

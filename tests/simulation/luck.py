@@ -4,6 +4,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import trio
+
 from tests.simulation.node import Node
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ SITES = ("a", "b")
 
 def a_node(world: "World", luck: random.Random) -> Node:
     return world.nodes[luck.choice(SITES)]
+
+
+async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Whoever waits within the scope waits no longer than for this."""
+    await event.wait()
+    scope.cancel()
 
 
 def some_s(luck: random.Random, mean_s: float) -> float:

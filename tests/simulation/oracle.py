@@ -82,6 +82,18 @@ class _Span(NamedTuple):
     until_s: float
 
 
+class _Stop:
+    """Submitting was stopped at a node."""
+
+    def __init__(self, node: str, from_s: float) -> None:
+        self.node = node
+        self.from_s = from_s
+        self.ordered_s = inf
+        """When the start was ordered, or the process ended that had forgotten the stop: from then on it may submit."""
+        self.over_s = inf
+        """From then on it must."""
+
+
 class HubBook(sites.HubBook):
     """The hub's book."""
 
@@ -181,6 +193,7 @@ class Oracle:
         self._troubles: list[_Span] = []
         self._tampered: dict[str, float] = {}
         """By node/site: since when somebody on the path does more than listen, for the first time."""
+        self._stops: list[_Stop] = []
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
         self._shown: set[str] = set()
@@ -231,6 +244,22 @@ class Oracle:
         """From now on somebody on this path (node/site) may say to each end what the other one has not said."""
         self._tampered.setdefault(where, trio.current_time())
 
+    def stopped(self, node: str) -> None:
+        """An operator has stopped submitting there: it is in effect."""
+        self._stops.append(_Stop(node, trio.current_time()))
+
+    def may_submit(self, node: str) -> None:
+        """A start is ordered there, or a stop that was not durable is forgotten."""
+        for stop in self._stops:
+            if stop.node == node:
+                stop.ordered_s = min(stop.ordered_s, trio.current_time())
+
+    def submits(self, node: str) -> None:
+        """The start is in effect."""
+        for stop in self._stops:
+            if stop.node == node:
+                stop.over_s = min(stop.over_s, trio.current_time())
+
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
         self._ended.append((node, trio.current_time(), code, at_whose_hands, where))
@@ -271,6 +300,7 @@ class Oracle:
         self._judge_answers(ledger)
         self._judge_taken(ledger)
         self._judge_asked(ledger)
+        self._judge_stopped(ledger)
         stand_in.judge(ledger.promise("within-rules"), self.rules, self._codec, self._records())
         return ledger.verdict()
 
@@ -455,9 +485,32 @@ class Oracle:
                     and self._links[link][1] < now_s - BEFORE_S
                     and self._sound(link, now_s, now_s)
                 ]
-                if sound:
+                stopped = any(one.node == node and one.from_s <= now_s <= one.over_s + BEFORE_S for one in self._stops)
+                if sound and not stopped:
                     refused = event.status in {503, 504} and not event.code
                     check.check(not refused, f"{event.fpid}: {event.status} by {node} with a link up")
+
+    def _judge_stopped(self, ledger: Ledger) -> None:
+        """What the hub gets from a node at which submitting is stopped had left before. It was held up on its way, or
+        somebody there sent it again.
+        """
+        check = ledger.promise("stopped")
+        for stop in self._stops:
+            check.check(stop.over_s < inf, f"{stop.node}: submitting is stopped for ever")
+        for _, now_s, event in self._events:
+            if isinstance(event, HubEvent) and event.event == "submitted" and event.link in self._links:
+                where, since_s = self._links[event.link]
+                held_up = now_s >= self._tampered.get(where, inf) or any(
+                    one.what == "link" and one.until_s >= since_s and one.from_s <= now_s and _is_at(one, where)
+                    for one in self._troubles
+                )
+                stopped = any(
+                    where.startswith(f"{one.node}/") and one.from_s + SLACK_S < now_s < one.ordered_s
+                    for one in self._stops
+                )
+                check.check(
+                    held_up or not stopped, f"{event.fpid}: {event.mti} by {where} while submitting was stopped"
+                )
 
     def _sound(self, link: int, from_s: float, until_s: float) -> bool:
         """Whether nothing of its node was broken from shortly before, and nothing of its line since it stands.

@@ -116,7 +116,18 @@ def draw(seed: int) -> Settings:
         mean_s["hub-clock"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     if luck.random() > quiet and "key" not in mean_s:
         mean_s["short"] = 90.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
+    mean_s |= _ordered(luck, calm, quiet)
     return given
+
+
+def _ordered(luck: random.Random, calm: float, quiet: float) -> dict[str, float]:
+    """How often people order something."""
+    means_s = {"stop": 60.0, "parked": 90.0}
+    return {
+        name: mean_s * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
+        for name, mean_s in means_s.items()
+        if luck.random() > quiet
+    }
 
 
 def _pair(luck: random.Random) -> dict[str, Any]:

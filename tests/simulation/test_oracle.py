@@ -174,6 +174,73 @@ async def test_who_must_answer_and_what_is_an_excuse(
     assert (name in broken(scene.finish())) is not excuses
 
 
+async def stopped_for_ten_seconds(oracle: Oracle, at_s: float, what: Callable[[Oracle], None]) -> None:
+    """Submitting is stopped at 10 s, ordered to start at 20 s, and does so at 21 s; and this happens."""
+    moments: list[tuple[float, Callable[[], None]]] = [
+        (10.0, lambda: oracle.stopped("a")),
+        (20.0, lambda: oracle.may_submit("a")),
+        (21.0, lambda: oracle.submits("a")),
+        (at_s, lambda: what(oracle)),
+    ]
+    for moment_s, happens in sorted(moments, key=lambda one: one[0]):
+        await trio.sleep_until(moment_s)
+        happens()
+
+
+@pytest.mark.parametrize(
+    ("left_s", "trouble", "right"),
+    [
+        (9.0, None, True),
+        (10.3, None, True),
+        (15.0, None, False),
+        (15.0, ("disk", "a", 5.0, 20.0), False),
+        (15.0, ("down", "a", 11.0, 12.0), False),
+        (15.0, ("link", "a/y", 5.0, 20.0), False),
+        (15.0, ("link", "a/x", 5.0, 20.0), True),
+        (15.0, ("link", "a/x", 0.0, 0.5), False),
+        (25.0, None, True),
+    ],
+)
+async def test_what_leaves_where_submitting_is_stopped_is_seen(
+    scene: Scene, left_s: float, trouble: Any, *, right: bool, autojump_clock: object
+) -> None:
+    """From ten seconds on until it is ordered to start at twenty. What the line held up may have left before."""
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    scene.oracle.happened(HubEvent("connected", t=1.0, link=1, site="x", why="a"))
+    moments = [(10.0, scene.oracle.stopped), (20.0, scene.oracle.may_submit), (21.0, scene.oracle.submits)]
+    event = HubEvent("submitted", "f", t=left_s, link=1, mti="9200")
+    for at_s, happens in sorted(
+        [*moments, (left_s, lambda _node: scene.oracle.happened(event))], key=lambda one: one[0]
+    ):
+        await trio.sleep_until(at_s)
+        happens("a")
+    if trouble is not None:
+        scene.oracle.trouble(*trouble)
+    assert ("stopped" in broken(scene.finish())) is not right
+
+
+@pytest.mark.parametrize(("at_s", "excuses"), [(9.0, False), (15.0, True), (22.0, True), (30.0, False)])
+async def test_where_submitting_is_stopped_nothing_must_be_taken(
+    scene: Scene, at_s: float, *, excuses: bool, autojump_clock: object
+) -> None:
+    """Until the start is in effect."""
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    scene.oracle.happened(HubEvent("connected", t=1.0, link=1, site="x", why="a"))
+    moments = [(10.0, scene.oracle.stopped), (20.0, scene.oracle.may_submit), (21.0, scene.oracle.submits)]
+    for moment_s, happens in sorted(
+        [*moments, (at_s, lambda _node: unavailable(scene.oracle))], key=lambda one: one[0]
+    ):
+        await trio.sleep_until(moment_s)
+        happens("a")
+    assert ("always-taken" in broken(scene.finish())) is not excuses
+
+
+async def test_a_stop_that_nobody_ends_is_seen(scene: Scene, autojump_clock: object) -> None:
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    scene.oracle.stopped("a")
+    assert broken(scene.finish()) == {"stopped"}
+
+
 async def test_a_link_that_was_made_anew_is_the_only_one_of_its_place(scene: Scene, autojump_clock: object) -> None:
     """The hub saw the first one connect when the machine had lost its power already: nobody tells it of its end."""
     await scene.write(scene.open(), Kind.STARTED, body=STARTED)

@@ -308,6 +308,17 @@ def test_a_parked_notice_is_accounted_for_and_counted() -> None:
     assert (verdict.figures["parked"], verdict.figures["notices not acknowledged"]) == (1, 1)
 
 
+def test_a_parked_notice_that_is_dropped_is_accounted_for_and_counted() -> None:
+    """A person has said why. What was never refused, or was acknowledged, is no person's to drop."""
+    head: Books = [*stood_in()[:-2], P("noticed", "s", position=2, acknowledged=False)]
+    dropped = judge([*head, J(3, "PARKED", told=2), J(4, "DROPPED", told=2)])
+    assert dropped.balances
+    assert (dropped.figures["parked"], dropped.figures["dropped"]) == (0, 1)
+    assert broken(judge([*head, J(3, "DROPPED", told=2)])) == {"told"}
+    told: Books = [*head, J(3, "PARKED", told=2), P("noticed", "s", position=2), J(4, "TOLD", told=2)]
+    assert broken(judge([*told, J(5, "DROPPED", told=2)])) == {"told"}
+
+
 def test_a_parked_notice_that_is_told_after_all_may_come_after_later_ones() -> None:
     """They went past it, as they must; acknowledged, it is parked no more. One that was not parked has its turn."""
     head: Books = [

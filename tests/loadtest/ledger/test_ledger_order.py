@@ -222,6 +222,20 @@ def test_each_site_answers_for_itself(books: Books, expected: set[str]) -> None:
     assert broken(judge(books)) == expected
 
 
+def test_what_was_dropped_is_never_told() -> None:
+    """Before the drop was durable it may have been; by another site's notice of the same number, too."""
+    books: Books = [
+        *REVERSED[:-2],
+        ("", P("noticed", "p", node="b", position=1, kind="REVERSED", acknowledged=False)),
+        ("b", J(2, "PARKED", told=1)),
+        ("b", J(3, "DROPPED", told=1)),
+    ]
+    assert broken(judge(books)) == set()
+    told = ("", P("noticed", "p", node="b", position=1, kind="REVERSED", acknowledged=False))
+    assert broken(judge([*books, told])) == {"told"}
+    assert broken(judge([*books[:-1], told, books[-1]])) == set()
+
+
 def test_one_site_may_call_unsent_what_the_other_settled() -> None:
     """Each says what became of it there; whoever submitted at both hears both."""
     at_b: Books = [
