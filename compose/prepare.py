@@ -27,7 +27,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.config.rules import IN_CLEAR
 from gateway.machine import harmless
 
 GROUPS = ("sip", "sop", "fdp", "other", "usm")
@@ -37,6 +36,10 @@ SITES = ("a", "b")
 HSM = Path("/var/lib/fps-hsm")
 OWNER = 860
 """The user of the images, and the group of all gateways: what they share, they may read."""
+WATCHER = 65534
+"""The user of Prometheus."""
+SOCKET = "/tmp/acts.sock"  # noqa: S108 - of the container, in memory, and the kernel says who comes
+"""Where a gateway takes acts, in its container."""
 TOKENS = 4
 """HSMs: two at each site. A gateway uses its own site's first, and any one is enough."""
 HUB_CONTROL, PROCESSOR_CONTROL, PROCESSOR = 9400, 8081, 8443
@@ -124,6 +127,8 @@ def main(arguments: list[str]) -> int:
         _hand_over(HSM / group, user)
         for place in top.glob(f"dc-*/*/{group}"):
             _hand_over(place, user)
+    for place in top.glob("dc-*/secrets/prometheus"):
+        _hand_over(place, WATCHER)
     return 0
 
 
@@ -160,11 +165,16 @@ def _data_centre(place: Path, data_centre: str, authority: Authority) -> None:
         (place / "journals" / group / "journal").mkdir(parents=True)
         secrets = place / "secrets" / group
         secrets.mkdir(mode=0o700, parents=True)
-        certificate, key = authority.issue(f"{group}.dc-{data_centre}", "localhost")
+        certificate, key = authority.issue(f"{group}.dc-{data_centre}", f"{group}-ops", "localhost")
         (config / f"{group}.pem").write_bytes(certificate)
         _secret(secrets / "tls-key", key)
         for number in range(1, TOKENS + 1):
             _secret(secrets / f"pin-{number}", (HSM / group / "pins" / f"{group}-{number}.pin").read_bytes())
+    watcher = place / "secrets" / "prometheus"
+    watcher.mkdir(mode=0o700)
+    certificate, key = authority.issue(f"prometheus.dc-{data_centre}")
+    (config / "prometheus.pem").write_bytes(certificate)
+    _secret(watcher / "tls-key", key)
 
 
 def _world(place: Path, authority: Authority) -> None:
@@ -211,13 +221,12 @@ def node_file(group: str, data_centre: str) -> str:
     files = f'certificate_file = "/etc/fps-gateway/{group}.pem"\nkey_file = "/run/secrets/tls-key"\n'
     tls = f'ca_file = "/etc/fps-gateway/ca.pem"\n{files}'
     other = {"a": "b", "b": "a"}[data_centre]
-    peers = "".join(f'{peer}-{data_centre} = "http://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")
-    # the peers' ops ports are in the inner network of this server only
-    clear = f'peers_in_clear = "{IN_CLEAR}"\n' if group == "usm" else ""
+    named = "".join(f'{peer}-{data_centre} = "https://{peer}-ops:9200"\n' for peer in GROUPS if peer != "usm")
+    peers = f"[node.peers]\n{named}\n[node.peer_tls]\n{tls}\n" if group == "usm" else ""
     return f"""# What is this gateway's own.
 [node]
 name = "{group}-{data_centre}"
-{clear}
+
 {hubs}{tokens}[node.journal]
 dir = "/var/lib/fps-gateway/journal"
 # in a world that is thrown away; for a bank's own it is begun once, by "fps-gateway journal init"
@@ -241,13 +250,27 @@ url = "https://{group}.dc-{other}:9300"
 
 [node.sibling.tls]
 {tls}
-{f"[node.peers]{chr(10)}{peers}{chr(10)}" if group == "usm" else ""}[node.ops]
+{peers}[node.ops]
 # its name in the inner network only: the outer one does not reach the ops port
 host = "{group}-ops"
 
-[node.log]
+[node.ops.tls]
+{tls}
+[node.acts]
+socket = "{SOCKET}"
+
+{actors(group, data_centre)}[node.log]
 format = "json"
 """
+
+
+def actors(group: str, data_centre: str) -> str:
+    """Who may look and act: whoever may run a command in the container, the watcher, and the process with the news."""
+    found = [("on-call", f'user = "{USERS[group]}"', "operate"),
+             ("prometheus", f'certificate = "prometheus.dc-{data_centre}"', "look")]  # fmt: skip
+    if group != "usm":
+        found.append((f"usm-{data_centre}", f'certificate = "usm.dc-{data_centre}"', "peer"))
+    return "".join(f'[[node.actors]]\nname = "{name}"\n{by}\nroles = ["{role}"]\n\n' for name, by, role in found)
 
 
 def participants_file() -> str:

@@ -32,7 +32,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from compose.prepare import GROUPS, HSM, HUB_CONTROL, PROCESSOR_CONTROL, SITES, door
+from compose.prepare import GROUPS, HSM, HUB_CONTROL, PROCESSOR_CONTROL, SITES, SOCKET, door
 from gateway.machine import harmless
 from gateway.machine.arguments import RATE_OR_NONE, SECONDS, Parser
 
@@ -171,8 +171,8 @@ class World:
 
     def statistics(self, group: str, site: str) -> dict[str, Any]:
         """A gateway's own `/statistics`."""
-        ask = f"import urllib.request as u; print(u.urlopen('http://{group}-ops:9200/statistics').read().decode())"
-        said: dict[str, Any] = json.loads(self.docker.run("exec", f"dc-{site}-{group}-1", "python3", "-c", ask))
+        asked = self.docker.run("exec", f"dc-{site}-{group}-1", "python3", "-c", ask_of("/statistics"))
+        said: dict[str, Any] = json.loads(asked)
         return said
 
     def load(self, rate: float, outbound: float, seconds: float) -> None:
@@ -327,8 +327,16 @@ def _conclude(world: World, say: "_Clock") -> int:
     return 0 if balances else 1
 
 
+def ask_of(path: str) -> str:
+    """What a Python in a gateway's container runs to print what its ops server says there."""
+    return (
+        "import http.client as h, socket as s; c = h.HTTPConnection('localhost'); c.sock = s.socket(s.AF_UNIX); "
+        f"c.sock.connect('{SOCKET}'); c.request('GET', '{path}'); print(c.getresponse().read().decode())"
+    )
+
+
 def _show(use: _Use) -> None:
-    ask = "import urllib.request as u; print(u.urlopen('http://sip-ops:9200/ready').read().decode())"
+    ask = ask_of("/ready")
     print(
         f"""look at   Prometheus   {use.within}curl -s http://127.0.0.1:9090/api/v1/alerts    (of b: 127.0.0.2)
           the log      {use.before}docker logs --follow dc-a-sip-1

@@ -22,8 +22,8 @@ The rooms; each says in its own docstring what is in it:
     config log   settings; what is said                   journal      what is true about every payment, on disk
     wire         bytes ↔ messages                         signer       the workers of the tokens
     memory       compact containers                       processor    asking it, telling it, taking what it submits
-    payments     THE STORIES AND THEIR LAWS               ops volume   what people see and switch; the disk below
-    scheme       keys and news                            engine       where events meet the stories
+    payments     THE STORIES AND THEIR LAWS               ops volume   what people see and do; the disk below
+    scheme acts  keys and news; what people do            engine       where events meet the stories
     network      names, dialling, listening, TLS          neighbours   our other processes
     http         connections, both ways                   running      checks, signals, health
     commands     what a person types                      sdk          what a bank's processor imports
@@ -40,6 +40,7 @@ tests/test_layout.py reads this table and holds every module to it:
     payments
     scheme hub.session hub.echoes hub.exchanges hub.rules hub.budget
         journal.record journal.recovery volume.status volume.verdict
+    acts
     network notify                                                            shells from here
     http
     hub journal signer processor ops volume engine                            they meet in daemon

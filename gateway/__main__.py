@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import gateway
+from gateway.commands import acts as acts_command
 from gateway.commands import completion, decode
 from gateway.commands import config as config_command
 from gateway.commands import drain as drain_command
@@ -57,6 +58,7 @@ def command_line() -> Parser:
     config_file.add_argument(run)
     run.set_defaults(run=_run)
     drain_command.add_parser(commands)
+    acts_command.add_parsers(commands)
     config_command.add_parser(commands)
     hsm_command.add_parser(commands)
     journal_command.add_parser(commands, _tokens_of, _begin_journal)

@@ -7,7 +7,8 @@
     ├─ forwarder     notices to the processor
     ├─ peers         the scheme's news to our other processes
     ├─ sibling       a look at the other site's gateway now and then
-    ├─ ops           /live /ready /metrics /statistics, and the operator's switches
+    ├─ server        /live /ready /metrics /statistics, and where acts are ordered
+    ├─ desk          records acts that could not be recorded at once
     ├─ door          the processor's submissions
     ├─ volume        asks DRBD about the disk below, where one is configured
     ├─ holding       unready: links on hold, and without a token closed; ready again: resumed
@@ -25,6 +26,7 @@ them up.
 """
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from math import inf
 from typing import Any, NamedTuple
 
@@ -33,23 +35,29 @@ import trio
 
 import gateway
 from gateway import config, log, metrics
+from gateway.acts.actors import Actors, Caller
+from gateway.acts.settings import flat
+from gateway.disk import Directory
 from gateway.engine import STEPS, Engine
 from gateway.engine.past import Past
 from gateway.errors import JournalFault
+from gateway.http.visitor import Request
 from gateway.hub.exchanges import MessageIds
 from gateway.hub.pool import Links
+from gateway.journal import beside
 from gateway.journal.record import Record
 from gateway.journal.writer import Journal, open_journal
 from gateway.machine import descriptors
+from gateway.machine.aside import aside
 from gateway.machine.standstill import Standstill
 from gateway.neighbours.peers import Peers
 from gateway.neighbours.sibling import Identity, Sibling
 from gateway.network import papers
-from gateway.ops import server
-from gateway.ops.drain import DrainControl
-from gateway.ops.news import LiftControl, NewsControl
-from gateway.ops.notices import AgainControl
-from gateway.ops.switches import AllowControl, KeyControl, StandInControl
+from gateway.ops import effects
+from gateway.ops.desk import Desk, Effect
+from gateway.ops.drain import Drain
+from gateway.ops.news import NewsControl
+from gateway.ops.server import Control, Look, Server
 from gateway.outside import Outside, machine
 from gateway.payments import steps
 from gateway.payments.dates import check as check_dates
@@ -81,6 +89,10 @@ RECORDS_BETWEEN_WORDS = 1 << 16
 """Records that a start reads before it tells the supervisor again that it goes on."""
 
 
+PARKED_SHOWN_MAX = 1000
+"""Parked notices of one receiver that are listed, at most: the latest."""
+
+
 class Telling(NamedTuple):
     """The parts that tell others, and the part that asks."""
 
@@ -110,7 +122,7 @@ class Gateway:
         self.client, self.forwarder, self.peers = telling
         self.volume = volume
         self.outside = outside
-        self.stop = Stop(reload)
+        self.stop = Stop(reload, self._signalled)
         self.signer = Signer(
             node.token, pair.mac, outside.clock, on_done=self._on_macs, on_installed=self._on_installed,
             extra_keys=(pair.mac.seal_key,), keys=pair.keys,
@@ -150,7 +162,12 @@ class Gateway:
         self.sealing = Sealing(journal, self.engine, node.journal.seal_every_s)
         self.draining = Draining(self.stop, limits, self.links, self.engine, self.sealing, outside.supervisor)
         self.holding = Holding(self.health, self.clocks, self.signer, self.links, outside.supervisor, sign_off_s)
-        self.drain_control = DrainControl(node.name, self.stop.asked, lambda: self.engine.in_flight, limits.whole_s)
+        self.drain = Drain(node.name, self.stop.asked, lambda: self.engine.in_flight, limits.whole_s)
+        self.desk = Desk(node.acts, self.engine.control, self.engine.book, self._effects(), outside.clock)
+        self.server = Server(
+            node.ops, Actors(node.actors, outside.uid_of), ready=self.health.ready, looks=self._looks(),
+            controls=self._controls(), path=node.acts.socket, identify=outside.identify,
+        )  # fmt: skip
         self._serve_no_more, self._served = trio.Event(), trio.Event()
         """For the ops server: end, and it has ended."""
 
@@ -161,6 +178,9 @@ class Gateway:
 
     def _on_installed(self, label: str, ok: bool, why: str) -> None:  # noqa: FBT001 - as the signer says it
         self.engine.on_installed(label, ok, why)
+
+    def _signalled(self, name: str, act: str) -> None:
+        self.desk.signalled(name, act)
 
     def statistics(self) -> dict[str, Any]:
         """For `/statistics`."""
@@ -177,21 +197,52 @@ class Gateway:
             "submissions": self.door.statistics() if self.door is not None else None,
         }
 
-    def controls(self) -> dict[str, server.Control]:
-        """The operator's switches, by path."""
+    def _effects(self) -> dict[str, Effect]:
+        """What each act does here."""
+        control = self.engine.control
         tellers = (self.forwarder, *self.peers.forwarders())
         return {
-            "/stand-in": StandInControl(self.engine.control.set_stand_in_mode),
-            "/keys/request": KeyControl(self.engine.control.ask_for_key),
-            "/keys/allow": AllowControl(self.engine.control.on_allow),
-            "/news": NewsControl(self.engine.control.on_handed_on),
-            "/news/lift": LiftControl(self.engine.control.on_lift),
-            "/notices/again": AgainControl({each.name: each.tell_again for each in tellers}),
-            "/drain": self.drain_control,
+            "drain": effects.drain(self.drain),
+            "stop-submitting": effects.stop_submitting(control.stop_submitting),
+            "start-submitting": effects.start_submitting(control.start_submitting),
+            "stand-in": effects.stand_in(control.set_stand_in_mode),
+            "request-key": effects.request_key(control.ask_for_key),
+            "allow-key": effects.allow_key(control.on_allow),
+            "lift": effects.lift(control.on_lift),
+            "tell-again": effects.tell_again({each.name: each.tell_again for each in tellers}),
+            "drop-notice": effects.drop_notice({each.name: each.drop for each in tellers}),
+            "reveal": effects.reveal,
         }
 
-    async def run(self, signals: AsyncIterator[int]) -> bool:
-        """Run until stopped. Returns whether everything in flight was finished."""
+    def _looks(self) -> dict[str, Look]:
+        async def statistics(_request: Request) -> tuple[int, dict[str, Any]]:
+            return 200, self.statistics()
+
+        async def notices(_request: Request) -> tuple[int, dict[str, Any]]:
+            tellers = (self.forwarder, *self.peers.forwarders())
+            found = [notice for each in tellers for notice in await each.parked(PARKED_SHOWN_MAX)]
+            return 200, {"parked": [msgspec.to_builtins(notice) for notice in found]}
+
+        return {
+            "/statistics": Look(statistics),
+            "/acts": Look(self.desk.see),
+            "/drain": Look(self.drain.see),
+            "/notices": Look(notices, "operate"),
+        }
+
+    def _controls(self) -> dict[str, Control]:
+        """Where acts are ordered and news is handed on, by path."""
+        acts = {f"/acts/{name}": Control(partial(self._order, name)) for name in self.desk.names}
+        return {**acts, "/news": Control(NewsControl(self.engine.control.on_handed_on), "peer")}
+
+    async def _order(self, name: str, caller: Caller, body: bytes) -> tuple[int, dict[str, Any]]:
+        return await self.desk.order(caller, name, body)
+
+    async def run(self, signals: AsyncIterator[int], directory: Directory, acts: beside.Found) -> bool:
+        """Run until stopped. Returns whether everything in flight was finished.
+
+        `acts`: what was done in the journal's `directory` while no gateway ran.
+        """
         with metrics.shown(
             metrics.StepCounts(self.engine.counts, STEPS),
             metrics.Parts(self.health.well, tuple(MODES), lambda: self.engine.inbound.stand_in.mode),
@@ -200,6 +251,8 @@ class Gateway:
         ):  # fmt: skip
             async with trio.open_nursery() as tree:
                 await self._start(tree, signals)
+                if acts.acts or acts.damage:
+                    tree.start_soon(self._take_in_acts, directory, acts)
                 finished = await self._until_stopped()
                 tree.cancel_scope.cancel()
             return finished
@@ -211,6 +264,7 @@ class Gateway:
         self._take_up()
         await tree.start(self.signer.run)
         tree.start_soon(self.engine.run)
+        tree.start_soon(self.desk.run)
         await tree.start(self.client.run, self.engine.on_answers)
         tree.start_soon(self.forwarder.run, self.journal)
         tree.start_soon(self.peers.run, self.journal)
@@ -247,7 +301,7 @@ class Gateway:
             ending.start_soon(self._cancel_at_once, ending)
             await self.stop.asked.wait()
             finished = await self.draining.run()
-            await self.drain_control.ended()
+            await self.drain.ended()
             self._serve_no_more.set()
             await self._served.wait()
             ending.cancel_scope.cancel()
@@ -263,19 +317,24 @@ class Gateway:
         if not self.clean:
             _log.warning("the last process did not end in peace", count=self.unfinished)
         self.engine.clocks.look(self.outside.clock())
-        self.engine.begin(started)
+        for change in self.engine.begin(started, flat(self.configuration)):
+            self.desk.changed(change)
 
     async def _serve(self, task_status: trio.TaskStatus[int]) -> None:
-        await server.serve(
-            self.configuration.node.ops,
-            ready=self.health.ready,
-            statistics=self.statistics,
-            controls=self.controls(),
-            listen=self.outside.listen,
-            over=self._serve_no_more,
-            task_status=task_status,
-        )
+        await self.server.serve(listen=self.outside.listen, over=self._serve_no_more, task_status=task_status)
         self._served.set()
+
+    async def _take_in_acts(self, directory: Directory, found: beside.Found) -> None:
+        """Record what was done while no gateway ran, and begin that file anew when it is durable."""
+        for act in found.acts:
+            self.desk.changed(act)
+        if found.damage:
+            _log.error("the acts beside the journal are damaged", reason=found.damage, count=len(found.acts))
+            what = {"damage": found.damage, "count": str(len(found.acts))}
+            self.desk.changed(steps.Act("acts-beside-the-journal", "failed", "", "start", "", what))
+        await self.desk.recorded()
+        begin_anew = beside.keep_damaged if found.damage else beside.clear
+        await aside(partial(begin_anew, directory, self.journal.name), trio.CapacityLimiter(1))
 
     async def _beat(self) -> None:
         """Tell the supervisor that the event loop turns. It waits for nothing else: only a stuck loop can stop it."""
@@ -316,7 +375,7 @@ async def run(
         if not record.position % RECORDS_BETWEEN_WORDS:
             outside.supervisor.starting(f"reading the journal: at position {record.position}")
         try:
-            past.record(record.kind, record.time_ns, record.fpid, record.body)
+            past.record(record.kind, record.time_ns, record.fpid, record.body, record.position)
             forwarder.remember(record)
             peers.remember(record)
         except msgspec.DecodeError:
@@ -330,15 +389,30 @@ async def run(
         node.journal, outside.disk, on_record=on_record, wall_ns=lambda: clock().wall_ns, driver=outside.driver(),
         journal_id=luck.randbytes(16), begin=node.journal.begin_if_none,
     )  # fmt: skip
+    directory = outside.disk.directory(node.journal.dir)
+    done = _acts_beside(directory, journal.name)
     outside.settle()
     with outside.signals() as signals:
         telling, reload = Telling(client, forwarder, peers), Reload(configuration, reread)
         gateway_ = Gateway(configuration, codec, journal, past, telling, volume, outside, reload)
         if gateway_.door is not None:
             reload.on_client_name = gateway_.door.on_client_name
-        finished = await gateway_.run(signals)
+        finished = await gateway_.run(signals, directory, done)
         if finished:
             journal.append(Kind.STOPPED, wall_ns=clock().wall_ns)
         with trio.move_on_after(CLOSE_WITHIN_S) as closing:
             await journal.aclose()
         return finished and not closing.cancelled_caught
+
+
+def _acts_beside(directory: Directory, journal: bytes) -> beside.Found:
+    """What was done while no gateway ran. A disk that cannot say it, or has no room for more, keeps nobody from
+    starting.
+    """
+    try:
+        return beside.take(directory, journal)
+    except OSError as error:
+        _log.error(
+            "acts beside the journal cannot be read, or the room for them not reserved", error=log.describe(error)
+        )
+        return beside.Found([], 0, b"", "")

@@ -21,13 +21,22 @@ LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.
 """Buckets of every latency histogram, seconds."""
 
 
-def exposition(accept: str) -> tuple[bytes, str]:
-    """Render everything in the format that an HTTP Accept header asks for; return it with its content type."""
+_OPEN = "application/openmetrics-text; version=1.0.0"
+
+
+def is_openmetrics(accept: str) -> bool:
+    """Whether an HTTP Accept header asks for OpenMetrics. A header that cannot be read gets what everyone
+    understands.
+    """
     try:
-        encode, content_type = choose_encoder(accept)
+        return "openmetrics" in choose_encoder(accept)[1]
     except (TypeError, ValueError):
-        # the version is malformed: such a client gets the format that everyone understands
-        encode, content_type = choose_encoder("")
+        return False
+
+
+def exposition(*, openmetrics: bool) -> tuple[bytes, str]:
+    """Render everything, in one of two formats; say which content type it is."""
+    encode, content_type = choose_encoder(_OPEN if openmetrics else "")
     return encode(REGISTRY), content_type
 
 

@@ -8,6 +8,7 @@ writer and the metrics' registry are not here: they only show, and decide nothin
 import errno
 import gc
 import os
+import pwd
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,7 @@ import trio
 
 import gateway
 from gateway import config
+from gateway.acts.actors import Caller
 from gateway.clock import Clock, system_clock
 from gateway.disk import Disk, RealDisk
 from gateway.hub.dial import Dial, Sockets
@@ -61,10 +63,14 @@ class Outside(NamedTuple):
     """Called once, when the journal's past is in memory."""
     supervisor: Supervisor
     """Hears how the process is, and whether it is alive."""
+    uid_of: Callable[[str], int | None]
+    """The number of a user of this machine; None: there is none of this name."""
     kept: Kept = Kept()
     """Descriptors that are kept back from some parts for others."""
     released_ns: int = 0
     """When this version was released: no right wall clock shows an earlier time. 0: not known."""
+    identify: Callable[[trio.abc.Stream], Caller] | None = None
+    """Who comes to the ops server by a stream that is no socket."""
 
     def modest(self) -> Network:
         """The network of the parts that must leave descriptors to others."""
@@ -96,9 +102,17 @@ def machine(kept: Kept) -> Outside:
         lambda: trio.open_signal_receiver(*HEARD),
         _settle,
         supervisor_of(os.environ),
+        _uid_of,
         kept,
         _released_ns(),
     )
+
+
+def _uid_of(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
 
 
 def _released_ns() -> int:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from gateway.acts import table
 from gateway.commands import drain as drain_command
 from gateway.journal import manifest
 from gateway.neighbours import sibling
-from gateway.ops import drain, news
-from gateway.payments.standin import order_of
+from gateway.ops import news
 from gateway.processor.request import Malformed, Reader
-from gateway.scheme.ring import wanted_of
 from gateway.sdk import answers, prepared
 from gateway.strict_json import REPEATED
 from gateway.volume import status
@@ -22,7 +21,7 @@ from tests.fakes.door import BODY, FPID
 Read = Callable[[bytes], object]
 SUBMISSIONS = Reader(Codec(), "sip")
 PARTS = '{"parts":{"node":"a","group":"sip","fingerprint":"0123456789abcdef","version":"1"}}'
-DRAINED = '{"node":"a","joined":true,"over":true,"in_flight":1,"longest_s":1.0}'
+DRAINED = '{"node":"a","draining":true,"over":true,"in_flight":1,"longest_s":1.0}'
 DRBD = '[{"name":"r","role":"Primary","devices":[{"volume":0,"minor":0,"disk-state":"UpToDate","quorum":true}]}]'
 PROBLEM = '{"title":"x","status":503}'
 PAYMENT = json.dumps(BODY, separators=(",", ":"))
@@ -46,9 +45,11 @@ def parcel(text: bytes) -> object:
 
 
 READERS: dict[str, tuple[Read, str, str, str]] = {
-    "an order for stand-in": (order_of, '{"mode":"timer"}', '"mode"', '"mode":"never",'),
-    "an order for a key": (wanted_of, '{"use":"own"}', '"use"', '"use":"hub",'),
-    "an order to drain": (drain._read, '{"wait_s":1}', '"wait_s"', '"wait_s":2,'),
+    "an act's reason": (lambda text: table.read(table.KINDS["drain"], text), '{"why":"x"}', '"why"', '"why":"y",'),
+    "what an act takes": (
+        lambda text: table.read(table.KINDS["stand-in"], text),
+        '{"why":"x","what":{"mode":"timer"}}', '"mode"', '"mode":"never",'
+    ),
     "news handed on": (news._read, '{"source":"a/1","message":""}', '"source"', '"source":"a/2",'),
     "the other site's /ready": (sibling._ready, PARTS, '"node"', '"node":"b",'),
     "the progress of a drain": (drain_command._progress, DRAINED, '"in_flight"', '"in_flight":0,'),

@@ -86,9 +86,13 @@ def test_the_exit_code_says_whether_everything_was_finished(
     assert main(["run", "--config", str(settings)]) == code
 
 
+def noted(_signal: str, _act: str) -> None:
+    """Nobody keeps acts here."""
+
+
 async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logged) -> None:
     """Whichever they are."""
-    stop = Stop(reload=pytest.fail)
+    stop = Stop(pytest.fail, noted)
 
     async def signals() -> AsyncGenerator[int, None]:
         yield signal.SIGTERM
@@ -106,7 +110,7 @@ async def test_the_first_signal_drains_and_the_second_ends_at_once(logged: Logge
 async def test_signals_that_ask_for_nothing_end_nothing(logged: Logged) -> None:
     """Nor does reading the configuration again, however often; what ends is counted by itself."""
     reloads: list[int] = []
-    stop = Stop(reload=lambda: reloads.append(1))
+    stop = Stop(lambda: reloads.append(1), noted)
 
     async def signals() -> AsyncGenerator[int, None]:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
@@ -127,7 +131,7 @@ async def test_signals_that_ask_for_nothing_end_nothing(logged: Logged) -> None:
 
 async def test_a_signal_joins_a_drain_that_was_asked_for_by_the_ops_port(logged: Logged) -> None:
     """Only a second signal ends at once: whoever stops the process behind `fps-gateway drain` cuts nothing short."""
-    stop = Stop(reload=pytest.fail)
+    stop = Stop(pytest.fail, noted)
     stop.asked.set()
 
     async def signals() -> AsyncGenerator[int, None]:

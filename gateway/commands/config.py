@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -69,6 +69,10 @@ EXAMPLES: dict[str, Any] = {
         },
     ],
     "node.journal.dir": "/var/lib/fps-gateway/sip/journal",
+    "node.ops.tls.certificate_file": "/etc/fps-gateway/gateway.pem",
+    "node.ops.tls.key_file": "/etc/fps-gateway/gateway.key",
+    "node.ops.tls.ca_file": "/etc/fps-gateway/operators-ca.pem",
+    "node.actors": [{"name": "anna", "roles": ["operate"], "user": "anna"}],
     "node.volume.resource": "fps-sip",
     "node.processor.url": "https://processor.example/fps",
     "node.processor.tls.ca_file": "/etc/fps-gateway/processor-ca.pem",
@@ -260,8 +264,12 @@ def example(half: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool = True) -> Iterator[str]:
-    """Print the fields of one table, the plain ones first, as TOML wants it; `live`: not commented out as a whole."""
+def _table(
+    kind: type[Struct], place: str, given: dict[str, Any], *, live: bool = True, shown: Collection[str] = ()
+) -> Iterator[str]:
+    """Print the fields of one table, the plain ones first, as TOML wants it; `live`: not commented out as a whole.
+    `shown`: fields whose given value is printed although they have a default.
+    """
     tables = []
     documentation = docstrings(kind)
     for field in msgspec.structs.fields(kind):
@@ -271,7 +279,7 @@ def _table(kind: type[Struct], place: str, given: dict[str, Any], *, live: bool 
             continue
         yield from _comment(f"{documentation.get(field.name, '')} {limits_in_words(field.type)}")
         must = field.required or here in given  # the other settings demand it, though it has a default
-        value = given.get(here, given.get(field.name)) if must else default_of(field)
+        value = given.get(here, given.get(field.name)) if must or field.name in shown else default_of(field)
         yield f"{'' if live and must else '#'}{field.name} = {as_toml(value)}"
     for field, here in tables:
         yield from _inner(field, here, given, live=live)
@@ -281,7 +289,7 @@ def _inner(field: msgspec.structs.FieldInfo, here: str, given: dict[str, Any], *
     """Print the table, or the tables, that a field stands for."""
     inner = config.struct_in(field.type)
     assert inner is not None
-    inner_live = live and (field.required or field.default is not None)
+    inner_live = live and (field.required or (field.default is not None and field.default != ()))
     hash_sign = "" if inner_live else "#"
     yield ""
     yield from _comment(inner.__doc__ or "")
@@ -290,8 +298,8 @@ def _inner(field: msgspec.structs.FieldInfo, here: str, given: dict[str, Any], *
         yield from _table(inner, here, given, live=inner_live)
         return
     first, *others = given[here]
-    yield f"[[{here}]]"
-    yield from _table(inner, here, {**given, **first})
+    yield f"{'' if field.required else '#'}[[{here}]]"
+    yield from _table(inner, here, {**given, **first}, live=field.required, shown=() if field.required else first)
     for other in others:
         yield ""
         yield f"[[{here}]]"

@@ -19,14 +19,27 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from gateway.config.kinds import Group, InClear, Name, StandInMode, choices_in, described, is_many, struct_in
+from gateway.config.kinds import (
+    Group,
+    InClear,
+    Name,
+    Role,
+    StandInMode,
+    choices_in,
+    described,
+    is_many,
+    struct_in,
+)
 from gateway.config.node import (
+    Actor,
+    Acts,
     Ejection,
     HubSite,
     JournalSettings,
     Log,
     Node,
     Ops,
+    OpsTls,
     Processor,
     ServerTls,
     Sibling,
@@ -51,10 +64,10 @@ from gateway.config.pair import (
 )
 
 __all__ = [
-    "Configuration", "Dates", "Deadlines", "Ejection", "Group", "HubSite", "InClear", "JournalSettings", "Keys", "Log",
-    "Mac", "Name", "News", "Node", "Ops", "Pair", "Processor", "ServerTls", "Session", "Sibling", "StandIn",
-    "StandInMode", "Submissions", "Submit", "Tls", "Token", "Unproved", "Volume", "Wire",
-    "choices_in", "days_spanned", "described", "is_many", "struct_in",
+    "Actor", "Acts", "Configuration", "Dates", "Deadlines", "Ejection", "Group", "HubSite", "InClear",
+    "JournalSettings", "Keys", "Log", "Mac", "Name", "News", "Node", "Ops", "OpsTls", "Pair", "Processor", "Role",
+    "ServerTls", "Session", "Sibling", "StandIn", "StandInMode", "Submissions", "Submit", "Tls", "Token", "Unproved",
+    "Volume", "Wire", "choices_in", "days_spanned", "described", "is_many", "struct_in",
 ]  # fmt: skip
 
 

@@ -17,6 +17,11 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 RefusalCode = Annotated[str, Meta(pattern=r"^1[0-9]{3}\Z", description="four digits, the first of them 1")]
 Group = Literal["sip", "sop", "fdp", "other", "usm"]
 StandInMode = Literal["timer", "always", "never"]
+Role = Literal["look", "operate", "approve", "peer"]
+TwoPersonAct = Literal[
+    "stand-in", "request-key", "start-submitting", "lift", "allow-key", "tell-again", "drop-notice", "reveal"
+]
+"""Acts that a second person can be asked for: all that do not only make us do less."""
 AnyCode = Annotated[str, Meta(pattern=r"^[0-9]{4}\Z", description="four digits")]
 SomeHubCode = Annotated[str, Meta(pattern=r"^9[0-9]{3}\Z", description="four digits, the first of them 9")]
 HubCode = Annotated[str, Meta(pattern=r"^(9[0-9]{3})?\Z", description="four digits, the first of them 9, or nothing")]
@@ -40,6 +45,13 @@ Url = Annotated[
     Meta(
         pattern=r"^https?://[^/@\s]+(/\S*)?\Z", max_length=1000,
         description="http:// or https://, a host, perhaps a port and a path, in 1000 characters; no user, no blanks",
+    ),
+]  # fmt: skip
+PeerUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://[^/@\s]+(/\S*)?|unix:/\S{1,106})\Z", max_length=1000,
+        description="http:// or https://, a host, perhaps a port and a path; or unix: and the path of a socket",
     ),
 ]  # fmt: skip
 

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gateway.config.kinds import Count, InClear, Name, PeerName, Port, Seconds, Text, Url
+from gateway.config.kinds import (
+    Count,
+    InClear,
+    Name,
+    PeerName,
+    PeerUrl,
+    Port,
+    Role,
+    Seconds,
+    Text,
+    TwoPersonAct,
+    Url,
+)
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
@@ -221,14 +233,61 @@ class Submissions(Struct, frozen=True, forbid_unknown_fields=True):
     certificate anew. Each connection gets up to a quarter less, so that they do not all close at once."""
 
 
+class OpsTls(Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS of the ops server. All paths are of PEM files. A client must present a certificate, and `node.actors` says
+    what its names may do here.
+    """
+
+    certificate_file: Text
+    """Our certificate, with the chain above it."""
+    key_file: Text
+    """The private key of `certificate_file`, without a passphrase."""
+    ca_file: Text
+    """Certificates of the authorities that may have signed the clients'."""
+    crl_file: str = ""
+    """As in `node.submissions.tls`."""
+    crl_stale: Literal["refuse", "use"] = "refuse"
+    """As in `node.submissions.tls`."""
+
+
 class Ops(Struct, frozen=True, forbid_unknown_fields=True):
-    """The ops server, which serves `/live`, `/ready`, `/metrics` and `/statistics`, and takes an operator's orders."""
+    """The ops server: `/live`, `/ready`, `/metrics`, `/statistics`. Over TLS acts, too, and news of our processes."""
 
     host: Text = "127.0.0.1"
-    """Address to listen on. Anybody who reaches it can read and switch everything: keep it on loopback or behind a
-    proxy."""
+    """Address to listen on. One that is not loopback needs `tls`. On loopback without `tls`, everybody on this machine
+    may look, and nobody can act: acts go to `node.acts.socket`."""
     port: Port = 9200
     """TCP port. 0: a free one, which is logged."""
+    tls: OpsTls | None = None
+    hosts: tuple[Text, ...] = ()
+    """Names, beside localhost and addresses, by which clients reach it: another name in `Host` is refused, since it may
+    be a web page's."""
+
+
+class Actor(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person, or a process of ours, that may look or act here: under one name, however it comes."""
+
+    name: Name
+    """Stands in the record of each act."""
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1)]
+    """look: see the states and the metrics. operate: act, and look. approve: be the second person for an act, and look.
+    peer: hand on the scheme's news."""
+    user: str = ""
+    """The user of this machine, by name or number, who comes by `node.acts.socket`. Empty: none."""
+    certificate: str = ""
+    """A DNS name in the subjectAltName of the client's certificate at `node.ops`. Empty: none."""
+
+
+class Acts(Struct, frozen=True, forbid_unknown_fields=True):
+    """How people act on this process (`fps-gateway acts --help`)."""
+
+    socket: str = ""
+    """Path of the Unix socket that takes acts. The kernel says which user comes, and `node.actors` what that user may
+    do. Empty: there is none."""
+    second_person: tuple[TwoPersonAct, ...] = ()
+    """Acts that wait until another person approves them. Acts that only make us do less never wait."""
+    approve_within_s: Seconds = 900.0
+    """Time in which the second person must approve."""
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -311,9 +370,12 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     volume: Volume | None = None
     submissions: Submissions | None = None
     ops: Ops = Ops()
+    acts: Acts = Acts()
+    actors: tuple[Actor, ...] = ()
     log: Log = Log()
-    peers: dict[PeerName, Url] = {}
-    """Our other processes of this data centre: name, and base URL of its ops server. The scheme's news that a link of
+    peers: dict[PeerName, PeerUrl] = {}
+    """Our other processes of this data centre: name, and base URL of its ops server, or, on the same machine, `unix:`
+    and the path of its `node.acts.socket`. There we need the role `peer`. The scheme's news that a link of
     ours brings is handed on to each. A name is for ever: the journal is kept until this peer has all news."""
     peer_tls: Tls | None = None
     peers_in_clear: InClear = ""

@@ -156,6 +156,7 @@ def check_node(node: config.Node) -> Iterator[Mistake]:
         yield "node.volume.copies_min", f"{what}: it would never be ready"
     if node.volume is not None and node.volume.device and node.volume.report:
         yield "node.volume.device", "and report exclude each other: the report already names the device"
+    yield from _check_acts(node)
     door = node.submissions
     if door is not None and door.tls is None and not is_loopback(door.host):
         what = f"is missing, and {door.host} is not a loopback address"
@@ -173,6 +174,31 @@ def _check_unproved(unproved: config.Unproved) -> Iterator[Mistake]:
         if most < per_s:
             said = f"{most} must not be less than {what}_per_s, which is {per_s:g}"
             yield f"node.unproved.{what}_max", f"{said}: it would not hold one second of it"
+
+
+SOCKET_PATH_BYTES_MAX = 107
+"""The kernel's limit for the path of a Unix socket."""
+
+
+def _check_acts(node: config.Node) -> Iterator[Mistake]:
+    """Who may look and act, and by which way."""
+    ops, acts = node.ops, node.acts
+    if ops.tls is None and not is_loopback(ops.host):
+        yield "node.ops.tls", f"is missing, and {ops.host} is no loopback: whoever reaches it could look"
+    if len(acts.socket.encode()) > SOCKET_PATH_BYTES_MAX:
+        yield "node.acts.socket", f"is longer than {SOCKET_PATH_BYTES_MAX} bytes, the system's limit"
+    for member in ("name", "user", "certificate"):
+        seen: dict[str, int] = {}
+        for index, actor in enumerate(node.actors):
+            value = getattr(actor, member)
+            if value and value in seen:
+                yield f"node.actors[{index}].{member}", f"is that of node.actors[{seen[value]}] already"
+            seen.setdefault(value, index)
+    for index, actor in enumerate(node.actors):
+        if not (actor.user or actor.certificate):
+            yield f"node.actors[{index}]", "has neither user nor certificate: nobody could come under this name"
+    if acts.second_person and len([one for one in node.actors if {"operate", "approve"} & set(one.roles)]) < 2:
+        yield "node.acts.second_person", "needs two people: one who may operate, and another who may approve"
 
 
 def _check_twice(node: config.Node) -> Iterator[Mistake]:
@@ -295,9 +321,6 @@ def _check_in_clear(node: config.Node) -> Iterator[Mistake]:
 def remarks_on(configuration: config.Configuration) -> Iterator[Mistake]:
     """Settings that are allowed and perhaps not meant: they have no effect, or a wider one than it seems."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
-    if not is_loopback(node.ops.host):
-        what = "is not a loopback address: anybody who reaches it can read everything"
-        yield "node.ops.host", f"{what}, drain this gateway and switch stand-in"
     yield from (
         (setting, f"is accepted: plain HTTP leaves this machine, and {IN_CLEAR}")
         for setting, accepted, _ in _in_clear(node)

@@ -1,16 +1,19 @@
 """Orders to the engine beside payments: from operators, our other processes and the daemon."""
 
 from collections.abc import Callable
+from math import inf
 
 import trio
 
 from gateway import config
+from gateway.acts.settings import Remembered
 from gateway.clock import Clock, Now
 from gateway.engine.batch import Batch
 from gateway.engine.hearing import Hearing
 from gateway.engine.jobs import Sealing
 from gateway.engine.keying import Keying
 from gateway.engine.leaving import Leaving
+from gateway.engine.shells import Journal
 from gateway.errors import Refusal
 from gateway.payments import steps
 from gateway.payments.links import RECORDER
@@ -22,11 +25,11 @@ from gateway.scheme.ring import Allow, Use
 
 
 class Control:
-    """Switches stand-in, stops and starts submitting, asks for keys, hands in and lifts news, seals the journal."""
+    """What is beside payments: acts, stand-in's mode, submitting, keys, news, seals."""
 
     def __init__(
         self, mode: Mode, leaving: Leaving, keying: Keying, hearing: Hearing, batch: Batch, clock: Clock,
-        wake: Callable[[], None], seal_key: str, seal_within_s: float,
+        wake: Callable[[], None], seal_key: str, seal_within_s: float, journal: Journal,
     ) -> None:  # fmt: skip
         """`wake` has the next wake-up come at once."""
         self._mode = mode
@@ -36,8 +39,10 @@ class Control:
         self._batch = batch
         self._clock = clock
         self._wake = wake
+        self._journal = journal
         self._seal_key = seal_key
         self._seal_within_s = seal_within_s
+        self._settings: Remembered | None = None
 
     async def set_stand_in_mode(self, mode: config.StandInMode) -> None:
         """Switch stand-in; returns when that is durable."""
@@ -85,6 +90,36 @@ class Control:
             raise Refusal("another order to stop or start submitting came meanwhile")
         return cut_off[0]
 
+    # --- acts
+
+    def remember(self, settings: Remembered, now: Now) -> list[steps.Act]:
+        """At a start: record the settings. Returns what has changed, to be recorded as acts."""
+        self._settings = settings
+        return settings.begin(now)
+
+    @property
+    def due_s(self) -> float:
+        """When to call `handle_timer`, on the monotonic clock."""
+        return self._settings.due_s if self._settings is not None else inf
+
+    def handle_timer(self, now: Now) -> None:
+        """Record the settings anew, if that is due."""
+        if self._settings is not None:
+            self._settings.handle_timer(now)
+
+    def record_act(self, act: steps.Act) -> tuple[int, trio.Event]:
+        """Record an act. Returns its position, and an event for when that is durable."""
+        self._batch.now = self._clock()
+        durable = trio.Event()
+        position = self._batch.record(Kind.ACT, steps.pack(act), "", RECORDER)
+        self._batch.wait_for_disk(position, lambda _now: durable.set())
+        self._wake()
+        return position, durable
+
+    def has_room_for_act(self) -> bool:
+        """Whether the journal takes one more record of an act."""
+        return self._journal.has_room_for_act()
+
     def ask_for_key(self, use: Use) -> str:
         """Ask the hub for a new key (885); returns why not, in words, or nothing."""
         now = self._batch.now = self._clock()
@@ -92,10 +127,10 @@ class Control:
         self._wake()
         return why
 
-    def on_allow(self, order: Allow, done: Done) -> None:
-        """An operator lets a superseded key come back, once. Ends in one call of `done`."""
+    def on_allow(self, order: Allow, reason: str, done: Done) -> None:
+        """An operator lets a superseded key come back, once, for this reason. Ends in one call of `done`."""
         now = self._batch.now = self._clock()
-        self._keying.allow(order, done, now)
+        self._keying.allow(order, reason, done, now)
         self._wake()
 
     def on_handed_on(self, handed_on: HandedOn, taken: Taken) -> None:
@@ -103,9 +138,9 @@ class Control:
         self._hearing.hand_in(handed_on, taken)
         self._wake()
 
-    def on_lift(self, lift: Lift, done: Taken) -> None:
-        """An operator lifts what the scheme's news has set. Ends in one call of `done`."""
-        self._hearing.order(lift, done)
+    def on_lift(self, lift: Lift, reason: str, done: Taken) -> None:
+        """An operator lifts what the scheme's news has set, for this reason. Ends in one call of `done`."""
+        self._hearing.order(lift, reason, done)
         self._wake()
 
     async def seal(self, position: int, chain: bytes) -> bool:

@@ -28,15 +28,15 @@ class Hearing(news.Commands):
         self.story = News(settings, meanings, codec, self, replay)
         self._batch = batch
         self._handed_in: list[tuple[HandedOn, Taken]] = []
-        self._lifts: list[tuple[Lift, Taken]] = []
+        self._lifts: list[tuple[Lift, str, Taken]] = []
 
     def hand_in(self, handed_on: HandedOn, taken: Taken) -> None:
         """Another process of ours hands news on: noted for the next wake-up."""
         self._handed_in.append((handed_on, taken))
 
-    def order(self, lift: Lift, done: Taken) -> None:
+    def order(self, lift: Lift, reason: str, done: Taken) -> None:
         """An operator lifts what news has set: noted for the next wake-up."""
-        self._lifts.append((lift, done))
+        self._lifts.append((lift, reason, done))
 
     def take(self, now: Now) -> None:
         """Hand the story what was handed in, and let it do what is due."""
@@ -44,8 +44,8 @@ class Hearing(news.Commands):
         for handed_on, taken in handed_in:
             self.story.on_handed_on(handed_on, taken, now)
         lifts, self._lifts = self._lifts, []
-        for lift, done in lifts:
-            self.story.on_lift(lift, done)
+        for lift, reason, done in lifts:
+            self.story.on_lift(lift, reason, done)
         self.story.handle_timer(now)
 
     def record(self, kind: Kind, body: bytes, fpid: str, link: Link) -> int:

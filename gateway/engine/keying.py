@@ -71,9 +71,9 @@ class Keying(keywork.Commands):
         self._show()
         return why
 
-    def allow(self, order: Allow, done: Done, now: Now) -> None:
+    def allow(self, order: Allow, reason: str, done: Done, now: Now) -> None:
         """An operator lets a superseded key come back, once."""
-        self.story.on_allow(order, done, now)
+        self.story.on_allow(order, reason, done, now)
         self._show()
 
     def _show(self) -> None:

@@ -2,7 +2,9 @@
 
 import msgspec
 
+from gateway.acts.book import Book
 from gateway.engine.reserving import spoken_for
+from gateway.payments import steps
 from gateway.payments.dates import BEHIND_NS_MAX
 from gateway.payments.outcomes import Outcomes, Replay
 from gateway.payments.steps import Kind
@@ -31,8 +33,12 @@ class Past:
         """Ids of our own management messages that earlier processes have spoken for."""
         self.news = news.Replay(meanings, codec)
         self.meanings = meanings
+        self.book = Book()
+        """The acts so far."""
+        self.settings: dict[str, str] | None = None
+        """Those of the start before; None: there was none, or its gateway kept none."""
 
-    def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes) -> None:
+    def record(self, kind: Kind, time_ns: int, fpid: str, body: bytes, position: int = 0) -> None:
         """Take in one record. Raises `msgspec.DecodeError` when its body is none of its kind."""
         if time_ns > self.recorded_ns - BEHIND_NS_MAX:
             self.recorded_ns = time_ns
@@ -44,11 +50,21 @@ class Past:
                     self.ring = ring.unpack(body)
                 elif kind == Kind.MESSAGE_IDS:
                     self.message_ids = max(self.message_ids, spoken_for(body))
+                elif kind >= Kind.ACT:
+                    self._note(kind, position, time_ns, body)
                 else:
                     self.news.record(kind, time_ns, body)
         except (ValueError, RecursionError):
             # the shape is right, the content is not: a code that is no number, bytes that are no text
             raise msgspec.DecodeError("the body is none of its kind") from None
+
+    def _note(self, kind: Kind, position: int, time_ns: int, body: bytes) -> None:
+        said = steps.unpack(kind, body)
+        if isinstance(said, steps.Act):
+            self.book.take(position, time_ns, said)
+        elif isinstance(said, steps.Configured):
+            self.book.restarted()  # each start writes one, before anything else is done
+            self.settings = said.settings
 
     @property
     def unfinished(self) -> int:

@@ -69,6 +69,9 @@ class Journal(Protocol):
     def has_room(self) -> bool:
         """Whether new payments may be taken in."""
 
+    def has_room_for_act(self) -> bool:
+        """Whether the record of an act may be taken in: room for some is kept in reserve."""
+
 
 class Signer(Protocol):
     """What the engine asks of the HSMs. What is submitted comes back through `on_macs`, each with its result."""

@@ -13,6 +13,7 @@ from math import inf
 import trio
 
 from gateway import config, log
+from gateway.acts.settings import Remembered
 from gateway.clock import Clock, Now
 from gateway.engine.arriving import Arriving
 from gateway.engine.batch import Batch
@@ -84,6 +85,8 @@ class Engine(Inbox):
         self.outbound = self.leaving.story
         self.outcomes = outcomes
         self.submissions = submissions
+        self.book = past.book
+        """The acts of this journal."""
         self._past: Past | None = past
         self.counts = self._batch.counts
         self._closed = closed
@@ -96,7 +99,7 @@ class Engine(Inbox):
         self._intake = Intake(codec, journal, batch, self._dispatch, reply_within_s)
         self.control = Control(
             self.arriving.mode, self.leaving, self.keying, self.hearing, batch, clock, self.wake, pair.mac.seal_key,
-            reply_within_s,
+            reply_within_s, journal,
         )  # fmt: skip
 
     # --- what links want at once
@@ -149,6 +152,7 @@ class Engine(Inbox):
             self.news.next_timer(),
             self.arriving.mode.due_s,
             self.outbound.submitting.due_s,
+            self.control.due_s,
         )
 
     def turn(self, now: Now) -> None:
@@ -232,6 +236,7 @@ class Engine(Inbox):
         self.arriving.mode.handle_timer(now)
         self.reserving.look(now)
         self.outbound.submitting.handle_timer(now)
+        self.control.handle_timer(now)
 
     def _take_sent(self, link: HubLink, contexts: list[object], reason: str, now: Now) -> None:
         for context in contexts:
@@ -262,8 +267,9 @@ class Engine(Inbox):
         """Name the links by which payments of ours may leave. Before anything runs: the links need the engine, too."""
         self.leaving.links = self.keying.links = links
 
-    def begin(self, started: steps.Started) -> None:
-        """Before anything else: take up what the last process left unfinished.
+    def begin(self, started: steps.Started, settings: dict[str, str] | None = None) -> list[steps.Act]:
+        """Before anything else: take up what the last process left unfinished. Returns how the settings differ from
+        those of the start before: acts that are still to be recorded. Without settings none are kept.
 
         What came and was not replied to is orphaned or undelivered, and told; what left is repeated, unless an operator
         had stopped that. What lasts (keys, permits, stand-in's mode, a stop, the ids spoken for) is recorded
@@ -274,6 +280,10 @@ class Engine(Inbox):
         now = self._batch.now = self._clock()
         self._batch.record(Kind.STARTED, steps.pack(started), "", RECORDER)
         self.reserving.begin(now)
+        past.book.restarted()
+        changes: list[steps.Act] = []
+        if settings is not None:
+            changes = self.control.remember(Remembered(settings, past.settings, self._batch.record), now)
         self.keying.begin(now)
         self.news.begin(now)
         self.arriving.mode.take_up(past.inbound.stand_in_mode, now)
@@ -282,6 +292,7 @@ class Engine(Inbox):
         self.outbound.on_restart(past.outbound.unfinished, now)
         self.outbound.stopping.on_restart(past.outbound.cut_off, now)
         self._journal.commit()
+        return changes
 
     # --- what others look at
 

@@ -44,7 +44,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Request:
     """A whole request."""
 
-    __slots__ = ("body", "encoding", "expect", "hosts", "keep", "keys", "media_type", "method", "prefer", "target")
+    __slots__ = (
+        "accept", "body", "encoding", "expect", "host", "hosts", "keep", "keys", "media_type", "method", "origin",
+        "prefer", "target",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.method = b""
@@ -57,6 +60,11 @@ class Request:
         self.prefer = b""
         self.expect = b""
         self.hosts = 0
+        """How often there is a Host."""
+        self.host = b""
+        self.origin = False
+        """It has an Origin: a web page sent it."""
+        self.accept = b""
         self.body = b""
         self.keep = True
         """The connection may be used again."""
@@ -152,6 +160,11 @@ class Visitor:
     def end(self) -> str:
         """Why reading ended, in words fit for a log."""
         return self._pipe.end
+
+    @property
+    def owes(self) -> bool:
+        """Whether a response is owed, or was not handed to the system whole."""
+        return bool(self.turns or self._pipe.unsent_bytes)
 
     @property
     def idle(self) -> bool:
@@ -332,12 +345,17 @@ class Visitor:
         if length == 4:
             if name.lower() == b"host":
                 request.hosts += 1
+                request.host = value
         elif length == 6:
             lower = name.lower()
             if lower == b"prefer":
                 request.prefer = request.prefer + b"," + value if request.prefer else value
             elif lower == b"expect":
                 request.expect = value
+            elif lower == b"accept":
+                request.accept = value
+            elif lower == b"origin":
+                request.origin = True
         elif length == 12:
             if name.lower() == b"content-type":
                 request.media_type = value

@@ -122,7 +122,7 @@ def refuse_strangers(directory: Directory) -> None:
         )
 
 
-_OURS = re.compile(r"lock|lost\+found|\..*|manifest(\.new)?|.*\.(cursor|torn)(\.new)?")
+_OURS = re.compile(r"lock|acts|lost\+found|\..*|manifest(\.new)?|.*\.(cursor|torn)(\.new)?")
 
 
 def _create(directory: Directory, journal_id: bytes) -> Manifest:

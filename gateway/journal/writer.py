@@ -42,6 +42,11 @@ GROWTH_MAX = 4
 on, a payment's RECEIVED (the request) gives way to STOOD_IN (the request and the reply, which is no longer) and, when
 the reply is too late, UNDELIVERED (the request again): three times its bytes. The fourth is for payments whose RECEIVED
 was durable before the disk hung, and for what the HSM is verifying while we say that there is no room."""
+ACT_BYTES_MAX = 4096
+"""The record of an act is shorter: the door for acts takes short words only."""
+PART_KEPT_FOR_ACTS = 0.0625
+"""Share of a segment without a next one, and of what may wait for the disk, that only records of acts may use: people
+must be able to act when the disk is full or hangs, and what they do must be known."""
 PART_KEPT_FREE = 0.125
 """Share of a segment that is kept free, besides, when there is no next segment: for payments in flight none of whose
 records waits."""
@@ -99,6 +104,11 @@ class Journal:
         self._over = trio.Event()
         self._synced_some = trio.Event()
         """Something became durable. Another one takes its place then."""
+
+    @property
+    def name(self) -> bytes:
+        """The journal's name: sixteen random bytes."""
+        return self._committer.manifest.journal
 
     @property
     def position(self) -> int:
@@ -159,12 +169,22 @@ class Journal:
         if self.failed is not None or self._closing:
             return False
         needed_bytes = GROWTH_MAX * self._waiting_bytes
-        if needed_bytes > self._settings.waiting_bytes_max:
+        if needed_bytes > self._settings.waiting_bytes_max * (1 - PART_KEPT_FOR_ACTS):
             return False
         committer = self._committer
         if not committer.no_next:
             return True
-        return committer.room_bytes - needed_bytes > PART_KEPT_FREE * self._settings.segment_bytes
+        kept_bytes = (PART_KEPT_FREE + PART_KEPT_FOR_ACTS) * self._settings.segment_bytes
+        return committer.room_bytes - needed_bytes > kept_bytes
+
+    def has_room_for_act(self) -> bool:
+        """Whether the record of an act may be appended. On a full disk the payments in flight come first."""
+        if self.failed is not None or self._closing:
+            return False
+        if self._waiting_bytes + ACT_BYTES_MAX > self._settings.waiting_bytes_max:
+            return False
+        committer = self._committer
+        return not committer.no_next or committer.room_bytes - GROWTH_MAX * self._waiting_bytes > ACT_BYTES_MAX
 
     def health(self, now_s: float) -> str:
         """Why no new payments should come, or empty. `now_s` is on trio's clock."""

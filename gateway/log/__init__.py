@@ -48,7 +48,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     # a message, without its content
     "fpid": str, "mti": str, "function_code": str, "code": str, "field": int, "position": int, "wall_position": int,
     "state": str, "event_name": str, "step": str, "message_id": str, "outcome": str, "notice": str, "direction": str,
-    "institution": str, "source": str, "party": str,
+    "institution": str, "source": str, "party": str, "act": str, "who": str, "origin": str,
     # how much, how long
     "count": int, "bytes": int, "records": int, "segments": int, "limit": int, "status": int, "attempt": int,
     "elapsed_ms": (int, float), "pause_s": (int, float), "elapsed_s": (int, float), "age_s": (int, float),
@@ -60,12 +60,12 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 """Every field that a line may have, with its type. `error` and `reason` come from `describe` or are our own words."""
 
 PEERS = frozenset({
-    "hub", "engine", "processor", "door", "entrance", "ops", "sibling", "addresses", "listening", "python",
+    "hub", "engine", "processor", "door", "entrance", "ops", "acts", "sibling", "addresses", "listening", "python",
 })  # fmt: skip
 """Components that talk with a peer, which may be broken or hostile, or that speak for foreign code."""
 SUBJECTS = (
     "link", "host", "path", "url", "notice", "direction", "mti", "function_code", "code", "state", "institution",
-    "source",
+    "source", "act", "who",
 )  # fmt: skip
 """The fields that tell lines with the same text apart: what the line is about."""
 

@@ -16,7 +16,7 @@ from gateway import config
 from gateway.clock import Clock, system_clock
 from gateway.http.hosts import Hosts, Keys
 from gateway.http.statuses import Told
-from gateway.network.names import MACHINE, Network
+from gateway.network.names import MACHINE, Network, by_socket
 from gateway.processor.addressees import peer
 from gateway.processor.calls import Calls
 from gateway.processor.forwarder import Forwarder, Journal
@@ -42,9 +42,12 @@ class Peers:
         self._forwarders: dict[str, Forwarder] = {}
         for name, url in node.peers.items():
             # told as patiently as the processor; news is told in one order, so one connection does
-            settings = msgspec.structs.replace(node.processor, url=url, tls=node.peer_tls, tell_connections=1)
+            path = url.removeprefix("unix:") if url.startswith("unix:") else ""
+            base, tls = ("http://localhost", None) if path else (url, node.peer_tls)
+            settings = msgspec.structs.replace(node.processor, url=base, tls=tls, tell_connections=1)
             keys = Keys(f"node.peers.{name}", "node.peer_tls", f"peer {name}")
-            calls = self._calls[name] = Calls(settings, Hosts(settings, network, luck, keys))
+            way = by_socket(path) if path else network
+            calls = self._calls[name] = Calls(settings, Hosts(settings, way, luck, keys))
             self._forwarders[name] = Forwarder(
                 settings, node.name, _Teller(calls), peer(node.name, name), clock=clock, luck=luck
             )

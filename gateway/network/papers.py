@@ -46,7 +46,8 @@ MEMBERS = ("ca_file", "certificate_file", "key_file", "crl_file")
 BOM = b"\xef\xbb\xbf"
 NO_CERTIFICATE = "holds no certificate in PEM, or half of one"
 
-Settings = config.Tls | config.ServerTls
+Settings = config.Tls | config.ServerTls | config.OpsTls
+_SERVERS = (config.ServerTls, config.OpsTls)
 _log = log.get("tls")
 
 
@@ -220,6 +221,7 @@ def uses_of(node: config.Node) -> Iterator[tuple[str, Settings]]:
     uses += [("node.processor.tls", node.processor.tls), ("node.peer_tls", node.peer_tls)]
     if node.sibling is not None:
         uses.append(("node.sibling.tls", node.sibling.tls))
+    uses.append(("node.ops.tls", node.ops.tls))
     if node.submissions is not None:
         uses.append(("node.submissions.tls", node.submissions.tls))
     yield from ((key, settings) for key, settings in uses if settings is not None)
@@ -248,7 +250,7 @@ def ending(settings: Settings, key: str, now: datetime) -> Iterator[str]:
         end = (min if member == "certificate_file" else max)(ends, default=None)
         if end is not None and now < end < soon:
             yield f"{key}.{member} ends at {end:%F %T} UTC: in less than {ENDING_DAYS} days"
-    lists = _lists(settings, key) if isinstance(settings, config.ServerTls) else []
+    lists = _lists(settings, key) if isinstance(settings, _SERVERS) else []
     if (first := trust.first_to_end(lists)) is not None and first.is_old(now) and not first.is_stale(now):
         yield f"{key}.crl_file is stale from {first.end:%F %T} UTC on, and holds no newer list"
 
@@ -261,7 +263,7 @@ def load(settings: Settings | None, key: str) -> _Set:
     if settings is None:
         return _Set(client_context(None, key), [], [], [])
     lists = list[RevocationList]()
-    if isinstance(settings, config.ServerTls):
+    if isinstance(settings, _SERVERS):
         lists, context = _lists(settings, key), server_context(settings, key)
     else:
         context = client_context(settings, key)
@@ -269,7 +271,7 @@ def load(settings: Settings | None, key: str) -> _Set:
     own, authorities = _certificates(settings.certificate_file), _certificates(settings.ca_file)
     if lists and not authorities:
         raise ConfigurationError([f"{key}.crl_file: of no use, since no authority in ca_file can be read here"])
-    if not isinstance(settings, config.ServerTls):
+    if not isinstance(settings, _SERVERS):
         return _Set(context, own, authorities, marked)
     return _Set(context, own, authorities, marked, lists, settings.crl_stale == "use", serves=True)
 
@@ -308,7 +310,7 @@ def client_context(settings: config.Tls | None, key: str) -> ssl.SSLContext:
     return context
 
 
-def server_context(settings: config.ServerTls, key: str) -> ssl.SSLContext:
+def server_context(settings: config.ServerTls | config.OpsTls, key: str) -> ssl.SSLContext:
     """A context to listen with: it demands the client's certificate, in each handshake. Raises `ConfigurationError`."""
     context = _context(ssl.Purpose.CLIENT_AUTH, settings.ca_file, key)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -386,7 +388,7 @@ def _read(path: str) -> bytes:
         return b""  # OpenSSL has just read it; the next look will see
 
 
-def _lists(settings: config.ServerTls, key: str) -> list[RevocationList]:
+def _lists(settings: config.ServerTls | config.OpsTls, key: str) -> list[RevocationList]:
     if not settings.crl_file:
         return []
     try:

@@ -1,43 +1,30 @@
-"""`POST /drain`: end this process as SIGTERM does, and report progress. For `fps-gateway drain`.
+"""The drain as an act, and its progress (`GET /drain`), for `fps-gateway drain`.
 
-A client may wait for a while (`wait_s`) and ask again, as often as it takes: the first one begins the drain, all others
-join it. All of them hear the end before the port is closed, also a client that is about to ask again.
+A client may wait for a while (`/drain?wait_s=5`) and ask again, as often as it takes. All who wait hear the end before
+the port is closed, also a client that is about to ask again.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 import trio
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from gateway import log
-from gateway.strict_json import Reader
+from gateway.http.visitor import Request
 
 WAIT_S_MAX = 5.0
 """How long one request may wait: well within `server.CONTROL_S_MAX`."""
 RETURN_WITHIN_S = 1.0
 """How long a client may take to ask again: it does so at once, or never."""
 
-_log = log.get("ops")
 
-
-class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """The request."""
-
-    wait_s: Annotated[float, Meta(ge=0, le=WAIT_S_MAX)] = 0.0
-    """How long to wait for the end of the drain before responding."""
-
-
-_read = Reader(Order)
-
-
-class Progress(Struct, frozen=True):
+class Progress(Struct, frozen=True, forbid_unknown_fields=True):
     """The progress of a drain."""
 
     node: str
-    joined: bool
-    """It was draining already."""
+    draining: bool
     over: bool
     """The drain is over: the process ends."""
     in_flight: int
@@ -46,8 +33,8 @@ class Progress(Struct, frozen=True):
     """How long the drain may take, from its beginning to the end of the process."""
 
 
-class DrainControl:
-    """The ops server's control for `/drain`."""
+class Drain:
+    """Begins a drain, and shows it."""
 
     def __init__(self, node: str, asked: trio.Event, in_flight: Callable[[], int], longest_s: float) -> None:
         """`asked` is set to begin the drain."""
@@ -60,23 +47,22 @@ class DrainControl:
         self._in_flight = in_flight
         self._longest_s = longest_s
 
-    async def __call__(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        """200: the drain is over; 202: it is under way. Cancelled, the drain goes on."""
-        try:
-            order = _read(body)
-        except msgspec.DecodeError as error:
-            return 400, {"error": f'the body must be JSON, {{}} or {{"wait_s": seconds}}: {error}'}
+    def begin(self) -> bool:
+        """Begin it. Returns whether it had begun already. Whoever orders it is about to ask how it goes."""
+        joined = self._asked.is_set()
+        self._expected += not self._over.is_set()
+        self._asked.set()
+        return joined
+
+    async def see(self, request: Request) -> tuple[int, dict[str, Any]]:
+        """200: the drain is over; 202: it is under way, or none is."""
         self._expected = max(0, self._expected - 1)
         self._came.set()
-        joined = self._asked.is_set()
-        if not joined:
-            _log.info("asked to drain")
-            self._asked.set()
-        with trio.move_on_after(order.wait_s):
+        with trio.move_on_after(_wait_s(request)):
             await self._over.wait()
-        over = self._over.is_set()
-        self._expected += not over
-        progress = Progress(self._node, joined, over, self._in_flight(), self._longest_s)
+        over, draining = self._over.is_set(), self._asked.is_set()
+        self._expected += draining and not over
+        progress = Progress(self._node, draining, over, self._in_flight(), self._longest_s)
         return (200 if over else 202), msgspec.to_builtins(progress)
 
     async def ended(self) -> None:
@@ -86,3 +72,13 @@ class DrainControl:
             while self._expected:
                 self._came = trio.Event()
                 await self._came.wait()
+
+
+def _wait_s(request: Request) -> float:
+    """How long the client wants to wait, in seconds; what is no such number is none."""
+    asked = parse_qs(request.target.partition(b"?")[2][:200].decode("latin-1")).get("wait_s", ["0"])[0]
+    try:
+        wait_s = float(asked)
+    except ValueError:
+        return 0.0
+    return min(wait_s, WAIT_S_MAX) if wait_s > 0 else 0.0  # what is no number is greater than none

@@ -1,322 +1,415 @@
-"""The HTTP server for operations: hypercorn on trio, with a bare ASGI application.
+"""The HTTP server for operations: what people and machines may look at, and where acts are ordered.
 
-hypercorn speaks HTTP. This file decides how many may connect, for how long, and what a mistake in a connection may
-cost, because hypercorn serves every client of the port and runs in the process that decides payments.
-`hypercorn.trio.serve` would not do: it sends within a shield and without a limit, so that one client that does not read
-keeps the process from ending, and an error in one connection ends them all.
+Two ways in. `node.ops` is a TCP port: on loopback in the clear, where everybody on this machine may look and nobody can
+act; with `node.ops.tls`, where the client's certificate says who comes. `node.acts.socket` is a Unix socket: the kernel
+says which user comes. `acts.actors` says what each may do.
 
-Controls change something: each is a POST with a JSON body. A web page in a browser on an operator's machine can send
-requests to loopback, too, and must not be able to switch anything. So a control request needs the content type
-`application/json`, which a page may send to another origin only after a preflight (OPTIONS), and that is 405 here. And
-a request with an `Origin` is refused: browsers add it to every POST, and nothing else sends it.
+It runs in the process that decides payments, so no client can hurt that one: connections are few, each has limits in
+time and size (`http.visitor`), strangers at the TLS port have places of their own (`http.entrance`), and an answer that
+is dear to make is made once for all who ask at that moment. It speaks HTTP/1.1: in HTTP/2 one connection could begin
+and drop requests faster than they can be counted.
+
+A web page in a browser on an operator's machine can send requests to loopback, too. It must see nothing and switch
+nothing: the name in `Host` must be localhost, an address or one of `node.ops.hosts`; a request that posts must be JSON
+by its content type, for which a browser asks first (OPTIONS, 405 here), and have no `Origin`.
 """
 
+import errno
 import math
+import socket
+import stat
+import struct
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
 from gateway import config, log, metrics
+from gateway.acts.actors import ANYBODY, Actors, Caller
+from gateway.config import Role
 from gateway.errors import Unavailable
+from gateway.http.entrance import Entrance
+from gateway.http.pipe import Pipe, StreamPipe, socket_pipe
+from gateway.http.visitor import Over, Request, Turn, Unreadable, Visitor
 from gateway.log.limit import Limit
 from gateway.machine import harmless
-from gateway.network.listening import Listen, listen_tcp
+from gateway.network.listening import Listen, Patient, listen_tcp
+from gateway.network.papers import Papers
 
 CONNECTIONS_MAX = 32
-"""Connections at most. For one more, the oldest without a request under way is closed, or else the oldest: a crowd
-cannot keep a probe out."""
+"""Connections at each way in, at most. For one more, the oldest without a request under way is closed, or else the
+oldest: a crowd cannot keep a probe out."""
 CONNECTION_S_MAX = 60.0
 """How long a connection may live. That cuts no response: one that may be the last says `Connection: close`."""
 IDLE_S_MAX = 20.0
-"""How long a request's head may take, and a connection may wait for its next request. Well above the intervals of
+"""How long a request may take to come in, and a connection may wait for its next request. Well above the intervals of
 scrapes and probes: a close that meets the next request costs the client a connection, and some clients the request."""
-SEND_S_MAX = 2.0
-"""How long a client may take to read one write; at most this is added to the time that ending takes."""
-HEAD_BYTES_MAX = 8192
-"""A longer request line with headers gets 431."""
-REQUESTS_MAX = 100
-"""Requests on one connection."""
+UNREAD_S_MAX = 2.0
+"""How long the last response may take to be read when the process ends; it is added to the time that ending takes."""
 BODY_BYTES_MAX = 65536
-"""A longer body of a control request gets 413."""
-BODY_S_MAX = 5.0
-"""How long the body of a control request may take; then 408."""
-CONTROL_S_MAX = 10.0
-"""How long a control may take (a disk that hangs); then 504: the order may be done or not."""
+"""A longer body gets 413."""
+CONTROL_S_MAX = 25.0
+"""How long a control may take; then 504: the order may be done or not. Above all limits of `ops.desk` together."""
+CONTROLS_MAX = 16
+"""Controls under way at once, at most; one more gets 503."""
 METRICS_FRESH_S = 0.1
 """How long a rendering of the metrics is used again: rendering takes milliseconds, in which no payment is decided."""
+SWEEP_S = 0.25
+"""How often the time of connections is looked at."""
 
+Response = tuple[int, dict[str, Any]]
 Ready = Callable[[], tuple[bool, dict[str, Any]]]
 """Whether payments may come, with `reasons` (why not) and `parts` (each part's state)."""
-Statistics = Callable[[], dict[str, Any]]
-Control = Callable[[bytes], Awaitable[tuple[int, dict[str, Any]]]]
-"""Carries out the order in the body (JSON, not yet read); returns status and response. A mistake of the client's is 400
-and `error`. It may be cancelled after `CONTROL_S_MAX`, or when the gateway ends."""
-_Response = tuple[int, str, bytes]
-_Headers = list[tuple[bytes, bytes]]
-_HTTP_1 = frozenset({"1.0", "1.1"})
-"""The versions that have a `Connection` header."""
-_Receive = Callable[[], Awaitable[dict[str, Any]]]
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Look(NamedTuple):
+    """A path that is looked at."""
+
+    see: Callable[[Request], Awaitable[Response]]
+    role: Role = "look"
+
+
+class Control(NamedTuple):
+    """A path that is posted to."""
+
+    do: Callable[[Caller, bytes], Awaitable[Response]]
+    """Carries out the order in the body (JSON, not yet read); returns status and response. It is cancelled after
+    `CONTROL_S_MAX`, or when the gateway ends."""
+    role: Role | None = None
+    """What the caller must be; None: the control judges that."""
+
 
 _log = log.get("ops")
-_JSON = "application/json"
+_JSON = b"application/json"
+_PEER = struct.Struct("iII")
+"""Linux's `struct ucred`: process, user, group."""
 
 
-async def serve(
-    settings: config.Ops,
-    *,
-    ready: Ready,
-    statistics: Statistics,
-    controls: Mapping[str, Control] = MappingProxyType({}),
-    listen: Listen = listen_tcp,
-    over: trio.Event | None = None,
-    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve until cancelled, or until `over` is set and earlier requests have their responses, within `SEND_S_MAX`.
-    Starts with the port. `ready` and `statistics` are called in the trio thread.
+class Server:
+    """The server. `serve` it."""
 
-    `controls`: by path (`/stand-in`), the effect of a POST with a JSON body.
+    def __init__(
+        self, ops: config.Ops, actors: Actors, *, ready: Ready, looks: Mapping[str, Look] = MappingProxyType({}),
+        controls: Mapping[str, Control] = MappingProxyType({}), path: str = "",
+        identify: Callable[[trio.abc.Stream], Caller] | None = None,
+    ) -> None:  # fmt: skip
+        """`looks` and `controls`: by path, beside `/live`, `/ready` and `/metrics`. `path`: of the Unix socket; empty:
+        there is none. `identify`: who comes by a stream that is no socket (a simulation's).
 
-    Cancelled, it closes every connection and leaves nothing behind; a write under way may take `SEND_S_MAX`.
-    Raises `Unavailable` when the address cannot be listened on.
-    """
-    try:
-        listeners, port = await listen(settings.host, settings.port, CONNECTIONS_MAX)
-    except OSError as error:
-        raise Unavailable(f"ops: {settings.host}:{settings.port}: {log.describe(error)}") from error
-    _log.info("ops server listens", host=settings.host, port=port)
-    task_status.started(port)
-    application = _Application(ready, statistics, controls)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, _Door(application), listeners)
-        await (over if over is not None else trio.Event()).wait()
-        with trio.move_on_after(SEND_S_MAX):
-            await application.quiet()
-        nursery.cancel_scope.cancel()
-
-
-class _Door:
-    """Lets connections in, few at a time, and closes each one, however it ended."""
-
-    def __init__(self, application: "_Application") -> None:
-        self._application = ASGIWrapper(cast("Any", application))
-        self._config = Config()
-        self._config.errorlog = None
-        self._config.include_server_header = False
-        self._config.keep_alive_timeout = IDLE_S_MAX
-        self._config.keep_alive_max_requests = REQUESTS_MAX
-        self._config.h11_max_incomplete_size = HEAD_BYTES_MAX
-        self._config.h2_max_concurrent_streams = 8
-        self._context = WorkerContext(None)
-        self._places = Limit("ops.CONNECTIONS_MAX", CONNECTIONS_MAX)
-        self._open: dict[trio.SocketStream, _Life] = {}
-
-    async def __call__(self, stream: trio.SocketStream) -> None:
-        if len(self._open) < CONNECTIONS_MAX:
-            self._places.eased()
-        else:
-            self._places.hit(trio.current_time(), "the oldest connection that is not asking is closed for the next", 1)
-            self._make_place()
-        life = self._open[stream] = _Life()
-        try:
-            with life.scope:
-                impatient, state = cast("Any", _Impatient(stream)), ConnectionState({"life": life})
-                await TCPServer(self._application, self._config, self._context, state, impatient).run()
-        except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails
-            _log.warning("ops connection failed", error=log.describe(error))
-        finally:
-            self._open.pop(stream, None)
-            stream.socket.close()
-
-    def _make_place(self) -> None:
-        leaving = next((stream for stream, life in self._open.items() if not life.under_way), next(iter(self._open)))
-        self._open.pop(leaving).scope.cancel()
-        # closing wakes a sender that hypercorn shields from cancellation
-        leaving.socket.close()
-
-
-class _Life:
-    """The lifetime of one connection. Between requests it ends when its time is over; a request under way has limits of
-    its own, and gets its response first.
-    """
-
-    def __init__(self) -> None:
-        self._ends_s = trio.current_time() + CONNECTION_S_MAX
-        self.scope = trio.CancelScope(deadline=self._ends_s)
-        self.under_way = 0
-        """Requests without a complete response."""
-
-    def begin(self) -> None:
-        """A request came."""
-        self.under_way += 1
-        self.scope.deadline = math.inf
-
-    def end(self) -> None:
-        """Its response was written, or there will be none."""
-        self.under_way -= 1
-        if not self.under_way:
-            self.scope.deadline = self._ends_s
-
-    @property
-    def nearly_over(self) -> bool:
-        """Whether the next request might come too late: the client is told not to send it here."""
-        return trio.current_time() + IDLE_S_MAX >= self._ends_s
-
-
-class _Impatient:
-    """A stream whose other end has `SEND_S_MAX` to read each write."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self.socket = stream.socket
-        self.receive_some = stream.receive_some
-        self.send_eof = stream.send_eof
-        self.aclose = stream.aclose
-
-    async def send_all(self, data: bytes) -> None:
-        """Send, or close and raise `trio.BrokenResourceError`."""
-        with trio.move_on_after(SEND_S_MAX) as scope:
-            await self._stream.send_all(data)
-        if scope.cancelled_caught:
-            self.socket.close()
-            raise trio.BrokenResourceError("the client does not read")
-
-
-class _Application:
-    """The ASGI application: four paths for GET, and the controls for POST."""
-
-    def __init__(self, ready: Ready, statistics: Statistics, controls: Mapping[str, Control]) -> None:
+        Raises `ConfigurationError` when the TLS files are of no use.
+        """
+        self._settings = ops
+        self._path = path
         self._ready = ready
-        self._statistics = statistics
-        self._paths: dict[str, Callable[[str], _Response]] = {
-            "/live": self._serve_live,
-            "/ready": self._serve_ready,
-            "/metrics": self._serve_metrics,
-            "/statistics": self._serve_statistics,
-        }
+        self._looks = looks
         self._controls = controls
-        self._rendered: tuple[float, str, _Response] = (-math.inf, "", (0, "", b""))
+        self._actors = actors
+        self._identify = identify or (lambda _stream: ANYBODY)
+        self._entrance = Entrance(Papers(ops.tls, "node.ops.tls"), "ops") if ops.tls is not None else None
+        self._hosts = frozenset({"localhost", ops.host.lower(), *(host.lower() for host in ops.hosts)})
+        self._ways = {way: _Way(way) for way in ("node.ops", "node.acts.socket")}
+        self._rendered: dict[bool, tuple[float, bytes, str]] = {}
+        self._nursery: trio.Nursery
         self._under_way = 0
         self._quiet = trio.Event()
 
-    async def quiet(self) -> None:
-        """Wait until no request is under way."""
-        while self._under_way:
-            self._quiet = trio.Event()
-            await self._quiet.wait()
+    async def serve(
+        self, *, listen: Listen = listen_tcp, over: trio.Event | None = None,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> None:  # fmt: skip
+        """Serve until cancelled, or until `over` is set and earlier requests have their responses, within
+        `UNREAD_S_MAX`. Starts with the port.
 
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
-        life: _Life = scope["state"]["life"]
-        life.begin()
-        self._under_way += 1
+        Cancelled, it closes every connection and leaves nothing behind. Raises `Unavailable` when an address cannot be
+        listened on.
+        """
+        ops, path = self._settings, self._path
         try:
-            await self._serve(scope, receive, send, life)
+            listeners, port = await listen(ops.host, ops.port, CONNECTIONS_MAX)
+        except OSError as error:
+            raise Unavailable(f"ops: {ops.host}:{ops.port}: {log.describe(error)}") from error
+        _log.info("ops server listens", host=ops.host, port=port)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._sweep)
+            nursery.start_soon(trio.serve_listeners, self._on_port, listeners)
+            if path:
+                with _unix_listener(path) as listener:
+                    nursery.start_soon(trio.serve_listeners, self._on_socket, [listener])
+                    await self._until(over, task_status, port)
+            else:
+                await self._until(over, task_status, port)
+            nursery.cancel_scope.cancel()
+
+    async def _until(self, over: trio.Event | None, task_status: trio.TaskStatus[int], port: int) -> None:
+        task_status.started(port)
+        await (over if over is not None else trio.Event()).wait()
+        with trio.move_on_after(UNREAD_S_MAX):
+            while self._under_way or any(way.owes for way in self._ways.values()):
+                self._quiet = trio.Event()
+                await self._quiet.wait()
+
+    # --- connections
+
+    async def _on_port(self, stream: trio.abc.Stream) -> None:
+        """A client at the TCP port."""
+        if not isinstance(stream, trio.SocketStream):
+            await self._attend("node.ops", StreamPipe(stream), self._identify(stream))
+        elif self._entrance is None:
+            await self._attend("node.ops", socket_pipe(stream), ANYBODY)
+        elif (guest := await self._entrance.let_in(stream)) is not None:
+            await self._attend("node.ops", guest.pipe, self._actors.by_certificate(guest.pipe.names))
+
+    async def _on_socket(self, stream: trio.SocketStream) -> None:
+        """A client at the Unix socket: the kernel says who."""
+        credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        _, uid, _ = _PEER.unpack(credentials)
+        await self._attend("node.acts.socket", StreamPipe(stream), self._actors.by_user(uid))
+
+    async def _attend(self, way: str, pipe: Pipe, caller: Caller) -> None:
+        visitor = Visitor(pipe, partial(self._take, caller), BODY_BYTES_MAX)
+        with self._ways[way].attended(visitor):
+            try:
+                await visitor.run(lambda _visitor: None)
+            except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails
+                _log.warning("ops connection failed", error=log.describe(error))
+        self._quiet.set()
+
+    async def _sweep(self) -> NoReturn:
+        while True:
+            await trio.sleep(SWEEP_S)
+            for way in self._ways.values():
+                way.sweep(trio.current_time(), self._give_up)
+            self._quiet.set()
+
+    def _give_up(self, visitor: Visitor) -> None:
+        self._take(ANYBODY, visitor, [], visitor.give_up(408, f"a request may take {IDLE_S_MAX:g} s to come in"))
+
+    # --- requests
+
+    def _take(self, caller: Caller, visitor: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
+        """All requests of a chunk."""
+        last = self._is_last(visitor)
+        owed = [visitor.owe(keep=request.keep and not last, bare=request.method == b"HEAD") for request in requests]
+        behind = visitor.owe(keep=False) if fault is not None and (not requests or owed[-1].keep) else None
+        for turn, request in zip(owed, requests, strict=True):
+            self._route(caller, turn, request)
+        if fault is not None and behind is not None:
+            _say(behind, fault.status, {"error": fault.detail})
+
+    def _is_last(self, visitor: Visitor) -> bool:
+        """Whether the next request might come too late for this connection: the client is told not to send it here."""
+        return any(way.nearly_over(visitor, trio.current_time()) for way in self._ways.values())
+
+    def _route(self, caller: Caller, turn: Turn, request: Request) -> None:
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        try:
+            refused = self._refusal(caller, path, request)
+            if refused is not None:
+                _say(turn, *refused)
+            elif path == "/live":
+                _say(turn, 200, {"live": True})
+            elif path == "/ready":
+                ready, why = self._ready()
+                _say(turn, 200 if ready else 503, {"ready": ready, "reasons": [], "parts": {}} | why)
+            elif path == "/metrics":
+                body, media_type = self._metrics(request.accept.decode("latin-1"))
+                turn.visitor.respond(turn, 200, media_type.encode(), body, _NO_STORE)
+            elif path in self._looks:
+                self._begin(turn, path, partial(self._looks[path].see, request))
+            else:
+                self._begin(turn, path, partial(self._controls[path].do, caller, request.body))
+        except Exception as error:  # noqa: BLE001 - the boundary: looking must not end it
+            _failed(turn, path, error)
+
+    def _refusal(self, caller: Caller, path: str, request: Request) -> tuple[int, dict[str, Any], bytes] | None:
+        """Why this request gets no further: status, body, more header lines."""
+        known = {"/live", "/ready", "/metrics", *self._looks, *self._controls}
+        if request.host and not self._is_ours(request.host.decode("latin-1")):
+            return 403, {"error": "the name in Host is not one of this server's: node.ops.hosts has them"}, b""
+        if path not in known:
+            return 404, {"error": "not found", "paths": sorted(known)}, b""
+        control = self._controls.get(path)
+        allowed = b"GET" if control is None else b"POST"
+        if request.method != allowed:
+            return 405, {"error": f"only {allowed.decode()}"}, b"Allow: %b\r\n" % allowed
+        role = self._role_of(path) if control is None else control.role
+        if role is not None and not caller.may(role):
+            who = caller.name or "nobody by name"
+            return 403, {"error": f"{who} ({caller.origin}) has not the role {role}: node.actors gives it"}, b""
+        refused = _unfit(request) if control is not None else None
+        return (*refused, b"") if refused is not None else None
+
+    def _role_of(self, path: str) -> Role:
+        return self._looks[path].role if path in self._looks else "look"
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a name in `Host` is this server's. An address is: no name of a web page leads to it."""
+        bare = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        bare = bare.removeprefix("[").removesuffix("]").lower().rstrip(".")
+        if bare in self._hosts:
+            return True
+        try:
+            ip_address(bare)
+        except ValueError:
+            return False
+        return True
+
+    def _begin(self, turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
+        if self._under_way >= CONTROLS_MAX:
+            _say(turn, 503, {"error": f"{CONTROLS_MAX} requests are under way already"})
+            return
+        self._under_way += 1
+        self._nursery.start_soon(self._work, turn, path, work)
+
+    async def _work(self, turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
+        status, content = 504, {"error": f"not done within {CONTROL_S_MAX:g} s; whether it will be is not known"}
+        try:
+            with trio.move_on_after(CONTROL_S_MAX):
+                status, content = await work()
+            if path in self._controls:
+                _log.info("control request", path=path, status=status)
+            _say(turn, status, content)
+        except Exception as error:  # noqa: BLE001 - the boundary: a control that fails costs its response
+            _failed(turn, path, error)
         finally:
             self._under_way -= 1
             self._quiet.set()
-            life.end()
 
-    async def _serve(self, scope: dict[str, Any], receive: _Receive, send: _Send, life: _Life) -> None:
-        if scope["type"] != "http":
-            await send({"type": "websocket.close"})
-            return
-        status, content_type, body = await self._respond(scope, receive)
-        headers = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-        ]
-        if status == 405:
-            headers.append((b"allow", self._allowed(scope["path"]).encode()))
-        if life.nearly_over and scope["http_version"] in _HTTP_1:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def _metrics(self, accept: str) -> tuple[bytes, str]:
+        """One rendering for all who ask at that moment, in each of the two formats."""
+        now_s, is_open = trio.current_time(), metrics.is_openmetrics(accept)
+        rendered_s, body, media_type = self._rendered.get(is_open, (-math.inf, b"", ""))
+        if now_s - rendered_s >= METRICS_FRESH_S:
+            body, media_type = metrics.exposition(openmetrics=is_open)
+            self._rendered[is_open] = (now_s, body, media_type)
+        return body, media_type
 
-    def _allowed(self, path: str) -> str:
-        looks, controls = path in self._paths, path in self._controls
-        return ", ".join(method for method, there in (("GET", looks), ("POST", controls)) if there)
 
-    async def _respond(self, scope: dict[str, Any], receive: _Receive) -> _Response:
-        path, allowed = scope["path"], self._allowed(scope["path"])
-        if not allowed:
-            return _json(404, {"error": "not found", "paths": sorted({*self._paths, *self._controls})})
-        if scope["method"] not in allowed.split(", "):
-            return _json(405, {"error": f"only {allowed}"})
-        try:
-            if scope["method"] == "POST":
-                return await self._control(path, scope["headers"], receive)
-            return self._paths[path](_header(scope["headers"], b"accept"))
-        except Exception as error:  # noqa: BLE001 - the boundary: looking must not end it
-            _log.error("ops request failed", path=scope["path"], error=log.describe(error))
-            return _json(500, {"error": "failed; the log says how"})
+_NO_STORE = b"Cache-Control: no-store\r\n"
 
-    async def _control(self, path: str, headers: _Headers, receive: _Receive) -> _Response:
-        if any(name == b"origin" for name, _ in headers):
-            return _json(403, {"error": "not for web pages: a request with an Origin is refused"})
-        if _header(headers, b"content-type").partition(";")[0].strip().lower() != _JSON:
-            return _json(415, {"error": f"the content type must be {_JSON}"})
-        if _header(headers, b"content-encoding").strip().lower() not in {"", "identity"}:
-            return _json(415, {"error": "the body must not be compressed"})
-        length = _header(headers, b"content-length")
-        too_long = len(length) > 9 or (length.isascii() and length.isdigit() and int(length) > BODY_BYTES_MAX)
-        body: bytes | None = None
-        if not too_long:
-            with trio.move_on_after(BODY_S_MAX) as waiting:
-                body = await _body(receive)
-            if waiting.cancelled_caught:
-                return _json(408, {"error": f"the body did not come within {BODY_S_MAX:g} s"})
-        if body is None:
-            return _json(413, {"error": f"the body must not exceed {BODY_BYTES_MAX} bytes"})
-        status, content = 504, {"error": f"not done within {CONTROL_S_MAX:g} s; whether it will be is not known"}
-        with trio.move_on_after(CONTROL_S_MAX):
-            status, content = await self._controls[path](body)
-        _log.info("control request", path=path, status=status)
-        return _json(status, content)
 
-    def _serve_live(self, _accept: str) -> _Response:
-        return _json(200, {"live": True})
+def _say(turn: Turn, status: int, content: dict[str, Any], more: bytes = b"") -> None:
+    turn.visitor.respond(turn, status, _JSON, harmless.json(msgspec.json.encode(content)), _NO_STORE + more)
 
-    def _serve_ready(self, _accept: str) -> _Response:
-        ready, why = self._ready()
-        return _json(200 if ready else 503, {"ready": ready, "reasons": [], "parts": {}} | why)
 
-    def _serve_statistics(self, _accept: str) -> _Response:
-        return _json(200, self._statistics())
+def _unfit(request: Request) -> Response | None:
+    """Why this is no request to a control, whatever its body says."""
+    if request.origin:
+        return 403, {"error": "not for web pages: a request with an Origin is refused"}
+    if request.media_type.partition(b";")[0].strip().lower() != _JSON:
+        return 415, {"error": f"the content type must be {_JSON.decode()}"}
+    if request.encoding.strip().lower() not in {b"", b"identity"}:
+        return 415, {"error": "the body must not be compressed"}
+    return None
 
-    def _serve_metrics(self, accept: str) -> _Response:
+
+def _failed(turn: Turn, path: str, error: Exception) -> None:
+    _log.error("ops request failed", path=path, error=log.describe(error))
+    _say(turn, 500, {"error": "failed; the log says how"})
+
+
+class _Way:
+    """The connections of one way in: few, and none for ever."""
+
+    def __init__(self, name: str) -> None:
+        self._limit = Limit("ops.CONNECTIONS_MAX", CONNECTIONS_MAX)
+        self._ends_s: dict[Visitor, float] = {}
+        self.name = name
+
+    @property
+    def owes(self) -> bool:
+        """Whether a response is owed or unread."""
+        return any(visitor.owes for visitor in self._ends_s)
+
+    def nearly_over(self, visitor: Visitor, now_s: float) -> bool:
+        """Whether the connection might be closed before its client's next request has come."""
+        return now_s + IDLE_S_MAX >= self._ends_s.get(visitor, math.inf)
+
+    def attended(self, visitor: Visitor) -> "_Attended":
+        """While the block runs, it has a place. The oldest without a request under way makes it, or else the oldest."""
         now_s = trio.current_time()
-        rendered_s, rendered_accept, response = self._rendered
-        if accept != rendered_accept or now_s - rendered_s >= METRICS_FRESH_S:
-            body, content_type = metrics.exposition(accept)
-            response = (200, content_type, body)
-            self._rendered = (now_s, accept, response)
-        return response
+        if len(self._ends_s) < CONNECTIONS_MAX:
+            self._limit.eased()
+        else:
+            self._limit.hit(now_s, "the oldest connection that is not asking is closed for the next", 1)
+            leaving = next((one for one in self._ends_s if not one.turns), next(iter(self._ends_s)))
+            del self._ends_s[leaving]
+            leaving.scope.cancel()
+        self._ends_s[visitor] = now_s + CONNECTION_S_MAX
+        return _Attended(self._ends_s, visitor)
+
+    def sweep(self, now_s: float, give_up: Callable[[Visitor], None]) -> None:
+        """Close what is over."""
+        for visitor, ends_s in list(self._ends_s.items()):
+            over = visitor.look(now_s, IDLE_S_MAX, IDLE_S_MAX)
+            if over is Over.LATE and not visitor.turns:
+                give_up(visitor)
+            elif over not in {Over.NO, Over.LATE} or (visitor.idle and now_s >= ends_s):
+                visitor.scope.cancel()
 
 
-def _header(headers: _Headers, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in headers if name == wanted), "")
+class _Attended(NamedTuple):
+    """A place in a way."""
+
+    places: dict[Visitor, float]
+    visitor: Visitor
+
+    def __enter__(self) -> None:
+        """It was taken already."""
+
+    def __exit__(self, *_error: object) -> None:
+        self.places.pop(self.visitor, None)
 
 
-async def _body(receive: _Receive) -> bytes | None:
-    """Read the whole body; None when it is too long, or when the client left before its end."""
-    body: bytes = b""
-    while True:
-        event = await receive()
-        body += event.get("body", b"")
-        if event["type"] == "http.disconnect" or len(body) > BODY_BYTES_MAX:
-            return None
-        if not event.get("more_body", False):
-            return body
+class _unix_listener:  # noqa: N801 - used like a function
+    """A Unix socket at a path while the block runs. One that nobody listens at any more is replaced.
+
+    Everybody on this machine may connect: who comes is judged by the kernel's word, not by the file's mode.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def __enter__(self) -> Patient:
+        path = self._path
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _clear(path)
+            sock.bind(str(path))
+            path.chmod(0o666)
+            sock.listen(CONNECTIONS_MAX)
+            self._inode = path.stat().st_ino
+        except OSError as error:
+            sock.close()
+            raise Unavailable(f"node.acts.socket: {path}: {log.describe(error)}") from error
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        return Patient(listener, str(path), 0)
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            if self._path.stat().st_ino == self._inode:  # another process may have its own there by now
+                self._path.unlink()
+        except OSError:
+            return  # it is gone already
 
 
-def _json(status: int, content: dict[str, Any]) -> _Response:
-    return status, _JSON, harmless.json(msgspec.json.encode(content))
+def _clear(path: Path) -> None:
+    """Remove a socket that nobody listens at. Raises `OSError` when somebody does, or when it is something else."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "something else than a socket is there")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")

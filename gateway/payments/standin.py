@@ -17,14 +17,10 @@ to another date and back. Nothing is taken off again: a payment that is reversed
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-from msgspec import Struct
-
 from gateway import config
 from gateway.config import StandInMode
 from gateway.errors import ConfigurationError
 from gateway.payments import steps
-from gateway.strict_json import Reader
 from gateway.wire.codec import Codec
 from gateway.wire.codes import Codes
 from gateway.wire.fields import PaymentType
@@ -66,23 +62,6 @@ class DailyTotal:
     def on(self, wall_ns: int) -> int:
         """The total of a day, in pence."""
         return self._days.get(wall_ns // _DAY_NS, 0)
-
-
-class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator sends to switch stand-in."""
-
-    mode: StandInMode
-
-
-_order = Reader(Order)
-
-
-def order_of(body: bytes) -> StandInMode:
-    """Read `{"mode": ...}`. Raises `ValueError`, saying what is wrong."""
-    try:
-        return _order(body).mode
-    except msgspec.DecodeError as error:  # a validation error is one, too
-        raise ValueError(str(error)) from error
 
 
 def check(pair: config.Pair, codec: Codec) -> None:

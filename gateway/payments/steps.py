@@ -93,6 +93,10 @@ class Kind(IntEnum):
     """An operator stopped submitting, or started it again. Body: `SubmitMode`. The latest counts."""
     DROPPED = 39
     """An operator dropped a parked notice: nobody is told it any more. Body: `Dropped`."""
+    ACT = 40
+    """Somebody has this process do something, or what came of it. Body: `Act`."""
+    CONFIGURED = 41
+    """The settings of this process at its start. Body: `Configured`. The latest counts."""
 
 
 TOLD_KINDS = frozenset(
@@ -103,7 +107,9 @@ TOLD_KINDS = frozenset(
     }
 )  # fmt: skip
 """The steps that the processor is told about until it acknowledges."""
-LASTING_KINDS = frozenset({Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS, Kind.SUBMIT_MODE})
+LASTING_KINDS = frozenset(
+    {Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE, Kind.MESSAGE_IDS, Kind.SUBMIT_MODE, Kind.CONFIGURED}
+)
 """Kinds of which the latest record counts, however old it is. `lasting` says when each is written anew."""
 
 
@@ -276,6 +282,33 @@ class SubmitMode(Struct, frozen=True, array_like=True, gc=False):
     """When that was ordered, by the wall clock; what is recorded anew keeps it."""
 
 
+class Act(Struct, frozen=True, array_like=True, gc=False):
+    """What somebody has this process do. The first record of an act says all; those that follow have its number."""
+
+    act: str
+    """One of `acts.table.KINDS`, or `reload`, or `configuration`: its settings are not those of the start before."""
+    phase: str
+    """`asked`: it waits for a second person. `begun`. `done`, `failed`, `lapsed`: it is over."""
+    who: str
+    """Name of the actor; empty: not known by name."""
+    origin: str
+    """By which way, and what that proved."""
+    why: str
+    what: dict[str, str]
+    """What the act takes; in a record that follows, what came of it. No payment's data."""
+    number: int = 0
+    """The position of the act's first record; 0: this is it."""
+    time_ns: int = 0
+    """When it was done, where that is not when it was recorded: a gateway that was stopped."""
+
+
+class Configured(Struct, frozen=True, array_like=True, gc=False):
+    """The settings of this process."""
+
+    settings: dict[str, str]
+    """By name, each as JSON. A secret by a digest alone."""
+
+
 class Told(Struct, frozen=True, array_like=True, gc=False):
     """Which notice was acknowledged."""
 
@@ -366,6 +399,8 @@ BODIES: dict[Kind, type[Struct]] = {
     Kind.KEY_ALLOWED: KeyAllowed,
     Kind.SUBMIT_MODE: SubmitMode,
     Kind.DROPPED: Dropped,
+    Kind.ACT: Act,
+    Kind.CONFIGURED: Configured,
 }
 """The body of each kind. Kinds that are not here hold a raw message or nothing."""
 

@@ -29,9 +29,10 @@ supervisor is asked to wait for it before it kills."""
 class Stop:
     """The orders to stop that this process has had."""
 
-    def __init__(self, reload: Callable[[], None]) -> None:
-        """`reload` is done on SIGHUP."""
+    def __init__(self, reload: Callable[[], None], note: Callable[[str, str], None]) -> None:
+        """`reload` is done on SIGHUP. `note` records that a signal had us do an act: their names."""
         self._reload = reload
+        self._note = note
         self.asked = trio.Event()
         """Drain."""
         self.at_once = trio.Event()
@@ -47,6 +48,7 @@ class Stop:
             name = signal.Signals(number).name
             if number == RELOADS:
                 self._reload()
+                self._note(name, "reload")
             elif number not in ENDS:
                 _log.info("signal: nothing is done", signal=name)
             elif signalled:
@@ -57,6 +59,7 @@ class Stop:
                 _log.info("signal: draining", signal=name)
                 signalled = True
                 self.asked.set()
+                self._note(name, "drain")
 
 
 class DrainLimits(NamedTuple):

@@ -287,8 +287,10 @@ class Keyring:
 
     # --- what an operator allows
 
-    def on_allow(self, order: Allow, done: Done, now: Now) -> None:
-        """Let a superseded key come back, once. `done` hears why not, or, when the ring is durable, nothing."""
+    def on_allow(self, order: Allow, reason: str, done: Done, now: Now) -> None:
+        """Let a superseded key come back, once, for this reason. `done` hears why not, or nothing: the ring is
+        durable.
+        """
         use, check = Use(order.use), order.check.upper()
         slot = self._slots.of[use]
         refused = [each for of, each in self._refused if of is use]
@@ -298,7 +300,7 @@ class Keyring:
         if not self._slots.allow(use, check):
             done(f"{ALLOWED_MAX} keys are allowed to come back already")
             return
-        self._do.record(Kind.KEY_ALLOWED, steps.pack(steps.KeyAllowed(use.value, check, order.reason)), "", RECORDER)
+        self._do.record(Kind.KEY_ALLOWED, steps.pack(steps.KeyAllowed(use.value, check, reason)), "", RECORDER)
         self._do.note_key(Note.ALLOWED, f"{slot.base}.{check.lower()}", use.value)
         self._do.when_allowed(self._slots.save(now), done)
 

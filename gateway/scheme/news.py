@@ -99,11 +99,9 @@ class HandedOn(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class Lift(Struct, frozen=True, forbid_unknown_fields=True):
-    """An operator's order to lift what news has set: the JSON of `POST /news/lift`."""
+    """An operator's order to lift what news has set."""
 
     what: Literal["service", "settlement", "standing", "groups", "threshold", "cap", "sitl", "stl"]
-    reason: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-    """In the operator's words: for the journal, and for nothing else."""
     institution: Annotated[str, Meta(max_length=11)] = ""
     """As in the news; empty: us, or everyone."""
 
@@ -412,13 +410,13 @@ class News:
 
     # --- what an operator lifts
 
-    def on_lift(self, order: Lift, done: Taken) -> None:
-        """An operator lifts what news has set. Ends in one call of `done`."""
+    def on_lift(self, order: Lift, reason: str, done: Taken) -> None:
+        """An operator lifts what news has set, for this reason. Ends in one call of `done`."""
         stamp = liftable(self._heard, order.what, order.institution)
         if not stamp:
             done("nothing of this is held against payments")
             return
-        lifted = steps.Lifted(order.what, order.institution, stamp, order.reason)
+        lifted = steps.Lifted(order.what, order.institution, stamp, reason)
         position = self._do.record(Kind.LIFTED, steps.pack(lifted), "", RECORDER)
         self._heard = _lifted(self._heard, lifted)
         self._do.when_lift_recorded(position, lifted, done)

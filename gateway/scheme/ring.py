@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from gateway.payments.work import Install
-from gateway.strict_json import Reader
 
 RETIRED_MAX = 512
 """Superseded keys that are remembered: ten years of one each week. An older one could come back only if the hub had
@@ -116,27 +115,8 @@ def same_check(one: str, other: str) -> bool:
 
 
 class Allow(Struct, frozen=True, forbid_unknown_fields=True):
-    """An operator's order to let a superseded key come back, once: the JSON of `POST /keys/allow`."""
+    """An operator's order to let a superseded key come back, once."""
 
     use: Literal["hub", "own"]
     check: Annotated[str, Meta(pattern=r"^(?:[0-9A-Fa-f]{2}){2,8}\Z", description="4 to 16 hex digits")]
     """The check value of the key, as the log line about its refusal has it behind the dot of the label."""
-    reason: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-    """In the operator's words: for the journal, and for nothing else."""
-
-
-class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator sends to ask for a new key."""
-
-    use: Literal["hub", "own"]
-
-
-_wanted = Reader(_Wanted)
-
-
-def wanted_of(body: bytes) -> Use:
-    """Read `{"use": "hub"}` or `{"use": "own"}`. Raises `ValueError`, saying what is wrong."""
-    try:
-        return Use(_wanted(body).use)
-    except msgspec.DecodeError as error:  # a validation error is one, too
-        raise ValueError(str(error)) from error

@@ -197,8 +197,10 @@ def python_path() -> str:
     return str(Path(__file__).parents[2])
 
 
-async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    """One HTTP exchange with loopback: status and body. Raises OSError when there is none within `HTTP_WITHIN_S`."""
+async def http(port: int | Path, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One HTTP exchange with a port of loopback, or with a Unix socket: status and body. Raises OSError when there is
+    none within `HTTP_WITHIN_S`.
+    """
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -206,7 +208,7 @@ async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[in
     reading = Reading(HTTP_BYTES_MAX)
     with trio.move_on_after(HTTP_WITHIN_S):
         try:
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            async with await _dialled(port) as stream:
                 await stream.send_all(head.encode() + body)
                 while not reading.over:
                     if chunk := await stream.receive_some():
@@ -218,6 +220,18 @@ async def http(port: int, method: str, path: str, body: bytes = b"") -> tuple[in
     if not reading.complete:
         raise ConnectionError("no answer")
     return reading.status, reading.body
+
+
+async def _dialled(port: int | Path) -> trio.SocketStream:
+    if isinstance(port, Path):
+        return await trio.open_unix_socket(port)
+    return await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def order(socket: Path, act: str, what: dict[str, Any] | None = None) -> int:
+    """Order an act of a gateway: the status."""
+    body = msgspec.json.encode({"why": "the test says so", "what": what or {}})
+    return (await http(socket, "POST", f"/acts/{act}", body))[0]
 
 
 async def json_of(port: int, path: str) -> dict[str, Any]:

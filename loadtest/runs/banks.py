@@ -5,7 +5,9 @@ directory, those of another in a directory of its name.
 """
 
 import os
+import shutil
 import signal
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,8 @@ from msgspec import Struct
 
 from loadtest.parts.processes import PYTHON, Child, WorldError, children_of, free_port, http, json_of, output_of
 
+SOCKET_PATH_BYTES_MAX = 107
+"""The system has no room for a longer path of a Unix socket."""
 TABLE = "[[node.token]]"
 """How a token begins in a configuration."""
 KEYS_FILE = "DEVELOPMENT-ONLY-keys.json"
@@ -98,6 +102,7 @@ class Gateway:
         self.configuration = bank.directory / f"gateway{stem}.toml"
         self.output = f"gateway{stem}"
         self.ops_port = free_port()
+        self.socket = bank.socket_at(f"acts{stem}.sock")
         self.submit_port = free_port() if bank.plan.outbound else 0
         self.child: Child | None = None
         self.behind: tuple[str, ...] = ()
@@ -147,6 +152,7 @@ class Bank:
         self.identity = identity
         self.first = first
         self.directory = directory if first else directory / identity.name
+        self._sockets: Path | None = None
         self.plan = plan
         self.book = self.directory / "processor.ndjson"
         self.keys = self.directory / "hsm" / KEYS_FILE
@@ -232,6 +238,19 @@ class Bank:
         for child in (*(gateway.child for gateway in self.gateways), self.processor):
             if child is not None:
                 await child.end(within_s=5)
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def socket_at(self, name: str) -> Path:
+        """Where a Unix socket of it lies: in its directory, or, where the system has no room for that path, in one of
+        its own.
+        """
+        path = self.directory / name
+        if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
+            return path
+        if self._sockets is None:
+            self._sockets = Path(tempfile.mkdtemp(prefix="fps-"))
+        return self._sockets / name
 
 
 def participants(banks: list[Bank], simulated: str) -> str:
@@ -287,7 +306,7 @@ def node_of(gateway: Gateway, hub_ports: dict[str, int]) -> str:
     peers = ""
     if gateway.group == "usm":
         others = [other for other in bank.gateways if other.group != "usm"]
-        peers = "[node.peers]\n" + "".join(f'{other.name} = "http://127.0.0.1:{other.ops_port}"\n' for other in others)
+        peers = "[node.peers]\n" + "".join(f'{other.name} = "unix:{other.socket}"\n' for other in others)
     siblings = [other for other in bank.gateways if other.group == gateway.group and other is not gateway]
     sibling = ""
     if siblings:
@@ -306,6 +325,14 @@ tell_per_s = {plan.tell_per_s}
 
 [node.ops]
 port = {gateway.ops_port}
+
+[node.acts]
+socket = {_toml(gateway.socket)}
+
+[[node.actors]]
+name = "tester"
+user = "{os.getuid()}"
+roles = ["look", "operate", "approve", "peer"]
 
 [node.log]
 level = "{plan.log_level}"

@@ -104,6 +104,11 @@ class World:
         return self.the_gateway.configuration
 
     @property
+    def socket(self) -> Path:
+        """Where the first gateway takes acts."""
+        return self.the_gateway.socket
+
+    @property
     def ops_port(self) -> int:
         """The gateway's."""
         return self.the_gateway.ops_port

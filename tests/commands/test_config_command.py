@@ -313,7 +313,6 @@ UNLIMITED = "pair.stand_in.amount_max"
         (("x", "x"), [UNLIMITED]),
         (("#amount_max = 0", "amount_max = 5"), []),
         (('#mode = "timer"', 'mode = "never"'), []),
-        (("#port = 9200", 'host = "0.0.0.0"'), ["node.ops.host", UNLIMITED]),
         (("#batch_within_s = 1.0", "batch_within_s = 4.0"), [UNLIMITED, "node.token[0].batch_within_s"]),
         (("#unconfirmed_s = 25.0", "unconfirmed_s = 40.0"), [UNLIMITED, "node.hub[0].unconfirmed_s"]),
         (("#answer_within_s = 16.0", "answer_within_s = 14.0"), [UNLIMITED, "pair.submit.answer_within_s"]),
@@ -324,7 +323,7 @@ UNLIMITED = "pair.stand_in.amount_max"
 def test_what_was_perhaps_not_meant_is_noted(
     example: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], keys: list[str]
 ) -> None:
-    """Ops that others reach, deadlines that are of no use, stand-in without a limit: no mistake, and said."""
+    """Deadlines that are of no use, stand-in without a limit: no mistake, and said."""
     found = notes_of(example, capsys, *([] if change == ("x", "x") else [change]))
     assert sorted(found) == sorted(keys)
 

@@ -79,7 +79,7 @@ MISTAKES = [
     ),
     (
         "",
-        "[node.submissions]\nport = 7\n[node.ops]\nhost = '0.0.0.0'\nport = 7",
+        "[node.submissions]\nport = 7\n[node.ops]\nhost = 'localhost'\nport = 7",
         "33: node.submissions.port: 7 is node.ops.port, too: each needs one of its own",
     ),
     # a table

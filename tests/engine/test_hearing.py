@@ -118,7 +118,7 @@ def test_an_operators_lift(world: World, logged: Logged) -> None:
     world.hearing.story.on_usm(usm("974", cap_status="01"), Link(), world.batch.now)
     world.turn(1.0)
     done: list[str] = []
-    world.hearing.order(Lift("cap", "as Jo Bloggs says"), done.append)
+    world.hearing.order(Lift("cap"), "as Jo Bloggs says", done.append)
     world.turn(2.0)
     assert world.journal.kinds() == ["PERMITS", "USM", "PERMITS", "LIFTED"]
     assert done == []

@@ -171,7 +171,7 @@ def test_an_operator_lifts_a_suspension_and_what_is_submitted_leaves(world: Worl
     """When that is durable, and after a restart; news that is sent later suspends again."""
     heard(world, SUSPENDED)
     done: list[str] = []
-    world.engine.control.on_lift(Lift("service", "the scheme says so by telephone"), done.append)
+    world.engine.control.on_lift(Lift("service"), "the scheme says so by telephone", done.append)
     world.turn()
     declined = submission("key-1", "OUT1")
     world.submit(declined)

@@ -158,7 +158,7 @@ def test_an_operator_allows_a_superseded_key(world: World, logged: Logged) -> No
         change(world, check)
         respond(world, "886", "0000")
     done: list[str] = []
-    world.engine.control.on_allow(Allow("own", "abcdef", "as Jo Bloggs says"), done.append)
+    world.engine.control.on_allow(Allow("own", "abcdef"), "as Jo Bloggs says", done.append)
     world.turn()
     assert world.journal.kinds()[-2:] == ["KEY_ALLOWED", "KEYS"]
     assert done == []

@@ -104,9 +104,9 @@ def test_a_gateway_that_is_killed_again_and_again_repeats_no_id(seed: int) -> No
     taken: dict[str, list[str]] = {}
     begin, take = Engine.begin, MessageIds.take
 
-    def note(self: Engine, started: steps.Started) -> None:
+    def note(self: Engine, started: steps.Started, settings: dict[str, str]) -> list[steps.Act]:
         processes[id(self.arriving.message_ids)] = started.node
-        begin(self, started)
+        return begin(self, started, settings)
 
     def count(self: MessageIds) -> str:
         number = take(self)

@@ -56,6 +56,9 @@ class FakeJournal:
     def has_room(self) -> bool:
         return self.room
 
+    def has_room_for_act(self) -> bool:
+        return self.room
+
     def kinds(self) -> list[str]:
         return [kind.name for kind, _, _ in self.records]
 

@@ -246,30 +246,29 @@ def _operations() -> Lines:
     one, in a simulation without faults; names out of its configuration are stars.
     """
     seen: set[str] = set()
-    serve = sources.ops.serve
+    serve = sources.ops.Server.serve
 
-    async def watched(*given: Any, **named: Any) -> None:
+    async def watched(server: sources.ops.Server, **named: Any) -> None:
         async def look() -> None:
             await trio.sleep(LOOK_AT_S)
-            shown = named["ready"]()[1]
-            seen.update(f"POST {path}" for path in named["controls"])
-            seen.update(_json("GET /ready", shown))
-            seen.update(_json("GET /statistics", named["statistics"]()))
+            seen.update(f"GET {path}" for path in ("/live", "/ready", "/metrics", *server._looks))
+            seen.update(f"POST {path}" for path in server._controls)
+            seen.update(_json("GET /ready", server._ready()[1]))
+            _, shown = await server._looks["/statistics"].see(sources.Request())
+            seen.update(_json("GET /statistics", shown))
             for family in sources.metrics.REGISTRY.collect():
                 if family.name in BY_PART:
                     seen.update(
                         f"{family.name} {label}={value}" for s in family.samples for label, value in s.labels.items()
                     )
 
-        application = sources.ops._Application(named["ready"], named["statistics"], named["controls"])
-        seen.update(f"GET {path}" for path in application._paths)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
-            await serve(*given, **named)
+            await serve(server, **named)
             nursery.cancel_scope.cancel()
 
     calm = msgspec.structs.replace(canaries.settings(canaries.Scenario({}, {}), 1), lasts_s=LOOK_AT_S + 1)
-    with patch.object(sources.ops, "serve", watched):
+    with patch.object(sources.ops.Server, "serve", watched):
         outcome = world.simulate(calm)
     assert not outcome.failure, outcome.failure
     yield from seen

@@ -9,19 +9,20 @@ from msgspec import Struct
 
 from gateway import daemon, metrics
 from gateway.__main__ import command_line
+from gateway.acts import book, table
 from gateway.commands import drain as drain_command
+from gateway.commands import ordering
 from gateway.config import Configuration, StandInMode
 from gateway.engine import STEPS
 from gateway.exitcodes import ExitCode
+from gateway.http.visitor import Request
 from gateway.hub.rules import ReportName
 from gateway.journal import manifest, record
 from gateway.machine.console import INTERRUPTED, OUTPUT_FAILED, OUTPUT_GONE, WITHOUT_ASSERTIONS
 from gateway.ops import drain
-from gateway.ops import notices as told_again
 from gateway.ops import server as ops
 from gateway.payments import steps
 from gateway.payments.inbound_law import State
-from gateway.payments.standin import Order as StandInOrder
 from gateway.processor.messages import Readiness
 from gateway.processor.openapi import document
 from gateway.scheme import news
@@ -30,7 +31,7 @@ from gateway.scheme.ring import Ring
 from gateway.signer.outage import TokenState
 from gateway.volume.verdict import VolumeState
 
-__all__ = ["Configuration", "command_line", "daemon", "document", "metrics", "ops", "steps"]
+__all__ = ["Configuration", "Request", "command_line", "daemon", "document", "metrics", "ops", "steps"]
 
 BODIES: dict[str, type[Struct]] = {
     **{kind.name: body for kind, body in steps.BODIES.items()},
@@ -62,12 +63,11 @@ ON_DISK: dict[str, tuple[str, ...]] = {
 """Words that bodies hold."""
 
 ORDERS: dict[str, type[Struct]] = {
-    "POST /stand-in request": StandInOrder,
-    "POST /drain request": drain.Order,
-    "POST /drain response": drain.Progress,
+    "POST /acts/* request": table.Order,
+    **{f"POST /acts/{kind.name} request.what": kind.takes for kind in table.KINDS.values()},
+    "GET /acts response.acts[]": book.Entry,
+    "GET /drain response": drain.Progress,
     "POST /news request": news.HandedOn,
-    "POST /news/lift request": news.Lift,
-    "POST /notices/again request": told_again.Order,
     "GET /ready at the door": Readiness,
 }
 """JSON of the ops port whose members are declared."""
@@ -90,6 +90,7 @@ LABELS: dict[str, tuple[str, ...]] = {
 EXITS: dict[str, dict[str, int]] = {
     "run": {code.name: code.value for code in ExitCode},
     "drain": {code.name: code.value for code in drain_command.Code},
+    "acts": {code.name: code.value for code in ordering.Code},
     "any command": {
         "OUTPUT_GONE": OUTPUT_GONE,
         "OUTPUT_FAILED": OUTPUT_FAILED,

@@ -69,7 +69,7 @@ def made(kind: Kind) -> bytes:
     if kind not in BODIES:
         return raw if kind not in {Kind.REPLIED, Kind.STOPPED, Kind.KEYS} else b""
     news = next(body for body in good.bodies() if body.startswith(b"9824"))
-    values: dict[object, object] = {str: "1114", bytes: b"12345678", int: 7}
+    values: dict[object, object] = {str: "1114", bytes: b"12345678", int: 7, bool: True, dict[str, str]: {"a": "b"}}
     fields = msgspec.structs.fields(BODIES[kind])
     said = BODIES[kind](*(news if field.name == "message" else values[field.type] for field in fields))
     return steps.pack(said)

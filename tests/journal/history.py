@@ -328,6 +328,8 @@ def _bookkeeping() -> list[Step]:
         (Kind.PARKED, 0, "", steps.pack(steps.Parked(13, 404))),
         (Kind.DROPPED, 0, "", steps.pack(steps.Dropped(13, "settled by hand"))),
         (Kind.SUBMIT_MODE, 0, "", steps.pack(steps.SubmitMode(True, WALL_NS))),
+        (Kind.ACT, 0, "", steps.pack(steps.Act("drain", "done", "anna", "uid 1000 by socket", "a new version", {}))),
+        (Kind.CONFIGURED, 0, "", steps.pack(steps.Configured({"node.name": '"sip-a"'}))),
         (Kind.STOPPED, 0, "", b""),
         (Kind.STARTED, 0, "", steps.pack(steps.Started("sip-a", "0.1.0", "0123456789abcdef"))),
     ]

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from pathlib import Path
 from random import Random
 from zlib import crc32
 
@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from gateway import config, metrics
+from gateway.acts.actors import Actors
 from gateway.clock import Now
 from gateway.http.statuses import Told
 from gateway.journal.record import Record
@@ -34,6 +35,7 @@ from tests.conftest import Logged
 from tests.fakes.disk import FakeDisk, SimulatedThread
 from tests.fakes.journal import ID, SETTINGS, durable, read
 from tests.fakes.news import CODEC, usm
+from tests.fakes.ops import Papers, actors
 from tests.fakes.processor import WALL_NS, payment, settings
 from tests.fakes.processor import Journal as JournalInMemory
 
@@ -308,23 +310,25 @@ async def test_news_that_a_process_refuses_is_parked_and_counted(autojump_clock:
     assert (other.name, other.statistics()["parked_positions"]) == ("peer-dca", [])
 
 
-async def test_over_real_sockets(nursery: trio.Nursery) -> None:
+async def test_over_real_sockets(nursery: trio.Nursery, tmp_path: Path) -> None:
     """From the journal of one process to the ops server of another, which takes it when it is on its disk."""
+    papers = Papers(tmp_path)
     heard: list[tuple[bytes, str]] = []
 
     def hand_in(handed_on: HandedOn, taken: Taken) -> None:
         heard.append((handed_on.message, handed_on.source))
         taken("" if handed_on.source != "usm-a/2" else "the message cannot be read")
 
-    port: int = await nursery.start(
-        partial(
-            server.serve, config.Ops(port=0), ready=lambda: (True, {}), statistics=dict,
-            controls={"/news": NewsControl(hand_in)},
-        )
+    ops = server.Server(
+        config.Ops(port=0, tls=papers.ops), Actors(actors(usm_a=("peer",)), lambda _name: None),
+        ready=lambda: (True, {}),
+        controls={"/news": server.Control(NewsControl(hand_in), "peer")},
     )  # fmt: skip
+    port: int = await nursery.start(ops.serve)
     node = config.Node(
         name="usm-a", hub=(config.HubSite("hub", "127.0.0.1", 1),), token=(config.Token("t", "t", "m", "p"),),
-        journal=config.JournalSettings("j"), processor=settings(), peers={"sip": f"http://127.0.0.1:{port}"},
+        journal=config.JournalSettings("j"), processor=settings(), peers={"sip": f"https://127.0.0.1:{port}"},
+        peer_tls=papers.client("usm-a.bank.example"),
     )  # fmt: skip
     journal = JournalInMemory()
     messages = [usm("971", number=number, service_status="01") for number in range(1, 4)]

@@ -4,7 +4,6 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from gateway.ops import server
 from tests.conftest import Logged
 from tests.fakes import door as doors
 from tests.fakes.network import nameless
+from tests.fakes.ops import NOBODY
 from tests.fakes.processor import Peer, Processor, settings, until
 
 OWN = Identity("sip-a", "sip", "0123456789abcdef", "0.1.0")
@@ -193,11 +193,8 @@ async def test_at_the_door_where_the_processor_submits(autojump_clock: MockClock
 @pytest.mark.parametrize("unready", [False, True])
 async def test_over_real_sockets(nursery: trio.Nursery, *, unready: bool) -> None:
     """A real ops server is looked at; one that is unready shares what it must all the same."""
-    port: int = await nursery.start(
-        partial(
-            server.serve, config.Ops(port=0), ready=lambda: (not unready, {"parts": ITS._asdict()}), statistics=dict
-        )
-    )
+    ops = server.Server(config.Ops(port=0), NOBODY, ready=lambda: (not unready, {"parts": ITS._asdict()}))
+    port: int = await nursery.start(ops.serve)
     sibling = Sibling(config.Sibling(f"http://127.0.0.1:{port}"), OWN)
     nursery.start_soon(sibling.run)
     await until(lambda: sibling.health() == "")

@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.ops.news import LiftControl, NewsControl
-from gateway.scheme.news import HandedOn, Lift, Taken
+from gateway.ops.news import NewsControl
+from gateway.scheme.news import HandedOn, Taken
+from tests.fakes.ops import PEER
 
 BODY = msgspec.json.encode(HandedOn("usm-a/17", b"\x00raw"))
 
@@ -20,7 +21,7 @@ async def test_it_is_acknowledged_when_it_is_taken_and_not_before(autojump_clock
     answers: list[tuple[int, dict[str, str]]] = []
 
     async def post() -> None:
-        answers.append(await control(BODY))
+        answers.append(await control(PEER, BODY))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post)
@@ -34,7 +35,7 @@ async def test_it_is_acknowledged_when_it_is_taken_and_not_before(autojump_clock
 async def test_what_is_refused_is_said_why() -> None:
     """422 parks it where it came from."""
     control = NewsControl(lambda _, taken: taken("the message is no 9824"))
-    assert await control(BODY) == (422, {"error": "the message is no 9824"})
+    assert await control(PEER, BODY) == (422, {"error": "the message is no 9824"})
 
 
 async def test_cancelled_it_may_be_taken_later(autojump_clock: MockClock) -> None:
@@ -42,7 +43,7 @@ async def test_cancelled_it_may_be_taken_later(autojump_clock: MockClock) -> Non
     heard: list[Taken] = []
     control = NewsControl(lambda _, taken: heard.append(taken))
     with trio.move_on_after(10) as scope:
-        await control(BODY)
+        await control(PEER, BODY)
     assert scope.cancelled_caught
     heard[0]("")
 
@@ -57,53 +58,15 @@ async def test_cancelled_it_may_be_taken_later(autojump_clock: MockClock) -> Non
 async def test_what_is_no_request(body: bytes) -> None:
     """400, in words that hold nothing of it; nothing is handed in."""
     control = NewsControl(lambda *_: pytest.fail("handed in"))
-    status, said = await control(body)
+    status, said = await control(PEER, body)
     assert status == 400
     assert json.dumps(said) == '{"error": "the body must be JSON: a source, and a message in base64"}'
 
 
-# --- an operator lifts something
-
-ORDER = b'{"what": "cap", "institution": "200000", "reason": "the scheme says so by telephone"}'
-
-
-async def test_a_lift_is_acknowledged_when_it_is_durable_and_not_before(autojump_clock: MockClock) -> None:
-    """As for `/news`."""
-    orders: list[tuple[Lift, Taken]] = []
-    control = LiftControl(lambda lift, done: orders.append((lift, done)))
-    answers: list[tuple[int, dict[str, str]]] = []
-
-    async def post() -> None:
-        answers.append(await control(ORDER))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(post)
-        await trio.sleep(100)
-        assert orders[0][0] == Lift("cap", "the scheme says so by telephone", "200000")
-        assert answers == []
-        orders[0][1]("")
-    assert answers == [(200, {"lifted": "cap", "institution": "200000"})]
-
-
-async def test_where_nothing_is_held_there_is_nothing_to_lift() -> None:
-    """409."""
-    control = LiftControl(lambda _, done: done("nothing of this is held against payments"))
-    assert await control(ORDER) == (409, {"error": "nothing of this is held against payments"})
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"", b"[]", b"{}", b"\xff", b'{"what": "service"}', b'{"what": "service", "reason": ""}',
-        b'{"what": "everything", "reason": "r"}', b'{"what": "service", "reason": "a\\nb"}',
-        b'{"what": "service", "reason": "r", "more": 1}', b'{"what": "service", "reason": "r", "institution": 1}',
-        b'{"what": "standing", "reason": "r", "institution": "longer than it can be"}', b"[" * 60000,
-        b'{"what": "service", "reason": "' + b"r" * 201 + b'"}',
-    ],
-)  # fmt: skip
-async def test_what_is_no_order(body: bytes) -> None:
-    """400: it must say what, and why."""
-    control = LiftControl(lambda *_: pytest.fail("ordered"))
-    status, said = await control(body)
-    assert status == 400
-    assert said["error"]
+async def test_a_process_hands_on_its_own_news_only() -> None:
+    """Who it was stands in the record: another's name is not taken."""
+    control = NewsControl(lambda *_: pytest.fail("handed in"))
+    status, said = await control(PEER, msgspec.json.encode(HandedOn("usm-b/17", b"\x00raw")))
+    assert (status, said) == (
+        422, {"error": "the source is not usm-a's, which hands it on: it must begin with that name"},
+    )  # fmt: skip

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import trio
 from msgspec.structs import replace
 
-from loadtest.runs.world import SITES, Plan, World, children_of, http
+from loadtest.parts.processes import order
+from loadtest.runs.world import SITES, Plan, World, children_of
 from tests.disks import mounts
 from tests.paging.cut import Cable
 from tests.paging.prometheus import LOOK_S
@@ -129,8 +130,7 @@ async def _timer(it: World) -> None:
 
 async def switch(it: World, mode: str) -> None:
     """Set stand-in's mode, as an operator does."""
-    status, said = await http(it.ops_port, "POST", "/stand-in", b'{"mode": "%b"}' % mode.encode())
-    assert status == 200, said
+    assert await order(it.socket, "stand-in", {"mode": mode}) == 200
 
 
 async def _spoil_tokens(it: World) -> None:

@@ -7,6 +7,7 @@ import trio
 
 from gateway import config, metrics
 from gateway.ops import server
+from tests.fakes.ops import NOBODY
 from tests.paging import prometheus
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(not prometheus.installed(), reason="package prometheus")]
@@ -24,17 +25,13 @@ async def test_no_scrape_fails_when_a_connection_has_lived_for_as_long_as_it_may
     scraped = 0
     rendered = metrics.exposition
 
-    def count(accept: str) -> tuple[bytes, str]:
+    def count(*, openmetrics: bool) -> tuple[bytes, str]:
         nonlocal scraped
         scraped += 1
-        return rendered(accept)
+        return rendered(openmetrics=openmetrics)
 
     monkeypatch.setattr(metrics, "exposition", count)
-    port: int = await nursery.start(
-        lambda task_status: server.serve(
-            config.Ops(port=0), ready=lambda: (True, {}), statistics=dict, task_status=task_status
-        )
-    )
+    port: int = await nursery.start(server.Server(config.Ops(port=0), NOBODY, ready=lambda: (True, {})).serve)
     with trio.fail_after(WITHIN_S):
         async with prometheus.prometheus(tmp_path / "prometheus", port) as it:
             await it.until(f"count_over_time(up[5m]) >= {SCRAPES}")

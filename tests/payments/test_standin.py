@@ -1,6 +1,5 @@
 """Which payments stand-in may answer for: the rules, the mode, the daily total; and the story under them, as traces."""
 
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -427,40 +426,6 @@ def test_a_day_is_a_date_in_utc() -> None:
 def test_what_is_no_amount_counts_nothing(amount: str) -> None:
     """A bank's own field table may say other things of DE6."""
     assert standin.pence_of(PaymentRequest(mti="9200", amount=amount)) == 0
-
-
-@pytest.mark.parametrize("mode", ["timer", "always", "never"])
-def test_an_order_is_read(mode: str) -> None:
-    assert standin.order_of(b'{"mode": "%b"}' % mode.encode()) == mode
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"{}",
-        b"[]",
-        b"null",
-        b'{"mode": "off"}',
-        b'{"mode": 1}',
-        b'{"mode": "never", "for": 1}',
-        b"\xff",
-        b'{"mode": "\xff"}',
-        b'{"mode": ' + b"[" * 99_999,
-        b"[" * 99_999,
-    ],
-)
-def test_what_is_no_order_is_refused_with_words(body: bytes) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        standin.order_of(body)
-
-
-@given(st.binary(max_size=40))
-def test_any_bytes_are_an_order_or_none(body: bytes) -> None:
-    """Never anything but an order or a `ValueError`."""
-    with suppress(ValueError):
-        assert standin.order_of(body) in {"timer", "always", "never"}
 
 
 def test_a_mode_that_nobody_knows_any_more_is_not_taken_up() -> None:

@@ -144,8 +144,8 @@ class Player(Commands):
                     done("")
                 self.allowing.clear()
             case "allow":
-                order = Allow(words[0], words[1], "restored")  # type: ignore[arg-type]
-                keyring.on_allow(order, lambda why: self.said.append(f"allowed {why}".strip()), now)
+                order = Allow(words[0], words[1])  # type: ignore[arg-type]
+                keyring.on_allow(order, "restored", lambda why: self.said.append(f"allowed {why}".strip()), now)
             case "9814":
                 function_code, number, code, link = words
                 response = NetworkResponse(

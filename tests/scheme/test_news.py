@@ -264,7 +264,7 @@ def test_an_operator_lifts_what_news_has_set(place: tuple[str, str]) -> None:
     held = codes(news)
     shells.log.clear()
     took: list[str] = []
-    news.on_lift(Lift(what, "the scheme says so", institution), took.append)  # type: ignore[arg-type]  # of the table
+    news.on_lift(Lift(what, institution), "the scheme says so", took.append)  # type: ignore[arg-type]  # of the table
     assert shells.log == ["LIFTED"]
     assert (took, codes(news)) == ([], held)
     shells.sync(news)
@@ -300,11 +300,11 @@ def test_only_what_is_held_can_be_lifted() -> None:
     before = len(shells.records)
     refused: list[str] = []
     for what, institution in (("service", ""), ("settlement", ""), ("standing", OWN), ("standing", ""), ("cap", OTHER)):
-        news.on_lift(Lift(what, "r", institution), refused.append)  # type: ignore[arg-type]  # of the table
+        news.on_lift(Lift(what, institution), "r", refused.append)  # type: ignore[arg-type]  # of the table
     assert refused == ["nothing of this is held against payments"] * 5
     assert len(shells.records) == before
     for _ in range(2):
-        news.on_lift(Lift("standing", "r", OTHER), refused.append)
+        news.on_lift(Lift("standing", OTHER), "r", refused.append)
     shells.sync(news)
     assert refused[5:] == ["nothing of this is held against payments", ""]
     assert news.permits.institutions[OTHER].groups.names == ("1",)
@@ -315,7 +315,7 @@ def test_news_that_comes_while_a_lift_waits_for_the_disk_overrules_it() -> None:
     news, shells = hearing()
     news.on_usm(SUSPENDED, Link(1), shells.now)
     shells.sync(news)
-    news.on_lift(Lift("service", "r"), lambda _: None)
+    news.on_lift(Lift("service"), "r", lambda _: None)
     news.on_usm(LATER["service", ""], Link(1), shells.now)
     shells.sync(news)  # the news first, then the lift
     assert news.permits.service.word == "suspended"

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
+from gateway.acts.actors import Caller
 from gateway.errors import GatewayError
 from gateway.signer.breaker import PAUSE_ALONE_MAX_S
 from gateway.signer.tokens import PROBE_EVERY_S
@@ -386,6 +388,14 @@ async def key(world: "World", luck: random.Random) -> None:
     world.say(f"the hub changes a key {spoil}")
 
 
+OPERATOR = Caller("anna", frozenset({"operate", "look"}), "uid 1 by socket")
+
+
+def ordered(what: dict[str, str]) -> bytes:
+    """The body of an order."""
+    return msgspec.json.encode({"why": "the simulation", "what": what})
+
+
 async def operator(world: "World", luck: random.Random) -> None:
     """A person switches stand-in, or asks for a key."""
     node = a_node(world, luck)
@@ -393,20 +403,20 @@ async def operator(world: "World", luck: random.Random) -> None:
     if gateway is None:
         return
     if luck.random() < 0.3 and "key" in world.settings.mean_s:
-        await gateway.controls()["/keys/request"](b'{"use":"%b"}' % luck.choice((b"own", b"hub")))
+        await gateway.desk.order(OPERATOR, "request-key", ordered({"use": luck.choice(("own", "hub"))}))
         return
-    mode = luck.choice((b"always", b"never", b"timer"))
-    world.say(f"{node.name}: an operator sets stand-in to {mode.decode()}")
+    mode = luck.choice(("always", "never", "timer"))
+    world.say(f"{node.name}: an operator sets stand-in to {mode}")
     with world.trouble("stand-in", node.name):
         await _switch(node, mode)
         try:
             await trio.sleep(some_s(luck, 20.0))
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SWITCHED_BACK_S):
-                await _switch(node, b"timer")
+                await _switch(node, "timer")
 
 
-async def _switch(node: Node, mode: bytes) -> None:
+async def _switch(node: Node, mode: str) -> None:
     """As often as it takes: the process may be away, or go away while it waits for the disk."""
     while True:
         gateway, over = node.gateway, node.over
@@ -414,11 +424,11 @@ async def _switch(node: Node, mode: bytes) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancel_when, over, nursery.cancel_scope)
                 try:
-                    await gateway.controls()["/stand-in"](b'{"mode":"%b"}' % mode)
+                    status, _ = await gateway.desk.order(OPERATOR, "stand-in", ordered({"mode": mode}))
                 except GatewayError:
-                    pass
-                else:
-                    nursery.cancel_scope.cancel()
+                    status = 0
+                nursery.cancel_scope.cancel()
+                if status == 200:
                     return
         await trio.sleep(1.0)
 

@@ -240,7 +240,7 @@ class Node:
         luck = random.Random(self.luck.random())  # noqa: S311 - a seed that replays
         return Outside(
             self._mount, driver, self.clock, luck, self.tokens.open, dial, nameless(connect),
-            place.listen, self.drbd, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S),
+            place.listen, self.drbd, signals, lambda: None, Supervisor(self.overseer, WATCHDOG_S), lambda _user: None,
         )  # fmt: skip
 
     # --- its lives

@@ -390,7 +390,7 @@ class Oracle:
         either = "|".join(re.escape(word) for word in sorted(self.contents.words - words)) or "(?!)"
         phrases = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
         seen = [_texts(line) for _, _, line in self._lines] + [where for *_, where in self._ended] + [*self._shown]
-        shown, _ = metrics.exposition("text/plain")
+        shown, _ = metrics.exposition(openmetrics=False)
         seen += [line.rpartition("}")[0] for line in shown.decode().splitlines() if line.endswith("}")]
         for line in seen:
             found = words.intersection(WORD.findall(line)) or phrases.search(line)

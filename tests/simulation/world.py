@@ -168,7 +168,7 @@ class World:
                 "processor": {"url": f"http://processor:{PROCESSOR_PORT}", "tell_pause_max_s": 20.0},
                 "volume": {"resource": "fps-simulated"},
                 "submissions": {"port": DOORS[name]},
-                "ops": {"port": OPS[name]},
+                "ops": {"port": OPS[name], "hosts": [name]},
                 "sibling": {"url": f"http://{(other := SITES[name == SITES[0]])}:{OPS[other]}"},
             },
         }

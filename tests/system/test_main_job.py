@@ -17,7 +17,8 @@ from gateway.payments.steps import Kind
 from gateway.wire.codec import Codec
 from gateway.wire.message import PaymentRequest
 from loadtest.hub.keys import mac_of
-from loadtest.runs.world import KEYS_FILE, World, http
+from loadtest.parts.processes import order
+from loadtest.runs.world import KEYS_FILE, World
 from tests.system.worlds import FAST, Worlds, change, end, load, log_of, ready, until
 
 pytestmark = pytest.mark.system
@@ -73,19 +74,18 @@ async def test_what_the_processor_refused_for_good_is_told_when_an_operator_says
             statistics = await it.statistics()
             return bool(statistics) and statistics["forwarder"]["backlog_at_least"] == 0 < len(await parked())
 
-        async def order(position: int) -> int:
-            body = msgspec.json.encode({"position": position})
-            return (await http(it.ops_port, "POST", "/notices/again", body))[0]
+        async def again(position: int) -> int:
+            return await order(it.socket, "tell-again", {"position": position})
 
         await until(all_parked)
         positions = await parked()
         await it.kill_gateway()
         await it.start_gateway()
         assert await parked() == positions
-        assert await order(positions[0]) == 409, "it is refused again"
+        assert await again(positions[0]) == 409, "it is refused again"
         await it.processor_mode("fast")
-        assert {await order(position) for position in positions} == {200}
-        assert await order(positions[0]) == 409, "it is parked no more"
+        assert {await again(position) for position in positions} == {200}
+        assert await again(positions[0]) == 409, "it is parked no more"
         assert await parked() == []
         assert "fps_notices_parked 0.0" in await it.metrics()
         verdict = await end(it)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadtest.parts.processes import order
 from loadtest.runs.world import World, http
 from tests.system.worlds import FAST, Worlds, end, log_of, until
 
@@ -42,9 +43,8 @@ async def test_news_reaches_every_process_also_one_that_was_away(worlds: Worlds)
         status, said_ready = await http(it.ops_port, "GET", "/ready")
         scheme = msgspec.json.decode(said_ready)["parts"]["scheme"]
         assert (status, scheme) == (200, "service suspended")
-        order = b'{"what": "service", "reason": "the scheme says so by telephone"}'
-        assert (await http(it.ops_port, "POST", "/news/lift", order))[0] == 200
-        assert (await http(it.ops_port, "POST", "/news/lift", order))[0] == 409
+        assert await order(it.socket, "lift", {"what": "service"}) == 200
+        assert await order(it.socket, "lift", {"what": "service"}) == 409
         assert await heard(it, 0, "lifted")
         assert await heard(it, 1, "suspended"), "each process is lifted on its own"
         await it.kill_gateway()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from loadtest.runs.world import World, http
+from loadtest.parts.processes import order
+from loadtest.runs.world import World
 from tests.system.worlds import FAST, Worlds, change, end, held, load, log_of, noted, ready, until
 
 pytestmark = pytest.mark.system
@@ -264,8 +265,7 @@ async def test_a_token_that_was_away_gets_the_new_key_before_it_serves(worlds: W
 async def test_an_operator_asks_for_a_key(worlds: Worlds) -> None:
     """885 from us, and the hub changes the key."""
     async with worlds(OUT) as it:
-        status, _ = await http(it.ops_port, "POST", "/keys/request", b'{"use": "own"}')
-        assert status == 202
+        assert await order(it.socket, "request-key", {"use": "own"}) == 200
 
         async def in_force() -> bool:
             keys = (await it.statistics())["engine"]["keys"]
@@ -321,24 +321,24 @@ async def test_stand_in_is_switched_while_payments_come(worlds: Worlds) -> None:
     """Maintenance: `always` answers without the processor, `never` only by it; both hold over a restart."""
     async with worlds(FAST) as it:
         await it.stop_processor()
-        assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "always"}'))[0] == 200
+        assert await order(it.socket, "stand-in", {"mode": "always"}) == 200
         await load(it, 100, 1)
         hub = await it.settled()
         assert set(hub["codes"]) == {"0080"}
         said = (await ready(it))["parts"]["stand_in"]
         assert said == "always, by an operator: the configuration says timer"
         await until(partial(shows, it, 'fps_stand_in_mode{mode="always"} 1.0', 'fps_part_well{part="stand_in"} 0.0'))
-        assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "timer"}'))[0] == 200
+        assert await order(it.socket, "stand-in", {"mode": "timer"}) == 200
         assert (await ready(it))["parts"]["stand_in"] == "ok"
         await until(partial(shows, it, 'fps_stand_in_mode{mode="timer"} 1.0', 'fps_part_well{part="stand_in"} 1.0'))
-        assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "never"}'))[0] == 200
+        assert await order(it.socket, "stand-in", {"mode": "never"}) == 200
         assert await it.the_gateway.end() == 0
         await it.start_gateway()
         assert (await it.statistics())["engine"]["stand_in"]["mode"] == "never"
         await it.hub("start", rate=20, duration=1, model="poisson", seed=2)
         hub = await it.settled()
         assert hub["codes"].get("1909", 0) > 0
-        assert (await http(it.ops_port, "POST", "/stand-in", b'{"mode": "perhaps"}'))[0] == 400
+        assert await order(it.socket, "stand-in", {"mode": "perhaps"}) == 400
 
 
 # --- a link that brings no answers

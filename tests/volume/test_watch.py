@@ -24,7 +24,7 @@ def drbd() -> FakeDrbd:
 
 
 def metric(name: str) -> list[str]:
-    text, _ = metrics.exposition("text/plain")
+    text, _ = metrics.exposition(openmetrics=False)
     return sorted(line for line in text.decode().splitlines() if line.startswith(name))
 
 
