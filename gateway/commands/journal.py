@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway.commands import revealing
 from gateway.config import file as config_file
 from gateway.disk import Directory, RealDisk
 from gateway.errors import ConfigurationError, GatewayError
@@ -118,7 +119,7 @@ def _add_showing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--fields", action="store_true", help="print the fields of messages, too, with sensitive values masked"
     )
-    command.add_argument("--reveal", action="store_true", help="print sensitive values in clear: customers' data")
+    revealing.add_options(command)
 
 
 def _add_filters(command: argparse.ArgumentParser) -> None:
@@ -147,7 +148,9 @@ def run(args: argparse.Namespace) -> int:
     disk = RealDisk()
     try:
         directories = [_directory(disk, path) for path in args.dirs]
-        code: int = args.journal_action(*directories, args)
+        code: int = revealing.permitted(directories[0], args) if getattr(args, "reveal", False) else GOOD
+        if code == GOOD:
+            code = args.journal_action(*directories, args)
     except OSError as error:
         return _failed(f"{', '.join(args.dirs)}: {error.strerror or error.__class__.__name__}", ExitCode.USAGE)
     except (KeyboardInterrupt, ValueError, GatewayError) as error:

@@ -61,8 +61,7 @@ def by_socket(path: str) -> Network:
     """Every connection leads to a Unix socket of this machine."""
 
     async def connect(_address: str, _port: int) -> trio.abc.Stream:
-        stream = await trio.open_unix_socket(path)
-        return trio.StapledStream(stream, stream)  # what a TCP socket is set to does not fit
+        return await trio.open_unix_socket(path)
 
     return Network(lambda name, answered: answered((name,)), connect)
 

@@ -169,7 +169,7 @@ class Server:
         """A client at the Unix socket: the kernel says who."""
         credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         _, uid, _ = _PEER.unpack(credentials)
-        await self._attend("node.acts.socket", StreamPipe(stream), self._actors.by_user(uid))
+        await self._attend("node.acts.socket", socket_pipe(stream), self._actors.by_user(uid))
 
     async def _attend(self, way: str, pipe: Pipe, caller: Caller) -> None:
         visitor = Visitor(pipe, partial(self._take, caller), BODY_BYTES_MAX)

@@ -153,8 +153,10 @@ class Calls:
 
     async def _keep(self, connection: Connection) -> None:
         """Live as long as the connection does."""
-        end = await connection.run()
-        self._spare = [item for item in self._spare if item[0] is not connection]
+        try:
+            end = await connection.run()
+        finally:
+            self._spare = [item for item in self._spare if item[0] is not connection]
         waiter: _Waiter | None = connection.context
         if waiter is not None:
             waiter.host.ended(connection, end)

@@ -223,7 +223,7 @@ What the processor was asked and told of both:
 
 {LEDGER}
 
-Both are in the journal, also while the gateway runs. What is a customer's is masked, unless you say --reveal.
+Both are in the journal, also while the gateway runs. What is a customer's is masked, unless you say --reveal and --why.
 
 {JOURNAL}
 

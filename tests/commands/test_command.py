@@ -149,9 +149,9 @@ def test_records_are_shown_without_what_is_a_customers(day: None, run: Run) -> N
 
 def test_everything_is_shown_when_asked(day: None, run: Run) -> None:
     """With --reveal, and only then."""
-    out = run("show", "--reveal")[1]
+    out = run("show", "--reveal", "--why", "a test")[1]
     assert SECRETS[0] in out
-    shown = [json.loads(line) for line in run("show", "--json", "--reveal")[1].splitlines()]
+    shown = [json.loads(line) for line in run("show", "--json", "--reveal", "--why", "a test")[1].splitlines()]
     assert shown[1]["fpid"] == SECRETS[0].ljust(42)
     assert "messages" in shown[2]
 

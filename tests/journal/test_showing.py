@@ -156,7 +156,7 @@ def test_every_message_is_taken_apart_and_masked_by_one_rule(run: Run) -> None:
                 assert (value is None) is table[int(number)].sensitive
     assert shown[2, "reply"]["26"] == shown[7, "response"]["26"] == "0000"
     assert ACCOUNT not in out
-    revealed = messages(run("--json", "--reveal")[1])
+    revealed = messages(run("--json", "--reveal", "--why", "a test")[1])
     assert revealed[4, "covered"] == {n: v for n, v in revealed[9, "message"].items() if n != "128"} | {"31": "TRNOUT"}
     assert ACCOUNT in revealed[4, "covered"].values()
     assert "128" not in revealed[2, "reply"]
