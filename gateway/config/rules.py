@@ -321,6 +321,8 @@ def _check_in_clear(node: config.Node) -> Iterator[Mistake]:
 def remarks_on(configuration: config.Configuration) -> Iterator[Mistake]:
     """Settings that are allowed and perhaps not meant: they have no effect, or a wider one than it seems."""
     node, pair, times = configuration.node, configuration.pair, configuration.pair.deadlines
+    if node.submissions is not None and node.submissions.tls is None:
+        yield "node.submissions.tls", "is not given: every user of this machine can submit payments"
     yield from (
         (setting, f"is accepted: plain HTTP leaves this machine, and {IN_CLEAR}")
         for setting, accepted, _ in _in_clear(node)

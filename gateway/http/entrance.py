@@ -29,7 +29,7 @@ from gateway import log, metrics
 from gateway.http.pipe import SocketPipe, TlsPipe, socket_pipe
 from gateway.network.papers import Papers
 from gateway.network.strangers import CROWDED, LATE, WITHIN_S, Place, Strangers, address_of
-from gateway.network.trust import FOREVER, Certificate, certificates_of
+from gateway.network.trust import FOREVER, Certificate, Judgement, certificates_of
 
 SAY_EVERY_S = 1.0
 """The least time between log lines about clients that were not let in; all are counted."""
@@ -101,7 +101,7 @@ class Entrance:
                     reason, ours = log.describe(error), bool(log.blame(error))
                 else:
                     chain = certificates_of(pipe.chain)
-                    judged = self._papers.judge(chain)
+                    judged = self._judge(chain)
                     reason = judged.why
                     if not reason:
                         place.proved()
@@ -135,9 +135,16 @@ class Entrance:
             return
         self._judged_by = known
         for guest in again:
-            if why := self._papers.judge(guest.chain).why:
+            if why := self._judge(guest.chain).why:
                 self._let_out(guest, why)
         self._soonest = min((guest.until for guest in self._guests), default=FOREVER)
+
+    def _judge(self, chain: list[Certificate]) -> Judgement:
+        try:
+            return self._papers.judge(chain)
+        except Exception as error:  # noqa: BLE001 - the boundary: what a client sent must not end the process
+            _log.error("a client's certificate could not be judged", error=log.describe(error))
+            return Judgement("it could not be judged")
 
     def _let_out(self, guest: Guest, why: str) -> None:
         self._guests.discard(guest)

@@ -94,7 +94,7 @@ class Judgement(NamedTuple):
 
 
 def judge(chain: Sequence[Certificate], facts: Facts, now: datetime) -> Judgement:
-    """A client's certificate, and those that it sent with it. Never raises for what stands in them."""
+    """A client's certificate, and those that it sent with it."""
     if not chain:
         return Judgement("its certificate cannot be seen")
     at, until = chain[0], FOREVER
@@ -122,7 +122,7 @@ def _may_sign(certificate: Certificate) -> bool:
     """Whether it is an authority's, by its own word; those in `ca_file` are ours to name."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
 
 

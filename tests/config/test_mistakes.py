@@ -9,6 +9,7 @@ import pytest
 
 from gateway import config
 from gateway.config import file as config_file
+from gateway.config.rules import remarks_on
 from gateway.errors import ConfigurationError
 from tests.config.good import GOOD, Load, in_two, mistakes_of
 
@@ -497,6 +498,13 @@ def test_a_host_that_would_never_be_reached(load: Load, key: str, host: str, mis
     except ConfigurationError as error:
         mistakes = error.mistakes
     assert [what.partition(f"{key}: ")[2] for what in mistakes if f"{key}: " in what] == ([mistake] if mistake else [])
+
+
+def test_a_port_that_every_local_user_reaches_is_remarked_on(load: Load) -> None:
+    """On loopback it needs no TLS, and yet it moves money for whoever has an account on the machine."""
+    remark = ("node.submissions.tls", "is not given: every user of this machine can submit payments")
+    assert remark in list(remarks_on(load(f"{GOOD}[node.submissions]\n")))
+    assert remark not in list(remarks_on(load(GOOD)))
 
 
 def test_a_port_that_others_can_reach_needs_tls(load: Load) -> None:

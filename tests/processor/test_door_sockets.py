@@ -14,7 +14,7 @@ import trustme
 
 from gateway import config, metrics
 from gateway.errors import ConfigurationError, Unavailable
-from gateway.network import papers
+from gateway.network import papers, trust
 from gateway.processor import door as module
 from gateway.processor.door import Door
 from tests.fakes.door import BODY, READY, Client, Engine, durable, fresh, get, ignore, post, settings
@@ -281,6 +281,21 @@ async def test_a_client_that_is_trusted_no_more_is_named_and_counted(
         again = await served.client(certificates.context(ends))
         assert await again.end() == b""
         await until(lambda: served.door.statistics()["turned_away"]["tls"] == 1)
+
+
+async def test_a_certificate_that_cannot_be_judged_lets_nobody_in(
+    certificates: Certificates, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However reading it fails; the process goes on."""
+    async with listening(tls=certificates.settings()) as served:
+        monkeypatch.setattr(trust, "judge", lambda *_: 1 // 0)
+        client = await served.client(certificates.context(certificates.client))
+        assert await client.end() == b""
+        monkeypatch.undo()
+        good = await served.client(certificates.context(certificates.client))
+        assert (await good.ask(post())).status == 202
+        (line,) = logged("a client's certificate could not be judged")
+        assert (line["level"], line["error"]) == ("error", "ZeroDivisionError")
 
 
 async def test_who_may_only_look_takes_nobodys_place(certificates: Certificates) -> None:
