@@ -190,6 +190,7 @@ COMMANDS = [
     "gateway journal show NAME", "gateway journal show DIRECTORY", "gateway decode NAME", "gateway decode garbage",
     "gateway drain --ops NAME", "gateway completion NAME", "loadtest hub --keys NAME", "loadtest ledger --hub NAME",
     "loadtest try DIRECTORY", "hsm provision --dir DIRECTORY --module NAME", "supply sbom NAME",
+    "gateway acts list --config NAME", "gateway lift NAME --config NAME", "gateway notices list --config NAME",
 ]  # fmt: skip
 
 
