@@ -100,17 +100,20 @@ def test_a_disk_that_hangs_keeps_advices_back_and_lets_requests_go_on() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_gateway_that_is_killed_again_and_again_repeats_no_id(seed: int) -> None:
     """The whole process, in the simulation, with clocks that step."""
-    processes: dict[int, str] = {}
+    processes: dict[int, Engine] = {}
+    nodes: dict[int, str] = {}
     taken: dict[str, list[str]] = {}
     begin, take = Engine.begin, MessageIds.take
 
     def note(self: Engine, started: steps.Started, settings: dict[str, str]) -> list[steps.Act]:
-        processes[id(self.arriving.message_ids)] = started.node
+        processes[id(self.arriving.message_ids)] = self
+        nodes[id(self.arriving.message_ids)] = started.node
         return begin(self, started, settings)
 
     def count(self: MessageIds) -> str:
         number = take(self)
-        taken.setdefault(processes[id(self)], []).append(number)
+        assert self.taken <= processes[id(self)].reserving._durable, "spoken for on the disk before it is used"
+        taken.setdefault(nodes[id(self)], []).append(number)
         return number
 
     weather = Scenario({"kill": 15.0, "clock": 15.0}, {"lasts_s": 120.0})
