@@ -225,8 +225,8 @@ def said_in(response: Response) -> dict[str, Any]:
 
 def _words(act: str, said: dict[str, Any]) -> str:
     number = f"act {said['act']}" if said.get("act") else "its record follows when the journal has room"
-    if "error" in said:
-        return f"{act}: {harmless.line(str(said['error']))}"
+    if "error" in said or "state" not in said:
+        return f"{act}: {harmless.line(said.get('error', 'no answer of a gateway'))}"
     if said.get("state") == "asked":
         return (
             f"{act}: waits for a second person, {said['within_s']:g} s at most: fps-gateway acts approve {said['act']}"
