@@ -474,6 +474,8 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     standing[self._links[event.link][0]] = event.link
+                elif event.event == "mischief" and standing.get(self._links[event.link][0]) == event.link:
+                    del standing[self._links[event.link][0]]  # what is no frame ends it, after our last words
                 elif event.event == "disconnected" and standing.get(self._links[event.link][0]) == event.link:
                     del standing[self._links[event.link][0]]
             elif event.event == "submitted" and event.port in self._doors:
