@@ -66,6 +66,7 @@ STOPS = Scenario({"stop": 6.0, "hung-sync": 10.0}, {"lasts_s": 60.0})
 KEYS = Scenario({"key": 6.0})
 MISCHIEF = Scenario({"mischief": 2.0})
 HUNG_DISK = Scenario({"hung-sync": 3.0}, {"lasts_s": 80.0})
+ATTACKED = Scenario({"attacker": 6.0}, {"lasts_s": 120.0})
 BAD_DISK = Scenario({"failed-sync": 4.0}, {"lasts_s": 80.0})
 
 
@@ -166,6 +167,10 @@ CANARIES: dict[str, Canary] = {
 
 LYING_DISK = Canary(breakages.syncs_nothing, CALM)
 """What the first of the nine promises is about, all of it at once."""
+CREDULOUS = Canary(breakages.believes_anybody, ATTACKED)
+"""What a key is for: a payment that nobody made is asked about, one that was altered, too, and an outcome is told that
+nobody has decided.
+"""
 WAITING_HEART = Canary(breakages.beats_with_the_disk, HUNG_DISK)
 """What would have a supervisor restart what restarting does not help."""
 

@@ -18,7 +18,7 @@ from gateway.signer.breaker import PAUSE_ALONE_MAX_S
 from gateway.signer.tokens import PROBE_EVERY_S
 from loadtest.hub import mischief
 from tests.fakes.token import FakeToken
-from tests.simulation import operators, storage_faults
+from tests.simulation import attacker, operators, storage_faults
 from tests.simulation.luck import SITES, Happening, a_node, cancel_when, some_s
 from tests.simulation.node import Node
 
@@ -467,5 +467,6 @@ FAULTS: dict[str, Happening] = {
     "operator": operator,
     "stop": operators.stop,
     "parked": operators.parked,
+    "attacker": attacker.attack,
 }
 """By name, as in `settings.MEAN_S`."""

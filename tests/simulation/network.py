@@ -203,6 +203,10 @@ class Route(Path):
         """The ends at this place of the connections that stand."""
         return [stream for stream in self._streams() if self._places[stream] is place]
 
+    def place_of(self, stream: Stream) -> "Place":
+        """Where this end is."""
+        return self._places[stream]
+
     def _standing(self) -> list[tuple[Stream, Stream]]:
         """Forget those that are over at both ends."""
         over = [pair for pair in self._connections if pair[0].gone and pair[1].gone]

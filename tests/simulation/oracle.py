@@ -6,7 +6,7 @@ never show anywhere, the payments themselves.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
@@ -60,6 +60,10 @@ NEWS_WITHIN_S = 60.0
 OURS_ALONE = ("first and", "a reversal is always answered positively", "copied", "DE44 goes with")
 """Words of faults that nobody but the gateway can be to blame for: they are in messages that it has signed. For other
 ones, on a line that somebody else writes on, that may be the one to blame."""
+OF_TWO = " 1181"
+"""A code that a hub gets which has sent two contents under one FPID, by mischief: both answers are right, and either one
+may come again.
+"""
 AWAITED, OWED = "an echo was not answered", "without a 9834"
 """Faults that the hub finds when it has waited for long: what it waited for may have been broken."""
 ASKED_WITHIN_S = 30.0
@@ -194,6 +198,7 @@ class Oracle:
         self._tampered: dict[str, float] = {}
         """By node/site: since when somebody on the path does more than listen, for the first time."""
         self._stops: list[_Stop] = []
+        self._sent_again: Counter[tuple[str, str, str]] = Counter()
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
         self._shown: set[str] = set()
@@ -260,6 +265,10 @@ class Oracle:
             if stop.node == node:
                 stop.over_s = min(stop.over_s, trio.current_time())
 
+    def sent_again(self, where: str, mti: str, fpid: str) -> None:
+        """Somebody on this path sends a message of the gateway to the hub once more; the hash of its FPID."""
+        self._sent_again[where, mti, fpid] += 1
+
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
         self._ended.append((node, trio.current_time(), code, at_whose_hands, where))
@@ -281,11 +290,12 @@ class Oracle:
         ledger = Ledger(whole=True, ordered=True)
         for node in self._nodes:
             self._read_journal(ledger, node, disks[node])
+        came: set[tuple[str, str | int]] = set()
         for at, _, event in self._events:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
-                if self._others_fault(event):
+                if self._others_fault(event) or self._others_copy(event, came):
                     continue
                 waited_s = _waited_s(event)
                 if waited_s and not self._sound(event.link, event.t - waited_s, event.t):
@@ -358,8 +368,23 @@ class Oracle:
         return (
             event.event in {"fault", "mischief-missed"}
             and event.t >= self._tampered.get(where, inf)
-            and not any(words in event.why for words in OURS_ALONE)
+            and (OF_TWO in event.why or not any(words in event.why for words in OURS_ALONE))
         )
+
+    def _others_copy(self, event: HubEvent, came: set[tuple[str, str | int]]) -> bool:
+        """Whether this is a message that came before, and came again from somebody on the path; or the hub's answer on
+        a line where nobody else has asked.
+        """
+        if event.event == "answered" and self._links[event.link][0] in self._tampered:
+            return (event.fpid, event.link) not in came
+        if event.event != "submitted":
+            return False
+        again = (self._links[event.link][0], event.mti, event.fpid)
+        if (event.fpid, event.mti) in came and self._sent_again[again]:
+            self._sent_again[again] -= 1
+            return True
+        came |= {(event.fpid, event.mti), (event.fpid, event.link)}
+        return False
 
     # --- promises that only a simulation can judge
 

@@ -117,6 +117,8 @@ def draw(seed: int) -> Settings:
     if luck.random() > quiet and "key" not in mean_s:
         mean_s["short"] = 90.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     mean_s |= _ordered(luck, calm, quiet)
+    if luck.random() > quiet:
+        mean_s["attacker"] = 60.0 * exp(calm - 1.0 + luck.uniform(-0.7, 0.7))
     return given
 
 

@@ -23,7 +23,7 @@ import os
 import random
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Final, NamedTuple
@@ -46,6 +46,8 @@ class Path:
         self.latency_s = (0.0001, 0.001)
         """From, to: each piece that travels takes something between, and overtakes nothing."""
         self.stalled = False
+        self.tap: Callable[[Stream, bytes], bytes] | None = None
+        """Somebody on the path: gets what an end sends, and says what goes on."""
 
     def travel_s(self) -> float:
         """Time that a piece takes from one place to the other."""
@@ -311,12 +313,17 @@ class Stream(trio.abc.HalfCloseableStream):
             return data
         taken, left = (data, b"") if len(data) <= room else (data[:room], data[room:])
         self._out.held_bytes += len(taken)
+        if self._path.tap is not None:
+            given = self._path.tap(self, taken)
+            self._out.held_bytes += len(given) - len(taken)
+            taken = given
         luck = self._path.luck
         if len(taken) > 1 and luck.random() < SPLIT:
             at = luck.randrange(1, len(taken))
             self._send(taken[:at], now_s)
             taken = taken[at:]
-        self._send(taken, now_s)
+        if taken:
+            self._send(taken, now_s)
         return left
 
     def _send(self, what: bytes | _Signal, now_s: float) -> None:

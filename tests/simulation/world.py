@@ -33,6 +33,7 @@ from loadtest.traffic import iso
 from tests.fakes.disk import FakeDisk
 from tests.fakes.token import TRANSPORT, FakeTokens
 from tests.simulation import faults, storage_faults
+from tests.simulation.attacker import Attacker
 from tests.simulation.network import Network, Route
 from tests.simulation.node import BASE_NS, NODE, Node, Watched
 from tests.simulation.oracle import NEWS_WITHIN_S, Oracle
@@ -111,6 +112,10 @@ class World:
         self.stepping = 0
         """Task steps until a node loses power or is killed; 0: none does."""
         self.at_step: Callable[[], None] = lambda: None
+        self.attacker = Attacker(random.Random(f"attacker {seed}"), fields.load(""), self.oracle.sent_again)  # noqa: S311
+        if "attacker" in settings.mean_s:
+            for node, site in HUB_PORTS:
+                self.attacker.listen(self.route(node, f"hub-{site}"), f"{node}/{site}")
 
     # --- who takes part
 
