@@ -176,7 +176,7 @@ class Attacker:
         if not there:
             return frame
         mac = fields.pop(128).encode()
-        number = self.luck.choice(there)
+        number = 26 if 26 in there else self.luck.choice(there)
         body = iso.write(self._table, mti, {**fields, number: ALTERED[number]}) + mac
         return framed(body) + frame
 
@@ -212,6 +212,8 @@ KINDS: dict[str, Callable[[Attacker, bytes, str], bytes]] = {
 }
 
 
+WAYS = tuple(sorted([*KINDS, "delay"]))
+"""Whatever they may do."""
 ADDING = ("alter", "inject", "reflect", "replay")
 """Those that take nothing from the line."""
 
@@ -228,8 +230,8 @@ async def attack(world: "World", luck: random.Random) -> None:
     """Somebody on the path is at work for a while."""
     node, site = luck.choice(SITES), luck.choice(SITES)
     # a process that does not hear of a change of keys is cut off: who must tell it then is not public
-    possible = ADDING if "key" in world.settings.mean_s else sorted([*KINDS, "delay"])
-    kinds = tuple(luck.sample(possible, k=luck.choice((1, 1, 2, 3, len(possible)))))
+    possible = [way for way in WAYS if way in ADDING or "key" not in world.settings.mean_s]
+    kinds = tuple(luck.sample(possible, k=min(luck.choice((1, 1, 2, 3, len(possible))), len(possible))))
     where = f"{node}/{site}"
     world.say(f"{where}: somebody on the path does this: {', '.join(kinds)}")
     world.oracle.tampered(where)

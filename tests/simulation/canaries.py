@@ -19,7 +19,7 @@ from loadtest.hub.injections import Injection
 from loadtest.hub.submissions import Submissions
 from loadtest.processor.server import MockProcessor
 from loadtest.processor.submitter import SubmissionOrder
-from tests.simulation import breakages, world
+from tests.simulation import attacker, breakages, world
 from tests.simulation.settings import Settings
 
 PAIR: Mapping[str, Any] = {
@@ -66,7 +66,7 @@ STOPS = Scenario({"stop": 6.0, "hung-sync": 10.0}, {"lasts_s": 60.0})
 KEYS = Scenario({"key": 6.0})
 MISCHIEF = Scenario({"mischief": 2.0})
 HUNG_DISK = Scenario({"hung-sync": 3.0}, {"lasts_s": 80.0})
-ATTACKED = Scenario({"attacker": 6.0}, {"lasts_s": 120.0})
+ATTACKED = Scenario({"attacker": 4.0}, {"lasts_s": 60.0})
 BAD_DISK = Scenario({"failed-sync": 4.0}, {"lasts_s": 80.0})
 
 
@@ -103,6 +103,7 @@ def _always(mode: str) -> Callable[[], breakages.Patch]:
 
 SLOW_PROCESSOR = Scenario({}, {}, _always("slow:4"))
 REPEATS = Scenario({"cut": 3.0}, {"synchronous": False, "payment_type": "30", "rate": 8.0}, _always("slow:1"))
+FORGERIES = Scenario({"attacker": 4.0}, {"lasts_s": 60.0}, lambda: patch.object(attacker, "WAYS", ("alter",)))
 DEAF = Scenario({}, {}, _deaf)
 SWALLOWED = Scenario({}, {}, _spoilt("swallow", 3))
 TWICE = Scenario({}, {}, _spoilt("twice", 3))
@@ -167,7 +168,7 @@ CANARIES: dict[str, Canary] = {
 
 LYING_DISK = Canary(breakages.syncs_nothing, CALM)
 """What the first of the nine promises is about, all of it at once."""
-CREDULOUS = Canary(breakages.believes_anybody, ATTACKED)
+CREDULOUS = Canary(breakages.believes_anybody, FORGERIES)
 """What a key is for: a payment that nobody made is asked about, one that was altered, too, and an outcome is told that
 nobody has decided.
 """

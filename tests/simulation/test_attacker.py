@@ -17,22 +17,22 @@ from tests.simulation.attacker import KINDS, Attacker, framed
 from tests.simulation.canaries import Scenario
 from tests.simulation.lines import Clock, Heard, Lines
 
-MIXED = Scenario({"attacker": 8.0, "cut": 30.0, "kill": 60.0, "processor": 30.0, "bank": 30.0}, {"lasts_s": 120.0})
-REPEATS = Scenario({"attacker": 6.0}, {"lasts_s": 120.0, "synchronous": False, "payment_type": "30"})
+MIXED = Scenario({"attacker": 6.0, "cut": 30.0, "kill": 60.0, "processor": 30.0, "bank": 30.0}, {"lasts_s": 60.0})
+REPEATS = Scenario({"attacker": 4.0}, {"lasts_s": 60.0, "synchronous": False, "payment_type": "30"})
 SEEDS = (1, 2, 3, 4)
 
 
 def simulated(scenario: Scenario, seed: int) -> Verdict:
     """What comes of it."""
-    outcome = world.simulate(canaries.settings(scenario, seed))
+    with canaries.weather(scenario):
+        outcome = world.simulate(canaries.settings(scenario, seed))
     assert not outcome.failure
     return outcome.verdict
 
 
 @pytest.mark.parametrize("scenario", [canaries.ATTACKED, MIXED, REPEATS], ids=["alone", "with others", "asynchronous"])
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_with_somebody_on_the_path_every_promise_is_kept(scenario: Scenario, seed: int) -> None:
-    verdict = simulated(scenario, seed)
+def test_with_somebody_on_the_path_every_promise_is_kept(scenario: Scenario) -> None:
+    verdict = simulated(scenario, SEEDS[0])
     assert not {one.name: one.first for one in verdict.invariants if one.violations}
     assert verdict.sent > 50
 
@@ -40,10 +40,13 @@ def test_with_somebody_on_the_path_every_promise_is_kept(scenario: Scenario, see
 def test_a_gateway_that_believes_what_no_key_has_signed_is_seen() -> None:
     """It tells its processor of outcomes that nobody has decided, and asks about payments that nobody made."""
     found: set[str] = set()
+    assert not {one.name for one in simulated(canaries.FORGERIES, SEEDS[0]).invariants if one.violations}
     with canaries.CREDULOUS.broken():
         for seed in SEEDS:
             found |= {one.name for one in simulated(canaries.CREDULOUS.scenario, seed).invariants if one.violations}
-    assert {"settled-as-answered", "received-once", "content-kept"} <= found
+            if found >= {"settled-as-answered", "received-once", "content-kept"}:
+                return
+    pytest.fail(f"only these: {found}")
 
 
 # --- what they can do, and what they cannot
@@ -60,9 +63,9 @@ class Bench(Lines):
         self.attacker.listen(self.route)
 
 
-def payments(count: int) -> list[bytes]:
-    """With the hub's MACs."""
-    generator, sign = Generator(load(""), "ATTACK", "20260301", seed=1), mac_of("aes-cmac", b"k" * 16)
+def payments(count: int, key: bytes = b"k" * 16) -> list[bytes]:
+    """With MACs by this key, which is the hub's if it is not said."""
+    generator, sign = Generator(load(""), "ATTACK", "20260301", seed=1), mac_of("aes-cmac", key)
     return [made.covered + sign(made.covered) for made in (generator.make() for _ in range(count))]
 
 
@@ -72,6 +75,7 @@ async def sent(bench: Bench, bodies: list[bytes], size: int = 100) -> bytes:
     ours, theirs = await bench.connected()
     async with trio.open_nursery() as nursery:
         heard = Heard(nursery, ours)
+        await ours.send_all(b"".join(map(framed, payments(10, b"o" * 16))))
         stream = b"".join(map(framed, bodies))
         for at in range(0, len(stream), size):
             await theirs.send_all(stream[at : at + size])
