@@ -61,7 +61,7 @@ OURS_ALONE = ("first and", "a reversal is always answered positively", "copied",
 """Words of faults that nobody but the gateway can be to blame for: they are in messages that it has signed. For other
 ones, on a line that somebody else writes on, that may be the one to blame."""
 OF_TWO = " 1181"
-"""A code that a hub gets which has sent two contents under one FPID, by mischief: both answers are right, and either one
+"""The code for a second content under one FPID, which the hub sends by mischief. Both answers are right, and either one
 may come again.
 """
 AWAITED, OWED = "an echo was not answered", "without a 9834"
