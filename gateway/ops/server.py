@@ -163,7 +163,8 @@ class Server:
         elif self._entrance is None:
             await self._attend("node.ops", socket_pipe(stream), ANYBODY)
         elif (guest := await self._entrance.let_in(stream)) is not None:
-            await self._attend("node.ops", guest.pipe, self._actors.by_certificate(guest.pipe.names))
+            with self._entrance.serving(guest):
+                await self._attend("node.ops", guest.pipe, self._actors.by_certificate(guest.pipe.names))
 
     async def _on_socket(self, stream: trio.SocketStream) -> None:
         """A client at the Unix socket: the kernel says who."""
@@ -183,6 +184,8 @@ class Server:
     async def _sweep(self) -> NoReturn:
         while True:
             await trio.sleep(SWEEP_S)
+            if self._entrance is not None:
+                self._entrance.look()
             for way in self._ways.values():
                 way.sweep(trio.current_time(), self._give_up)
             self._quiet.set()

@@ -37,6 +37,11 @@ class Papers:
         path.write_bytes(b"".join(blob.bytes() for blob in blobs))
         return str(path)
 
+    def withdraw(self) -> None:
+        """From now on another authority signs the clients' certificates; the server's own stays good."""
+        self._authority = trustme.CA()
+        self._written("ca", self._authority.cert_pem)
+
     def client(self, name: str) -> config.Tls:
         """The settings of a client with a certificate of this DNS name."""
         leaf = self._authority.issue_cert(name)

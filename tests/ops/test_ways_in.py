@@ -14,6 +14,7 @@ from gateway.acts.actors import Actors, Caller
 from gateway.config import Role
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.network.names import by_socket
+from gateway.network.papers import look_again
 from gateway.ops.server import CONNECTIONS_MAX, Control, Look, Response, Server
 from tests.fakes.ops import NOBODY, Papers, actors
 
@@ -179,6 +180,25 @@ async def test_without_a_certificate_nobody_looks(secure: tuple[World, int], pap
     _, port = secure
     with pytest.raises((trio.BrokenResourceError, IndexError, ssl.SSLError)):
         await ask(await dial(port, None, papers.ca), "GET", "/live")
+
+
+async def test_whose_authority_is_withdrawn_acts_no_more_on_a_connection_that_stands(
+    secure: tuple[World, int], papers: Papers
+) -> None:
+    """The files are looked at again, as SIGHUP has them, and the connection is closed."""
+    _, port = secure
+    stream = await dial(port, papers.client("anna.bank.example"), papers.ca)
+    await stream.send_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+    papers.withdraw()
+    look_again()
+    with trio.fail_after(20):
+        try:
+            while await stream.receive_some():
+                pass
+        except (trio.BrokenResourceError, ssl.SSLError):
+            pass
+    await trio.aclose_forcefully(stream)
 
 
 # --- who is who
