@@ -75,6 +75,7 @@ class Bare:
         subprocess.run(["cp", "--archive", str(root), str(place)], check=True)  # devices, owners and all
         (place / "etc/apt/sources.list").write_text(f"deb {roots.mirror(suite)} {suite} main\n")
         shutil.copy("/etc/resolv.conf", place / "etc/resolv.conf")
+        (place / "etc/hostname").write_text("bare\n")  # every installed Debian has one; the root names no machine
         (place / "wheels").mkdir()
         self.said = ""
 
