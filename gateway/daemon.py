@@ -334,7 +334,10 @@ class Gateway:
             self.desk.changed(steps.Act("acts-beside-the-journal", "failed", "", "start", "", what))
         await self.desk.recorded()
         begin_anew = beside.keep_damaged if found.damage else beside.clear
-        await aside(partial(begin_anew, directory, self.journal.name), trio.CapacityLimiter(1))
+        try:
+            await aside(partial(begin_anew, directory, self.journal.name), trio.CapacityLimiter(1))
+        except OSError as error:
+            _log.error("acts beside the journal are taken in again at the next start", error=log.describe(error))
 
     async def _beat(self) -> None:
         """Tell the supervisor that the event loop turns. It waits for nothing else: only a stuck loop can stop it."""
@@ -412,7 +415,5 @@ def _acts_beside(directory: Directory, journal: bytes) -> beside.Found:
     try:
         return beside.take(directory, journal)
     except OSError as error:
-        _log.error(
-            "acts beside the journal cannot be read, or the room for them not reserved", error=log.describe(error)
-        )
+        _log.error("acts beside the journal are not read, or have no room reserved", error=log.describe(error))
         return beside.Found([], 0, b"", "")
