@@ -19,10 +19,10 @@
 An error in any of these ends the process: a JournalFault because no promise can be made any more, any other because it
 is a bug. A hub, HSM or processor that is away or slow is no error here.
 
-Stopping (SIGTERM and its like, see `signals`; `POST /drain`) is a drain: sign off to receive, so that the hub uses the
-other site; finish what is in flight, for at most `drain_s`; sign off to submit, close the links; then end everything
-else, the journal last. A second signal ends at once, as a kill does: the journal has every promise, and a restart takes
-them up.
+Stopping (SIGTERM and its like, see `signals`; `fps-gateway drain`) is a drain: sign off to receive, so that the hub
+uses the other site; finish what is in flight, for at most `drain_s`; sign off to submit, close the links; then end
+everything else, the journal last. A second signal ends at once, as a kill does: the journal has every promise, and a
+restart takes them up.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -16,6 +16,10 @@ INCLUDED: dict[Role, frozenset[Role]] = {
 """Whoever may act may look: nobody should act blindly."""
 
 
+ELSEWHERE = 65534
+"""The number by which the kernel names each user of another user namespace: anybody, and so nobody."""
+
+
 class Caller(NamedTuple):
     """Who sent a request, as far as that was proved."""
 
@@ -47,6 +51,8 @@ class Actors:
             place = f"node.actors[{index}].user"
             if uid is None:
                 mistakes.append(f"{place}: this machine has no user of this name")
+            elif uid == ELSEWHERE:
+                mistakes.append(f"{place}: is {ELSEWHERE}, which stands for everybody of another user namespace")
             elif uid in self._by_uid:
                 mistakes.append(f"{place}: is the user of another actor: a user acts under one name")
             else:

@@ -89,12 +89,12 @@ def _show(path: str, member: str, words: Any, args: argparse.Namespace) -> int:
         try:
             response = trio.run(ordering.ask, target, path)
         except Unavailable as error:
-            sys.stderr.write(f"{target.name}: {error}\n")
+            sys.stderr.write(harmless.line(f"{target.name}: {error}") + "\n")
             worst = Code.UNAVAILABLE
             continue
         said = ordering.said_in(response)
         if response.status != 200 or member not in said:
-            sys.stderr.write(f"{target.name}: {harmless.line(str(said.get('error', 'no answer')))}\n")
+            sys.stderr.write(harmless.line(f"{target.name}: {said.get('error', 'no answer')}") + "\n")
             worst = max(worst, Code.REFUSED)
             continue
         for item in said[member]:

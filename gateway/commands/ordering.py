@@ -158,7 +158,7 @@ def agreed(args: argparse.Namespace, act: str, what: dict[str, Any], targets: Se
         return None
     if not args.yes:
         given = " ".join(f"{name} {value}" for name, value in what.items())
-        where = ", ".join(target.name for target in targets)
+        where = harmless.line(", ".join(target.name for target in targets))
         sys.stderr.write(f"{act} {given}".rstrip() + f"\nat {where}\n{KINDS[act].means}\n")
     if not why and asks:
         sys.stderr.write("Why? ")
@@ -188,7 +188,8 @@ async def _order(target: Target, act: str, body: bytes, as_json: bool) -> Code: 
     if as_json:
         sys.stdout.write(msgspec.json.encode({"gateway": target.name, **said}).decode() + "\n")
     else:
-        (sys.stdout if code in {Code.DONE, Code.ASKED} else sys.stderr).write(f"{target.name}: {_words(act, said)}\n")
+        line = harmless.line(f"{target.name}: {_words(act, said)}")
+        (sys.stdout if code in {Code.DONE, Code.ASKED} else sys.stderr).write(f"{line}\n")
     return code
 
 
@@ -226,10 +227,10 @@ def said_in(response: Response) -> dict[str, Any]:
 def _words(act: str, said: dict[str, Any]) -> str:
     number = f"act {said['act']}" if said.get("act") else "its record follows when the journal has room"
     if "error" in said or "state" not in said:
-        return f"{act}: {harmless.line(said.get('error', 'no answer of a gateway'))}"
+        return f"{act}: {said.get('error', 'no answer of a gateway')}"
     if said.get("state") == "asked":
         return (
             f"{act}: waits for a second person, {said['within_s']:g} s at most: fps-gateway acts approve {said['act']}"
         )
     result = ", ".join(f"{name} {value}" for name, value in said.get("result", {}).items())
-    return f"{act}: done ({number})" + (f": {harmless.line(result)}" if result else "")
+    return f"{act}: done ({number})" + (f": {result}" if result else "")

@@ -94,7 +94,7 @@ async def _ask(target: ordering.Target, body: bytes) -> int:
     except Unavailable as error:
         code, said = Code.UNAVAILABLE, {"error": str(error)}
     if code is not Code.DONE:
-        sys.stderr.write(f"--reveal: {target.name}: {harmless.line(said.get('error', 'not allowed'))}\n")
+        sys.stderr.write(harmless.line(f"--reveal: {target.name}: {said.get('error', 'not allowed')}") + "\n")
     return code
 
 

@@ -136,7 +136,7 @@ class StandIn(Struct, frozen=True, forbid_unknown_fields=True):
     mode: StandInMode = "timer"
     """timer: stand in when the processor has not answered in time. always: stand in at once, without asking (the
     processor is being maintained). never: do not stand in. An operator can switch the mode while the gateway runs
-    (`POST /stand-in`); the switch holds over restarts, until this setting is changed. The latest order counts."""
+    (`fps-gateway stand-in`); the switch holds over restarts, until this setting is changed. The latest order counts."""
     amount_max: Annotated[int, Meta(ge=0, le=10**14)] = 0
     """Largest amount that stand-in may accept, in pence. 0: any."""
     daily_total_max: Annotated[int, Meta(ge=0, le=10**16)] = 0

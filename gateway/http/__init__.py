@@ -6,5 +6,5 @@
   means, and `breaker` when to leave a host alone.
 * We are asked: `entrance` lets clients in over TLS, and `visitor` is one connection of a client.
 
-The meaning of a body is the sender's and the receiver's. The ops port is hypercorn's (`ops.server`).
+The meaning of a body is the sender's and the receiver's.
 """

@@ -23,7 +23,7 @@ from tests.simulation.world import RESTART_S
 UNITS = Path(gateway.__file__).parent.parent / "compose" / "systemd"
 SERVICE = "fps-gateway@sip.service"
 NAMES = (SERVICE, "fps-gateway.target", "fps-gateway.slice")
-EXPOSURE_MAX = 11
+EXPOSURE_MAX = 12
 """Tenths, of 100: what `systemd-analyze security` may come to. README.md quotes it."""
 OWN_UNITS = Path("/lib/systemd/system")
 """Those that come with systemd, which ours name."""
@@ -106,6 +106,14 @@ def test_the_exposure_is_what_the_documents_say(root: Path) -> None:
 
 
 # --- as the gateway is
+
+
+def test_the_unit_sees_who_comes() -> None:
+    """In a user namespace of its own the kernel names everybody who comes by the Unix socket alike."""
+    assert "PrivateUsers" not in settings()
+    assert setting("RuntimeDirectory") == "fps-gateway/%i"
+    assert setting("RuntimeDirectoryMode") == "0755"
+    assert setting("UMask") == "0077", "the socket itself is opened to everybody by the server"
 
 
 def test_the_service_is_not_started_again_where_that_cannot_help() -> None:

@@ -20,7 +20,7 @@ UNITS = (
     "fps-verify@sip.timer",
     "fps-gateway@sip.service",
 )
-EXPOSURE_MAX = 13
+EXPOSURE_MAX = 15
 """Tenths, of 100, with what the gateway needs to ask DRBD."""
 
 

@@ -96,7 +96,7 @@ def test_every_numeric_option_of_every_command_has_its_limits() -> None:
 def test_a_drain_waits_for_a_time_that_is_one(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Not for no time at all: Ctrl-C or `--within 0.1` asks for a drain and leaves."""
     with pytest.raises(SystemExit) as ended:
-        main(["drain", "--ops", "http://127.0.0.1:1", f"--within={given}"])
+        main(["drain", "--socket", "nowhere", f"--within={given}"])
     assert ended.value.code == 2
     assert "argument --within: must be a number above 0 to 2592000" in capsys.readouterr().err
 
