@@ -354,6 +354,47 @@ async def test_a_full_disk_is_said_long_before_it_hurts(fake: FakeDisk, autojump
         await fill(journal, [[b"x" * 5000] * 11] * 3)
 
 
+ACT = steps.pack(steps.Act("stand-in", "begun", "anna", "uid 1000 by socket", "w" * 500, {"mode": "never"}))
+
+
+async def test_on_a_full_disk_there_is_room_for_acts_when_there_is_none_for_payments(
+    fake: FakeDisk, autojump_clock: trio.abc.Clock
+) -> None:
+    """People can act, and what they do is on the disk; in the end it is the payments in flight that count."""
+    async with running(fake) as journal:
+        await fill(journal, [[b"first"]])
+        fake.capacity_bytes = fake.used_bytes()
+        await fill(journal, [[b"x" * 5000] * 11])
+        await trio.sleep(1.1)
+        while journal.has_room():
+            await fill(journal, [[b"x" * 500]])
+        acts = 0
+        while journal.has_room_for_act():
+            position = journal.append(Kind.ACT, ACT, wall_ns=WALL_NS)
+            journal.commit()
+            await durable(journal)
+            assert journal.durable == position
+            acts += 1
+        assert acts > 3
+        await fill(journal, [[b"the outcome of a payment in flight"]])
+
+
+async def test_while_a_disk_hangs_there_is_room_for_acts(fake: FakeDisk, autojump_clock: trio.abc.Clock) -> None:
+    """They wait in memory that no payment takes, and are durable when it goes on."""
+    settings = replace(SETTINGS, waiting_bytes_max=1 << 20)
+    async with running(fake, settings) as journal:
+        await fill(journal, [[b"first"]])
+        fake.latency_s = lambda: 60.0
+        while journal.has_room():
+            journal.append(Kind.RECEIVED, b"x" * 5000, wall_ns=WALL_NS)
+            journal.commit()
+        assert journal.has_room_for_act()
+        position = journal.append(Kind.ACT, ACT, wall_ns=WALL_NS)
+        journal.commit()
+        await durable(journal)
+        assert journal.durable >= position
+
+
 async def test_only_a_disk_full_to_the_last_byte_ends_the_process(fake: FakeDisk) -> None:
     """When the current segment is full and there is no next, the journal fails; what was durable stays."""
     count = 0
