@@ -68,6 +68,9 @@ AWAITED, OWED = "an echo was not answered", "without a 9834"
 """Faults that the hub finds when it has waited for long: what it waited for may have been broken."""
 ASKED_WITHIN_S = 30.0
 """What was broken so long before stand-in decides may be why: a question is asked again, a connection made anew."""
+DEAF_AFTER_S = {"over-limit": 0.0, "half-frame": config.Session().half_frame_s}
+"""By mischief: how long after it the gateway understands nothing more that comes on this link, and soon closes it. It
+submits nothing there, for nobody would hear the answer: a refusal is the right one where no other link is up."""
 IN_ITS_STEAD = frozenset({Kind.STOOD_IN, Kind.DECLINED, Kind.UNANSWERED})
 WORD = re.compile(r"\w+")
 
@@ -495,12 +498,13 @@ class Oracle:
         # by where it is from: whoever connects again has the one before no more, though its machine may have died
         # without a word to the hub, even before the hub saw it connect
         standing: dict[str, int] = {}
+        deaf_s: dict[int, float] = {}
         for _, now_s, event in self._events:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     standing[self._links[event.link][0]] = event.link
-                elif event.event == "mischief" and standing.get(self._links[event.link][0]) == event.link:
-                    del standing[self._links[event.link][0]]  # what is no frame ends it, after our last words
+                elif event.event == "mischief" and event.why in DEAF_AFTER_S:
+                    deaf_s.setdefault(event.link, now_s + DEAF_AFTER_S[event.why])
                 elif event.event == "disconnected" and standing.get(self._links[event.link][0]) == event.link:
                     del standing[self._links[event.link][0]]
             elif event.event == "submitted" and event.port in self._doors:
@@ -510,6 +514,7 @@ class Oracle:
                     for where, link in standing.items()
                     if where.startswith(f"{node}/")
                     and self._links[link][1] < now_s - BEFORE_S
+                    and now_s < deaf_s.get(link, inf)
                     and self._sound(link, now_s, now_s)
                 ]
                 stopped = any(one.node == node and one.from_s <= now_s <= one.over_s + BEFORE_S for one in self._stops)

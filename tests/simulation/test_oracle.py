@@ -174,6 +174,32 @@ async def test_who_must_answer_and_what_is_an_excuse(
     assert (name in broken(scene.finish())) is not excuses
 
 
+@pytest.mark.parametrize(
+    ("mischief", "link", "before_s", "excuses"),
+    [
+        ("over-limit", 1, 1.0, True),
+        ("over-limit", 2, 1.0, False),
+        ("half-frame", 1, 11.0, True),
+        ("half-frame", 1, 9.0, False),
+        ("garbage", 1, 1.0, False),
+        ("wrong-mac", 1, 1.0, False),
+    ],
+)
+async def test_a_link_on_which_nothing_more_is_understood_takes_no_submission(
+    scene: Scene, mischief: str, link: int, before_s: float, *, excuses: bool, autojump_clock: object
+) -> None:
+    """The hub has spoilt it, so nobody would hear the answer. What is only wrong spoils no link, nor does another's."""
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    for number, site in ((1, "x"), (2, "y")):
+        scene.oracle.happened(HubEvent("connected", t=1.0, link=number, site=site, why="a"))
+    scene.oracle.happened(HubEvent("disconnected", t=1.0, link=2, site="y"))
+    await trio.sleep_until(20.0 - before_s)
+    scene.oracle.happened(HubEvent("mischief", t=trio.current_time(), link=link, why=mischief))
+    await trio.sleep_until(20.0)
+    unavailable(scene.oracle)
+    assert ("always-taken" in broken(scene.finish())) is not excuses
+
+
 async def stopped_for_ten_seconds(oracle: Oracle, at_s: float, what: Callable[[Oracle], None]) -> None:
     """Submitting is stopped at 10 s, ordered to start at 20 s, and does so at 21 s; and this happens."""
     moments: list[tuple[float, Callable[[], None]]] = [
