@@ -89,7 +89,7 @@ class _Way:
 
 
 class Socket(NamedTuple):
-    """The part of a stream's socket that hypercorn and the ops server use."""
+    """The part of a stream's socket that the ops server uses."""
 
     stream: "Stream"
     family: int = socket.AF_INET
