@@ -90,12 +90,12 @@ def _show(path: str, member: str, words: Any, args: argparse.Namespace) -> int:
             response = trio.run(ordering.ask, target, path)
         except Unavailable as error:
             sys.stderr.write(harmless.line(f"{target.name}: {error}") + "\n")
-            worst = Code.UNAVAILABLE
+            worst = max(worst, Code.UNAVAILABLE, key=list(Code).index)
             continue
         said = ordering.said_in(response)
         if response.status != 200 or member not in said:
             sys.stderr.write(harmless.line(f"{target.name}: {said.get('error', 'no answer')}") + "\n")
-            worst = max(worst, Code.REFUSED)
+            worst = max(worst, Code.REFUSED, key=list(Code).index)
             continue
         for item in said[member]:
             line = msgspec.json.encode({"gateway": target.name, **item}).decode() if args.json else words(item)

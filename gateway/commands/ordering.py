@@ -180,9 +180,7 @@ async def _order(target: Target, act: str, body: bytes, as_json: bool) -> Code: 
     try:
         response = await ask(target, f"/acts/{act}", body)
     except Unavailable as error:
-        code, said = Code.UNAVAILABLE, {"error": str(error)}
-        if "no response within" in str(error):
-            code = Code.UNKNOWN
+        code, said = _code_of(error), {"error": str(error)}
     else:
         code, said = code_of(response), said_in(response)
     if as_json:
@@ -207,6 +205,11 @@ async def ask(target: Target, path: str, body: bytes | None = None) -> Response:
     if isinstance(found, Unavailable):
         raise found
     return found
+
+
+def _code_of(error: Unavailable) -> Code:
+    """Nobody was reached, and nothing was asked; or it was asked, and nobody says what became of it."""
+    return Code.UNKNOWN if str(error).startswith(("connection ", "no response")) else Code.UNAVAILABLE
 
 
 def code_of(response: Response) -> Code:

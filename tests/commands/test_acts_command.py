@@ -111,6 +111,28 @@ def test_of_two_sites_the_one_that_cannot_be_reached_is_named(
     assert [name for name, *_ in gateways.heard] == ["here", "away", "away", "here"]
 
 
+@pytest.mark.parametrize(
+    ("why", "code"),
+    [
+        ("ConnectionRefusedError: Connection refused", 69),
+        ("no connection within 5 s", 69),
+        ("no response within 30 s", 124),
+        ("connection cut: closed", 124),
+    ],
+)
+def test_what_was_asked_and_not_answered_may_be_done(
+    monkeypatch: pytest.MonkeyPatch, why: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody may take a payment for stopped, or a key for asked for, that is not; nor the other way round."""
+
+    async def ask(*_given: object) -> Response:
+        raise Unavailable(why)
+
+    monkeypatch.setattr(ordering, "ask", ask)
+    assert main(["stop-submitting", "--socket", "a", *SURE]) == code
+    assert capsys.readouterr().err == f"a: stop-submitting: {why}\n"
+
+
 class Terminal(io.StringIO):
     """Somebody sits there."""
 

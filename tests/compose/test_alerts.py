@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import trio
 
 from gateway import config, metrics
 from gateway.engine import STEPS
 from gateway.engine.notes import NOTES
+from gateway.hub import pool
 from gateway.hub.dial import SILENT_S
 from gateway.neighbours import sibling
 from gateway.payments import arrival, departure
@@ -22,6 +24,7 @@ from gateway.running.holding import WATCH_EVERY_S
 from gateway.scheme import keywork
 from gateway.scheme.news import COUNTED, OUTCOMES
 from gateway.volume import watch
+from tests.fakes.network import nameless
 
 PROMETHEUS = Path(__file__).parents[2] / "compose" / "prometheus"
 RULES = (PROMETHEUS / "alerts.yaml").read_text(encoding="utf-8")
@@ -422,6 +425,8 @@ def test_a_counter_that_an_alert_waits_for_is_there_before_it_counts() -> None:
     assert len(waited) > 15
     importlib.import_module("gateway.daemon")  # a gateway that runs has made the counters of all its modules
     news = metrics.SchemeNews(dict.fromkeys(product(COUNTED, OUTCOMES), 0), dict)
+    # a gateway makes those of its hub's sites before it dials
+    pool._Site(config.HubSite("hub", "hub.example", 1), (), nameless(trio.open_tcp_stream), config.Unproved())
     with metrics.shown(metrics.StepCounts({}, STEPS), news):
         shown = re.findall(r"^(\w+)\{(.*)\} ", metrics.exposition(openmetrics=False)[0].decode(), re.MULTILINE)
     there = {(metric, label) for metric, labels in shown for label in labels.split(",")}
