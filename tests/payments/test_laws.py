@@ -73,6 +73,7 @@ def test_every_kind_of_record_that_ends_something_says_where_the_payment_rests()
         Kind.UNPLACED, Kind.MANAGEMENT_IN, Kind.MANAGEMENT_OUT, Kind.STARTED, Kind.STOPPED, Kind.SEALED,
         Kind.OVERRULED, Kind.INCONCLUSIVE, Kind.CONTRADICTED, Kind.USM, Kind.PERMITS, Kind.KEYS, Kind.STAND_IN_MODE,
         Kind.LIFTED, Kind.MESSAGE_IDS, Kind.KEY_ALLOWED, Kind.SUBMIT_MODE, Kind.DROPPED,
+        Kind.ACT, Kind.CONFIGURED,
     }  # fmt: skip
     assert sorted([*rest, *go_on, *beside]) == sorted(Kind)
 

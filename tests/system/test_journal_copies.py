@@ -109,7 +109,7 @@ async def test_copies_of_a_journal_are_compared_and_the_tokens_verify_its_seals(
         spoil(before)
         assert (await gateway("journal", "compare", before, it.journal)).code == 5
         assert (await verified(it, before)).code == 1
-        change(it, r"\Z", '\n[pair.mac]\nseal_key = "fps-own"\n')
+        change(it, r"\Z", '\n[pair.mac]\nseal_key = "fps-another"\n')
         said = await verified(it, after)
         assert said.code == 3, said
         assert 'sealed with the key "fps-seal", which is neither pair.mac.seal_key nor given with --key' in said.out

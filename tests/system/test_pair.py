@@ -204,7 +204,8 @@ async def test_a_new_version_is_rolled_out_under_load_and_no_payment_is_lost_or_
 
 async def drained(gateway: Gateway, *arguments: str) -> tuple[int, str]:
     """What `fps-gateway drain` ends with, and says."""
-    command = [PYTHON, "-m", "gateway", "drain", "--config", str(gateway.configuration), *arguments]
+    command = [PYTHON, "-m", "gateway", "drain", "--config", str(gateway.configuration)]
+    command += ["--yes", "--why", "a new version", *arguments]
     environment = {**os.environ, "PYTHONPATH": python_path()}
     ended = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=environment)
     return ended.returncode, (ended.stdout + ended.stderr).decode()
