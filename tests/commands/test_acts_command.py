@@ -204,3 +204,8 @@ def test_a_gateway_must_be_named(command: str, tmp_path: Path, capsys: pytest.Ca
     ]
     assert main([*command.split(), *arguments]) == Code.CONFIGURATION
     assert "--ca: no such file" in capsys.readouterr().err
+    for name in ("ca", "certificate", "key"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    arguments[1] = "https://a b"
+    assert main([*command.split(), *arguments]) == Code.CONFIGURATION
+    assert "--url: must be https://host[:port] and nothing else" in capsys.readouterr().err

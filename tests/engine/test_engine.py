@@ -22,7 +22,7 @@ from gateway.wire.message import (
     ReversalResponse,
     Usm,
 )
-from tests.conftest import Reached
+from tests.conftest import Logged, Reached
 from tests.fakes.engine import PAIR, FakeLink, World, codes, payment, sealed
 
 
@@ -110,6 +110,17 @@ def test_a_record_that_nobody_waits_for_shares_the_next_batch_or_goes_soon(world
     world.now_s += COMMIT_WITHIN_S
     world.turn()
     assert world.journal.commits == commits + 1
+
+
+def test_a_payment_under_our_own_name_is_refused_and_said(logged: Logged) -> None:
+    """930 on DE98: nobody is asked, and a line says so, without whom it names."""
+    world = World(msgspec.structs.replace(PAIR, own_senders=("040004",)))
+    world.frames(payment())
+    world.settle()
+    assert "RECEIVED" not in world.journal.kinds()
+    assert codes(world.link) == ["9210/1930"]
+    (line,) = logged("payment refused: it says that we sent it")
+    assert "040004" not in str(line)
 
 
 def test_the_timer_stands_in_at_its_own_deadline_counted_from_the_first_byte(world: World) -> None:

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -551,6 +552,13 @@ def shake(client: ssl.SSLContext, server: ssl.SSLContext, name: str = "gateway.e
                 continue
             waiting.remove(end)
     assert not waiting
+
+
+def test_a_list_of_revoked_certificates_that_goes_as_it_is_read_is_a_mistake(place: Place) -> None:
+    """It was there when its dates were looked at, and is gone when OpenSSL reads it."""
+    settings = msgspec.structs.replace(place.server, crl_file=f"{place.ca}.nowhere")
+    with pytest.raises(ConfigurationError, match=r"s\.crl_file: FileNotFoundError"):
+        server_context(settings, "s")
 
 
 def test_an_intermediate_authority_is_trusted_alone(place: Place) -> None:
