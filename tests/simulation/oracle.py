@@ -6,7 +6,7 @@ never show anywhere, the payments themselves.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
@@ -201,7 +201,8 @@ class Oracle:
         self._tampered: dict[str, float] = {}
         """By node/site: since when somebody on the path does more than listen, for the first time."""
         self._stops: list[_Stop] = []
-        self._sent_again: Counter[tuple[str, str, str]] = Counter()
+        self._sent_again: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
+        """The copies that somebody on the path sends of a message, by when each left."""
         self._ended: list[tuple[str, float, ExitCode | None, str, str]] = []
         self._lied: list[str] = []
         self._shown: set[str] = set()
@@ -270,7 +271,7 @@ class Oracle:
 
     def sent_again(self, where: str, mti: str, fpid: str) -> None:
         """Somebody on this path sends a message of the gateway to the hub once more; the hash of its FPID."""
-        self._sent_again[where, mti, fpid] += 1
+        self._sent_again[where, mti, fpid].append(self.next_number())
 
     def ended(self, node: str, code: ExitCode | None, at_whose_hands: str, where: str) -> None:
         """A process ended: by itself, or drained, at once, killed or with its power."""
@@ -298,7 +299,7 @@ class Oracle:
             if isinstance(event, HubEvent):
                 if event.event == "connected":
                     event.why = self._labels.get(event.why, event.why)
-                if self._others_fault(event) or self._others_copy(event, came):
+                if self._others_fault(event) or self._others_copy(event, at, came):
                     continue
                 waited_s = _waited_s(event)
                 if waited_s and not self._sound(event.link, event.t - waited_s, event.t):
@@ -374,17 +375,20 @@ class Oracle:
             and (OF_TWO in event.why or not any(words in event.why for words in OURS_ALONE))
         )
 
-    def _others_copy(self, event: HubEvent, came: set[tuple[str, str | int]]) -> bool:
+    def _others_copy(self, event: HubEvent, at: int, came: set[tuple[str, str | int]]) -> bool:
         """Whether this is a message that came before, and came again from somebody on the path; or the hub's answer on
         a line where nobody else has asked.
+
+        What comes before a copy has left is the gateway's: its other node may submit there what came by this one.
         """
         if event.event == "answered" and self._links[event.link][0] in self._tampered:
             return (event.fpid, event.link) not in came
         if event.event != "submitted":
             return False
         again = (self._links[event.link][0], event.mti, event.fpid)
-        if (event.fpid, event.mti) in came and self._sent_again[again]:
-            self._sent_again[again] -= 1
+        left = self._sent_again[again]
+        if (event.fpid, event.mti) in came and left and left[0] < at:
+            del left[0]
             return True
         came |= {(event.fpid, event.mti), (event.fpid, event.link)}
         return False

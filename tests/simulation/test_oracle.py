@@ -200,6 +200,24 @@ async def test_a_link_on_which_nothing_more_is_understood_takes_no_submission(
     assert ("always-taken" in broken(scene.finish())) is not excuses
 
 
+@pytest.mark.parametrize(("copy_left", "seen"), [("before", False), ("behind", True), ("never", True)])
+async def test_a_message_that_came_before_any_copy_of_it_had_left_is_the_gateways(
+    scene: Scene, copy_left: str, autojump_clock: object, *, seen: bool
+) -> None:
+    """Whoever is on the path may send one later: that is no excuse for what came by then."""
+    await scene.write(scene.open(), Kind.STARTED, body=STARTED)
+    scene.oracle.happened(HubEvent("connected", t=1.0, link=1, site="x", why="a"))
+    scene.oracle.tampered("a/x")
+    submitted = HubEvent("submitted", "0123456789abcdef", t=2.0, link=1, site="x", mti="9200")
+    scene.oracle.happened(submitted)
+    if copy_left == "before":
+        scene.oracle.sent_again("a/x", submitted.mti, submitted.fpid)
+    scene.oracle.happened(msgspec.structs.replace(submitted, t=3.0))
+    if copy_left == "behind":
+        scene.oracle.sent_again("a/x", submitted.mti, submitted.fpid)
+    assert ("sent-once" in broken(scene.finish())) is seen
+
+
 async def stopped_for_ten_seconds(oracle: Oracle, at_s: float, what: Callable[[Oracle], None]) -> None:
     """Submitting is stopped at 10 s, ordered to start at 20 s, and does so at 21 s; and this happens."""
     moments: list[tuple[float, Callable[[], None]]] = [
