@@ -19,13 +19,14 @@ from msgspec.structs import replace
 
 from loadtest.runs.world import KEYS_FILE, Child, World, http, world
 from tests.machines.server import NAME, WORK, Server, blocks, server
-from tests.system.worlds import FAST, end, load, until
+from tests.system.worlds import FAST, change, end, load, until
 
 UNITS = Path(__file__).parents[2] / "compose" / "systemd"
 UNIT = "fps-gateway@sip"
 STATE = "/var/lib/fps-gateway"
 HSM = "/srv/softhsm"
 BOOK = "/etc/fps-gateway"
+SOCKET = "/run/fps-gateway/sip/acts.sock"
 PLAN = replace(FAST, stand_in_after_s=2.0, patience_s=6.0)
 WITHIN_S = 200.0
 """One test. The watchdog alone takes ten seconds."""
@@ -85,6 +86,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             printf '#!/bin/sh\\nexec cat "{HSM}/pins/${{2##* }}.pin"' >/usr/local/bin/systemd-ask-password
             chmod +x /usr/local/bin/systemd-ask-password
             install -d -m 750 -g fps-gateway {BOOK}
+            useradd anna
         """)
         it.run(PAGE.credentials)
         it.copy(f"{NAME}:{HSM}/{KEYS_FILE}", str(here))
@@ -124,10 +126,12 @@ async def world_of(installed: Installed, directory: Path) -> AsyncIterator[World
             made.bank.keys, made.bank._tokens = installed.keys, {"sip": installed.tokens}
             await made.bank.start_processor()
             gateway = made.the_gateway
-            gateway.journal = Path(STATE, "sip", "journal")
+            gateway.journal, gateway.socket = Path(STATE, "sip", "journal"), Path(SOCKET)
             gateway.write_configuration((await made._start_hub())[gateway.name])
             gateway.journal = installed.state / "sip" / "journal"
-            pair, node = halves(made.configuration.read_text(encoding="utf-8").replace("begin_if_none = true\n", ""))
+            change(made, "begin_if_none = true\n", "")
+            change(made, r'name = "tester"\nuser = "\d+"', 'name = "anna"\nuser = "anna"')
+            pair, node = halves(made.configuration.read_text(encoding="utf-8"))
             for name, text in (("pair-sip.toml", pair), ("sip.toml", node)):
                 (directory / name).write_text(text, encoding="utf-8")
                 it.copy(str(directory / name), f"{WORK}/")
@@ -241,6 +245,25 @@ async def test_a_gateway_lives_under_systemd(installed: Installed, tmp_path: Pat
         assert not any("did not end in peace" in line for line in by_level["err"])
         everything = it.run("journalctl --quiet --output=export") + it.run("systemctl show fps-gateway@sip")
         assert not [pin for pin in installed.pins if pin in everything]
+
+
+async def test_whom_the_configuration_names_drains_it_with_a_reason(installed: Installed, tmp_path: Path) -> None:
+    """By the socket that the unit makes room for. Not root, whom it does not name."""
+    it = installed.server
+    async with world_of(installed, tmp_path) as made:
+        it.run(PAGE.start)
+        await made.signed_on(Service(it))
+        await load(made, 20, 60)
+        await flows(made)
+        drain = f"/opt/fps-gateway/bin/fps-gateway drain --socket {SOCKET} --yes --why 'a new kernel'"
+        assert "→ 1" in it.run(f"{drain} || echo → $?")
+        assert it.show(UNIT, "ActiveState") == "active"
+        assert "everything in flight was finished" in it.run(f"runuser -u anna -- {drain}")
+        await until(becomes(it, "ActiveState", "inactive"))
+        assert it.show(UNIT, "ExecMainStatus") == "0"
+        acts = it.run(f"/opt/fps-gateway/bin/fps-gateway journal show --kind ACT {STATE}/sip/journal")
+        assert "a new kernel" in acts, acts
+        assert "anna" in acts, acts
 
 
 async def test_what_the_server_lacks_is_said_in_the_units_place(installed: Installed, tmp_path: Path) -> None:
