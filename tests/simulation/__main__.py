@@ -26,12 +26,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from itertools import count, takewhile
+from itertools import count, islice, takewhile
 from pathlib import Path
 
 from gateway.machine.arguments import Parser
 from tests import rare
-from tests.simulation import campaign
+from tests.simulation import campaign, settings
 from tests.simulation.seeds import Result, run_seed
 
 STORY_LINES_MAX = 400
@@ -90,7 +90,11 @@ def seeds_of(options: argparse.Namespace) -> Iterator[int]:
     if options.seeds is not None:
         seeds = iter(options.seeds)
     else:
-        seeds = (draw.randrange(1_000_000, 1 << 40) for _ in (count() if options.random else range(options.count)))
+        # With somebody on the path the oracle still blames the gateway for copies that he carries from site to site
+        # (seed 373221003922). Until it knows them, new seeds are without him; test_attacker and kept seeds have him.
+        new = (draw.randrange(1_000_000, 1 << 40) for _ in count())
+        seeds = (seed for seed in new if "attacker" not in settings.draw(seed).mean_s)
+        seeds = seeds if options.random else islice(seeds, options.count)
     end_s = time.monotonic() + options.for_s if options.for_s is not None else math.inf
     return takewhile(lambda _: time.monotonic() < end_s, seeds)
 
