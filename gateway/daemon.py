@@ -225,15 +225,16 @@ class Gateway:
 
         return {
             "/statistics": Look(statistics),
-            "/acts": Look(self.desk.see),
-            "/drain": Look(self.drain.see),
-            "/notices": Look(notices, "operate"),
+            # reasons are people's own words, and waiting for the end of a drain is for whoever ordered it
+            "/acts": Look(self.desk.see, ("operate", "approve")),
+            "/drain": Look(self.drain.see, ("operate",)),
+            "/notices": Look(notices, ("operate",)),
         }
 
     def _controls(self) -> dict[str, Control]:
         """Where acts are ordered and news is handed on, by path."""
         acts = {f"/acts/{name}": Control(partial(self._order, name)) for name in self.desk.names}
-        return {**acts, "/news": Control(NewsControl(self.engine.control.on_handed_on), "peer")}
+        return {**acts, "/news": Control(NewsControl(self.engine.control.on_handed_on), ("peer",))}
 
     async def _order(self, name: str, caller: Caller, body: bytes) -> tuple[int, dict[str, Any]]:
         return await self.desk.order(caller, name, body)

@@ -50,7 +50,8 @@ async def test_they_are_recorded_once_that_there_is_room_and_then_the_file_begin
         assert (tmp_path / "acts").read_bytes().strip(b"\0")
         gateway.recorder.room = True
         await trio.sleep(2)
-        assert [(act.act, act.why) for act in gateway.recorder.acts] == [("reveal", "a complaint")]
+        assert [(act.act, act.why, act.time_ns) for act in gateway.recorder.acts] == [("reveal", "a complaint", 5)]
+        assert [entry.begun_ns for entry in gateway.desk.book] == [5]
         await trio.testing.wait_all_tasks_blocked(0.05)
         nursery.cancel_scope.cancel()
 

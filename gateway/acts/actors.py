@@ -29,9 +29,9 @@ class Caller(NamedTuple):
     origin: str
     """The way and what it proved, in words, for the record: `uid 1000 by socket`, `anna.bank.example by TLS`."""
 
-    def may(self, role: Role) -> bool:
-        """Whether the caller has this role."""
-        return role in self.roles
+    def may(self, *roles: Role) -> bool:
+        """Whether the caller has one of these roles."""
+        return not self.roles.isdisjoint(roles)
 
 
 class Actors:

@@ -51,7 +51,7 @@ class Book:
         not kept any more.
         """
         if not act.number:
-            entry = Entry(position, act.act, act.who, act.origin, act.why, act.what, time_ns, act.phase)
+            entry = Entry(position, act.act, act.who, act.origin, act.why, act.what, act.time_ns or time_ns, act.phase)
             self._entries[position] = entry
             if len(self._entries) > self._entries_max:
                 del self._entries[next(iter(self._entries))]

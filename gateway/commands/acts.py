@@ -84,23 +84,23 @@ def _show(path: str, member: str, words: Any, args: argparse.Namespace) -> int:
         targets = ordering.targets_of(args)
     except ConfigurationError as error:
         return config_file.say(error)
-    worst = Code.DONE
+    codes = [Code.DONE]
     for target in targets:
         try:
             response = trio.run(ordering.ask, target, path)
         except Unavailable as error:
             sys.stderr.write(harmless.line(f"{target.name}: {error}") + "\n")
-            worst = max(worst, Code.UNAVAILABLE, key=list(Code).index)
+            codes.append(Code.UNAVAILABLE)
             continue
         said = ordering.said_in(response)
         if response.status != 200 or member not in said:
             sys.stderr.write(harmless.line(f"{target.name}: {said.get('error', 'no answer')}") + "\n")
-            worst = max(worst, Code.REFUSED, key=list(Code).index)
+            codes.append(Code.REFUSED)
             continue
         for item in said[member]:
             line = msgspec.json.encode({"gateway": target.name, **item}).decode() if args.json else words(item)
             sys.stdout.write(line + "\n")
-    return worst
+    return ordering.worst(codes)
 
 
 def _act_words(act: dict[str, Any]) -> str:

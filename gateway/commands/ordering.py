@@ -7,7 +7,7 @@ the Unix socket of the gateway (`--config`, `--socket`) or to its TLS port (`--u
 import argparse
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,11 @@ exit codes; of several gateways the worst, in this order:
    69  nobody listens there, or the gateway cannot do it now; nothing was done
   124  it is not known whether it was done: look with fps-gateway acts"""
 _WORST_LAST = list(Code)
+
+
+def worst(codes: Iterable[Code]) -> Code:
+    """Of several gateways, the code that counts."""
+    return max(codes, key=_WORST_LAST.index)
 
 
 class Target(NamedTuple):
@@ -146,7 +151,7 @@ def order(args: argparse.Namespace, act: str, what: dict[str, Any]) -> int:
         return Code.USAGE
     body = msgspec.json.encode({"why": why, "what": what})
     codes = [trio.run(_order, target, act, body, args.json) for target in targets]
-    return max(codes, key=_WORST_LAST.index)
+    return worst(codes)
 
 
 def agreed(args: argparse.Namespace, act: str, what: dict[str, Any], targets: Sequence[Target]) -> str | None:

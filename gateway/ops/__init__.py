@@ -4,8 +4,8 @@
 `/ready`       200 or 503, with every part's state and every reason why not
 `/metrics`     Prometheus text or OpenMetrics, whichever is asked for
 `/statistics`  the engine's and the parts' counts, as JSON
-`/acts`        the latest acts, as JSON
-`/drain`       how far a drain is; `?wait_s=5` waits for its end
+`/acts`        the latest acts, as JSON; for the roles `operate` and `approve`
+`/drain`       how far a drain is; `?wait_s=5` waits for its end; for the role `operate`
 `/notices`     parked notices, as JSON; for the role `operate`
 
 Controls are POSTs with a JSON body (`Content-Type: application/json`, no `Origin`: `server` says why), by `daemon`:

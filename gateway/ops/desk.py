@@ -34,7 +34,8 @@ WAITING_MAX = 16
 CATCH_UP_S = 1.0
 """How often it is looked whether there is room again."""
 UNRECORDED_MAX = 64
-"""Acts that took effect and have no record yet, at most. More than there are acts that change something."""
+"""Acts that took effect and wait for room for their record, at most: more than there are acts that change something.
+Of what is done besides, the log alone has a line."""
 
 Effect = Callable[[Any, str], Awaitable[dict[str, str]]]
 """Does an act: what it takes, and why. Returns what came of it. Raises `Refusal` (it cannot be done as
@@ -235,9 +236,15 @@ class Desk:
 
     def _record_soon(self, act: steps.Act) -> int:
         """Record it now, or when there is room. Returns its position; 0: not yet."""
-        self._unrecorded.append(replace(act, time_ns=self._clock().wall_ns))
-        del self._unrecorded[:-UNRECORDED_MAX]
-        return self.catch_up()
+        act = act if act.time_ns else replace(act, time_ns=self._clock().wall_ns)
+        if len(self._unrecorded) == UNRECORDED_MAX:  # the first ones stay: nobody gets rid of what he did by doing more
+            _log.error("an act has no record: too many wait for room", act=act.act, who=act.who, origin=act.origin)
+            return 0
+        self._unrecorded.append(act)
+        position = self.catch_up()
+        if self._unrecorded:
+            _log.warning("an act waits for room for its record", act=act.act, who=act.who, origin=act.origin)
+        return position
 
     async def run(self) -> NoReturn:
         """Record what could not be recorded at once, as soon as there is room."""
@@ -265,8 +272,3 @@ class Desk:
         if self._late.is_set():
             self._late = trio.Event()
         return position
-
-    @property
-    def unrecorded(self) -> int:
-        """Acts that took effect and have no record yet."""
-        return len(self._unrecorded)

@@ -56,7 +56,7 @@ BODY_BYTES_MAX = 65536
 CONTROL_S_MAX = 25.0
 """How long a control may take; then 504: the order may be done or not. Above all limits of `ops.desk` together."""
 CONTROLS_MAX = 16
-"""Controls under way at once, at most; one more gets 503."""
+"""Looks and controls under way at each way in, at most; one more gets 503."""
 METRICS_FRESH_S = 0.1
 """How long a rendering of the metrics is used again: rendering takes milliseconds, in which no payment is decided."""
 SWEEP_S = 0.25
@@ -71,7 +71,8 @@ class Look(NamedTuple):
     """A path that is looked at."""
 
     see: Callable[[Request], Awaitable[Response]]
-    role: Role = "look"
+    roles: tuple[Role, ...] = ("look",)
+    """One of these is needed."""
 
 
 class Control(NamedTuple):
@@ -80,8 +81,8 @@ class Control(NamedTuple):
     do: Callable[[Caller, bytes], Awaitable[Response]]
     """Carries out the order in the body (JSON, not yet read); returns status and response. It is cancelled after
     `CONTROL_S_MAX`, or when the gateway ends."""
-    role: Role | None = None
-    """What the caller must be; None: the control judges that."""
+    roles: tuple[Role, ...] = ()
+    """One of these is needed; none: the control judges that."""
 
 
 _log = log.get("ops")
@@ -112,10 +113,10 @@ class Server:
         self._identify = identify or (lambda _stream: ANYBODY)
         self._entrance = Entrance(Papers(ops.tls, "node.ops.tls"), "ops") if ops.tls is not None else None
         self._hosts = frozenset({"localhost", ops.host.lower(), *(host.lower() for host in ops.hosts)})
-        self._ways = {way: _Way(way) for way in ("node.ops", "node.acts.socket")}
+        self._ways = {way: _Way() for way in ("port", "socket", "nobody")}
+        """Those who come by each way in; and those who were let in and may do nothing: they take nobody's place."""
         self._rendered: dict[bool, tuple[float, bytes, str]] = {}
         self._nursery: trio.Nursery
-        self._under_way = 0
         self._quiet = trio.Event()
 
     async def serve(
@@ -150,7 +151,7 @@ class Server:
         task_status.started(port)
         await (over if over is not None else trio.Event()).wait()
         with trio.move_on_after(UNREAD_S_MAX):
-            while self._under_way or any(way.owes for way in self._ways.values()):
+            while any(way.under_way or way.owes for way in self._ways.values()):
                 self._quiet = trio.Event()
                 await self._quiet.wait()
 
@@ -159,22 +160,23 @@ class Server:
     async def _on_port(self, stream: trio.abc.Stream) -> None:
         """A client at the TCP port."""
         if not isinstance(stream, trio.SocketStream):
-            await self._attend("node.ops", StreamPipe(stream), self._identify(stream))
+            await self._attend("port", StreamPipe(stream), self._identify(stream))
         elif self._entrance is None:
-            await self._attend("node.ops", socket_pipe(stream), ANYBODY)
+            await self._attend("port", socket_pipe(stream), ANYBODY)
         elif (guest := await self._entrance.let_in(stream)) is not None:
             with self._entrance.serving(guest):
-                await self._attend("node.ops", guest.pipe, self._actors.by_certificate(guest.pipe.names))
+                await self._attend("port", guest.pipe, self._actors.by_certificate(guest.pipe.names))
 
     async def _on_socket(self, stream: trio.SocketStream) -> None:
         """A client at the Unix socket: the kernel says who."""
         credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         _, uid, _ = _PEER.unpack(credentials)
-        await self._attend("node.acts.socket", socket_pipe(stream), self._actors.by_user(uid))
+        await self._attend("socket", socket_pipe(stream), self._actors.by_user(uid))
 
-    async def _attend(self, way: str, pipe: Pipe, caller: Caller) -> None:
-        visitor = Visitor(pipe, partial(self._take, caller), BODY_BYTES_MAX)
-        with self._ways[way].attended(visitor):
+    async def _attend(self, way_in: str, pipe: Pipe, caller: Caller) -> None:
+        way = self._ways[way_in if caller.roles else "nobody"]
+        visitor = Visitor(pipe, partial(self._take, way, caller), BODY_BYTES_MAX)
+        with way.attended(visitor):
             try:
                 await visitor.run(lambda _visitor: None)
             except* Exception as error:  # noqa: BLE001 - the boundary: one connection fails
@@ -187,29 +189,24 @@ class Server:
             if self._entrance is not None:
                 self._entrance.look()
             for way in self._ways.values():
-                way.sweep(trio.current_time(), self._give_up)
+                way.sweep(trio.current_time())
             self._quiet.set()
-
-    def _give_up(self, visitor: Visitor) -> None:
-        self._take(ANYBODY, visitor, [], visitor.give_up(408, f"a request may take {IDLE_S_MAX:g} s to come in"))
 
     # --- requests
 
-    def _take(self, caller: Caller, visitor: Visitor, requests: list[Request], fault: Unreadable | None) -> None:
+    def _take(
+        self, way: "_Way", caller: Caller, visitor: Visitor, requests: list[Request], fault: Unreadable | None
+    ) -> None:
         """All requests of a chunk."""
-        last = self._is_last(visitor)
+        last = way.nearly_over(visitor, trio.current_time())
         owed = [visitor.owe(keep=request.keep and not last, bare=request.method == b"HEAD") for request in requests]
         behind = visitor.owe(keep=False) if fault is not None and (not requests or owed[-1].keep) else None
         for turn, request in zip(owed, requests, strict=True):
-            self._route(caller, turn, request)
+            self._route(way, caller, turn, request)
         if fault is not None and behind is not None:
             _say(behind, fault.status, {"error": fault.detail})
 
-    def _is_last(self, visitor: Visitor) -> bool:
-        """Whether the next request might come too late for this connection: the client is told not to send it here."""
-        return any(way.nearly_over(visitor, trio.current_time()) for way in self._ways.values())
-
-    def _route(self, caller: Caller, turn: Turn, request: Request) -> None:
+    def _route(self, way: "_Way", caller: Caller, turn: Turn, request: Request) -> None:
         path = request.target.partition(b"?")[0].decode("latin-1")
         try:
             refused = self._refusal(caller, path, request)
@@ -224,9 +221,9 @@ class Server:
                 body, media_type = self._metrics(request.accept.decode("latin-1"))
                 turn.visitor.respond(turn, 200, media_type.encode(), body, _NO_STORE)
             elif path in self._looks:
-                self._begin(turn, path, partial(self._looks[path].see, request))
+                self._begin(way, turn, path, partial(self._looks[path].see, request))
             else:
-                self._begin(turn, path, partial(self._controls[path].do, caller, request.body))
+                self._begin(way, turn, path, partial(self._controls[path].do, caller, request.body))
         except Exception as error:  # noqa: BLE001 - the boundary: looking must not end it
             _failed(turn, path, error)
 
@@ -241,15 +238,15 @@ class Server:
         allowed = b"GET" if control is None else b"POST"
         if request.method != allowed:
             return 405, {"error": f"only {allowed.decode()}"}, b"Allow: %b\r\n" % allowed
-        role = self._role_of(path) if control is None else control.role
-        if role is not None and not caller.may(role):
-            who = caller.name or "nobody by name"
-            return 403, {"error": f"{who} ({caller.origin}) has not the role {role}: node.actors gives it"}, b""
+        roles = self._roles_of(path) if control is None else control.roles
+        if roles and not caller.may(*roles):
+            who, wanted = caller.name or "nobody by name", " or ".join(roles)
+            return 403, {"error": f"{who} ({caller.origin}) has not the role {wanted}: node.actors gives it"}, b""
         refused = _unfit(request) if control is not None else None
         return (*refused, b"") if refused is not None else None
 
-    def _role_of(self, path: str) -> Role:
-        return self._looks[path].role if path in self._looks else "look"
+    def _roles_of(self, path: str) -> tuple[Role, ...]:
+        return self._looks[path].roles if path in self._looks else ("look",)
 
     def _is_ours(self, host: str) -> bool:
         """Whether a name in `Host` is this server's. An address is: no name of a web page leads to it."""
@@ -263,14 +260,14 @@ class Server:
             return False
         return True
 
-    def _begin(self, turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
-        if self._under_way >= CONTROLS_MAX:
+    def _begin(self, way: "_Way", turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
+        if way.under_way >= CONTROLS_MAX:
             _say(turn, 503, {"error": f"{CONTROLS_MAX} requests are under way already"})
             return
-        self._under_way += 1
-        self._nursery.start_soon(self._work, turn, path, work)
+        way.under_way += 1
+        self._nursery.start_soon(self._work, way, turn, path, work)
 
-    async def _work(self, turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
+    async def _work(self, way: "_Way", turn: Turn, path: str, work: Callable[[], Awaitable[Response]]) -> None:
         status, content = 504, {"error": f"not done within {CONTROL_S_MAX:g} s; whether it will be is not known"}
         try:
             with trio.move_on_after(CONTROL_S_MAX):
@@ -281,7 +278,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - the boundary: a control that fails costs its response
             _failed(turn, path, error)
         finally:
-            self._under_way -= 1
+            way.under_way -= 1
             self._quiet.set()
 
     def _metrics(self, accept: str) -> tuple[bytes, str]:
@@ -320,10 +317,11 @@ def _failed(turn: Turn, path: str, error: Exception) -> None:
 class _Way:
     """The connections of one way in: few, and none for ever."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         self._limit = Limit("ops.CONNECTIONS_MAX", CONNECTIONS_MAX)
         self._ends_s: dict[Visitor, float] = {}
-        self.name = name
+        self.under_way = 0
+        """Looks and controls."""
 
     @property
     def owes(self) -> bool:
@@ -347,12 +345,13 @@ class _Way:
         self._ends_s[visitor] = now_s + CONNECTION_S_MAX
         return _Attended(self._ends_s, visitor)
 
-    def sweep(self, now_s: float, give_up: Callable[[Visitor], None]) -> None:
+    def sweep(self, now_s: float) -> None:
         """Close what is over."""
         for visitor, ends_s in list(self._ends_s.items()):
             over = visitor.look(now_s, IDLE_S_MAX, IDLE_S_MAX)
             if over is Over.LATE and not visitor.turns:
-                give_up(visitor)
+                fault = visitor.give_up(408, f"a request may take {IDLE_S_MAX:g} s to come in")
+                _say(visitor.owe(keep=False), fault.status, {"error": fault.detail})
             elif over not in {Over.NO, Over.LATE} or (visitor.idle and now_s >= ends_s):
                 visitor.scope.cancel()
 
@@ -410,8 +409,11 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # somebody may listen who accepts nobody
         try:
             probe.connect(str(path))
+        except BlockingIOError:
+            pass
         except ConnectionRefusedError:
             path.unlink()
             return

@@ -70,8 +70,8 @@ class Scene:
         orders = {f"/acts/{name}": server.Control(partial(self._order, name)) for name in self.desk.names}
         self.server = server.Server(
             config.Ops(port=0, tls=tls), Actors(who, lambda _name: None), ready=lambda: (True, {}),
-            looks={"/acts": server.Look(self.desk.see), "/notices": server.Look(self._notices, "operate")},
-            controls={**orders, "/news": server.Control(NewsControl(self._hand_in), "peer")}, path=self.socket,
+            looks={"/acts": server.Look(self.desk.see), "/notices": server.Look(self._notices, ("operate",))},
+            controls={**orders, "/news": server.Control(NewsControl(self._hand_in), ("peer",))}, path=self.socket,
         )  # fmt: skip
 
     def _effect(self, name: str) -> Effect:

@@ -141,7 +141,9 @@ def server_of(shell: Shell) -> Server:
     def hand_in(handed_on: HandedOn, taken: Taken) -> None:
         story.on_handed_on(handed_on, taken, NOW)
 
-    controls = {f"/acts/{name}": order(name) for name in desk.names} | {"/news": Control(NewsControl(hand_in), "peer")}
+    controls = {f"/acts/{name}": order(name) for name in desk.names} | {
+        "/news": Control(NewsControl(hand_in), ("peer",))
+    }
     return Server(config.Ops(), NOBODY, ready=lambda: (True, {}), looks={"/acts": Look(desk.see)}, controls=controls)
 
 
@@ -174,7 +176,7 @@ def run(data: bytes) -> None:
         request.body = dice.take(dice.upto(65535))
         seen = Seen()
         turn = Turn(seen, keep=True, bare=False)  # type: ignore[arg-type]  # as much of one as is used
-        served._route(dice.pick((BEN, PEER, ANYBODY)), turn, request)
+        served._route(served._ways["port"], dice.pick((BEN, PEER, ANYBODY)), turn, request)
         await trio.testing.wait_all_tasks_blocked()
         [(status, body)] = seen.responses
         assert status in {200, 202, 400, 403, 404, 405, 409, 415, 422, 503}, status

@@ -322,7 +322,7 @@ async def test_over_real_sockets(nursery: trio.Nursery, tmp_path: Path) -> None:
     ops = server.Server(
         config.Ops(port=0, tls=papers.ops), Actors(actors(usm_a=("peer",)), lambda _name: None),
         ready=lambda: (True, {}),
-        controls={"/news": server.Control(NewsControl(hand_in), "peer")},
+        controls={"/news": server.Control(NewsControl(hand_in), ("peer",))},
     )  # fmt: skip
     port: int = await nursery.start(ops.serve)
     node = config.Node(

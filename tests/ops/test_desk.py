@@ -205,15 +205,16 @@ async def test_without_room_for_its_record_no_other_act_is_done(world: World) ->
     assert (world.done, world.recorder.acts) == ([], [])
 
 
-async def test_what_has_no_record_yet_is_bounded(world: World) -> None:
-    """The latest are kept."""
+async def test_what_has_no_record_yet_is_bounded_and_the_first_stay(world: World, logged: Logged) -> None:
+    """Nobody gets rid of what he did by doing more of it; each is in the log, whatever becomes of its record."""
     world.recorder.room = False
     for number in range(desk_module.UNRECORDED_MAX + 5):
         world.desk.signalled("SIGTERM", f"act-{number}")
+    assert logged("an act waits for room for its record")
+    assert logged("an act has no record: too many wait for room")
     world.recorder.room = True
     world.desk.catch_up()
-    assert len(world.recorder.acts) == desk_module.UNRECORDED_MAX
-    assert world.recorder.acts[0].act == "act-5"
+    assert [act.act for act in world.recorder.acts] == [f"act-{n}" for n in range(desk_module.UNRECORDED_MAX)]
 
 
 async def test_a_signal_is_an_act_of_nobody_by_name(world: World) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ class World:
         self.heard: list[Caller] = []
         self.server = Server(
             ops, people, ready=lambda: (True, {}), path=path,
-            looks={"/look": Look(self._look), "/secret": Look(self._look, "operate")},
-            controls={"/act": Control(self._act), "/news": Control(self._act, "peer")},
+            looks={"/look": Look(self._look), "/secret": Look(self._look, ("operate",))},
+            controls={"/act": Control(self._act), "/news": Control(self._act, ("peer",))},
         )  # fmt: skip
 
     async def _look(self, _request: object) -> Response:
@@ -123,6 +124,50 @@ async def test_a_crowd_at_the_one_way_in_keeps_nobody_out_of_the_other(nursery: 
     for one in crowd:
         await one.aclose()
     nursery.cancel_scope.cancel()
+
+
+class Changing(Actors):
+    """The same user is nobody, until somebody says otherwise."""
+
+    named = False
+
+    def by_user(self, uid: int) -> Caller:
+        return super().by_user(uid) if self.named else Caller("", frozenset(), f"uid {uid} by socket")
+
+
+async def test_users_who_may_do_nothing_take_no_operators_place(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """However many they are: an operator who is connected stays so, and is answered."""
+    path = str(tmp_path / "s")
+    people = Changing((config.Actor("me", ("operate",), user=str(os.getuid())),), lambda _name: None)
+    people.named = True
+    await nursery.start(World(config.Ops(port=0), people, path).server.serve)
+    mine = await trio.open_unix_socket(path)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    people.named = False
+    crowd = [await trio.open_unix_socket(path) for _ in range(3 * CONNECTIONS_MAX)]
+    assert await ask(crowd.pop(), "GET", "/secret") == 403
+    assert await ask(mine, "GET", "/secret") == 200
+    for one in crowd:
+        await one.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_at_which_nobody_is_accepted_holds_up_no_start(tmp_path: Path) -> None:
+    """Its queue is full, and connecting would wait for ever: it is somebody's all the same."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(str(path))
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await World(config.Ops(port=0), NOBODY, str(path)).server.serve()
+        assert "another process listens there" in str(raised.value.exceptions[0])
+        for one in waiting:
+            one.close()
 
 
 # --- TLS
