@@ -16,7 +16,7 @@ from gateway.config import Role
 from gateway.errors import ConfigurationError, Unavailable
 from gateway.network.names import by_socket
 from gateway.network.papers import look_again
-from gateway.ops.server import CONNECTIONS_MAX, Control, Look, Response, Server
+from gateway.ops.server import CONNECTIONS_MAX, CONTROLS_MAX, Control, Look, Response, Server
 from tests.fakes.ops import NOBODY, Papers, actors
 
 JSON = b"Content-Type: application/json\r\n"
@@ -27,6 +27,8 @@ class World:
 
     def __init__(self, ops: config.Ops, people: Actors, path: str = "") -> None:
         self.heard: list[Caller] = []
+        self.slow: trio.Event | None = None
+        """What a look waits for."""
         self.server = Server(
             ops, people, ready=lambda: (True, {}), path=path,
             looks={"/look": Look(self._look), "/secret": Look(self._look, ("operate",))},
@@ -34,6 +36,8 @@ class World:
         )  # fmt: skip
 
     async def _look(self, _request: object) -> Response:
+        if self.slow is not None:
+            await self.slow.wait()
         return 200, {}
 
     async def _act(self, caller: Caller, _body: bytes) -> Response:
@@ -148,6 +152,26 @@ async def test_users_who_may_do_nothing_take_no_operators_place(nursery: trio.Nu
     assert await ask(crowd.pop(), "GET", "/secret") == 403
     assert await ask(mine, "GET", "/secret") == 200
     for one in crowd:
+        await one.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_under_way_at_the_one_way_in_keeps_no_act_out_of_the_other(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """Whoever is on this machine may look, as slowly as the answer comes; acts have places of their own."""
+    path = str(tmp_path / "s")
+    world = World(config.Ops(port=0), mine("operate"), path)
+    world.slow = trio.Event()
+    port: int = await nursery.start(world.server.serve)
+    lookers = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(CONTROLS_MAX)]
+    for one in lookers:
+        await one.send_all(b"GET /look HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await ask(await trio.open_tcp_stream("127.0.0.1", port), "GET", "/look") == 503
+    assert await ask(await trio.open_unix_socket(path), "POST", "/act") == 200
+    world.slow.set()
+    for one in lookers:
         await one.aclose()
     nursery.cancel_scope.cancel()
 

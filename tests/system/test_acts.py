@@ -88,6 +88,9 @@ async def test_on_loopback_nobody_acts(worlds: Worlds, act: str) -> None:
     async with worlds() as it:
         status, _ = await http(it.ops_port, "POST", f"/acts/{act}", b'{"why":"x","what":{}}')
         assert status == 403
+        for path in ("/acts", "/drain", "/notices"):
+            assert (await http(it.ops_port, "GET", path))[0] == 403, "reasons, and waiting, are for those who act"
+            assert (await http(it.socket, "GET", path))[0] in {200, 202}
         assert await order(it.socket, "no-such-act") == 404
         await load(it, 20, 0.5)
         await end(it)
