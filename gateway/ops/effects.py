@@ -75,13 +75,15 @@ def lift(order: OrderLift) -> Effect:
 
 
 def stop_submitting(stop: Callable[[], trio.Event]) -> Effect:
-    """Let no payment of ours leave: in effect when this returns, also on a full disk."""
+    """Let no payment of ours leave: in effect when this returns, also on a full disk. Where memory has no room for the
+    record that makes it last, the operator hears so, and must order it again.
+    """
 
     async def do(_takes: table.Nothing, _why: str) -> dict[str, str]:
         try:
             stop()
         except JournalFault as error:
-            return {"lasting": f"no: {error}"}
+            return {"lasting": f"no, a restart would forget it: order it again ({error})"}
         return {}
 
     return do

@@ -95,9 +95,8 @@ class Submitting:
             self._record(now)
 
     def _record(self, now: Now) -> int:
-        position = self._do.record(Kind.SUBMIT_MODE, steps.pack(self._order), "", RECORDER)
         if self._order.stopped:
             self._lasting.written(now)
         else:
             self._lasting.cease()
-        return position
+        return self._do.record(Kind.SUBMIT_MODE, steps.pack(self._order), "", RECORDER)

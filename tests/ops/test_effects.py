@@ -75,7 +75,9 @@ async def test_a_stop_is_in_effect_although_memory_has_no_room_for_its_record() 
         stopped.append(1)
         raise JournalFault("the journal is full")
 
-    assert await effects.stop_submitting(stop)(table.Nothing(), "w") == {"lasting": "no: the journal is full"}
+    assert await effects.stop_submitting(stop)(table.Nothing(), "w") == {
+        "lasting": "no, a restart would forget it: order it again (the journal is full)"
+    }
     assert stopped == [1]
     assert await effects.stop_submitting(trio.Event)(table.Nothing(), "w") == {}
 
